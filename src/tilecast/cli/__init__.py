@@ -1,0 +1,35 @@
+"""The `tilecast` command: one module a sub-command, imported only when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from tilecast import __version__
+from tilecast.errors import TilecastError
+
+# name -> what it does; the module tilecast.cli.<name> offers add_arguments(parser) and run(args) -> int
+COMMANDS: dict[str, str] = {}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one sub-command; bad input is one line on stderr and exit code 1, bad usage is exit code 2."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog="tilecast", description="GPU performance forecasting, weighed.")
+    parser.add_argument("--version", action="version", version=f"tilecast {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        if arguments[:1] == [name]:
+            importlib.import_module(f"tilecast.cli.{name}").add_arguments(command)
+    args = parser.parse_args(arguments)
+    try:
+        return int(importlib.import_module(f"tilecast.cli.{args.command}").run(args))
+    except TilecastError as error:
+        print(f"tilecast: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("tilecast: interrupted; finished steps are kept", file=sys.stderr)
+        return 130

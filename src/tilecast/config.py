@@ -1,0 +1,108 @@
+"""The configuration as a checked model; `config/config.yaml` and the JSON schema are generated from it.
+
+`python -m tilecast.config` rewrites both; a test fails when they drift.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from tilecast.errors import InputError
+from tilecast.files import write_text
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are refused, types are not guessed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Artifact(Section):
+    """Which artifact is evaluated, and where it may be taken from."""
+
+    repository: str = Field(
+        "https://github.com/sitar-lab/NeuSight.git", description="git repository of the published artifact"
+    )
+    commit: str = Field("6945927d9afcca2b9daf021f8395e53edc5b4eef", description="commit that is evaluated")
+    sources: list[Literal["mirror", "git", "published"]] = Field(
+        ["mirror", "git", "published"],
+        min_length=1,
+        description="tried in this order; `published` are the figures transcribed in resources/published",
+    )
+    mirror: str | None = Field(
+        None, description="directory that holds the artifact's files; the variable TILECAST_MIRROR overrides it"
+    )
+    timeout_s: Annotated[int, Field(gt=0)] = Field(120, description="longest wait for one network step, seconds")
+    attempts: Annotated[int, Field(ge=1, le=10)] = Field(2, description="tries of one network step")
+
+    @field_validator("commit")
+    @classmethod
+    def _is_a_commit(cls, value: str) -> str:
+        if not re.fullmatch(r"[0-9a-f]{40}", value):
+            raise ValueError("expected 40 hexadecimal digits")
+        return value
+
+    def mirror_path(self) -> Path | None:
+        """The mirror directory in force: the environment's, else the configuration's, else none."""
+        named = os.environ.get("TILECAST_MIRROR") or self.mirror
+        return Path(named).expanduser() if named else None
+
+
+class Settings(Section):
+    """The whole configuration."""
+
+    artifact: Artifact = Field(default_factory=Artifact, description="the published artifact")
+    labels: list[str] = Field(
+        [], description="CSV files with further measured end-to-end latencies, in the `labels` table's columns"
+    )
+    claims: str = Field("config/claims.yaml", description="file of published claims to audit")
+
+
+def load_config(config: dict[str, Any], where: str = "configuration") -> Settings:
+    """Check a configuration mapping; the first error is raised as one line naming the key."""
+    try:
+        return Settings.model_validate(config)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise InputError(where, f"unknown key `{key}`", "docs/usage.md lists every key") from None
+        raise InputError(where, f"`{key}` = {first['input']!r}: {first['msg']}") from None
+
+
+def _yaml_lines(section: type[BaseModel], values: dict[str, Any], indent: str = "") -> list[str]:
+    lines = []
+    for name, field in section.model_fields.items():
+        lines.append(f"{indent}# {field.description}")
+        value = values[name]
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            lines += [f"{indent}{name}:", *_yaml_lines(annotation, value, indent + "  ")]
+        else:
+            written = yaml.safe_dump(value, default_flow_style=True, width=1000, sort_keys=False)
+            lines.append(f"{indent}{name}: {written.removesuffix(chr(10)).removesuffix('...').strip()}")
+    return lines
+
+
+def default_yaml() -> str:
+    """The commented default configuration file."""
+    head = "# Every option with its default. Written by `python -m tilecast.config`: change the model there."
+    return "\n".join([head, *_yaml_lines(Settings, Settings().model_dump())]) + "\n"
+
+
+def json_schema() -> str:
+    """The JSON schema of the configuration."""
+    return json.dumps(Settings.model_json_schema(), indent=2, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    root = Path(__file__).resolve().parents[2]
+    write_text(root / "config/config.yaml", default_yaml())
+    write_text(root / "workflow/schemas/config.schema.json", json_schema())

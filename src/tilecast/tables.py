@@ -1,0 +1,362 @@
+"""The tidy tables through which stages speak: their columns, and the one reader and one writer of them all.
+
+Small tables that a person reads are CSV, large ones Parquet; the path's ending decides. A table is checked
+against its declared schema on the way in and on the way out, and a failure names file, row and column.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tilecast.errors import InputError
+from tilecast.files import atomic_path
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Kind = Literal["text", "integer", "number", "flag"]
+
+DTYPES: dict[str, str] = {"text": "str", "integer": "int64", "number": "float64", "flag": "bool"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: what it holds, whether a cell may be empty, and the range or set a value must lie in."""
+
+    kind: Kind
+    meaning: str
+    nullable: bool = False
+    minimum: float | None = None  # inclusive
+    above: float | None = None  # exclusive
+    values: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A declared table: its columns in order, and the columns whose combination may occur only once."""
+
+    columns: dict[str, Column]
+    key: tuple[str, ...] = ()
+
+
+MODES = ("inference", "training")
+OPTIONS = ("none", "fusion", "dp4", "tp4", "pp4_1", "pp4_4")
+PHASES = ("forward", "backward", "accumulation", "optimizer")
+FAMILIES = ("bmm", "linear", "elementwise", "softmax", "norm", "memory", "attention", "conv", "other")
+DTYPE_NAMES = ("fp32", "tf32", "fp16", "bf16")
+
+CELL_KEY = ("device", "model", "mode", "sequence_length", "batch_size", "option")
+
+CELL: dict[str, Column] = {
+    "device": Column("text", "GPU, as the artifact's folders name it"),
+    "model": Column("text", "model, as the artifact's files name it"),
+    "mode": Column("text", "what was run", values=MODES),
+    "sequence_length": Column("integer", "tokens per sequence", above=0),
+    "batch_size": Column("integer", "sequences per step", above=0),
+    "option": Column("text", "none, fused kernels, or four-GPU parallelism", values=OPTIONS),
+}
+SOURCE = Column("text", "where the row comes from: path within the artifact, or a file of this project")
+LATENCY = Column("number", "milliseconds", above=0)
+PART = Column("number", "milliseconds; empty where not applicable or not recorded", nullable=True, minimum=0)
+
+TABLES: dict[str, Table] = {
+    "devices": Table(
+        {
+            "device": Column("text", "GPU, as the artifact's folders name it"),
+            "name": Column("text", "name the artifact's device file gives"),
+            "vendor": Column("text", "maker", values=("NVIDIA", "AMD")),
+            "memory_bytes": Column("number", "device memory", above=0),
+            "bandwidth_bytes_per_s": Column("number", "peak device memory bandwidth", above=0),
+            "sm_count": Column("integer", "streaming multiprocessors or compute units", above=0),
+            "cores_per_sm": Column("integer", "fp32 lanes per multiprocessor", above=0),
+            "clock_hz": Column("number", "compute clock", above=0),
+            "fp32_flops_per_s": Column("number", "peak fp32 rate", above=0),
+            "l2_bytes": Column("number", "level-2 cache", above=0),
+            "training_gpu": Column("flag", "whether the paper's predictors were trained on it"),
+            "source": SOURCE,
+        },
+        key=("device",),
+    ),
+    "labels": Table(
+        CELL
+        | {
+            "latency_ms": Column("number", "measured end-to-end latency, milliseconds", above=0),
+            "forward_ms": PART,
+            "backward_ms": PART,
+            "layers": Column("integer", "repeated layers; 0 where the artifact does not say", minimum=0),
+            "source": SOURCE,
+        },
+        key=CELL_KEY,
+    ),
+    "predictions": Table(
+        {"predictor": Column("text", "who predicted")}
+        | CELL
+        | {
+            "latency_ms": Column("number", "predicted end-to-end latency, milliseconds", minimum=0),
+            "forward_ms": PART,
+            "backward_ms": PART,
+            "source": SOURCE,
+        },
+        key=("predictor", *CELL_KEY),
+    ),
+    "operator_labels": Table(
+        CELL
+        | {
+            "position": Column("integer", "row of the operator in its file, from 0", minimum=0),
+            "name": Column("text", "name of the graph node"),
+            "latency_ms": Column("number", "forward plus backward plus accumulation, milliseconds", minimum=0),
+            "forward_ms": PART,
+            "backward_ms": PART,
+            "accumulation_ms": PART,
+            "source": SOURCE,
+        },
+        key=(*CELL_KEY, "position"),
+    ),
+    "operator_predictions": Table(
+        {"predictor": Column("text", "who predicted")}
+        | CELL
+        | {
+            "position": Column("integer", "row of the operator in its file, from 0", minimum=0),
+            "name": Column("text", "name of the graph node"),
+            "operator": Column("text", "operator class as the artifact names it (BMM, Linear, VECadd, ...)"),
+            "latency_ms": Column("number", "forward plus whole backward, milliseconds", minimum=0),
+            "forward_ms": PART,
+            "backward_ms": PART,
+            "accumulation_ms": PART,
+            "source": SOURCE,
+        },
+        key=("predictor", *CELL_KEY, "position"),
+    ),
+    "kernels": Table(  # measured kernels: the artifact's training and held-out rows, and our own
+        {
+            "device": Column("text", "GPU, as the artifact's folders name it"),
+            "split": Column("text", "train or test, as the artifact stores it", values=("train", "test")),
+            "family": Column("text", "kernel family", values=FAMILIES),
+            "op": Column("text", "operation (bmm, linear, add, addu, gelu, softmax, ln, ...)"),
+            "dtype": Column("text", "number format", values=DTYPE_NAMES),
+            "b": Column("integer", "batch of a matrix product; rows of a vector kernel", above=0),
+            "m": Column("integer", "rows of a matrix product; row length of a vector kernel", above=0),
+            "n": Column("integer", "columns of a matrix product; 0 for a vector kernel", minimum=0),
+            "k": Column("integer", "inner dimension of a matrix product; 0 for a vector kernel", minimum=0),
+            "latency_ms": LATENCY,
+            "kernel_name": Column("text", "name the profiler recorded", nullable=True),
+            "grid": Column("integer", "thread blocks launched; 0 where not recorded", minimum=0),
+            "grid_x": Column("integer", "blocks along x; 0 where not recorded", minimum=0),
+            "grid_y": Column("integer", "blocks along y; 0 where not recorded", minimum=0),
+            "grid_z": Column("integer", "blocks along z; 0 where not recorded", minimum=0),
+            "block": Column("integer", "threads per block; 0 where not recorded", minimum=0),
+            "source": SOURCE,
+        },
+    ),
+    "graphs": Table(  # the artifact's operator graphs, one row a kernel
+        {
+            "model": Column("text", "model, as the artifact's files name it"),
+            "mode": Column("text", "what was run", values=MODES),
+            "sequence_length": Column("integer", "tokens per sequence", above=0),
+            "batch_size": Column("integer", "sequences per step", above=0),
+            "option": Column("text", "none, fused kernels, or four-GPU parallelism", values=OPTIONS),
+            "position": Column("integer", "row of the operator in its file, from 0", minimum=0),
+            "name": Column("text", "name of the graph node"),
+            "operator": Column("text", "operator class as the artifact names it"),
+            "phase": Column("text", "forward, backward or accumulation", values=PHASES),
+            "order": Column("integer", "place within the operator's kernels of that phase", minimum=0),
+            "kernel": Column("text", "kernel as the artifact names it (BMM, Linear, VECadd, MEM, ALLREDUCE, ...)"),
+            "dims": Column("text", "its dimensions as the artifact writes them, comma-separated"),
+            "source": SOURCE,
+        },
+        key=("model", "mode", "sequence_length", "batch_size", "option", "position", "phase", "order"),
+    ),
+    "defects": Table(  # what is wrong or missing in the artifact, found while reading it
+        {
+            "kind": Column("text", "class of defect, a short slug"),
+            "where": Column("text", "file, cell or table"),
+            "detail": Column("text", "one sentence: what was found"),
+            "severity": Column("text", "what it does to results", values=("note", "affects results")),
+        },
+    ),
+    "errors": Table(
+        {"predictor": Column("text", "who predicted")}
+        | CELL
+        | {
+            "measured_ms": LATENCY,
+            "predicted_ms": Column("number", "milliseconds", minimum=0),
+            "ape_percent": Column("number", "absolute percentage error", minimum=0),
+            "distribution": Column("text", "in or out of the training distribution", values=("in", "out")),
+        },
+        key=("predictor", *CELL_KEY),
+    ),
+    "mape": Table(
+        {
+            "predictor": Column("text", "who predicted"),
+            "device": Column("text", "GPU, or `all`"),
+            "mode": Column("text", "inference, training, or `all`"),
+            "option": Column("text", "option, or `all`"),
+            "distribution": Column("text", "in, out, or `all`"),
+            "n": Column("integer", "cells averaged", above=0),
+            "mape_percent": Column("number", "mean absolute percentage error", minimum=0),
+            "median_percent": Column("number", "median absolute percentage error", minimum=0),
+            "p90_percent": Column("number", "90th percentile of the absolute percentage error", minimum=0),
+            "worst_percent": Column("number", "largest absolute percentage error", minimum=0),
+            "bias_percent": Column("number", "mean signed percentage error"),
+            "ci_low": Column(
+                "number", "lower end of the bootstrap interval of the mean", nullable=True, minimum=0
+            ),
+            "ci_high": Column(
+                "number", "upper end of the bootstrap interval of the mean", nullable=True, minimum=0
+            ),
+            "pearson": Column("number", "correlation of prediction and measurement", nullable=True),
+            "spearman": Column("number", "rank correlation of prediction and measurement", nullable=True),
+        },
+        key=("predictor", "device", "mode", "option", "distribution"),
+    ),
+    "claims": Table(
+        {
+            "id": Column("text", "short name of the claim"),
+            "source": Column("text", "document that makes the claim"),
+            "quote": Column("text", "the words of the claim"),
+            "claimed": Column("text", "the figure or statement claimed"),
+            "unit": Column("text", "its unit", nullable=True),
+            "reproduced": Column("text", "what came out", nullable=True),
+            "n": Column("integer", "rows the value rests on", minimum=0),
+            "verdict": Column(
+                "text",
+                "outcome of the audit",
+                values=("reproduced", "within tolerance", "contradicted", "no data", "not testable here"),
+            ),
+            "definition": Column("text", "query that gives the value"),
+            "explanation": Column("text", "one sentence for the reader"),
+        },
+        key=("id",),
+    ),
+}
+
+
+def _series(frame: pd.DataFrame, name: str, column: Column, where: str) -> pd.Series:
+    """`frame[name]` in its declared type, or an error naming the first offending row."""
+    import pandas as pd
+
+    raw = frame[name]
+    empty = raw.isna() | (raw.astype("object").map(lambda cell: isinstance(cell, str) and cell == ""))
+    if not column.nullable and bool(empty.any()):
+        raise InputError(f"{where}, {_row(empty)}, column {name}", "is empty", f"expected a {column.kind}")
+    if column.kind == "text":
+        return raw.astype("object").where(~empty, None).map(lambda cell: None if cell is None else str(cell))
+    if column.kind == "flag":
+        lowered = raw.map(lambda cell: str(cell).lower())
+        bad = ~lowered.isin(["true", "false"])
+        if bool(bad.any()):
+            raise InputError(f"{where}, {_row(bad)}, column {name}", f"{raw[bad].iloc[0]!r} is not true or false")
+        return lowered == "true"
+    numbers = pd.to_numeric(raw, errors="coerce")
+    bad = numbers.isna() & ~empty | numbers.isin([float("inf"), float("-inf")])
+    if column.kind == "integer":
+        bad |= numbers.notna() & (numbers != numbers.round())
+    if bool(bad.any()):
+        raise InputError(f"{where}, {_row(bad)}, column {name}", f"{raw[bad].iloc[0]!r} is not a {column.kind}")
+    return numbers.astype("int64" if column.kind == "integer" else "float64")
+
+
+def _row(mask: pd.Series) -> str:
+    """Name the first row of a mask as an editor counts a CSV's lines."""
+    return f"line {int(mask.to_numpy().argmax()) + 2}"
+
+
+def _in_range(series: pd.Series, name: str, column: Column, where: str) -> None:
+    checks = (
+        (
+            "values",
+            lambda: ~series.isin(list(column.values or ())),
+            f"expected one of {', '.join(column.values or ())}",
+        ),
+        ("minimum", lambda: series < column.minimum, f"expected at least {column.minimum}"),
+        ("above", lambda: series <= column.above, f"expected more than {column.above}"),
+    )
+    for attribute, failing, expected in checks:
+        if getattr(column, attribute) is None:
+            continue
+        bad = failing() & series.notna()
+        if bool(bad.any()):
+            raise InputError(
+                f"{where}, {_row(bad)}, column {name}", f"{series[bad].iloc[0]!r} is not allowed", expected
+            )
+
+
+def check(frame: pd.DataFrame, table: str, where: object) -> pd.DataFrame:
+    """`frame` with the declared columns, order and types of `table`; raises InputError on the first violation."""
+    import pandas as pd
+
+    declared = TABLES[table]
+    missing = [name for name in declared.columns if name not in frame.columns]
+    extra = [str(name) for name in frame.columns if name not in declared.columns]
+    if missing:
+        raise InputError(
+            str(where),
+            f"column {', '.join(missing)} is missing",
+            f"a {table} table has {', '.join(declared.columns)}",
+        )
+    if extra:
+        raise InputError(
+            str(where),
+            f"column {', '.join(extra)} is not known",
+            f"a {table} table has {', '.join(declared.columns)}",
+        )
+    checked = {}
+    for name, column in declared.columns.items():
+        checked[name] = _series(frame, name, column, str(where))
+        _in_range(checked[name], name, column, str(where))
+    result = pd.DataFrame(checked)
+    if declared.key:
+        twice = result.duplicated(list(declared.key))
+        if bool(twice.any()):
+            cell = ", ".join(str(result[name][twice].iloc[0]) for name in declared.key)
+            raise InputError(f"{where}, {_row(twice)}", f"the cell ({cell}) occurs twice", "keep one of them")
+    return result
+
+
+def read(path: str | os.PathLike[str], table: str) -> pd.DataFrame:
+    """Read and check one table; CSV or Parquet by the path's ending."""
+    import pandas as pd
+
+    source = Path(path)
+    try:
+        if source.suffix == ".parquet":
+            frame = pd.read_parquet(source)
+        else:
+            text = {n: "str" for n, column in TABLES[table].columns.items() if column.kind == "text"}
+            frame = pd.read_csv(
+                source, dtype=text, keep_default_na=False, na_values={n: [""] for n in TABLES[table].columns}
+            )
+    except FileNotFoundError:
+        raise InputError(str(source), "does not exist") from None
+    except Exception as error:  # a parser's own words, whatever it raises on foreign bytes
+        raise InputError(str(source), f"cannot be read as a table ({error})") from None
+    return check(frame, table, source)
+
+
+def write(frame: pd.DataFrame, path: str | os.PathLike[str], table: str) -> None:
+    """Check and write one table atomically and byte-deterministically."""
+    checked = check(frame.reset_index(drop=True), table, path)
+    write_free(checked, path)
+
+
+def write_free(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Write a table whose columns are its own (a paper table, a figure's data): CSV or Parquet by the ending."""
+    with atomic_path(path) as temporary:
+        if Path(path).suffix == ".parquet":
+            frame.to_parquet(temporary, index=False, compression="zstd")
+        else:
+            frame.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def empty(table: str) -> pd.DataFrame:
+    """The table without rows, in its declared types."""
+    import pandas as pd
+
+    columns: dict[str, Any] = {
+        name: pd.Series([], dtype="object" if column.kind == "text" else DTYPES[column.kind])
+        for name, column in TABLES[table].columns.items()
+    }
+    return pd.DataFrame(columns)
