@@ -102,7 +102,31 @@ def json_schema() -> str:
     return json.dumps(Settings.model_json_schema(), indent=2, sort_keys=True) + "\n"
 
 
+def _option_rows(section: type[BaseModel], values: dict[str, Any], prefix: str = "") -> list[str]:
+    rows = []
+    for name, field in section.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            rows += _option_rows(annotation, values[name], f"{prefix}{name}.")
+        else:
+            description = (field.description or "").replace("|", "\\|")
+            rows.append(f"| `{prefix}{name}` | `{json.dumps(values[name])}` | {description} |")
+    return rows
+
+
+def options_markdown() -> str:
+    """The table of every option for the documentation."""
+    rows = _option_rows(Settings, Settings().model_dump())
+    head = "# Options\n\nWritten by `python -m tilecast.config` from the configuration model.\n"
+    return "\n".join([head, "| key | default | meaning |", "|---|---|---|", *rows]) + "\n"
+
+
+GENERATED = {
+    "config/config.yaml": default_yaml,
+    "workflow/schemas/config.schema.json": json_schema,
+    "docs/options.md": options_markdown,
+}
+
 if __name__ == "__main__":
-    root = Path(__file__).resolve().parents[2]
-    write_text(root / "config/config.yaml", default_yaml())
-    write_text(root / "workflow/schemas/config.schema.json", json_schema())
+    for path, content in GENERATED.items():
+        write_text(Path(__file__).resolve().parents[2] / path, content())

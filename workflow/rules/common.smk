@@ -37,7 +37,10 @@ def imported(path):
             if isinstance(node, ast.Import):
                 names += [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-                names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+                names += [
+                    node.module,
+                    *(f"{node.module}.{alias.name}" for alias in node.names),
+                ]
         for name in names:
             if name.split(".")[0] != "tilecast":
                 continue
