@@ -1,0 +1,1 @@
+"""One kernel's latency: baselines, NeuSight, and ours, behind one small interface."""

@@ -1,0 +1,103 @@
+"""What every predictor is: a list of kernels and a device in, one latency with its interval a kernel out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from tilecast.errors import InputError
+from tilecast.hardware.device import ELEMENT_BYTES, Device
+from tilecast.tables import FAMILIES, PHASES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# One row a kernel. A matrix product (linear, bmm) has b, m, n, k; `linear` is b=1, m tokens, n outputs, k inputs.
+# Any other kernel has b rows of m elements, n = k = 0. `operands` counts input tensors of that size.
+# `count`: how often the kernel runs. flops and bytes are of one run.
+KERNEL_COLUMNS = (
+    "family", "op", "phase", "dtype", "b", "m", "n", "k", "operands", "flops", "bytes_read", "bytes_written", "count",
+)  # fmt: skip
+FORECAST_COLUMNS = ("latency_ms", "low_ms", "high_ms", "bound", "passport")
+BOUNDS = ("compute", "bandwidth", "latency", "wave tail")
+MATRIX_FAMILIES = ("linear", "bmm")
+FLOPS_PER_ELEMENT = {"softmax": 5, "norm": 6, "memory": 0}  # as the artifact counts; 1 for any other
+
+
+class Predictor(Protocol):
+    """A named way to forecast kernels: one row out for each row in, in order and with the same index."""
+
+    name: str
+
+    def predict(self, kernels: pd.DataFrame, device: Device) -> pd.DataFrame:
+        """FORECAST_COLUMNS for each kernel: one run's latency, its 80 % interval (NaN where none is claimed),
+        what bounds it (one of BOUNDS), and its passport: `predicted`, `extrapolated`, or `floor`."""
+        ...
+
+
+def matrix_work(b: np.ndarray, m: np.ndarray, n: np.ndarray, k: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Elements read, elements written and FLOPs of matrix products (b, m, k) x (b, k, n)."""
+    b, m, n, k = (np.asarray(x, dtype=float) for x in (b, m, n, k))
+    return b * (m * k + k * n), b * m * n, 2 * b * m * n * k
+
+
+def complete(kernels: pd.DataFrame) -> pd.DataFrame:
+    """`kernels` with every column of KERNEL_COLUMNS: absent ones get defaults, work is counted from dimensions.
+
+    Needs family, op, b, m. Work columns that are present are kept.
+    """
+    frame = kernels.copy()
+    defaults = {"phase": "forward", "dtype": "fp32", "n": 0, "k": 0, "operands": 1, "count": 1}
+    for column, default in defaults.items():
+        if column not in frame:
+            frame[column] = default
+    check_kernels(frame)
+    if {"flops", "bytes_read", "bytes_written"} <= set(frame.columns):
+        return frame
+    matrix = frame["family"].isin(MATRIX_FAMILIES).to_numpy()
+    read, written, flops = matrix_work(*(frame[c].to_numpy() for c in "bmnk"))
+    elements = frame["b"].to_numpy(dtype=float) * frame["m"].to_numpy(dtype=float)
+    per_element = frame["family"].map(FLOPS_PER_ELEMENT).fillna(1).to_numpy(dtype=float)
+    size = frame["dtype"].map(ELEMENT_BYTES).to_numpy(dtype=float)
+    work = {
+        "flops": np.where(matrix, flops, elements * per_element),
+        "bytes_read": np.where(matrix, read, elements * frame["operands"].to_numpy(dtype=float)) * size,
+        "bytes_written": np.where(matrix, written, elements) * size,
+    }
+    for column, values in work.items():
+        if column not in frame:
+            frame[column] = values
+    return frame
+
+
+def check_kernels(kernels: pd.DataFrame, where: object = "kernels") -> None:
+    """Raise one line at the first row that is no kernel: unknown family, phase or dtype, or an empty dimension."""
+    for column, allowed in (("family", FAMILIES), ("phase", PHASES), ("dtype", tuple(ELEMENT_BYTES))):
+        bad = ~kernels[column].isin(allowed)
+        if bad.any():
+            value = kernels.loc[bad, column].iloc[0]
+            raise InputError(where, f"unknown {column} {value!r}", f"expected one of {', '.join(allowed)}")
+    matrix = kernels["family"].isin(MATRIX_FAMILIES)
+    bad = (kernels[["b", "m"]] <= 0).any(axis=1) | (matrix & (kernels[["n", "k"]] <= 0).any(axis=1))
+    if bad.any():
+        row = kernels.loc[bad].iloc[0]
+        dims = ", ".join(f"{c}={row[c]}" for c in "bmnk")
+        raise InputError(where, f"a {row['family']} kernel with {dims}", "every dimension must be above zero")
+
+
+def forecast_frame(
+    index: pd.Index, latency_ms: np.ndarray, bound: np.ndarray, passport: str | np.ndarray = "predicted"
+) -> pd.DataFrame:
+    """A forecast without an interval, in the columns every predictor returns."""
+    import pandas as pd
+
+    nothing = np.full(len(index), np.nan)
+    columns = {
+        "latency_ms": latency_ms,
+        "low_ms": nothing,
+        "high_ms": nothing,
+        "bound": bound,
+        "passport": passport,
+    }
+    return pd.DataFrame(columns, index=index)
