@@ -1,4 +1,4 @@
-"""Names for people: display names, order and colours of devices, models, predictors, options, families; constants only."""
+"""Display names, order and colours of devices, models, predictors, options and families: constants only."""
 
 from __future__ import annotations
 
