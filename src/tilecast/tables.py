@@ -61,6 +61,9 @@ CELL: dict[str, Column] = {
 SOURCE = Column("text", "where the row comes from: path within the artifact, or a file of this project")
 LATENCY = Column("number", "milliseconds", above=0)
 PART = Column("number", "milliseconds; empty where not applicable or not recorded", nullable=True, minimum=0)
+BACKWARD = Column(
+    "number", "whole backward pass, accumulation included, milliseconds; empty as above", nullable=True, minimum=0
+)
 
 TABLES: dict[str, Table] = {
     "devices": Table(
@@ -73,7 +76,10 @@ TABLES: dict[str, Table] = {
             "sm_count": Column("integer", "streaming multiprocessors or compute units", above=0),
             "cores_per_sm": Column("integer", "fp32 lanes per multiprocessor", above=0),
             "clock_hz": Column("number", "compute clock", above=0),
-            "fp32_flops_per_s": Column("number", "peak fp32 rate", above=0),
+            "fp32_flops_per_s": Column("number", "peak fp32 rate (vector units)", above=0),
+            "fp32_matrix_flops_per_s": Column(
+                "number", "peak fp32 rate of matrix products (AMD matrix cores; else the vector rate)", above=0
+            ),
             "l2_bytes": Column("number", "level-2 cache", above=0),
             "training_gpu": Column("flag", "whether the paper's predictors were trained on it"),
             "source": SOURCE,
@@ -85,7 +91,7 @@ TABLES: dict[str, Table] = {
         | {
             "latency_ms": Column("number", "measured end-to-end latency, milliseconds", above=0),
             "forward_ms": PART,
-            "backward_ms": PART,
+            "backward_ms": BACKWARD,
             "layers": Column("integer", "repeated layers; 0 where the artifact does not say", minimum=0),
             "source": SOURCE,
         },
@@ -97,7 +103,7 @@ TABLES: dict[str, Table] = {
         | {
             "latency_ms": Column("number", "predicted end-to-end latency, milliseconds", minimum=0),
             "forward_ms": PART,
-            "backward_ms": PART,
+            "backward_ms": BACKWARD,
             "source": SOURCE,
         },
         key=("predictor", *CELL_KEY),
@@ -107,9 +113,9 @@ TABLES: dict[str, Table] = {
         | {
             "position": Column("integer", "row of the operator in its file, from 0", minimum=0),
             "name": Column("text", "name of the graph node"),
-            "latency_ms": Column("number", "forward plus backward plus accumulation, milliseconds", minimum=0),
+            "latency_ms": Column("number", "forward plus whole backward, milliseconds", minimum=0),
             "forward_ms": PART,
-            "backward_ms": PART,
+            "backward_ms": BACKWARD,
             "accumulation_ms": PART,
             "source": SOURCE,
         },
@@ -124,7 +130,7 @@ TABLES: dict[str, Table] = {
             "operator": Column("text", "operator class as the artifact names it (BMM, Linear, VECadd, ...)"),
             "latency_ms": Column("number", "forward plus whole backward, milliseconds", minimum=0),
             "forward_ms": PART,
-            "backward_ms": PART,
+            "backward_ms": BACKWARD,
             "accumulation_ms": PART,
             "source": SOURCE,
         },

@@ -1,0 +1,61 @@
+"""The artifact's operator graphs: which kernels it lets each node of one layer launch, with their dimensions."""
+
+from __future__ import annotations
+
+import ast
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from tilecast.artifact import names
+from tilecast.artifact.store import combine, parse_csv
+from tilecast.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PHASES = {"FwOps": "forward", "BwOps": "backward", "AccOps": "accumulation"}
+
+
+def dims_text(dims: Any) -> str:
+    """Dimensions as text: `256,512,64,512`; shapes of several tensors are separated by semicolons."""
+    if any(isinstance(part, tuple) for part in dims):
+        return ";".join(",".join(str(size) for size in shape) or "scalar" for shape in dims)
+    return ",".join(str(size) for size in dims) or "scalar"
+
+
+@lru_cache(maxsize=None)
+def _kernels(literal: str) -> tuple[tuple[str, str], ...]:
+    """(kernel, dims) of one cell such as `[['BMM', (256, 512, 64, 512)]]`; a literal, never evaluated."""
+    found = []
+    for kernel, dims in ast.literal_eval(literal):
+        sizes = [size for part in dims for size in (part if isinstance(part, tuple) else (part,))]
+        if not isinstance(kernel, str) or not all(type(size) is int and size >= 0 for size in sizes):
+            raise ValueError(f"{kernel!r} with dimensions {dims!r}")
+        found.append((kernel, dims_text(dims)))
+    return tuple(found)
+
+
+def read_graphs(files: dict[str, bytes]) -> pd.DataFrame:
+    """The `graphs` table from `results/opgraph/<workload>.csv`; a node without kernels has no row."""
+    import pandas as pd
+
+    parts = {}
+    for path, data in files.items():
+        if not path.startswith(names.GRAPHS):
+            continue
+        work = names.workload(path)._asdict()
+        frame = parse_csv(path, data, ("Name", "OpName", *_PHASES))
+        rows = []
+        for position, cells in enumerate(frame.itertuples(index=False)):
+            for phase, literal in zip(_PHASES, cells[2:], strict=True):
+                try:
+                    kernels = _kernels(literal)
+                except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+                    raise InputError(
+                        f"{path}, line {position + 2}, column {phase}", f"is not a list of kernels ({error})"
+                    ) from None
+                for order, (kernel, dims) in enumerate(kernels):
+                    rows.append((position, cells[0], cells[1], _PHASES[phase], order, kernel, dims))
+        columns = ["position", "name", "operator", "phase", "order", "kernel", "dims"]
+        parts[path] = pd.DataFrame(rows, columns=columns).assign(**work, source=path)
+    return combine(parts, "graphs")
