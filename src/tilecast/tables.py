@@ -243,20 +243,23 @@ TABLES: dict[str, Table] = {
 def _series(frame: pd.DataFrame, name: str, column: Column, where: str) -> pd.Series:
     """`frame[name]` in its declared type, or an error naming the first offending row."""
     import pandas as pd
+    from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
     raw = frame[name]
-    empty = raw.isna() | (raw.astype("object").map(lambda cell: isinstance(cell, str) and cell == ""))
+    numeric = is_numeric_dtype(raw)
+    empty = raw.isna() if numeric else raw.isna() | (raw == "")
     if not column.nullable and bool(empty.any()):
         raise InputError(f"{where}, {_row(empty)}, column {name}", "is empty", f"expected a {column.kind}")
     if column.kind == "text":
-        return raw.astype("object").where(~empty, None).map(lambda cell: None if cell is None else str(cell))
+        text = raw if isinstance(raw.dtype, pd.StringDtype) else raw.map(str)
+        return text.astype("str").mask(empty)
     if column.kind == "flag":
         lowered = raw.map(lambda cell: str(cell).lower())
         bad = ~lowered.isin(["true", "false"])
         if bool(bad.any()):
             raise InputError(f"{where}, {_row(bad)}, column {name}", f"{raw[bad].iloc[0]!r} is not true or false")
         return lowered == "true"
-    numbers = pd.to_numeric(raw, errors="coerce")
+    numbers = raw if numeric and not is_bool_dtype(raw) else pd.to_numeric(raw.astype("str"), errors="coerce")
     bad = numbers.isna() & ~empty | numbers.isin([float("inf"), float("-inf")])
     if column.kind == "integer":
         bad |= numbers.notna() & (numbers != numbers.round())
@@ -362,7 +365,6 @@ def empty(table: str) -> pd.DataFrame:
     import pandas as pd
 
     columns: dict[str, Any] = {
-        name: pd.Series([], dtype="object" if column.kind == "text" else DTYPES[column.kind])
-        for name, column in TABLES[table].columns.items()
+        name: pd.Series([], dtype=DTYPES[column.kind]) for name, column in TABLES[table].columns.items()
     }
     return pd.DataFrame(columns)

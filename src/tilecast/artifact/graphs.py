@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from tilecast.artifact import names
@@ -23,7 +23,7 @@ def dims_text(dims: Any) -> str:
     return ",".join(str(size) for size in dims) or "scalar"
 
 
-@lru_cache(maxsize=None)
+@cache
 def _kernels(literal: str) -> tuple[tuple[str, str], ...]:
     """(kernel, dims) of one cell such as `[['BMM', (256, 512, 64, 512)]]`; a literal, never evaluated."""
     found = []
@@ -39,12 +39,14 @@ def read_graphs(files: dict[str, bytes]) -> pd.DataFrame:
     """The `graphs` table from `results/opgraph/<workload>.csv`; a node without kernels has no row."""
     import pandas as pd
 
-    parts = {}
+    parts = []
     for path, data in files.items():
         if not path.startswith(names.GRAPHS):
             continue
         work = names.workload(path)._asdict()
-        frame = parse_csv(path, data, ("Name", "OpName", *_PHASES))
+        frame = parse_csv(path, data, {name: name for name in ("Name", "OpName", *_PHASES)})[
+            ["Name", "OpName", *_PHASES]
+        ]
         rows = []
         for position, cells in enumerate(frame.itertuples(index=False)):
             for phase, literal in zip(_PHASES, cells[2:], strict=True):
@@ -57,5 +59,5 @@ def read_graphs(files: dict[str, bytes]) -> pd.DataFrame:
                 for order, (kernel, dims) in enumerate(kernels):
                     rows.append((position, cells[0], cells[1], _PHASES[phase], order, kernel, dims))
         columns = ["position", "name", "operator", "phase", "order", "kernel", "dims"]
-        parts[path] = pd.DataFrame(rows, columns=columns).assign(**work, source=path)
+        parts.append(({**work, "source": path}, pd.DataFrame(rows, columns=columns)))
     return combine(parts, "graphs")

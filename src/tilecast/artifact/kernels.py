@@ -34,28 +34,21 @@ def read_kernels(files: dict[str, bytes]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    parts = {}
+    parts = []
     for path, data in files.items():
         known = names.kernel_file(path)
         if known is None:
             continue
-        op, device = known
-        if op == "conv":  # NeuSight forecasts no convolution
-            continue
+        op, split = known
         matrix = op in ("bmm", "linear")
-        columns = _COMMON | (_MATRIX if matrix else _VECTOR)
-        frame = parse_csv(path, data, columns).rename(columns=columns)
-        frame["device"] = frame["device"].astype("str").map(names.device_of)
+        frame = parse_csv(path, data, _COMMON | (_MATRIX if matrix else _VECTOR))
         if not matrix:
             frame["n"] = frame["k"] = 0
-        frame["split"] = "test" if device is None else "train"
-        frame["family"] = frame["op"].map(lambda name: _FAMILY.get(name, "elementwise"))
-        frame["dtype"] = "fp32"
-        sizes = frame[["grid_x", "grid_y", "grid_z", "block_x", "block_y", "block_z"]].apply(
-            pd.to_numeric, errors="coerce"
-        )
-        frame["grid"] = sizes["grid_x"] * sizes["grid_y"] * sizes["grid_z"]
-        frame["block"] = sizes["block_x"] * sizes["block_y"] * sizes["block_z"]
-        frame["source"] = path
-        parts[path] = frame.drop(columns=["block_x", "block_y", "block_z"])
+        for size in ("grid", "block"):
+            axes = [frame.pop(f"block_{axis}") if size == "block" else frame[f"grid_{axis}"] for axis in "xyz"]
+            x, y, z = (pd.to_numeric(axis, errors="coerce") for axis in axes)
+            frame[size] = x * y * z
+        frame["device"] = frame["device"].astype("str").map(names.device_of)
+        frame["family"] = frame["op"].map(_FAMILY).fillna("elementwise")
+        parts.append(({"split": split, "dtype": "fp32", "source": path}, frame))
     return combine(parts, "kernels")

@@ -6,7 +6,7 @@ As in the end-to-end tables `backward_ms` is the whole backward, accumulation in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tilecast.artifact import names
 from tilecast.artifact.store import combine, parse_csv
@@ -15,47 +15,39 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def _part(path: str, data: bytes, device: str, columns: dict[str, str]) -> pd.DataFrame:
-    """The file's columns under tidy names, beside its cell."""
+_PARTS = {"fw_latency": "forward_ms", "bw_latency": "backward_ms", "acc_latency": "accumulation_ms"}
+
+
+def _part(path: str, data: bytes, device: str, columns: dict[str, str]) -> tuple[dict[str, Any], pd.DataFrame]:
+    """The file's cell, and its columns under tidy names."""
     import pandas as pd
 
-    frame = parse_csv(path, data, columns).rename(columns=columns)
-    if frame.empty:
-        return frame.reindex(columns=[])
-    for name in ("forward_ms", "bw", "accumulation_ms", "latency_ms"):
-        frame[name] = pd.to_numeric(frame[name], errors="coerce").where(frame[name].notna())
-    frame["backward_ms"] = frame.pop("bw") + frame["accumulation_ms"]
+    frame = parse_csv(path, data, columns | _PARTS)
+    sum_of = frame[["backward_ms", "accumulation_ms"]].apply(pd.to_numeric, errors="coerce")
+    # What is not a number stays as it is: the check of the whole table names it.
+    frame["backward_ms"] = sum_of.sum(axis="columns", skipna=False).fillna(frame["backward_ms"])
     frame["position"] = range(len(frame))
-    frame["device"] = device
-    for name, value in names.workload(path)._asdict().items():
-        frame[name] = value
-    frame["source"] = path
-    return frame
+    return {"device": device, **names.workload(path)._asdict(), "source": path}, frame
 
 
 def read_operator_labels(files: dict[str, bytes]) -> pd.DataFrame:
     """The `operator_labels` table from `label/<device>/<workload>.csv`."""
-    parts = {}
+    parts = []
     for path, data in files.items():
-        if not path.startswith(names.LABELS) or not path.endswith(".csv"):
-            continue
-        # One file of the artifact (L4, switch4) names its total as the predictions do.
-        total = "e2e_latency" if b"e2e_latency" in data.split(b"\n", 1)[0] else "latency"
-        parts[path] = _part(path, data, path.split("/")[-2], {"Name": "name", total: "latency_ms", **_PARTS})
+        if path.startswith(names.LABELS) and path.endswith(".csv"):
+            # One file of the artifact (L4, switch4) names its columns as the predictions do.
+            total = "e2e_latency" if b"e2e_latency" in data.split(b"\n", 1)[0] else "latency"
+            parts.append(_part(path, data, path.split("/")[-2], {"Name": "name", total: "latency_ms"}))
     return combine(parts, "operator_labels")
 
 
 def read_operator_predictions(files: dict[str, bytes]) -> pd.DataFrame:
     """The `operator_predictions` table from `results/prediction/<device>/<predictor>/<workload>.csv`."""
-    parts = {}
+    parts = []
     for path, data in files.items():
-        if not path.startswith(names.PREDICTIONS) or not path.endswith(".csv"):
-            continue
-        device, folder = path.split("/")[-3:-1]
-        columns = {"Name": "name", "OpName": "operator", "e2e_latency": "latency_ms", **_PARTS}
-        parts[path] = _part(path, data, device, columns)
-        parts[path]["predictor"] = names.predictor_of(folder)
+        if path.startswith(names.PREDICTIONS) and path.endswith(".csv"):
+            device, folder = path.split("/")[-3:-1]
+            columns = {"Name": "name", "OpName": "operator", "e2e_latency": "latency_ms"}
+            cell, frame = _part(path, data, device, columns)
+            parts.append(({"predictor": names.predictor_of(folder), **cell}, frame))
     return combine(parts, "operator_predictions")
-
-
-_PARTS = {"fw_latency": "forward_ms", "bw_latency": "bw", "acc_latency": "accumulation_ms"}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tilecast.errors import InputError
@@ -45,33 +46,36 @@ def parse_json(path: str, data: bytes, numbers: Iterable[str], optional: Iterabl
     return parsed
 
 
-def parse_csv(path: str, data: bytes, columns: Iterable[str]) -> pd.DataFrame:
-    """The named columns of a CSV file, all of which must be there."""
+def parse_csv(path: str, data: bytes, columns: Mapping[str, str]) -> pd.DataFrame:
+    """The columns of a CSV file that `columns` names, all of which must be there, under their tidy names."""
     import pandas as pd
 
-    wanted = list(columns)
     try:
-        header = pd.read_csv(io.BytesIO(data), nrows=0).columns
-        missing = [name for name in wanted if name not in header]
+        header = next(csv.reader([data.split(b"\n", 1)[0].decode().rstrip("\r")]), [])
+        missing = [name for name in columns if name not in header]
         if missing:
             raise InputError(path, f"column {', '.join(missing)} is missing")
-        return pd.read_csv(io.BytesIO(data), usecols=wanted, keep_default_na=False, na_values=[""])[wanted]
+        frame = pd.read_csv(io.BytesIO(data), usecols=list(columns), keep_default_na=False, na_values=[""])
     except InputError:
         raise
     except Exception as error:  # a parser's own words, whatever it raises on foreign bytes
         raise InputError(path, f"cannot be read as a table ({error})") from None
+    return frame.rename(columns=columns)
 
 
-def combine(parts: dict[str, pd.DataFrame], table: str) -> pd.DataFrame:
-    """One checked table from a part per file; an error names the file and its line, not the whole table's."""
+def combine(parts: list[tuple[dict[str, Any], pd.DataFrame]], table: str) -> pd.DataFrame:
+    """One checked table from (constant columns, rows) of each file; an error names the file and its line."""
     import pandas as pd
 
     if not parts:
         return empty(table)
-    whole = pd.concat(parts.values(), ignore_index=True)
+    whole = pd.concat([frame for _, frame in parts], ignore_index=True)
+    constants = pd.DataFrame([constant for constant, _ in parts])
+    repeated = constants.loc[constants.index.repeat([len(frame) for _, frame in parts])].reset_index(drop=True)
+    whole = pd.concat([whole, repeated], axis="columns")
     try:
-        return check(whole, table, f"{table} table")
+        return check(whole, table, f"the artifact's {table}")
     except InputError:
-        for path, part in parts.items():  # find the file; what no single file shows is between files
+        for path, part in whole.groupby("source", sort=False):
             check(part.reset_index(drop=True), table, path)
-        raise
+        raise  # nothing wrong within a file: what is wrong lies between files
