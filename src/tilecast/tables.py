@@ -64,6 +64,9 @@ PART = Column("number", "milliseconds; empty where not applicable or not recorde
 BACKWARD = Column(
     "number", "whole backward pass, accumulation included, milliseconds; empty as above", nullable=True, minimum=0
 )
+ACCUMULATION = Column(
+    "number", "part of the backward pass that accumulates gradients, milliseconds", nullable=True, minimum=0
+)
 
 TABLES: dict[str, Table] = {
     "devices": Table(
@@ -116,7 +119,8 @@ TABLES: dict[str, Table] = {
             "latency_ms": Column("number", "forward plus whole backward, milliseconds", minimum=0),
             "forward_ms": PART,
             "backward_ms": BACKWARD,
-            "accumulation_ms": PART,
+            "accumulation_ms": ACCUMULATION,
+            "repeats": Column("integer", "how often the node occurs in the whole model", minimum=0),
             "source": SOURCE,
         },
         key=(*CELL_KEY, "position"),
@@ -131,7 +135,8 @@ TABLES: dict[str, Table] = {
             "latency_ms": Column("number", "forward plus whole backward, milliseconds", minimum=0),
             "forward_ms": PART,
             "backward_ms": BACKWARD,
-            "accumulation_ms": PART,
+            "accumulation_ms": ACCUMULATION,
+            "repeats": Column("integer", "how often the node occurs in the whole model", minimum=0),
             "source": SOURCE,
         },
         key=("predictor", *CELL_KEY, "position"),
@@ -171,6 +176,8 @@ TABLES: dict[str, Table] = {
             "order": Column("integer", "place within the operator's kernels of that phase", minimum=0),
             "kernel": Column("text", "kernel as the artifact names it (BMM, Linear, VECadd, MEM, ALLREDUCE, ...)"),
             "dims": Column("text", "its dimensions as the artifact writes them, comma-separated"),
+            "input_elements": Column("integer", "elements of all tensors the node reads", minimum=0),
+            "output_elements": Column("integer", "elements of the tensor the node writes", minimum=0),
             "source": SOURCE,
         },
         key=("model", "mode", "sequence_length", "batch_size", "option", "position", "phase", "order"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,17 @@ def _kernels(literal: str) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
+@cache
+def _elements(literal: str) -> int:
+    """Elements of all tensors in `[(8, 512), (512,)]` or `(8, 512)`; 0 for a shape the tracer did not see."""
+    try:
+        shapes = ast.literal_eval(literal)
+        shapes = shapes if isinstance(shapes, list) else [shapes]
+        return sum(math.prod(shape) for shape in shapes)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return 0
+
+
 def read_graphs(files: dict[str, bytes]) -> pd.DataFrame:
     """The `graphs` table from `results/opgraph/<workload>.csv`; a node without kernels has no row."""
     import pandas as pd
@@ -44,12 +56,12 @@ def read_graphs(files: dict[str, bytes]) -> pd.DataFrame:
         if not path.startswith(names.GRAPHS):
             continue
         work = names.workload(path)._asdict()
-        frame = parse_csv(path, data, {name: name for name in ("Name", "OpName", *_PHASES)})[
-            ["Name", "OpName", *_PHASES]
-        ]
+        wanted = ["Name", "OpName", *_PHASES, "InputShapes", "OutputShape"]
+        frame = parse_csv(path, data, {name: name for name in wanted})[wanted]
         rows = []
         for position, cells in enumerate(frame.itertuples(index=False)):
-            for phase, literal in zip(_PHASES, cells[2:], strict=True):
+            shapes = (_elements(cells[5]), _elements(cells[6]))
+            for phase, literal in zip(_PHASES, cells[2:5], strict=True):
                 try:
                     kernels = _kernels(literal)
                 except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
@@ -57,7 +69,8 @@ def read_graphs(files: dict[str, bytes]) -> pd.DataFrame:
                         f"{path}, line {position + 2}, column {phase}", f"is not a list of kernels ({error})"
                     ) from None
                 for order, (kernel, dims) in enumerate(kernels):
-                    rows.append((position, cells[0], cells[1], _PHASES[phase], order, kernel, dims))
+                    rows.append((position, cells[0], cells[1], _PHASES[phase], order, kernel, dims, *shapes))
         columns = ["position", "name", "operator", "phase", "order", "kernel", "dims"]
+        columns += ["input_elements", "output_elements"]
         parts.append(({**work, "source": path}, pd.DataFrame(rows, columns=columns)))
     return combine(parts, "graphs")

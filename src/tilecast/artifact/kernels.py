@@ -23,7 +23,8 @@ _COMMON = {
     "Block y": "block_y",
     "Block z": "block_z",
 }
-_MATRIX = {"B": "b", "M": "m", "N": "n", "K": "k"}
+# The artifact names the inner dimension N and the columns K (torch.bmm of (B, M, N) and (B, N, K)).
+_MATRIX = {"B": "b", "M": "m", "N": "k", "K": "n"}
 _VECTOR = {"B": "b", "H": "m"}
 
 
