@@ -34,6 +34,7 @@ _VECTOR_SHARE = (0.3, 3.0)  # fp32 vector peak against lanes x 2 x clock (some m
 _OTHER_SHARE = (1 / 128, 8.0)  # other vector rates against lanes x 2 x clock (P4: fp16 at 1/64)
 _MATRIX_SHARE = (1 / 16, 300.0)  # matrix-unit rates against lanes x 2 x clock (B200: fp8 at 60)
 _BYTES_PER_FLOP = (0.002, 1.0)  # bandwidth against fp32 peak (L4: 0.01, P100: 0.08)
+_AMD_LANES = 16  # the artifact counts an AMD compute unit's SIMD units, of 16 lanes each
 
 
 @dataclass(frozen=True)
@@ -103,16 +104,15 @@ def devices_of_table(table: Any) -> dict[str, Device]:
     """The devices as the artifact describes them: one a row of the `devices` table, errors and all."""
     result = {}
     for row in table.to_dict("records"):
-        matrix = {"fp32": float(row["fp32_matrix_flops_per_s"])} if row.get("fp32_matrix_flops_per_s") else {}
         result[row["device"]] = Device(
             name=row["device"],
             title=row["name"],
             vendor=row["vendor"],
             sm_count=int(row["sm_count"]),
-            cores_per_sm=int(row["cores_per_sm"]),
+            cores_per_sm=int(row["cores_per_sm"]) * (_AMD_LANES if row["vendor"] == "AMD" else 1),
             clock_hz=float(row["clock_hz"]),
             vector_flops_per_s={"fp32": float(row["fp32_flops_per_s"])},
-            matrix_flops_per_s=matrix,
+            matrix_flops_per_s={"fp32": float(row["fp32_matrix_flops_per_s"])},
             memory_bytes=float(row["memory_bytes"]),
             bandwidth_bytes_per_s=float(row["bandwidth_bytes_per_s"]),
             l2_bytes=float(row["l2_bytes"]),
@@ -224,7 +224,7 @@ def _from_yaml(raw: dict[str, Any], where: Path) -> Device:
 
 
 def _from_artifact(raw: dict[str, Any], where: Path) -> Device:
-    """The artifact's format: memory and L2 in GB and MB, bandwidth in GB/s, clock in MHz, rates in GFLOP/s.
+    """The artifact's format: memory in GiB, L2 in MiB, bandwidth in GB/s, clock in MHz, rates in GFLOP/s.
 
     Its readme says the clock is in GHz, its files hold MHz: a clock below 20 is taken as GHz, from 20 on as MHz.
     AMD's `Core_Per_SM` counts SIMD units of 16 lanes each. One file gives a sparse fp8 tensor-core rate as
@@ -239,7 +239,7 @@ def _from_artifact(raw: dict[str, Any], where: Path) -> Device:
     title = str(raw.get("Device", where.stem))
     vendor = "AMD" if "AMD" in title.upper() else "NVIDIA"
     clock_hz = given["Freq"] * (1e9 if given["Freq"] < 20 else 1e6)
-    cores = int(given["Core_Per_SM"]) * (16 if vendor == "AMD" else 1)
+    cores = int(given["Core_Per_SM"]) * (_AMD_LANES if vendor == "AMD" else 1)
     lanes = given["Num_Sm"] * cores * 2 * clock_hz
     peak, notes = given[vector] * 1e9, []
     if 4 <= peak / lanes <= 100:
@@ -257,9 +257,9 @@ def _from_artifact(raw: dict[str, Any], where: Path) -> Device:
         clock_hz=clock_hz,
         vector_flops_per_s={"fp32": peak},
         matrix_flops_per_s=matrix,
-        memory_bytes=given["Dev_Mem"] * 1e9,
+        memory_bytes=given["Dev_Mem"] * 2**30,
         bandwidth_bytes_per_s=given["Mem_Bw"] * 1e9,
-        l2_bytes=given["L2Cache"] * 1e6,
+        l2_bytes=given["L2Cache"] * 2**20,
         sources={"*": where.name},
         notes=tuple(notes),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 # Any other kernel has b rows of m elements, n = k = 0. `operands` counts input tensors of that size.
 # `count`: how often the kernel runs. flops and bytes are of one run.
 KERNEL_COLUMNS = (
-    "family", "op", "phase", "dtype", "b", "m", "n", "k", "operands", "flops", "bytes_read", "bytes_written", "count",
+    "family", "op", "phase", "dtype", "b", "m", "n", "k", "operands", "flops", "bytes_read", "bytes_written",
+    "count",
 )  # fmt: skip
 FORECAST_COLUMNS = ("latency_ms", "low_ms", "high_ms", "bound", "passport")
 BOUNDS = ("compute", "bandwidth", "latency", "wave tail")
 MATRIX_FAMILIES = ("linear", "bmm")
+BINARY_OPS = ("add", "mul", "pow", "div")  # elementwise kernels that read two tensors
 FLOPS_PER_ELEMENT = {"softmax": 5, "norm": 6, "memory": 0}  # as the artifact counts; 1 for any other
 
 
@@ -48,10 +50,10 @@ def complete(kernels: pd.DataFrame) -> pd.DataFrame:
     Needs family, op, b, m. Work columns that are present are kept.
     """
     frame = kernels.copy()
-    defaults = {"phase": "forward", "dtype": "fp32", "n": 0, "k": 0, "operands": 1, "count": 1}
-    for column, default in defaults.items():
-        if column not in frame:
-            frame[column] = default
+    defaults: dict[str, Any] = {"phase": "forward", "dtype": "fp32", "n": 0, "k": 0, "count": 1}
+    if "operands" not in frame:
+        frame["operands"] = np.where(frame["op"].isin(BINARY_OPS), 2, 1)
+    frame = frame.assign(**{column: value for column, value in defaults.items() if column not in frame})
     check_kernels(frame)
     if {"flops", "bytes_read", "bytes_written"} <= set(frame.columns):
         return frame
@@ -65,10 +67,7 @@ def complete(kernels: pd.DataFrame) -> pd.DataFrame:
         "bytes_read": np.where(matrix, read, elements * frame["operands"].to_numpy(dtype=float)) * size,
         "bytes_written": np.where(matrix, written, elements) * size,
     }
-    for column, values in work.items():
-        if column not in frame:
-            frame[column] = values
-    return frame
+    return frame.assign(**{column: values for column, values in work.items() if column not in frame})
 
 
 def check_kernels(kernels: pd.DataFrame, where: object = "kernels") -> None:
@@ -84,6 +83,15 @@ def check_kernels(kernels: pd.DataFrame, where: object = "kernels") -> None:
         row = kernels.loc[bad].iloc[0]
         dims = ", ".join(f"{c}={row[c]}" for c in "bmnk")
         raise InputError(where, f"a {row['family']} kernel with {dims}", "every dimension must be above zero")
+
+
+def streamed_ms(kernels: pd.DataFrame, device: Device) -> np.ndarray:
+    """Milliseconds to move each kernel's bytes at peak bandwidth, the artifact's rule for what only moves memory.
+
+    It takes a GB/s as 2^30 bytes per second here.
+    """
+    moved = kernels["bytes_read"].to_numpy(dtype=float) + kernels["bytes_written"].to_numpy(dtype=float)
+    return moved / (device.bandwidth_bytes_per_s / 1e9 * 2**30) * 1e3
 
 
 def forecast_frame(
