@@ -1,7 +1,8 @@
-"""Display names, order and colours of devices, models, predictors, options and families: constants only."""
+"""How things are shown to people: names, order and colours of devices, models, predictors; digits of a number."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 # Every mapping's order is the order of presentation. Devices: the five the paper's predictors were trained on,
@@ -92,6 +93,21 @@ def display(names: Mapping[str, str], key: str) -> str:
     return names.get(key, key)
 
 
+def device_name(device: str) -> str:
+    """Short name of a device."""
+    return DEVICES.get(device, device)
+
+
+def model_name(model: str) -> str:
+    """Display name of a model."""
+    return MODELS.get(model, model)
+
+
+def predictor_name(predictor: str) -> str:
+    """Display name of a predictor, saying whose numbers they are."""
+    return PREDICTORS.get(predictor, predictor)
+
+
 def ordered(names: Mapping[str, str], keys: Iterable[str]) -> list[str]:
     """The distinct keys in order of presentation; unknown ones last, by alphabet."""
     rank = {name: place for place, name in enumerate(names)}
@@ -117,3 +133,13 @@ def colour(predictor: str) -> str:
     """The one colour of a predictor; an unknown one keeps the same spare colour wherever it appears."""
     name = method(predictor)
     return METHOD_COLOURS.get(name) or SPARE_COLOURS[sum(name.encode()) % len(SPARE_COLOURS)]
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """The number with that many significant digits in plain notation: 5.87, 12.9, 937, 5,245."""
+    if not math.isfinite(value):
+        return "not a number"
+    if value == 0:
+        return f"{0:.{digits - 1}f}"
+    magnitude = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
+    return f"{value:,.{max(0, digits - 1 - magnitude)}f}"

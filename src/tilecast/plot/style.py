@@ -1,0 +1,212 @@
+"""One look for every figure, and saving a figure together with its data, title, caption and description."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import matplotlib.ticker
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from tilecast import naming
+from tilecast.files import atomic_path, write_text
+from tilecast.tables import write_free
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+
+WIDTH_IN = 5.2  # between a paper's one column and two; 9 pt stays legible on a telephone of 390 pixels
+MINOR_PT = 8
+INK, MUTED, FAINT = "#1a1a1a", "#5c5c5c", "#d9d9d9"
+NEEDS_ARTIFACT = "needs the full artifact"
+CLIP_LOW_PERCENT = 0.1  # a log axis has no zero: smaller errors are drawn here, and the figure says so
+
+_MARKERS = {"roofline": "s", "habitat": "D", "li": "^", "neusight": "o", "tilecast": "P"}
+_SPARE_MARKERS = ("v", "X", "h")
+
+matplotlib.use("Agg")
+matplotlib.rcdefaults()  # a reader's own matplotlibrc must not change a figure
+matplotlib.rcParams.update(
+    {
+        "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs everywhere
+        "font.size": 9,
+        "axes.titlesize": 9,
+        "axes.labelsize": 9,
+        "xtick.labelsize": MINOR_PT,
+        "ytick.labelsize": MINOR_PT,
+        "legend.fontsize": MINOR_PT,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": MUTED,
+        "axes.titlelocation": "left",
+        "axes.axisbelow": True,
+        "grid.color": FAINT,
+        "grid.linewidth": 0.6,
+        "text.color": INK,
+        "legend.frameon": False,
+        "hatch.linewidth": 0.6,
+        # Text as paths: the page must look the same on a machine without the font; what a screen reader or a
+        # search needs is the SVG's title and description, the sidecar's words and the CSV beside it.
+        "svg.fonttype": "path",
+        "text.parse_math": False,  # a dollar sign in a foreign name stays a dollar sign
+        "pdf.fonttype": 42,  # TrueType, as publishers ask; text in the PDF stays searchable
+    }
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawn figure with what belongs to it: the finding, what is shown, words instead of it, rows behind it."""
+
+    figure: Figure
+    data: pd.DataFrame
+    title: str
+    caption: str
+    alt: str
+    n: int
+
+
+def marks(predictor: str) -> dict[str, Any]:
+    """How a predictor is drawn as points: its colour; hollow where the authors' own, filled where ours."""
+    name = naming.method(predictor)
+    spare = _SPARE_MARKERS[sum(name.encode()) % len(_SPARE_MARKERS)]
+    shade = naming.colour(predictor)
+    return {
+        "color": shade,
+        "marker": _MARKERS.get(name, spare),
+        "markeredgecolor": shade,
+        "markerfacecolor": "white" if naming.is_published(predictor) else shade,
+        "markeredgewidth": 1.1,
+        "markersize": 4.5,
+    }
+
+
+def dashes(predictor: str) -> str:
+    """How a predictor is drawn as a line: dashed where the authors' own."""
+    return "--" if naming.is_published(predictor) else "-"
+
+
+def worded(values: Mapping[str, float]) -> str:
+    """`NeuSight (authors) 8.89 %; ...`: one value a predictor, in words."""
+    names = naming.ordered(naming.PREDICTORS, values.keys())
+    return "; ".join(f"{naming.predictor_name(name)} {naming.significant(values[name])} %" for name in names)
+
+
+def canvas(height_in: float, width_in: float = WIDTH_IN) -> Figure:
+    """A figure of the house's width whose panels take `height_in`; `frame` adds what stands around them."""
+    figure = Figure(figsize=(width_in, height_in), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.04, h_pad=0.03, hspace=0.02, wspace=0.02)  # type: ignore[union-attr]
+    return figure
+
+
+def frame(
+    figure: Figure,
+    title: str,
+    note: str,
+    predictors: Sequence[str] = (),
+    *,
+    keys: Sequence[Artist] = (),
+    columns: int = 3,
+) -> None:
+    """The finding and the key above the panels, count and remarks beneath; the figure grows by what they take."""
+    width, panels = figure.get_size_inches()
+    title = textwrap.fill(title, int(width * 10.8))
+    note = textwrap.fill(note, int(width * 15.8))
+    handles = [*keys]
+    for name in predictors:
+        label = naming.predictor_name(name)
+        handles.append(Line2D([], [], linestyle="none", label=label, **marks(name)))
+    title_in = 0.08 + 0.17 * (title.count("\n") + 1)
+    legend_in = 0.165 * -(-len(handles) // columns) + 0.06 if handles else 0.0
+    note_in = 0.06 + 0.125 * (note.count("\n") + 1)
+    height = panels + title_in + legend_in + note_in
+    figure.set_size_inches(width, height)
+    figure.get_layout_engine().set(rect=(0, note_in / height, 1, panels / height))  # type: ignore[union-attr]
+    figure.text(0.01, 1 - 0.05 / height, title, ha="left", va="top", fontsize=10, weight="bold", linespacing=1.15)
+    figure.text(0.01, 0.04 / height, note, ha="left", va="bottom", fontsize=MINOR_PT - 1, color=MUTED)
+    if handles:
+        figure.legend(
+            handles=handles,
+            loc="upper left",
+            bbox_to_anchor=(0, 1 - title_in / height),
+            ncols=columns,
+            handletextpad=0.4,
+            columnspacing=1.4,
+            labelspacing=0.3,
+            borderpad=0.15,
+        )
+
+
+def percent_axis(axis: Any, lowest: float = CLIP_LOW_PERCENT, highest: float = 10_000) -> None:
+    """The shared error scale: logarithmic percent with plain numbers."""
+    axis.axes.set(**{f"{axis.axis_name}scale": "log", f"{axis.axis_name}lim": (lowest * 0.85, highest)})
+    ticks = [t for t in (0.1, 1, 10, 100, 1000, 10_000) if lowest * 0.85 <= t <= highest]
+    axis.set_ticks(ticks, labels=[f"{t:,g}" for t in ticks])
+    axis.set_minor_locator(matplotlib.ticker.NullLocator())
+
+
+def plain_log(axis: Any) -> None:
+    """A logarithmic axis that writes 10, 100, 1,000 instead of powers."""
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+
+
+def empty_panel(name: str, why: str = NEEDS_ARTIFACT) -> Picture:
+    """A small figure that says in words why there is nothing to draw."""
+    import pandas as pd
+
+    figure = canvas(1.1)
+    axes: Axes = figure.add_subplot()
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, f"{name}: {why}", ha="center", va="center", color=MUTED, transform=axes.transAxes)
+    words = f"{name}: {why}."
+    return Picture(figure, pd.DataFrame({"note": [words]}), words, words, words, 0)
+
+
+def _tidy_svg(svg: str, name: str, title: str, alt: str) -> str:
+    """The SVG without metadata, its ids unique to this figure (several may share a page), with title and desc."""
+    svg = re.sub(r"<!DOCTYPE.*?>\s*|<metadata>.*?</metadata>\s*", "", svg, flags=re.S)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    words = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(alt)}</desc>'
+    return re.sub(
+        r"<svg ([^>]*)>",
+        lambda found: f'<svg role="img" aria-labelledby="{name}-title {name}-desc" {found[1]}>\n {words}',
+        svg,
+        count=1,
+    )
+
+
+def save(picture: Picture, *, svg: str, pdf: str, png: str, data: str, about: str) -> None:
+    """Write the figure as SVG, PDF and PNG, the drawn rows as CSV, and title, caption, words and count as JSON."""
+    name = Path(svg).stem
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    with matplotlib.rc_context({"svg.hashsalt": name}):
+        drawn = io.StringIO()
+        picture.figure.savefig(drawn, format="svg", metadata=nothing)
+    write_text(svg, _tidy_svg(drawn.getvalue(), name, picture.title, picture.alt))
+    with atomic_path(pdf) as temporary:
+        none = {"CreationDate": None, "Creator": None, "Producer": None}
+        picture.figure.savefig(temporary, format="pdf", metadata=none | {"Title": picture.title})
+    with atomic_path(png) as temporary:
+        picture.figure.savefig(temporary, format="png", dpi=200, metadata={"Software": None})
+    write_free(picture.data, data)
+    words = {
+        "title": picture.title,
+        "caption": picture.caption,
+        "alt": picture.alt,
+        "n": picture.n,
+        "source_csv": Path(data).name,
+    }
+    write_text(about, json.dumps(words, indent=2, ensure_ascii=False) + "\n")
