@@ -1,0 +1,89 @@
+"""Copies of the working tree in which tests run the workflow."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one call of snakemake did."""
+
+    code: int
+    output: str
+    seconds: float
+
+    @property
+    def rules(self) -> set[str]:
+        """The rules it executed; in a dry run, those it would execute."""
+        return set(re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):$", self.output, re.MULTILINE)) - {"all"}
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of the working tree, to run the workflow in."""
+
+    root: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def snakemake(self, *arguments: str, cores: int = 2, fails: bool = False, **environment: str) -> Run:
+        """Run snakemake here; it has to succeed, or to fail where `fails` says so."""
+        command = [sys.executable, "-m", "snakemake", "--cores", str(cores), *arguments]
+        started = time.perf_counter()
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            env={**os.environ, **self.environment, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        seconds = time.perf_counter() - started
+        assert (done.returncode != 0) == fails, f"exit code {done.returncode}:\n{done.stdout[-8000:]}"
+        return Run(done.returncode, done.stdout, seconds)
+
+    def would_run(self, *arguments: str) -> set[str]:
+        """The rules that are stale now."""
+        return self.snakemake("--dry-run", *arguments).rules
+
+    @contextlib.contextmanager
+    def edited(self, path: str, change: Callable[[str], str]) -> Iterator[None]:
+        """Within the block the file has changed; afterwards content and time are as before."""
+        file = self.root / path
+        content, times = file.read_bytes(), file.stat()
+        new = change(content.decode())
+        assert new.encode() != content, f"{path}: the edit changes nothing"
+        file.write_text(new)
+        try:
+            yield
+        finally:
+            file.write_bytes(content)
+            os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def copy_tree(target: Path, **environment: str) -> Copy:
+    """Copy every file that git tracks, or would offer to add, into `target`."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():  # tracked, but deleted
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    return Copy(target, environment)

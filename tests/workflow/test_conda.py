@@ -1,0 +1,217 @@
+"""`snakemake --use-conda`, end to end, with the environment files as they are.
+
+No conda is needed: a stand-in solves and installs from a channel made here of the installed wheels. A script run
+by Snakemake can also see the packages of Snakemake's own environment, last on its path: so it is not enough that
+jobs succeed. Every interpreter of the channel tells what it loaded, and from where.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conda_channel import PYPI_NAMES, dependencies, make_channel, normal
+from conda_standin import write_commands
+from copies import ROOT, Copy, Run, copy_tree
+
+pytestmark = pytest.mark.slow
+
+ENV_FILES = sorted((ROOT / "envs").glob("*.yaml"))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule that runs a script, as its text says."""
+
+    name: str
+    script: str
+    env_file: str | None
+
+
+def script_rules(root: Path) -> list[Rule]:
+    """Every rule below `root` that runs a script."""
+    found = []
+    for file in sorted((root / "workflow/rules").glob("*.smk")):
+        pieces = re.split(r"^(?:rule|checkpoint) (\w+):$", file.read_text(), flags=re.MULTILINE)
+        for name, body in zip(pieces[1::2], pieces[2::2], strict=True):
+            script = re.search(r'^    script:\s+"\.\./scripts/(.*)"$', body, re.MULTILINE)
+            conda = re.search(r'^    conda:\s+"\.\./\.\./envs/(.*)"$', body, re.MULTILINE)
+            if script:
+                found.append(Rule(name, script[1], conda[1] if conda else None))
+    return found
+
+
+def third_party(script: Path) -> set[str]:
+    """Top-level packages that a script, and the library modules it imports, need in order to be imported."""
+    names: set[str] = set()
+    todo, seen = [script], {script}
+    while todo:
+        for node in ast.parse(todo.pop().read_text()).body:  # imports inside functions are seen when they run
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            else:
+                continue
+            for module in modules:
+                if not module.startswith("tilecast"):
+                    names.add(module.partition(".")[0])
+                    continue
+                stem = ROOT / "src" / module.replace(".", "/")
+                for file in (stem.with_suffix(".py"), stem / "__init__.py"):
+                    if file.is_file() and file not in seen:
+                        seen.add(file)
+                        todo.append(file)
+    return names - set(sys.stdlib_module_names)
+
+
+@pytest.fixture(scope="module")
+def conda() -> Iterator[dict[str, str]]:
+    """The variables under which `conda` is the stand-in and conda-forge the channel made here."""
+    with tempfile.TemporaryDirectory(prefix="conda-") as folder:
+        root = Path(folder)
+        make_channel(root / "channels/conda-forge", root / "wheels", ENV_FILES)
+        yield {
+            "PATH": f"{write_commands(root / 'conda')}{os.pathsep}{os.environ['PATH']}",
+            "CONDA_CHANNEL_ALIAS": f"{(root / 'channels').as_uri()}/",
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": str(root / "wheels"),
+        }
+
+
+def traced(copy: Copy, *arguments: str) -> tuple[Run, list[dict[str, Any]]]:
+    """Run snakemake with conda; what it did, and what each script's interpreter had loaded at its end."""
+    folder = copy.root / "traces"
+    folder.mkdir()
+    run = copy.snakemake("--use-conda", *arguments, CONDA_JOB_TRACE=str(folder))
+    records = [json.loads(file.read_text()) for file in folder.iterdir()]
+    return run, [record for record in records if record["script"].endswith(".py")]
+
+
+def borrowed(record: dict[str, Any]) -> set[str]:
+    """Modules a job took from Snakemake's environment for want of its own; Snakemake's are there by design."""
+    hosts = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    loaded = record["modules"].items()
+    return {n for n, file in loaded if file.startswith(tuple(hosts)) and not n.startswith("snakemake")}
+
+
+@pytest.fixture(scope="module")
+def default_run(
+    conda: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Copy, Run, list[dict[str, Any]]]:
+    copy = copy_tree(tmp_path_factory.mktemp("conda") / "tree", **conda)
+    return (copy, *traced(copy))
+
+
+def test_every_script_of_the_default_workflow_runs_in_a_conda_environment(
+    default_run: tuple[Copy, Run, list[dict[str, Any]]],
+) -> None:
+    copy, run, records = default_run
+    prefixes = {}
+    for record in records:
+        prefixes.setdefault(record["script"].split(".", 1)[1], set()).add(Path(record["prefix"]).parent)
+    expected = {rule.script for rule in script_rules(ROOT) if rule.name in run.rules}
+    assert expected
+    assert prefixes == {script: {copy.root / ".snakemake/conda"} for script in expected}
+    assert (copy.root / "results/report/index.html").is_file()
+
+
+def test_no_script_of_the_default_workflow_borrows_a_package(
+    default_run: tuple[Copy, Run, list[dict[str, Any]]],
+) -> None:
+    assert {record["script"]: borrowed(record) for record in default_run[2] if borrowed(record)} == {}
+
+
+def test_results_are_those_of_a_run_without_conda(
+    default_run: tuple[Copy, Run, list[dict[str, Any]]], finished: Copy
+) -> None:
+    for stage in ("tidy", "evaluation", "tables", "figures", "report"):
+        with_conda, without = (
+            {path.relative_to(copy.root).as_posix(): path.read_bytes() for path in files if path.is_file()}
+            for copy in (default_run[0], finished)
+            for files in [sorted((copy.root / "results" / stage).rglob("*"))]
+        )
+        assert sorted(with_conda) == sorted(without)
+        assert [name for name in without if with_conda[name] != without[name]] == []
+
+
+PROBE_RULE = """
+rule probe:
+    output: "results/probe.txt"
+    conda: "envs/probe.yaml"
+    script: "probe.py"
+"""
+PROBE = "import pandas, yaml\nopen(snakemake.output[0], 'w').write(pandas.__file__ + yaml.__file__)\n"
+
+
+@pytest.mark.parametrize("missing", [set(), {"yaml"}])
+def test_a_package_missing_from_an_environment_file_is_noticed(
+    missing: set[str], conda: dict[str, str], tmp_path: Path
+) -> None:
+    analysis = (ROOT / "envs/analysis.yaml").read_text().splitlines(keepends=True)
+    kept = [line for line in analysis if not (missing and "pyyaml" in line)]
+    for name, text in {"Snakefile": PROBE_RULE, "probe.py": PROBE, "envs/probe.yaml": "".join(kept)}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    _, records = traced(Copy(tmp_path, conda), "probe")
+    assert [borrowed(record) for record in records] == [missing]
+
+
+@pytest.fixture(scope="module")
+def interpreter(conda: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Install an environment file, once; its interpreter."""
+    folder = tmp_path_factory.mktemp("environments")
+
+    def install(name: str) -> Path:
+        prefix = folder / name
+        if not prefix.exists():
+            command = ["conda", "env", "create", "--file", str(ROOT / "envs" / name), "--prefix", str(prefix)]
+            subprocess.run(command, env={**os.environ, **conda}, check=True, capture_output=True)
+        return prefix / "bin/python"
+
+    return install
+
+
+FIND = """
+import importlib.util, json, sys
+specs = {name: importlib.util.find_spec(name) for name in sys.argv[1:]}
+print(json.dumps([name for name, spec in specs.items() if not spec or not spec.origin.startswith(sys.prefix)]))
+"""
+
+
+@pytest.mark.parametrize("env_file", [path.name for path in ENV_FILES])
+def test_an_environment_holds_what_its_scripts_import(env_file: str, interpreter: Callable[[str], Path]) -> None:
+    """Also for rules that the default workflow does not run."""
+    scripts = {rule.script for rule in script_rules(ROOT) if rule.env_file == env_file}
+    needed = set().union(*(third_party(ROOT / "workflow/scripts" / script) for script in scripts))
+    find = [str(interpreter(env_file)), "-I", "-c", FIND, *sorted(needed)]
+    assert json.loads(subprocess.run(find, capture_output=True, text=True, check=True).stdout) == []
+
+
+def test_every_script_names_an_environment() -> None:
+    assert [rule.name for rule in script_rules(ROOT) if not rule.env_file] == []
+    assert len(script_rules(ROOT)) == sum(
+        len(re.findall(r"^    script:$", file.read_text(), re.MULTILINE))
+        for file in (ROOT / "workflow/rules").glob("*.smk")
+    )
+
+
+@pytest.mark.parametrize("env_file", ENV_FILES, ids=lambda path: path.stem)
+def test_environments_have_the_versions_of_the_lock(env_file: Path) -> None:
+    lines = (ROOT / "requirements/lock.txt").read_text().splitlines()
+    locked = {normal(name): version for name, _, version in (line.partition("==") for line in lines)}
+    conda_specs, pip_specs = dependencies(env_file)
+    pins = dict(re.split(" ?==?", spec) for spec in conda_specs + pip_specs if re.match(r"[\w-]+ ?=", spec))
+    assert len(pins) >= len(conda_specs) + len(pip_specs) - 2  # all but python, and pip itself
+    assert pins == {name: locked.get(PYPI_NAMES.get(name, name)) for name in pins}
