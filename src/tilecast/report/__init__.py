@@ -1,0 +1,1 @@
+"""The page a reviewer reads: sections registered in `page`, each a context function and a template."""

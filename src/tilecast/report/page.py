@@ -1,0 +1,53 @@
+"""One self-contained page from the workflow's tables and figures; a later stage adds a section by adding a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tilecast.report.render import asset, content_hash, environment
+from tilecast.report.results import Results
+from tilecast.report.sections import claims, defects, errors, figures, paper_tables, provenance, summary
+
+Context = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: `templates/sections/<slug>.html` filled by `context`; without `needs` it says what lacks."""
+
+    slug: str
+    title: str
+    needs: tuple[str, ...]
+    context: Callable[[Results], Context]
+
+
+SECTIONS: tuple[Section, ...] = (
+    Section("claims", "Claims", ("evaluation/claims.csv",), claims.context),
+    Section("tables", "Paper tables", (), paper_tables.context),
+    Section("figures", "Figures", (), figures.context),
+    Section("errors", "Errors", ("evaluation/mape.csv",), errors.context),
+    Section("defects", "Artifact defects", ("tidy/defects.csv",), defects.context),
+    Section("provenance", "Provenance", ("artifact/source.json",), provenance.context),
+)
+
+
+def render_page(results: Results, assets: Path) -> str:
+    """The whole page as HTML; `assets` holds `templates/`, `page.css` and `page.js`."""
+    engine = environment(assets / "templates")
+    parts = []
+    for section in SECTIONS:
+        lacking = results.missing(section.needs)
+        template = "missing.html" if lacking else f"sections/{section.slug}.html"
+        filled = {"lacking": lacking} if lacking else section.context(results)
+        parts.append({"slug": section.slug, "title": section.title, "template": template, "data": filled})
+    style, script = asset(assets / "page.css"), asset(assets / "page.js")
+    return engine.get_template("page.html").render(
+        style=style,
+        script=script,
+        script_hash=content_hash(script),
+        summary=summary.context(results),
+        sections=parts,
+    )

@@ -1,0 +1,61 @@
+"""The files a page may read: exactly those its rule declares as inputs, named by their path within the results folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tilecast.errors import InputError
+from tilecast.tables import read
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Results:
+    """Declared files below `root`; asking for one that was not declared gives None, never a look at the disk."""
+
+    def __init__(self, root: Path, files: Iterable[str | Path]) -> None:
+        self.root = root
+        self._paths: dict[str, Path] = {}
+        for file in files:
+            path = Path(file)
+            inside = path.is_relative_to(root)
+            self._paths[(path.relative_to(root) if inside else path).as_posix()] = path
+
+    def path(self, name: str) -> Path | None:
+        """The declared file, or None."""
+        return self._paths.get(name)
+
+    def names(self, folder: str, suffix: str) -> list[str]:
+        """Stems of the declared files `folder/<stem><suffix>`, in the order they were declared."""
+        found = (Path(name) for name in self._paths)
+        return [
+            path.name.removesuffix(suffix)
+            for path in found
+            if str(path.parent) == folder and path.name.endswith(suffix)
+        ]
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Those of `names` that were not declared."""
+        return [name for name in names if name not in self._paths]
+
+    def table(self, name: str, schema: str) -> pd.DataFrame | None:
+        """A declared table, checked against its schema; None where it was not declared."""
+        path = self.path(name)
+        return None if path is None else read(path, schema)
+
+    def json(self, name: str) -> dict[str, Any] | None:
+        """A declared JSON object; None where it was not declared."""
+        path = self.path(name)
+        if path is None:
+            return None
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(path, f"is not JSON ({error})", "delete it and run the workflow again") from None
+        if not isinstance(content, dict):
+            raise InputError(path, "holds no JSON object", "delete it and run the workflow again")
+        return content

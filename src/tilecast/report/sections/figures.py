@@ -1,0 +1,52 @@
+"""Figures with their captions, alternative texts and data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tilecast.report.render import data_uri
+from tilecast.report.results import Results
+
+EMBED_BYTES = 200_000  # data of a figure or table up to this size go into the page
+PICTURE_BYTES = 500_000  # a drawing with more points than this is shown as its PNG
+
+
+def links(results: Results, folder: str, name: str, suffixes: tuple[str, ...]) -> list[dict[str, str]]:
+    """Links to `results/<folder>/<name><suffix>`: small data inside the page, everything else beside it."""
+    found = []
+    for suffix in suffixes:
+        path = results.path(f"{folder}/{name}{suffix}")
+        if path is None:
+            continue
+        inside = suffix == ".csv" and path.stat().st_size <= EMBED_BYTES
+        found.append(
+            {
+                "text": "Data (CSV)" if suffix == ".csv" else suffix.removeprefix(".").upper(),
+                "href": data_uri(path) if inside else f"../{folder}/{name}{suffix}",
+                "download": f"{name}{suffix}" if inside else "",
+            }
+        )
+    return found
+
+
+def context(results: Results) -> dict[str, Any]:
+    """Every declared figure; one without data says which of the artifact's files it needs."""
+    return {"figures": [_figure(results, name) for name in results.names("figures", ".json")]}
+
+
+def _figure(results: Results, name: str) -> dict[str, Any]:
+    about = results.json(f"figures/{name}.json") or {}
+    drawn = results.path(f"figures/{name}.svg")
+    raster = results.path(f"figures/{name}.png")
+    if drawn is not None and raster is not None and drawn.stat().st_size > PICTURE_BYTES:
+        drawn = raster
+    return {
+        "name": name,
+        "title": about["title"],
+        "caption": about["caption"],
+        "alt": about["alt"],
+        "reason": about.get("reason", "this run's data hold nothing to draw"),
+        "image": None if drawn is None or about["n"] == 0 else data_uri(drawn),
+        "pdf": f"../figures/{name}.pdf",
+        "links": links(results, "figures", name, (".csv", ".pdf", ".png")),
+    }

@@ -1,0 +1,56 @@
+"""The first screen: what was claimed, how much of it holds, on which evidence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tilecast.naming import PREDICTORS, display, is_published, ordered
+from tilecast.report.results import Results
+from tilecast.report.sections import claims
+
+SERVED = {
+    "mirror": "a local copy of the artifact",
+    "git": "the published git repository",
+    "published": "figures transcribed from the artifact",
+}
+
+
+def context(results: Results) -> dict[str, Any]:
+    """Verdict counts, the evidence behind them and each predictor's headline error; None where not produced."""
+    audited = [] if results.path("evaluation/claims.csv") is None else claims.records(results)
+    source = results.json("artifact/source.json")
+    return {
+        "claims": audited,
+        "holding": sum(claim["slug"] in ("reproduced", "within") for claim in audited),
+        "tally": claims.tally(audited),
+        "documents": list(dict.fromkeys(claim["source"] for claim in audited)),
+        "source": source,
+        "served": SERVED.get(source["source"], source["source"]) if source else None,
+        "transcribed": bool(source) and source["source"] == "published",
+        "evidence": _evidence(results),
+        "headline": _headline(results),
+    }
+
+
+def _evidence(results: Results) -> dict[str, int] | None:
+    labels = results.table("tidy/labels.csv", "labels")
+    if labels is None:
+        return None
+    return {"cells": len(labels), "devices": labels["device"].nunique(), "models": labels["model"].nunique()}
+
+
+def _headline(results: Results) -> list[dict[str, Any]]:
+    """Error of every predictor over all devices, plain cells, for inference and training."""
+    mape = results.table("evaluation/mape.csv", "mape")
+    if mape is None:
+        return []
+    plain = mape[(mape["device"] == "all") & (mape["option"] == "none") & (mape["distribution"] == "all")]
+    cells = {(row["predictor"], row["mode"]): row for row in plain.to_dict("records")}
+    return [
+        {
+            "predictor": display(PREDICTORS, name),
+            "passport": "published" if is_published(name) else "predicted",
+            "modes": [cells.get((name, mode)) for mode in ("inference", "training")],
+        }
+        for name in ordered(PREDICTORS, plain["predictor"])
+    ]
