@@ -7,6 +7,7 @@ against its declared schema on the way in and on the way out, and a failure name
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -67,6 +68,20 @@ BACKWARD = Column(
 ACCUMULATION = Column(
     "number", "part of the backward pass that accumulates gradients, milliseconds", nullable=True, minimum=0
 )
+
+OPERATOR_CLASSES = ("bmm", "linear", "elementwise", "softmax", "norm", "other")
+STATISTICS: dict[str, Column] = {
+    "n": Column("integer", "cells averaged", above=0),
+    "mape_percent": Column("number", "mean absolute percentage error", minimum=0),
+    "median_percent": Column("number", "median absolute percentage error", minimum=0),
+    "p90_percent": Column("number", "90th percentile of the absolute percentage error", minimum=0),
+    "worst_percent": Column("number", "largest absolute percentage error", minimum=0),
+    "bias_percent": Column("number", "mean signed percentage error"),
+    "ci_low": Column("number", "lower end of the bootstrap interval of the mean", nullable=True, minimum=0),
+    "ci_high": Column("number", "upper end of the bootstrap interval of the mean", nullable=True, minimum=0),
+    "pearson": Column("number", "correlation of prediction and measurement", nullable=True),
+    "spearman": Column("number", "rank correlation of prediction and measurement", nullable=True),
+}
 
 TABLES: dict[str, Table] = {
     "devices": Table(
@@ -182,6 +197,40 @@ TABLES: dict[str, Table] = {
         },
         key=("model", "mode", "sequence_length", "batch_size", "option", "position", "phase", "order"),
     ),
+    "kernel_list": Table(  # a model as the kernels one step launches: results/graphs/*.parquet
+        {
+            "family": Column("text", "kernel family", values=FAMILIES),
+            "op": Column("text", "operation (linear, bmm, add, addu, gelu, ln, softmax, embedding, copy, ...)"),
+            "phase": Column("text", "part of the step", values=PHASES),
+            "dtype": Column("text", "number format", values=DTYPE_NAMES),
+            "b": Column("integer", "batch of a matrix product; rows of a vector kernel", above=0),
+            "m": Column("integer", "rows of a matrix product; row length of a vector kernel", above=0),
+            "n": Column("integer", "columns of a matrix product; 0 for a vector kernel", minimum=0),
+            "k": Column("integer", "inner dimension of a matrix product; 0 for a vector kernel", minimum=0),
+            "operands": Column("integer", "input tensors of more than one element", minimum=0),
+            "flops": Column("integer", "floating-point operations of one run", minimum=0),
+            "bytes_read": Column("integer", "bytes read by one run", minimum=0),
+            "bytes_written": Column("integer", "bytes written by one run", minimum=0),
+            "count": Column("integer", "how often the step runs it", above=0),
+            "module": Column("text", "path of the module that launches it, layer numbers as *", nullable=True),
+            "layer": Column("text", "numbers of the layers it occurs in, such as 0-23", nullable=True),
+        },
+        key=(
+            "family",
+            "op",
+            "phase",
+            "dtype",
+            "b",
+            "m",
+            "n",
+            "k",
+            "operands",
+            "flops",
+            "bytes_read",
+            "bytes_written",
+            "module",
+        ),
+    ),
     "defects": Table(  # what is wrong or missing in the artifact, found while reading it
         {
             "kind": Column("text", "class of defect, a short slug"),
@@ -208,22 +257,105 @@ TABLES: dict[str, Table] = {
             "mode": Column("text", "inference, training, or `all`"),
             "option": Column("text", "option, or `all`"),
             "distribution": Column("text", "in, out, or `all`"),
-            "n": Column("integer", "cells averaged", above=0),
-            "mape_percent": Column("number", "mean absolute percentage error", minimum=0),
-            "median_percent": Column("number", "median absolute percentage error", minimum=0),
-            "p90_percent": Column("number", "90th percentile of the absolute percentage error", minimum=0),
-            "worst_percent": Column("number", "largest absolute percentage error", minimum=0),
-            "bias_percent": Column("number", "mean signed percentage error"),
-            "ci_low": Column(
-                "number", "lower end of the bootstrap interval of the mean", nullable=True, minimum=0
-            ),
-            "ci_high": Column(
-                "number", "upper end of the bootstrap interval of the mean", nullable=True, minimum=0
-            ),
-            "pearson": Column("number", "correlation of prediction and measurement", nullable=True),
-            "spearman": Column("number", "rank correlation of prediction and measurement", nullable=True),
-        },
+        }
+        | STATISTICS,
         key=("predictor", "device", "mode", "option", "distribution"),
+    ),
+    "phase_errors": Table(
+        {"predictor": Column("text", "who predicted")}
+        | CELL
+        | {
+            "phase": Column("text", "forward or backward pass", values=("forward", "backward")),
+            "measured_ms": LATENCY,
+            "predicted_ms": Column("number", "milliseconds", minimum=0),
+            "ape_percent": Column("number", "absolute percentage error", minimum=0),
+            "distribution": Column("text", "in or out of the training distribution", values=("in", "out")),
+        },
+        key=("predictor", *CELL_KEY, "phase"),
+    ),
+    "phase_mape": Table(
+        {
+            "predictor": Column("text", "who predicted"),
+            "device": Column("text", "GPU, NVIDIA, AMD, or `all`"),
+            "phase": Column("text", "forward or backward pass of a training cell", values=("forward", "backward")),
+            "option": Column("text", "option, distributed, or `all`"),
+            "distribution": Column("text", "in, out, or `all`"),
+        }
+        | STATISTICS,
+        key=("predictor", "device", "phase", "option", "distribution"),
+    ),
+    "operator_cells": Table(  # one operator class of one cell, repeated layers counted
+        {"predictor": Column("text", "who predicted")}
+        | CELL
+        | {
+            "operator_class": Column("text", "class of operators", values=OPERATOR_CLASSES),
+            "operators": Column("integer", "graph nodes of the class, each layer counted once", above=0),
+            "measured_ms": LATENCY,
+            "predicted_ms": Column("number", "milliseconds", minimum=0),
+            "ape_percent": Column("number", "absolute percentage error", minimum=0),
+            "distribution": Column("text", "in or out of the training distribution", values=("in", "out")),
+        },
+        key=("predictor", *CELL_KEY, "operator_class"),
+    ),
+    "operator_errors": Table(
+        {
+            "predictor": Column("text", "who predicted"),
+            "operator_class": Column("text", "class of operators", values=OPERATOR_CLASSES),
+            "device": Column("text", "GPU, NVIDIA, AMD, or `all`"),
+            "mode": Column("text", "inference, training, or `all`"),
+            "distribution": Column("text", "in, out, or `all`"),
+        }
+        | STATISTICS,
+        key=("predictor", "operator_class", "device", "mode", "distribution"),
+    ),
+    "label_noise": Table(  # do the measured operators of a cell add up to its measured end-to-end latency?
+        CELL
+        | {
+            "measured_ms": LATENCY,
+            "operators_ms": LATENCY,
+            "ratio": Column("number", "sum of operators over end to end", above=0),
+            "forward_ratio": Column("number", "the same for the forward pass", nullable=True, minimum=0),
+            "backward_ratio": Column("number", "the same for the backward pass", nullable=True, minimum=0),
+            "consistent": Column("flag", "whether every ratio is within 10 % of one"),
+        },
+        key=CELL_KEY,
+    ),
+    "label_noise_mape": Table(
+        {
+            "predictor": Column("text", "who predicted"),
+            "device": Column("text", "GPU, NVIDIA, AMD, or `all`"),
+            "mode": Column("text", "inference, training, or `all`"),
+            "labels": Column(
+                "text",
+                "which labels: operators add up, do not, cannot be checked, or `all`",
+                values=("consistent", "inconsistent", "unchecked", "all"),
+            ),
+        }
+        | STATISTICS,
+        key=("predictor", "device", "mode", "labels"),
+    ),
+    "summary_comparison": Table(
+        {
+            "table": Column("text", "summary table of the artifact"),
+            "row": Column("text", "row of the table"),
+            "column": Column("text", "column of the table"),
+            "published": Column("number", "figure the artifact prints", nullable=True),
+            "recomputed": Column("number", "the same from labels and predictions", nullable=True),
+            "equal": Column("flag", "whether they agree at the printed precision"),
+            "difference": Column("number", "recomputed minus published", nullable=True),
+            "cause": Column("text", "why they differ; empty where they agree", nullable=True),
+        },
+        key=("table", "row", "column"),
+    ),
+    "claim_rows": Table(  # the rows a claim's value rests on
+        {
+            "id": Column("text", "claim"),
+            "dataset": Column("text", "table queried"),
+            "row": Column("text", "the row, by its key"),
+            "measured_ms": Column("number", "milliseconds", nullable=True, minimum=0),
+            "predicted_ms": Column("number", "milliseconds", nullable=True, minimum=0),
+            "value": Column("text", "what the row contributes: an error in percent, a figure, a statement"),
+        },
     ),
     "claims": Table(
         {
@@ -277,7 +409,7 @@ def _series(frame: pd.DataFrame, name: str, column: Column, where: str) -> pd.Se
 
 def _row(mask: pd.Series) -> str:
     """Name the first row of a mask as an editor counts a CSV's lines."""
-    return f"line {int(mask.to_numpy().argmax()) + 2}"
+    return f"line {int(str(mask.idxmax())) + 2}"
 
 
 def _in_range(series: pd.Series, name: str, column: Column, where: str) -> None:
@@ -329,27 +461,38 @@ def check(frame: pd.DataFrame, table: str, where: object) -> pd.DataFrame:
         if bool(twice.any()):
             cell = ", ".join(str(result[name][twice].iloc[0]) for name in declared.key)
             raise InputError(f"{where}, {_row(twice)}", f"the cell ({cell}) occurs twice", "keep one of them")
-    return result
+    return result.reset_index(drop=True)
 
 
-def read(path: str | os.PathLike[str], table: str) -> pd.DataFrame:
-    """Read and check one table; CSV or Parquet by the path's ending."""
+def read_raw(path: str | os.PathLike[str], table: str) -> pd.DataFrame:
+    """Read a file that should hold `table`, unchecked; the index counts its lines from 0 after the header."""
     import pandas as pd
 
     source = Path(path)
     try:
         if source.suffix == ".parquet":
-            frame = pd.read_parquet(source)
-        else:
-            text = {n: "str" for n, column in TABLES[table].columns.items() if column.kind == "text"}
+            return pd.read_parquet(source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a row longer than the header is cut with a warning only
             frame = pd.read_csv(
-                source, dtype=text, keep_default_na=False, na_values={n: [""] for n in TABLES[table].columns}
+                source,
+                dtype={name: "str" for name, column in TABLES[table].columns.items() if column.kind == "text"},
+                keep_default_na=False,
+                na_values={name: [""] for name in TABLES[table].columns},
+                index_col=False,
+                skip_blank_lines=False,
+                encoding="utf-8-sig",
             )
+        return frame.dropna(how="all")  # blank lines, counted
     except FileNotFoundError:
         raise InputError(str(source), "does not exist") from None
     except Exception as error:  # a parser's own words, whatever it raises on foreign bytes
         raise InputError(str(source), f"cannot be read as a table ({error})") from None
-    return check(frame, table, source)
+
+
+def read(path: str | os.PathLike[str], table: str) -> pd.DataFrame:
+    """Read and check one table; CSV or Parquet by the path's ending."""
+    return check(read_raw(path, table), table, path)
 
 
 def write(frame: pd.DataFrame, path: str | os.PathLike[str], table: str) -> None:

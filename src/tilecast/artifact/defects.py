@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
@@ -43,13 +44,25 @@ class Tables(NamedTuple):
     graphs: pd.DataFrame
 
 
+def read_reference(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """What vendors and papers say: subject, quantity, value, source."""
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path)[["subject", "quantity", "value", "source"]].astype({"value": "float64"})
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(
+            path, f"cannot be read as a table of subject, quantity, value, source ({error})"
+        ) from None
+
+
 def find_defects(
     tables: Tables, files: dict[str, bytes], fetched: set[str], lock: list[str], reference: pd.DataFrame
 ) -> pd.DataFrame:
     """The `defects` table.
 
-    `files` are the artifact's configuration and summary files, `fetched` all paths that were fetched, `lock` all that
-    the commit holds, `reference` what vendors and papers say (subject, quantity, value, source).
+    `files` are the artifact's configuration and summary files, `fetched` all paths that were fetched, `lock` all
+    that the commit holds, `reference` what vendors and papers say (subject, quantity, value, source).
     """
     import pandas as pd
 
@@ -94,7 +107,7 @@ def _misnamed(tables: Tables, files: dict[str, bytes]) -> Iterator[Defect]:
     }
     for table in (tables.labels, tables.predictions, tables.operator_labels):
         strange = table[~table["model"].isin(known)] if known else table[:0]
-        for (path, model), _ in strange.groupby(["source", "model"]):
+        for path, model in sorted(set(zip(strange["source"], strange["model"], strict=True))):
             near = [name for name in sorted(known) if name.startswith(model.rstrip("0123456789"))]
             hint = f"; {', '.join(near)} is meant" if near else ""
             yield Defect("misnamed file", path, f"no model configuration is called {model}{hint}", AFFECTS)
@@ -123,8 +136,8 @@ def _sums(tables: Tables) -> Iterator[Defect]:
     for vendor, group in both.groupby(both["device"].str.startswith("AMD").map({True: "AMD", False: "NVIDIA"})):
         miss = (group["latency_ms_sum"] / group["latency_ms"] - 1).abs()
         detail = (
-            f"measured operators, each times its repetitions, miss the measured latency by {100 * miss.mean():.1f} % "
-            f"on average over {len(group)} cells (largest {100 * miss.max():.1f} %)"
+            "measured operators, each times its repetitions, miss the measured latency by "
+            f"{100 * miss.mean():.1f} % on average over {len(group)} cells (largest {100 * miss.max():.1f} %)"
         )
         yield Defect("inconsistent sum", f"{vendor} labels", detail, AFFECTS)
     for _, row in both.iterrows():
@@ -188,8 +201,8 @@ def _device_facts(tables: Tables, files: dict[str, bytes], reference: pd.DataFra
     peak = peak[devices["vendor"] == "NVIDIA"]
     if len(peak):
         detail = (
-            "the README calls Freq GHz; only as MHz does 2 x multiprocessors x lanes x Freq agree with the peak rate "
-            f"the files give (ratio {peak.min():.2f} to {peak.max():.2f} on {len(peak)} NVIDIA devices)"
+            "the README calls Freq GHz; only as MHz does 2 x multiprocessors x lanes x Freq agree with the peak "
+            f"rate the files give (ratio {peak.min():.2f} to {peak.max():.2f} on {len(peak)} NVIDIA devices)"
         )
         yield Defect("unit", names.DEVICES, detail, NOTE)
     for path in files:
@@ -214,6 +227,11 @@ def _model(files: dict[str, bytes], model: str) -> dict[str, int] | None:
     return {name: int(found[key]) for name, options in keys.items() for key in options if key in found}
 
 
+def _billions(model: dict[str, int]) -> float:
+    """Parameters of a decoder: 12 L h^2 in the layers, V h in the embedding; 10^9."""
+    return (12 * model["layers"] * model["hidden"] ** 2 + model["vocabulary"] * model["hidden"]) / 1e9
+
+
 def _model_facts(files: dict[str, bytes], reference: pd.DataFrame) -> Iterator[Defect]:
     """Model configurations that are not the model their name says."""
     for model, facts in reference.groupby("subject"):
@@ -222,14 +240,10 @@ def _model_facts(files: dict[str, bytes], reference: pd.DataFrame) -> Iterator[D
             continue
         said = {str(q): int(v) for q, v in zip(facts["quantity"], facts["value"], strict=True)}
         if any(held.get(quantity) != value for quantity, value in said.items()):
-
-            def billions(size: dict[str, int]) -> float:
-                return (12 * size["layers"] * size["hidden"] ** 2 + held["vocabulary"] * size["hidden"]) / 1e9
-
             detail = (
-                f"{held['layers']} layers of width {held['hidden']} ({billions(held):.2f} billion parameters); "
-                f"the published model has {said['layers']} of {said['hidden']} ({billions(said):.2f} billion; "
-                f"{facts['source'].iloc[0]})"
+                f"{held['layers']} layers of width {held['hidden']} ({_billions(held):.2f} billion parameters); "
+                f"the published model has {said['layers']} of {said['hidden']} "
+                f"({_billions(held | said):.2f} billion; {facts['source'].iloc[0]})"
             )
             yield Defect("model size", f"{names.MODELS}{model}.json", detail, NOTE)
 
@@ -249,8 +263,8 @@ def _parallel_graphs(tables: Tables, files: dict[str, bytes]) -> Iterator[Defect
         model = _model(files, row["model"])
         if model is not None and int(row["dims"]) != model["vocabulary"] * model["hidden"]:
             detail = (
-                f"{row['name']}: all-reduces {int(row['dims']):,} elements (sequence x width) where the embedding has "
-                f"{model['vocabulary'] * model['hidden']:,} (vocabulary x width)"
+                f"{row['name']}: all-reduces {int(row['dims']):,} elements (sequence x width) where the embedding "
+                f"has {model['vocabulary'] * model['hidden']:,} (vocabulary x width)"
             )
             yield Defect("graph dimensions", row["source"], detail, AFFECTS)
 
@@ -276,7 +290,7 @@ def _summary_backward(files: dict[str, bytes]) -> Iterator[Defect]:
             minus += int((off < 1e-6 * some[f"{stem}bw_latency"].abs() + 1e-9).sum())
     if minus:
         detail = (
-            f"in {minus} of {cells} operator cells with accumulation the labelled whole backward is backward minus "
-            "accumulation, where the measurement is backward plus accumulation"
+            f"in {minus} of {cells} operator cells with accumulation the labelled whole backward is backward "
+            "minus accumulation, where the measurement is backward plus accumulation"
         )
         yield Defect("summary convention", path, detail, AFFECTS)

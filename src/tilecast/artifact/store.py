@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tilecast.errors import InputError
@@ -17,16 +19,27 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def load(archive: str | os.PathLike[str], *folders: str) -> dict[str, bytes]:
-    """The archive's files below `folders` (all if none), by path, sorted."""
+@contextlib.contextmanager
+def _opened(archive: str | os.PathLike[str]) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(archive) as opened:
-            names = sorted(n for n in opened.namelist() if not folders or n.startswith(folders))
-            return {name: opened.read(name) for name in names}
+            yield opened
     except FileNotFoundError:
-        raise InputError(str(archive), "does not exist") from None
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
-        raise InputError(str(archive), f"is damaged ({error})", "delete it and run again") from None
+        raise InputError(archive, "does not exist") from None
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError) as error:
+        raise InputError(archive, f"is damaged ({error})", "delete it and run again") from None
+
+
+def paths(archive: str | os.PathLike[str]) -> set[str]:
+    """The paths of all files in the archive."""
+    with _opened(archive) as opened:
+        return set(opened.namelist())
+
+
+def load(archive: str | os.PathLike[str], *folders: str) -> dict[str, bytes]:
+    """The archive's files below `folders`, by path, sorted."""
+    with _opened(archive) as opened:
+        return {name: opened.read(name) for name in sorted(opened.namelist()) if name.startswith(folders)}
 
 
 def parse_json(path: str, data: bytes, numbers: Iterable[str], optional: Iterable[str] = ()) -> dict[str, Any]:

@@ -1,0 +1,15 @@
+"""Tidy the measured kernels."""
+
+from tilecast.artifact import names
+from tilecast.artifact.kernels import read_kernels
+from tilecast.artifact.store import load
+from tilecast.step import run_step
+from tilecast.tables import write
+
+
+def tidy_kernels(archive: str, output: str) -> None:
+    write(read_kernels(load(archive, names.KERNELS)), output, "kernels")
+
+
+if __name__ == "__main__":
+    run_step(tidy_kernels, snakemake, archive=snakemake.input.archive, output=snakemake.output[0])
