@@ -396,20 +396,26 @@ def _series(frame: pd.DataFrame, name: str, column: Column, where: str) -> pd.Se
         lowered = raw.map(lambda cell: str(cell).lower())
         bad = ~lowered.isin(["true", "false"])
         if bool(bad.any()):
-            raise InputError(f"{where}, {_row(bad)}, column {name}", f"{raw[bad].iloc[0]!r} is not true or false")
+            raise InputError(f"{where}, {_row(bad)}, column {name}", f"{_shown(raw[bad])} is not true or false")
         return lowered == "true"
     numbers = raw if numeric and not is_bool_dtype(raw) else pd.to_numeric(raw.astype("str"), errors="coerce")
     bad = numbers.isna() & ~empty | numbers.isin([float("inf"), float("-inf")])
     if column.kind == "integer":
         bad |= numbers.notna() & (numbers != numbers.round())
     if bool(bad.any()):
-        raise InputError(f"{where}, {_row(bad)}, column {name}", f"{raw[bad].iloc[0]!r} is not a {column.kind}")
+        raise InputError(f"{where}, {_row(bad)}, column {name}", f"{_shown(raw[bad])} is not a {column.kind}")
     return numbers.astype("int64" if column.kind == "integer" else "float64")
 
 
 def _row(mask: pd.Series) -> str:
     """Name the first row of a mask as an editor counts a CSV's lines."""
     return f"line {int(str(mask.idxmax())) + 2}"
+
+
+def _shown(bad: pd.Series) -> str:
+    """The first offending value as a person wrote it."""
+    value = bad.iloc[0]
+    return repr(value) if isinstance(value, str) else str(value)
 
 
 def _in_range(series: pd.Series, name: str, column: Column, where: str) -> None:
@@ -428,7 +434,7 @@ def _in_range(series: pd.Series, name: str, column: Column, where: str) -> None:
         bad = failing() & series.notna()
         if bool(bad.any()):
             raise InputError(
-                f"{where}, {_row(bad)}, column {name}", f"{series[bad].iloc[0]!r} is not allowed", expected
+                f"{where}, {_row(bad)}, column {name}", f"{_shown(series[bad])} is not allowed", expected
             )
 
 

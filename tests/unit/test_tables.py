@@ -1,0 +1,94 @@
+"""Tables: declared columns are enforced, in and out, with the line an editor shows."""
+
+import pandas as pd
+import pytest
+
+from tilecast.errors import InputError
+from tilecast.tables import DTYPES, TABLES, check, empty, read, write
+
+DEFECT = {"kind": "unit", "where": "a, b", "detail": 'says "GHz"\n<script>', "severity": "note"}
+CLAIM = {
+    "id": "c", "source": "s", "quote": "q", "claimed": "1", "unit": None, "reproduced": "", "n": 3,
+    "verdict": "reproduced", "definition": "d", "explanation": "e",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_an_empty_table_survives_the_round_trip_in_its_types(tmp_path, table, ending):
+    write(empty(table), tmp_path / f"t{ending}", table)
+    back = read(tmp_path / f"t{ending}", table)
+    assert back.empty
+    wanted = {name: DTYPES[column.kind] for name, column in TABLES[table].columns.items()}
+    assert {name: str(kind) for name, kind in back.dtypes.items()} == wanted
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_a_table_survives_the_round_trip_and_is_the_same_bytes_twice(tmp_path, ending):
+    frame = pd.DataFrame([DEFECT, {**DEFECT, "kind": "NA"}])  # NA is text here, not a missing value
+    for name in ("one", "two"):
+        write(frame, tmp_path / f"{name}{ending}", "defects")
+    assert read(tmp_path / f"one{ending}", "defects").to_dict("records") == frame.to_dict("records")
+    assert (tmp_path / f"one{ending}").read_bytes() == (tmp_path / f"two{ending}").read_bytes()
+
+
+def test_empty_text_is_missing_only_where_it_may_be():
+    checked = check(pd.DataFrame([CLAIM]), "claims", "here")
+    assert checked[["unit", "reproduced"]].isna().all(axis=None)
+    with pytest.raises(InputError, match="here, line 2, column quote: is empty"):
+        check(pd.DataFrame([{**CLAIM, "quote": ""}]), "claims", "here")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"n": "three"}, "column n: 'three' is not a integer"),
+        ({"n": 2.5}, "column n: 2.5 is not a integer"),
+        ({"n": True}, "column n: True is not a integer"),
+        ({"n": float("inf")}, "column n: inf is not a integer"),
+        ({"n": -1}, "column n: -1 is not allowed; expected at least 0"),
+        ({"verdict": "maybe"}, "column verdict: 'maybe' is not allowed; expected one of reproduced, "),
+    ],
+)
+def test_a_bad_value_names_line_column_and_expectation(changes, said):
+    rows = pd.DataFrame([CLAIM, {**CLAIM, "id": "d", **changes}])
+    with pytest.raises(InputError) as caught:
+        check(rows, "claims", "file.csv")
+    assert str(caught.value).startswith(f"file.csv, line 3, {said}")
+
+
+def test_numbers_written_as_text_are_numbers():
+    assert check(pd.DataFrame([{**CLAIM, "n": "7"}]), "claims", "x")["n"].tolist() == [7]
+
+
+def test_columns_are_those_declared_in_their_order():
+    shuffled = pd.DataFrame([CLAIM])[sorted(CLAIM)]
+    assert list(check(shuffled, "claims", "x").columns) == list(TABLES["claims"].columns)
+    with pytest.raises(InputError, match="column quote is missing"):
+        check(shuffled.drop(columns="quote"), "claims", "x")
+    with pytest.raises(InputError, match="column more is not known"):
+        check(shuffled.assign(more=1), "claims", "x")
+
+
+def test_a_key_may_occur_once():
+    with pytest.raises(InputError, match=r"x, line 3: the cell \(c\) occurs twice"):
+        check(pd.DataFrame([CLAIM, CLAIM]), "claims", "x")
+
+
+def test_what_cannot_be_written_leaves_the_old_file(tmp_path):
+    path = tmp_path / "t.csv"
+    write(pd.DataFrame([DEFECT]), path, "defects")
+    before = path.read_bytes()
+    with pytest.raises(InputError):
+        write(pd.DataFrame([{**DEFECT, "severity": "grave"}]), path, "defects")
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["t.csv"]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_a_damaged_or_missing_file_is_one_line(tmp_path, name):
+    with pytest.raises(InputError, match="does not exist"):
+        read(tmp_path / name, "defects")
+    (tmp_path / name).write_bytes(b"PAR1\0\xff\xfe")
+    with pytest.raises(InputError, match=name):
+        read(tmp_path / name, "defects")
