@@ -1,4 +1,4 @@
-"""One self-contained page from the workflow's tables and figures; a later stage adds a section by adding a line here."""
+"""One self-contained page from the workflow's tables and figures; a new section is one more line in SECTIONS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Context = dict[str, Any]
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: `templates/sections/<slug>.html` filled by `context`; without `needs` it says what lacks."""
+    """A part of the page: `sections/<slug>.html` filled by `context`, or a word on which of `needs` lacks."""
 
     slug: str
     title: str

@@ -1,4 +1,4 @@
-"""The project's own jinja2 environment: everything is escaped, nothing undefined is blank, and numbers are set alike."""
+"""The project's own jinja2 environment: all is escaped, nothing undefined is blank, numbers are set alike."""
 
 from __future__ import annotations
 
@@ -17,13 +17,20 @@ MEDIA = {".csv": "text/csv", ".json": "application/json", ".svg": "image/svg+xml
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a shown table: `digits` after the point for a number, None for text; `absent` is said for None."""
+    """A column of a shown table: numbers have `digits` decimals, `prose` may wrap, None shows as `absent`."""
 
     key: str
     title: str
     unit: str = ""
     digits: int | None = None
     absent: str = "not recorded"
+    prose: bool = False
+    right: bool = False  # a text that reads as a number, such as an interval
+
+    @property
+    def style(self) -> str:
+        """Its cells' class in the stylesheet."""
+        return "n" if self.right or self.digits is not None else "prose" if self.prose else "text"
 
 
 def is_absent(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The files a page may read: exactly those its rule declares as inputs, named by their path within the results folder."""
+"""The files a page may read: exactly its rule's inputs, named by their path within the results folder."""
 
 from __future__ import annotations
 

@@ -17,7 +17,13 @@ VERDICTS: dict[str, tuple[str, str]] = {
     "not testable here": ("untestable", "nothing here can decide it"),
 }
 ROWS_SHOWN = 12
-CELL_COLUMNS: tuple[Column, ...] = ()
+CELL_COLUMNS = (
+    Column("dataset", "Table"),
+    Column("row", "Row"),
+    Column("measured_ms", "Measured", "ms", 2, absent="not a latency"),
+    Column("predicted_ms", "Predicted", "ms", 2, absent="not a latency"),
+    Column("value", "Value", right=True),
+)
 
 
 def tally(claims: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -62,4 +68,8 @@ def context(results: Results) -> dict[str, Any]:
 
 
 def _cells(results: Results) -> dict[str, list[dict[str, Any]]]:
-    return {}
+    """The first rows of every claim."""
+    frame = results.table("evaluation/claim_rows.csv", "claim_rows")
+    if frame is None:
+        return {}
+    return {str(name): rows.head(ROWS_SHOWN).to_dict("records") for name, rows in frame.groupby("id", sort=False)}

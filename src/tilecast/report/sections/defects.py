@@ -9,8 +9,8 @@ from tilecast.report.results import Results
 
 COLUMNS = (
     Column("kind", "Kind"),
-    Column("where", "Where"),
-    Column("detail", "What was found"),
+    Column("where", "Where", prose=True),
+    Column("detail", "What was found", prose=True),
     Column("severity", "Severity"),
 )
 

@@ -6,17 +6,53 @@ from typing import Any
 
 import pandas as pd
 
-from tilecast.naming import DEVICES, DISTRIBUTIONS, MODES, OPTIONS_SHORT, PREDICTORS, display
-from tilecast.report.render import Column
+from tilecast.naming import (
+    DEVICES,
+    DISTRIBUTIONS,
+    FAMILIES,
+    MODELS,
+    MODES,
+    OPTIONS_SHORT,
+    PREDICTORS,
+    display,
+    ordered,
+)
+from tilecast.report.render import Column, is_absent, number
 from tilecast.report.results import Results
+from tilecast.tables import OPERATOR_CLASSES
 
 UNDEFINED = "too few cells"
-WHO = (Column("predictor", "Predictor"), Column("device", "GPU"), Column("mode", "Mode"))
+NAMES: dict[str, dict[str, str]] = {
+    "predictor": PREDICTORS,
+    "device": {"all": "all", "NVIDIA": "NVIDIA, all", "AMD": "AMD, all"} | DEVICES,
+    "model": MODELS,
+    "mode": {"all": "all"} | MODES,
+    "option": {"all": "all", "distributed": "DP4, TP4, PP4"} | OPTIONS_SHORT,
+    "distribution": {"all": "all"} | DISTRIBUTIONS,
+    "operator_class": {name: FAMILIES.get(name, name) for name in OPERATOR_CLASSES},
+    "phase": {"forward": "Forward", "backward": "Backward"},
+    "labels": {
+        "all": "all",
+        "consistent": "operators add up",
+        "inconsistent": "operators do not add up",
+        "unchecked": "no operators measured",
+    },
+}
+HEADS = {
+    "predictor": "Predictor",
+    "device": "GPU",
+    "model": "Model",
+    "mode": "Mode",
+    "option": "Option",
+    "distribution": "Distribution",
+    "operator_class": "Operator class",
+    "phase": "Pass",
+    "labels": "Labels",
+}
 STATISTICS = (
     Column("n", "n", digits=0),
     Column("mape_percent", "MAPE", "%", 1),
-    Column("ci_low", "95 % from", "%", 1, UNDEFINED),
-    Column("ci_high", "to", "%", 1, UNDEFINED),
+    Column("interval", "95 % interval", "%", absent=UNDEFINED, right=True),
     Column("median_percent", "Median", "%", 1),
     Column("p90_percent", "90th pct.", "%", 1),
     Column("worst_percent", "Worst", "%", 1),
@@ -24,25 +60,16 @@ STATISTICS = (
     Column("pearson", "Pearson", digits=3, absent=UNDEFINED),
     Column("spearman", "Spearman", digits=3, absent=UNDEFINED),
 )
-NAMES = {
-    "predictor": PREDICTORS,
-    "device": DEVICES,
-    "mode": MODES,
-    "option": OPTIONS_SHORT,
-    "distribution": DISTRIBUTIONS,
-}
-
-
-def named(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as dictionaries with display names, in order of presentation, `all` first."""
-    keys = [column for column in NAMES if column in frame.columns]
-    ranks = {key: {"all": -1} | {name: place for place, name in enumerate(NAMES[key])} for key in keys}
-    frame = frame.sort_values(
-        keys, key=lambda column: column.map(ranks[str(column.name)]).fillna(99), kind="stable"
-    )
-    for key in keys:
-        frame = frame.assign(**{key: frame[key].map(lambda name, key=key: display(NAMES[key], name))})
-    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+CELL = ("device", "model", "mode")
+NOISE = (
+    Column("sequence_length", "Sequence", digits=0),
+    Column("batch_size", "Batch", digits=0),
+    Column("measured_ms", "Measured", "ms", 1),
+    Column("operators_ms", "Operators, added", "ms", 1),
+    Column("ratio", "Ratio", digits=3),
+    Column("forward_ratio", "Forward", digits=3),
+    Column("backward_ratio", "Backward", digits=3, absent="no backward pass"),
+)
 
 
 def context(results: Results) -> dict[str, Any]:
@@ -50,31 +77,109 @@ def context(results: Results) -> dict[str, Any]:
     mape = results.table("evaluation/mape.csv", "mape")
     assert mape is not None
     plain = mape[(mape["option"] == "none") & (mape["distribution"] == "all")]
-    overall = plain["device"] == "all"
-    return {
-        "blocks": [
-            _block("by-predictor", "By predictor", (WHO[0], WHO[2], *STATISTICS), named(plain[overall])),
-            _block("by-device", "By predictor and GPU", (*WHO, *STATISTICS), named(plain[~overall])),
+    rolled = plain["device"].isin(["all", "NVIDIA", "AMD"])
+    blocks = [
+        _block("By predictor", plain[rolled], ("predictor", "device", "mode")),
+        _block("By GPU", plain[~rolled], ("predictor", "device", "mode"), folded=True),
+        _block(
+            "In and out of distribution",
+            mape[
+                (mape["option"] == "none")
+                & (mape["distribution"] != "all")
+                & (mape["device"] == "NVIDIA")
+                & (mape["mode"] == "all")
+            ],
+            ("predictor", "distribution"),
+            lead="NVIDIA GPUs, inference and training together.",
+        ),
+        _block(
+            "Fused kernels and four GPUs",
+            mape[
+                ~mape["option"].isin(["none", "all"])
+                & (mape["distribution"] == "all")
+                & (mape["device"] == "all")
+                & (mape["mode"] == "all")
+            ],
+            ("predictor", "option"),
+        ),
+    ]
+    phases = results.table("evaluation/phase_mape.csv", "phase_mape")
+    if phases is not None:
+        chosen = (phases["option"] == "none") & (phases["distribution"] == "all")
+        blocks.append(
             _block(
-                "all-groups",
-                "Every group",
-                (*WHO, Column("option", "Option"), Column("distribution", "Distribution"), *STATISTICS),
-                named(mape),
+                "Forward and backward apart",
+                phases[chosen & phases["device"].isin(["NVIDIA", "AMD"])],
+                ("predictor", "device", "phase"),
+                lead="Training cells. Where the passes err in opposite directions, their sum looks better than either.",
+            )
+        )
+    operators = results.table("evaluation/operator_errors.csv", "operator_errors")
+    if operators is not None:
+        chosen = (operators["device"] == "NVIDIA") & (operators["mode"] == "all")
+        blocks.append(
+            _block(
+                "By operator class",
+                operators[chosen],
+                ("predictor", "operator_class", "distribution"),
+                lead="NVIDIA GPUs: all operators of one class in one cell, added up, against their measured sum.",
                 folded=True,
-            ),
-        ]
-    }
+            )
+        )
+    blocks += _noise(results)
+    blocks.append(
+        _block("Every group", mape, ("predictor", "device", "mode", "option", "distribution"), folded=True)
+    )
+    source = results.json("artifact/source.json")
+    return {"blocks": blocks, "transcribed": bool(source) and source["source"] == "published"}
+
+
+def _noise(results: Results) -> list[dict[str, Any]]:
+    """With and without the labels whose operators do not add up, and those labels themselves."""
+    blocks = []
+    split = results.table("evaluation/label_noise_mape.csv", "label_noise_mape")
+    if split is not None:
+        rolled = split["device"].isin(["NVIDIA", "AMD"]) & (split["mode"] == "all")
+        blocks.append(
+            _block(
+                "With and without noisy labels",
+                split[rolled],
+                ("predictor", "device", "labels"),
+                lead="A label is noisy when its measured operators, added up, miss the measured whole by over 10 %.",
+            )
+        )
+    noise = results.table("evaluation/label_noise.csv", "label_noise")
+    if noise is not None:
+        block = _block("Labels whose operators do not add up", noise[~noise["consistent"]], CELL, folded=True)
+        block["columns"] = (*(Column(key, HEADS[key]) for key in CELL), *NOISE)
+        block["lead"] = f"{len(block['rows'])} of the {len(noise)} labels that come with measured operators."
+        blocks.append(block)
+    return blocks
 
 
 def _block(
-    name: str,
-    title: str,
-    columns: tuple[Column, ...],
-    rows: list[dict[str, Any]],
-    folded: bool = False,
-    lead: str = "",
+    title: str, frame: pd.DataFrame, keys: tuple[str, ...], lead: str = "", folded: bool = False
 ) -> dict[str, Any]:
     return {
-        "id": name, "title": title, "lead": lead, "columns": columns, "rows": rows, "folded": folded,
-        "lacking": "The data of this run hold no such rows.",
-    }  # fmt: skip
+        "id": title.lower().replace(",", "").replace(" ", "-"),
+        "title": title,
+        "lead": lead,
+        "columns": (*(Column(key, HEADS[key]) for key in keys), *STATISTICS),
+        "rows": _named(frame, keys),
+        "folded": folded,
+    }
+
+
+def _named(frame: pd.DataFrame, keys: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Rows as dictionaries, keys in words and in order of presentation, the interval as one text."""
+    for key in keys:
+        rank = {name: place for place, name in enumerate(ordered(NAMES[key], frame[key]))}
+        frame = frame.assign(**{f"_{key}": frame[key].map(rank)})
+    frame = frame.sort_values([f"_{key}" for key in keys], kind="stable")
+    rows = []
+    for row in frame.to_dict("records"):
+        words = {key: display(NAMES[key], row[key]) for key in keys}
+        low, high = row.get("ci_low"), row.get("ci_high")
+        interval = None if is_absent(low) else f"{number(low, 1)}–{number(high, 1)}"
+        rows.append({str(key): value for key, value in row.items()} | words | {"interval": interval})
+    return rows

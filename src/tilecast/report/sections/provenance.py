@@ -10,8 +10,17 @@ from tilecast.report.render import Column
 from tilecast.report.results import Results
 
 PACKAGES = (
-    "tilecast", "snakemake", "numpy", "scipy", "pandas", "pyarrow", "torch", "matplotlib", "seaborn", "jinja2", "typst",
-)  # fmt: skip
+    "tilecast",
+    "snakemake",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "torch",
+    "matplotlib",
+    "seaborn",
+    "jinja2",
+)
 PASSPORTS = (
     ("measured", "timed on hardware, by the artifact's authors or by this project; the source column says which"),
     ("predicted", "forecast by a predictor of this project"),
@@ -19,19 +28,41 @@ PASSPORTS = (
     ("assumed", "set by us without a measurement; the place says so"),
 )
 COLUMNS = (Column("package", "Package"), Column("version", "Version", absent="not installed"))
+SERVED = {
+    "mirror": "a local copy of the artifact",
+    "git": "the published git repository",
+    "published": "figures transcribed from the artifact",
+}
 
 
 def context(results: Results) -> dict[str, Any]:
     """Facts about the artifact and the machine (architecture only), passports, and versions of the software."""
     source = results.json("artifact/source.json") or {}
-    facts = [(key.replace("_", " "), value) for key, value in source.items() if isinstance(value, str | int)]
-    facts.append(("processor of this machine", platform.machine()))
-    facts.append(("measured on this machine", "nothing yet"))
+    passed = [f"{SERVED.get(one['source'], one['source'])} ({one['reason']})" for one in source["passed_over"]]
+    facts = [
+        ("Artifact", source["repository"]),
+        ("Commit", source["commit"]),
+        ("Served by", SERVED.get(source["source"], source["source"])),
+        ("Tried before", ", ".join(passed) or "nothing: the first source served"),
+        (
+            "Verified",
+            f"{source['files_verified']:,} of {source['files_in_commit']:,} data files of the commit, each against"
+            f" its git blob id; {source['files_absent']:,} are not in the source that served",
+        ),
+        (
+            "End-to-end latencies",
+            "measured by the artifact's authors on their GPUs; nothing of it was timed again",
+        ),
+        ("Measured on this machine", "nothing yet"),
+        ("Processor of this machine", platform.machine()),
+    ]
     versions = [{"package": "python", "version": platform.python_version()}]
-    for package in PACKAGES:
-        try:
-            found: str | None = version(package)
-        except PackageNotFoundError:
-            found = None
-        versions.append({"package": package, "version": found})
+    versions += [{"package": package, "version": _version(package)} for package in PACKAGES]
     return {"facts": facts, "passports": PASSPORTS, "columns": COLUMNS, "versions": versions}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -7,12 +7,7 @@ from typing import Any
 from tilecast.naming import PREDICTORS, display, is_published, ordered
 from tilecast.report.results import Results
 from tilecast.report.sections import claims
-
-SERVED = {
-    "mirror": "a local copy of the artifact",
-    "git": "the published git repository",
-    "published": "figures transcribed from the artifact",
-}
+from tilecast.report.sections.provenance import SERVED
 
 
 def context(results: Results) -> dict[str, Any]:
@@ -40,11 +35,11 @@ def _evidence(results: Results) -> dict[str, int] | None:
 
 
 def _headline(results: Results) -> list[dict[str, Any]]:
-    """Error of every predictor over all devices, plain cells, for inference and training."""
+    """Error of every predictor over NVIDIA's GPUs (all predictors cover them), plain cells, by mode."""
     mape = results.table("evaluation/mape.csv", "mape")
     if mape is None:
         return []
-    plain = mape[(mape["device"] == "all") & (mape["option"] == "none") & (mape["distribution"] == "all")]
+    plain = mape[(mape["device"] == "NVIDIA") & (mape["option"] == "none") & (mape["distribution"] == "all")]
     cells = {(row["predictor"], row["mode"]): row for row in plain.to_dict("records")}
     return [
         {

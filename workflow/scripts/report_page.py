@@ -1,0 +1,25 @@
+"""Renders the page a reviewer reads."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from tilecast.files import write_text
+from tilecast.report.page import render_page
+from tilecast.report.results import Results
+from tilecast.step import run_step
+
+
+def report_page(files: Iterable[str], assets: str, output: str) -> None:
+    """One HTML file from the declared inputs; `assets` is the folder of templates, style and script."""
+    root = Path(output).parents[1]
+    write_text(output, render_page(Results(root, files), Path(assets)))
+
+
+if __name__ == "__main__":
+    run_step(
+        report_page,
+        snakemake,
+        files=snakemake.input.files,
+        assets=str(Path(snakemake.input.style).parent),
+        output=snakemake.output[0],
+    )
