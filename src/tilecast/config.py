@@ -55,6 +55,16 @@ class Artifact(Section):
         return Path(named).expanduser() if named else None
 
 
+class Evaluation(Section):
+    """How errors are summarised."""
+
+    bootstrap_resamples: Annotated[int, Field(ge=100, le=100_000)] = Field(
+        2000, description="resamples behind the interval of every mean error"
+    )
+    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(0.95, description="confidence of that interval")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of the resampling")
+
+
 class Settings(Section):
     """The whole configuration."""
 
@@ -63,6 +73,7 @@ class Settings(Section):
         [], description="CSV files with further measured end-to-end latencies, in the `labels` table's columns"
     )
     claims: str = Field("config/claims.yaml", description="file of published claims to audit")
+    evaluation: Evaluation = Field(default_factory=Evaluation, description="statistics of the errors")
 
 
 def load_config(config: dict[str, Any], where: str = "configuration") -> Settings:

@@ -1,0 +1,69 @@
+# Stages that compute predictions of their own append their tables to these lists before this file is included.
+PREDICTION_TABLES = [
+    "results/tidy/predictions.csv",
+    *globals().get("OWN_PREDICTIONS", []),
+]
+OPERATOR_PREDICTION_TABLES = [
+    "results/tidy/operator_predictions.parquet",
+    *globals().get("OWN_OPERATOR_PREDICTIONS", []),
+]
+
+
+rule evaluate_errors:
+    input:
+        labels="results/tidy/labels.csv",
+        predictions=PREDICTION_TABLES,
+        code=code("evaluate_errors"),
+    output:
+        errors="results/evaluation/errors.csv",
+        phases="results/evaluation/phase_errors.csv",
+    log:
+        "results/logs/evaluate_errors.log",
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/evaluate_errors.py"
+
+
+rule evaluate_mape:
+    input:
+        errors="results/evaluation/errors.csv",
+        phases="results/evaluation/phase_errors.csv",
+        code=code("evaluate_mape"),
+    output:
+        mape="results/evaluation/mape.csv",
+        phases="results/evaluation/phase_mape.csv",
+    log:
+        "results/logs/evaluate_mape.log",
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        resamples=settings.evaluation.bootstrap_resamples,
+        confidence=settings.evaluation.confidence,
+        seed=settings.evaluation.seed,
+    script:
+        "../scripts/evaluate_mape.py"
+
+
+rule evaluate_operators:
+    input:
+        operator_labels="results/tidy/operator_labels.parquet",
+        operator_predictions=OPERATOR_PREDICTION_TABLES,
+        labels="results/tidy/labels.csv",
+        errors="results/evaluation/errors.csv",
+        code=code("evaluate_operators"),
+    output:
+        cells="results/evaluation/operator_cells.csv",
+        errors="results/evaluation/operator_errors.csv",
+        noise="results/evaluation/label_noise.csv",
+        noise_mape="results/evaluation/label_noise_mape.csv",
+    log:
+        "results/logs/evaluate_operators.log",
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        resamples=settings.evaluation.bootstrap_resamples,
+        confidence=settings.evaluation.confidence,
+        seed=settings.evaluation.seed,
+    script:
+        "../scripts/evaluate_operators.py"

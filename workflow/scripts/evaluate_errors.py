@@ -1,0 +1,26 @@
+"""Compare every prediction with its label."""
+
+from collections.abc import Sequence
+
+from tilecast.evaluate.errors import cell_errors, phase_errors, together
+from tilecast.step import run_step
+from tilecast.tables import read, write
+
+
+def evaluate_errors(labels: str, predictions: Sequence[str], errors: str, phases: str) -> None:
+    """Write the errors of whole cells, and those of forward and backward passes."""
+    measured = read(labels, "labels")
+    predicted = together([read(path, "predictions") for path in predictions], ", ".join(predictions))
+    write(cell_errors(measured, predicted), errors, "errors")
+    write(phase_errors(measured, predicted), phases, "phase_errors")
+
+
+if __name__ == "__main__":
+    run_step(
+        evaluate_errors,
+        snakemake,
+        labels=snakemake.input.labels,
+        predictions=list(snakemake.input.predictions),
+        errors=snakemake.output.errors,
+        phases=snakemake.output.phases,
+    )

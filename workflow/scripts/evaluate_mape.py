@@ -1,0 +1,28 @@
+"""Summarise the errors by predictor, device, mode, option and distribution."""
+
+from tilecast.evaluate.mape import mape_table, phase_table
+from tilecast.step import run_step
+from tilecast.tables import read, write
+
+
+def evaluate_mape(
+    errors: str, phase_errors: str, resamples: int, confidence: float, seed: int, mape: str, phase_mape: str
+) -> None:
+    """Write the statistics of every group of cells, and of every group of passes."""
+    write(mape_table(read(errors, "errors"), resamples, confidence, seed), mape, "mape")
+    phases = read(phase_errors, "phase_errors")
+    write(phase_table(phases, resamples, confidence, seed), phase_mape, "phase_mape")
+
+
+if __name__ == "__main__":
+    run_step(
+        evaluate_mape,
+        snakemake,
+        errors=snakemake.input.errors,
+        phase_errors=snakemake.input.phases,
+        resamples=snakemake.params.resamples,
+        confidence=snakemake.params.confidence,
+        seed=snakemake.params.seed,
+        mape=snakemake.output.mape,
+        phase_mape=snakemake.output.phases,
+    )

@@ -1,0 +1,53 @@
+"""Compare predicted with measured operators, and measured operators with the measured whole."""
+
+from collections.abc import Sequence
+
+from tilecast.evaluate.errors import together
+from tilecast.evaluate.operators import label_noise, label_noise_table, operator_cells, operator_table
+from tilecast.step import run_step
+from tilecast.tables import read, write
+
+
+def evaluate_operators(
+    operator_labels: str,
+    operator_predictions: Sequence[str],
+    labels: str,
+    errors: str,
+    resamples: int,
+    confidence: float,
+    seed: int,
+    cells: str,
+    operator_errors: str,
+    noise: str,
+    noise_mape: str,
+) -> None:
+    """Write the errors by operator class, the consistency of the labels, and the errors with and without."""
+    measured = read(operator_labels, "operator_labels")
+    predicted = together(
+        [read(path, "operator_predictions") for path in operator_predictions], ", ".join(operator_predictions)
+    )
+    by_cell = operator_cells(measured, predicted)
+    write(by_cell, cells, "operator_cells")
+    write(operator_table(by_cell, resamples, confidence, seed), operator_errors, "operator_errors")
+    consistency = label_noise(read(labels, "labels"), measured)
+    write(consistency, noise, "label_noise")
+    compared = label_noise_table(read(errors, "errors"), consistency, resamples, confidence, seed)
+    write(compared, noise_mape, "label_noise_mape")
+
+
+if __name__ == "__main__":
+    run_step(
+        evaluate_operators,
+        snakemake,
+        operator_labels=snakemake.input.operator_labels,
+        operator_predictions=list(snakemake.input.operator_predictions),
+        labels=snakemake.input.labels,
+        errors=snakemake.input.errors,
+        resamples=snakemake.params.resamples,
+        confidence=snakemake.params.confidence,
+        seed=snakemake.params.seed,
+        cells=snakemake.output.cells,
+        operator_errors=snakemake.output.errors,
+        noise=snakemake.output.noise,
+        noise_mape=snakemake.output.noise_mape,
+    )
