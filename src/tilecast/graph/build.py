@@ -1,0 +1,119 @@
+"""A model built from its configuration on the meta device: shapes and code, no weights, no downloads."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from tilecast.errors import InputError
+from tilecast.graph.experts import register
+from tilecast.graph.vit import VisionTransformer
+from tilecast.models.registry import ModelSpec
+
+DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@contextlib.contextmanager
+def offline() -> Iterator[None]:
+    """Within: transformers asks no network and prints no advice."""
+    before = {name: os.environ.get(name) for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_VERBOSITY")}
+    os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error")
+    logger = logging.getLogger("transformers")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+def build(spec: ModelSpec, mode: str, dtype: str, attention: str) -> nn.Module:
+    """The model of `spec` on the meta device, in `dtype`, with attention written out or as one call."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(DTYPES[dtype])
+    try:
+        with torch.device("meta"), offline():
+            if spec.values["model_type"] == "tilecast_vit":
+                return VisionTransformer(spec.values)
+            return _hugging_face(spec, mode, attention)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a model class raises on values it was not written for
+        problem = str(error).split("\n")[0] or type(error).__name__
+        raise InputError(spec.source, f"no model can be built from it ({problem})", "check its values") from None
+    finally:
+        torch.set_default_dtype(before)
+
+
+def configuration(spec: ModelSpec) -> Any:
+    """The transformers configuration object of `spec`."""
+    try:
+        import transformers
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+    except ImportError:
+        raise InputError(spec.source, "needs transformers", 'pip install "tilecast[torch]"') from None
+    kind = spec.values["model_type"]
+    if kind not in CONFIG_MAPPING:
+        raise InputError(
+            spec.source, f"model_type {kind!r} is unknown to transformers {transformers.__version__}",
+            "give an nn.Module instead (--module package.module:factory)",
+        )  # fmt: skip
+    return CONFIG_MAPPING[kind](**copy.deepcopy({k: v for k, v in spec.values.items() if k != "model_type"}))
+
+
+def unknown_keys(spec: ModelSpec) -> list[str]:
+    """Keys of the configuration that its class does not know: a misspelt one must not pass for a default."""
+    if spec.values["model_type"] == "tilecast_vit":
+        return []
+    with offline():
+        known_class = type(configuration(spec))
+        known = (
+            set(known_class().to_dict())
+            | set(getattr(known_class, "attribute_map", {}))
+            | {"torch_dtype", "auto_map"}
+        )
+    return sorted(set(spec.values) - known)
+
+
+def _hugging_face(spec: ModelSpec, mode: str, attention: str) -> nn.Module:
+    import transformers
+
+    config = configuration(spec)
+    name = spec.architecture(mode)
+    if name is None:
+        found = transformers.MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config)) or transformers.MODEL_MAPPING.get(
+            type(config)
+        )
+    else:
+        found = getattr(transformers, name, None)
+    if not (inspect.isclass(found) and issubclass(found, transformers.PreTrainedModel)):
+        raise InputError(spec.source, f"{name!r} is no model class of transformers", "check `architectures`")
+    config.use_cache = False
+    one_call = attention == "fused" and getattr(found, "_supports_sdpa", False)
+    config._attn_implementation = "sdpa" if one_call else "eager"
+    if experts := register():
+        config._experts_implementation = experts
+    build_model: Any = found
+    return build_model(config)
+
+
+def longest(spec: ModelSpec) -> int | None:
+    """Positions the model has, where its configuration says."""
+    values: Mapping[str, Any] = spec.values
+    for key in ("max_position_embeddings", "n_positions"):
+        if isinstance(values.get(key), int):
+            return int(values[key])
+    return None

@@ -1,0 +1,341 @@
+"""Any model as its list of kernels: run once under fake tensors, nothing computed, no weight allocated."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from tilecast.errors import InputError, TilecastError
+from tilecast.graph.attention import fused_attention
+from tilecast.graph.build import DTYPES, build, longest, offline
+from tilecast.graph.experts import routed
+from tilecast.graph.kernels import Kernel, KernelGraph, fold
+from tilecast.graph.record import Recorder
+from tilecast.graph.routing import Routing, parse_routing
+from tilecast.models.registry import ModelSpec, load_model, model_spec
+
+MODES = ("inference", "training")
+# name -> (tensors read, tensors written, FLOPs) per parameter element: one fused kernel a parameter
+OPTIMIZERS = {"sgd": (2, 1, 2), "momentum": (3, 2, 4), "adam": (4, 3, 12), "adamw": (4, 3, 14)}
+
+
+def trace(
+    model: nn.Module | ModelSpec | Mapping[str, Any] | str | Path,
+    *,
+    mode: str = "inference",
+    phase: str = "prefill",
+    sequence_length: int | None = None,
+    batch_size: int = 1,
+    context: int = 0,
+    dtype: str = "fp32",
+    attention: str = "eager",
+    optimizer: str | None = None,
+    routing: str | Routing = "balanced",
+    inputs: Sequence[Any] | Mapping[str, Any] | None = None,
+) -> KernelGraph:
+    """The kernels of one step of `model`: a configuration (name, file, mapping) or a module with example `inputs`.
+
+    `training` is forward, backward from given output gradients, accumulation into present gradients, and the
+    optimizer where one is named. `decode` is one token a sequence after `context` cached ones. Example inputs are
+    tensors on any device, meta included: only their shapes and dtypes are used.
+    """
+    started = isinstance(model, nn.Module)
+    _check(mode, phase, dtype, attention, optimizer, batch_size, sequence_length, context)
+    routing = parse_routing(routing) if isinstance(routing, str) else routing
+    spec: ModelSpec | None = None
+    if isinstance(model, nn.Module):
+        if inputs is None:
+            raise InputError(type(model).__name__, "needs example inputs", "pass inputs=(tensor, ...)")
+        if phase == "decode":
+            raise InputError(type(model).__name__, "has no known cache", "decode needs a configuration")
+        module = model
+    else:
+        spec = model_spec(model, "model", "configuration") if isinstance(model, Mapping) else None
+        spec = spec or (model if isinstance(model, ModelSpec) else load_model(model))  # type: ignore[arg-type]
+        module = build(spec, mode, dtype, attention)
+        sequence_length = _length(spec, phase, sequence_length, context)
+    about = {
+        "model": spec.name if spec else type(module).__name__,
+        "mode": mode,
+        "phase": phase,
+        "sequence_length": sequence_length or 0,
+        "batch_size": batch_size,
+        "context": context,
+        "dtype": dtype,
+        "attention": attention,
+        "routing": str(routing),
+        "optimizer": optimizer or "none",
+        "parameters": sum(parameter.numel() for parameter in module.parameters()),
+    }
+    recorder = Recorder(module, dtype)
+    was_training = module.training
+    try:
+        with _fake(module) as fake, _one_kernel_each(attention), routed(module, routing, batch_size), offline():
+            module.train(mode == "training")
+            arguments = _example(inputs, fake, DTYPES[dtype]) if spec is None else {}
+            with recorder.watching():
+                if spec is not None:
+                    assert sequence_length is not None
+                    arguments = _arguments(module, spec, recorder, batch_size, sequence_length, phase, context)
+                _run(module, recorder, arguments, mode == "training")
+            if optimizer is not None and mode == "training":
+                _optimize(module, recorder, optimizer, dtype)
+    except TilecastError:
+        raise
+    except Exception as error:  # a model's own code may raise anything
+        raise _untraceable(error, recorder, spec.source if spec else type(module).__name__) from error
+    finally:
+        if started:
+            module.train(was_training)
+    return fold(about, recorder.launches)
+
+
+def _check(
+    mode: str,
+    phase: str,
+    dtype: str,
+    attention: str,
+    optimizer: str | None,
+    batch: int,
+    length: int | None,
+    context: int,
+) -> None:
+    choices = (
+        ("mode", mode, MODES),
+        ("phase", phase, ("prefill", "decode")),
+        ("dtype", dtype, tuple(DTYPES)),
+        ("attention", attention, ("eager", "fused")),
+        ("optimizer", optimizer, (None, *OPTIMIZERS)),
+    )
+    for name, value, allowed in choices:
+        if value not in allowed:
+            raise InputError(
+                name, f"{value!r} is not known", f"expected one of {', '.join(str(a) for a in allowed if a)}"
+            )
+    for name, number, least in (
+        ("batch_size", batch, 1),
+        ("sequence_length", length or 1, 1),
+        ("context", context, 0),
+    ):
+        if number < least:
+            raise InputError(name, f"{number} is too small", f"expected at least {least}")
+    if phase == "decode" and mode == "training":
+        raise InputError("phase", "decode is a phase of inference", "leave mode at inference")
+    if phase == "prefill" and context:
+        raise InputError("context", "a prefill has no cached tokens", "use phase decode")
+
+
+def _length(spec: ModelSpec, phase: str, length: int | None, context: int) -> int:
+    """Tokens of one sequence in this step, checked against the positions the model has."""
+    positions = longest(spec)
+    if phase == "decode":
+        length = 1
+    elif length is None:
+        length = min(1024, positions or 1024)
+    if positions is not None and length + context > positions:
+        raise InputError(
+            spec.source,
+            f"{length + context} tokens are more than its {positions} positions",
+            "shorten the sequence",
+        )
+    return length
+
+
+@contextlib.contextmanager
+def _fake(module: nn.Module) -> Iterator[FakeTensorMode]:
+    """Within: parameters, buffers and tensor attributes of `module` are fake; afterwards all is as it was."""
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    stand_ins: dict[int, Tensor] = {}
+    places: list[tuple[dict[str, Any], str, Any]] = []
+
+    def stand_in(tensor: Tensor) -> Tensor:
+        if id(tensor) not in stand_ins:
+            with mode:
+                fake: Tensor = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
+            if isinstance(tensor, nn.Parameter):
+                fake = nn.Parameter(fake, requires_grad=tensor.requires_grad)
+            stand_ins[id(tensor)] = fake
+        return stand_ins[id(tensor)]
+
+    for part in module.modules():
+        for holder in (part._parameters, part._buffers, part.__dict__):
+            for name, value in list(holder.items()):
+                if isinstance(value, Tensor):
+                    places.append((holder, name, value))
+    collecting = gc.isenabled()
+    gc.disable()  # a collection walks all of transformers: a third of the time
+    try:
+        for holder, name, value in places:
+            holder[name] = stand_in(value)
+        with mode:
+            yield mode
+    finally:
+        for holder, name, value in places:
+            holder[name] = value
+        if collecting:
+            gc.enable()
+
+
+@contextlib.contextmanager
+def _one_kernel_each(attention: str) -> Iterator[None]:
+    """Within: what a GPU runs as one kernel is one operation: dropout, and attention where it is to be fused."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+        return torch.native_dropout(input, p, True)[0] if training and p > 0 else input
+
+    def to(module: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:  # the real one cannot swap fake parameters
+        dtype = torch._C._nn._parse_to(*args, **kwargs)[1]
+        for part in module.modules():
+            for name, old in part._parameters.items():
+                if old is not None and old.is_floating_point() and dtype not in (None, old.dtype):
+                    part._parameters[name] = nn.Parameter(torch.empty_like(old, dtype=dtype), old.requires_grad)
+        return module
+
+    fastpath = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(mock.patch.object(nn.functional, "dropout", dropout))
+            stack.enter_context(mock.patch.object(nn.Module, "to", to))
+            if attention == "fused":
+                patch = mock.patch.object(nn.functional, "scaled_dot_product_attention", fused_attention)
+                stack.enter_context(patch)
+            else:
+                stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fastpath)
+
+
+def _example(inputs: Any, fake: FakeTensorMode, dtype: torch.dtype) -> dict[str, Any] | list[Any]:
+    def stand_in(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        with fake:
+            return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="cpu")
+
+    shaped = tree_map(stand_in, inputs)
+    return dict(shaped) if isinstance(shaped, Mapping) else list(shaped)
+
+
+def _arguments(
+    module: Any, spec: ModelSpec, recorder: Recorder, batch: int, length: int, phase: str, context: int
+) -> dict[str, Any]:
+    """What the model is called with; for a decode step, the cache of a prefill that is run but not recorded."""
+    config: Any = getattr(module, "config", None)
+    name = getattr(module, "main_input_name", "input_ids")
+    if name == "pixel_values":
+        size = spec.values.get("image_size", 224)
+        height, width = size if isinstance(size, (list, tuple)) else (size, size)
+        channels = spec.values.get("num_channels", 3)
+        return {
+            name: torch.empty(batch, channels, height, width, dtype=torch.get_default_dtype()).to(_dtype(module))
+        }
+    if name != "input_ids":
+        raise InputError(
+            spec.source, f"takes `{name}`, of unknown shape", "trace it as an nn.Module with example inputs"
+        )
+
+    def tokens(count: int) -> Tensor:
+        return torch.zeros(batch, count, dtype=torch.long)
+
+    pair = bool(getattr(config, "is_encoder_decoder", False))
+    if phase == "prefill" or context == 0:
+        return {"input_ids": tokens(length)} | ({"decoder_input_ids": tokens(length)} if pair else {})
+    with torch.no_grad():
+        if pair:
+            from transformers.cache_utils import DynamicCache, EncoderDecoderCache
+
+            cache: Any = EncoderDecoderCache(DynamicCache(), DynamicCache())
+            start = {"encoder_outputs": module.get_encoder()(input_ids=tokens(context)), "past_key_values": cache}
+            module(decoder_input_ids=tokens(context), **start)
+            step = {**start, "decoder_input_ids": tokens(1)}
+        else:
+            cache = getattr(module(input_ids=tokens(context), use_cache=True), "past_key_values", None)
+            step = {"input_ids": tokens(1), "past_key_values": cache, "use_cache": True}
+    if cache is None:
+        raise InputError(spec.source, f"{type(module).__name__} keeps no key-value cache", "use phase prefill")
+    recorder.own_cache(_cached(cache))
+    return step
+
+
+def _dtype(module: nn.Module) -> torch.dtype:
+    return next(
+        (parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()), torch.float32
+    )
+
+
+def _cached(cache: Any) -> list[Tensor]:
+    """Keys and values held by a transformers cache."""
+    names = ("self_attention_cache", "cross_attention_cache")  # of an encoder-decoder
+    halves = [getattr(cache, name) for name in names if hasattr(cache, name)]
+    layers = [layer for part in halves or [cache] for layer in part.layers]
+    return [tensor for layer in layers for tensor in (layer.keys, layer.values) if isinstance(tensor, Tensor)]
+
+
+def _run(module: nn.Module, recorder: Recorder, arguments: Any, training: bool) -> None:
+    with torch.set_grad_enabled(training), recorder.recording("forward"):
+        result = module(**arguments) if isinstance(arguments, dict) else module(*arguments)
+    if not training:
+        return
+    outputs = [tensor for tensor in _outputs(result) if isinstance(tensor, Tensor) and tensor.requires_grad]
+    if not outputs:
+        raise InputError(type(module).__name__, "has no output that needs a gradient", "trace it for inference")
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            parameter.grad = torch.empty_like(parameter)
+    recorder.own_gradients(module)
+    gradients = [torch.empty_like(output) for output in outputs]
+    with recorder.recording("backward"):
+        torch.autograd.backward(outputs, gradients)
+
+
+def _outputs(result: Any) -> list[Any]:
+    """The tensors a loss would be computed from: logits where the model names some, else all it returns."""
+    if hasattr(result, "items"):
+        named = {key: value for key, value in result.items() if isinstance(value, Tensor)}
+        logits = [value for key, value in named.items() if key.endswith("logits") and "router" not in key]
+        if logits:
+            return logits
+        if "last_hidden_state" in named:
+            return [named["last_hidden_state"]]
+    return list({id(leaf): leaf for leaf in tree_leaves(result)}.values())
+
+
+def _optimize(module: nn.Module, recorder: Recorder, optimizer: str, dtype: str) -> None:
+    """One fused kernel a parameter, as torch.optim's `fused=True`: state in the parameter's own format."""
+    reads, writes, flops = OPTIMIZERS[optimizer]
+    plain = "fp32" if dtype == "tf32" else dtype
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            count, size = parameter.numel(), parameter.element_size()
+            dims = (1, count, 0, 0)
+            kernel = Kernel("elementwise", optimizer, "optimizer", plain, *dims, reads, flops * count,
+                            reads * count * size, writes * count * size)  # fmt: skip
+            recorder.add(kernel, name.rpartition(".")[0])
+
+
+def _untraceable(error: Exception, recorder: Recorder, source: str) -> InputError:
+    """One line for a model that failed while it ran: which module, why, and the way out."""
+    kind = type(error).__name__
+    words = str(error).strip().split("\n")[0][:200]
+    if kind in ("DataDependentOutputException", "DynamicOutputShapeException", "GuardOnDataDependentSymNode"):
+        return InputError(
+            f"{source}: module {recorder.where}",
+            f"cannot be traced: the result of {words.split(' ')[0]} depends on the data, not on shapes alone",
+            "give that module a forward of fixed sizes, or trace the parts around it as modules of their own",
+        )
+    return InputError(
+        f"{source}: module {recorder.where}", f"failed while it was traced ({kind}: {words})",
+        "check that it runs on inputs of this shape",
+    )  # fmt: skip

@@ -1,0 +1,119 @@
+"""A model's configuration: a Hugging Face `config.json`, read and checked without torch or transformers.
+
+A shipped file (config/models/<name>.json) is such a JSON with one more key, `tilecast`: title, source, the
+published parameter count, and the class to build per mode where inference and training use different ones. The
+artifact's DLmodel_configs are read as they are. Names such as `vit16x12x768` stand for the vision transformers of
+the locality study.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tilecast.errors import InputError
+
+MODEL_FOLDER = Path(__file__).resolve().parents[3] / "config/models"
+
+# width -> heads, as the locality study's models have them (heads of 64, hidden layer 4 x width, images of 224)
+_VIT_HEADS = {128: 4, 256: 8, 512: 8, 768: 12, 1024: 16}
+_VIT_NAME = re.compile(r"vit(\d+)x(\d+)x(\d+)")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One model: its name, its configuration's keys and values, and what is published about it."""
+
+    name: str
+    values: Mapping[str, Any]
+    source: str  # the file, or how the configuration came about: what an error message names
+    title: str = ""
+    parameters: int | None = None  # published count
+    architectures: Mapping[str, str] = field(default_factory=dict)  # mode -> class, where modes differ
+
+    def architecture(self, mode: str) -> str | None:
+        """The class to build for `mode`; None leaves it to the model type's causal language model."""
+        named = self.values.get("architectures") or [None]
+        return self.architectures.get(mode, named[0])
+
+
+def model_names(folder: Path = MODEL_FOLDER) -> tuple[str, ...]:
+    """Names of the shipped configurations."""
+    return tuple(sorted(path.stem for path in folder.glob("*.json")))
+
+
+def load_model(name_or_path: str | Path) -> ModelSpec:
+    """The configuration of a shipped model by name, of a JSON file, or of a folder with a config.json."""
+    text = str(name_or_path)
+    path = Path(text)
+    if path.suffix.lower() == ".json" or path.is_dir():
+        return _read(path / "config.json" if path.is_dir() else path)
+    shipped = MODEL_FOLDER / f"{text}.json"
+    if text in model_names():
+        return _read(shipped)
+    if match := _VIT_NAME.fullmatch(text):
+        return _vision_transformer(text, *(int(part) for part in match.groups()))
+    raise InputError(
+        text,
+        "is no known model",
+        f"give a config.json, vit<patch>x<depth>x<width>, or one of {', '.join(model_names())}",
+    )
+
+
+def model_spec(values: Mapping[str, Any], name: str, source: str) -> ModelSpec:
+    """Check a configuration mapping; the extra key `tilecast` is taken off it."""
+    own = values.get("tilecast", {})
+    if not isinstance(own, Mapping):
+        raise InputError(source, "`tilecast` is no mapping", "expected title, source, parameters, architectures")
+    if not isinstance(values.get("model_type"), str):
+        raise InputError(source, "names no `model_type`", 'expected for example "model_type": "llama"')
+    architectures = values.get("architectures") or []
+    if not isinstance(architectures, list) or not all(isinstance(name, str) for name in architectures):
+        raise InputError(source, "`architectures` is no list of class names", 'such as ["LlamaForCausalLM"]')
+    return ModelSpec(
+        name=name,
+        values={key: value for key, value in values.items() if key != "tilecast"},
+        source=source,
+        title=str(own.get("title", name)),
+        parameters=own.get("parameters"),
+        architectures=own.get("architectures", {}),
+    )
+
+
+def _read(path: Path) -> ModelSpec:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            path, "does not exist", f"give a config.json, or one of {', '.join(model_names())}"
+        ) from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise InputError(path, f"cannot be read as JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise InputError(path, "is no model configuration", "expected a JSON object with `model_type`")
+    return model_spec(values, path.parent.name if path.stem == "config" else path.stem, str(path))
+
+
+def _vision_transformer(name: str, patch: int, depth: int, width: int) -> ModelSpec:
+    if patch == 0 or depth == 0 or width == 0:
+        raise InputError(name, "does nothing, so it has no kernels", "patch, depth and width must be above 0")
+    if 224 % patch or width % 64:
+        raise InputError(name, "is no model", "the patch must divide 224 and the width be a multiple of 64")
+    values = {
+        "model_type": "tilecast_vit",
+        "image_size": 224,
+        "patch_size": patch,
+        "num_hidden_layers": depth,
+        "hidden_size": width,
+        "num_attention_heads": _VIT_HEADS.get(width, width // 64),
+        "head_dim": 64,
+        "intermediate_size": 4 * width,
+        "num_labels": 1000,
+    }
+    return ModelSpec(
+        name, values, "vit<patch>x<depth>x<width>", title=f"ViT, patch {patch}, {depth} layers of {width}"
+    )
