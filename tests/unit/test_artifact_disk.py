@@ -44,8 +44,9 @@ def test_a_table_that_does_not_fit_leaves_the_old_one(small_disk, name):
     assert (small_disk / name).read_bytes() == before
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_no_permission(tmp_path):
     tmp_path.chmod(0o500)
+    if os.access(tmp_path, os.W_OK):
+        pytest.skip("this user, as root, may write everywhere")
     with pytest.raises(TilecastError, match=r"cannot be written \(Permission denied\)"):
         write_free(pd.DataFrame({"x": [1]}), tmp_path / "t.csv")
