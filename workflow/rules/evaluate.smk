@@ -67,3 +67,20 @@ rule evaluate_operators:
         seed=settings.evaluation.seed,
     script:
         "../scripts/evaluate_operators.py"
+
+
+rule evaluate_summaries:
+    input:
+        archive=ARCHIVE,
+        labels="results/tidy/labels.csv",
+        predictions="results/tidy/predictions.csv",
+        operators="results/evaluation/operator_cells.csv",
+        code=code("evaluate_summaries"),
+    output:
+        "results/evaluation/summary_comparison.csv",
+    log:
+        "results/logs/evaluate_summaries.log",
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/evaluate_summaries.py"

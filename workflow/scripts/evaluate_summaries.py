@@ -1,0 +1,31 @@
+"""Recompute the artifact's own summary tables and compare them cell by cell."""
+
+from tilecast.artifact.names import SUMMARIES
+from tilecast.artifact.store import load
+from tilecast.evaluate.summaries import compare_summaries
+from tilecast.step import run_step
+from tilecast.tables import read, write
+
+
+def evaluate_summaries(archive: str, labels: str, predictions: str, operators: str, output: str) -> None:
+    """Write published beside recomputed figures, with the cause of every difference."""
+    compared = compare_summaries(
+        load(archive, SUMMARIES),
+        read(labels, "labels"),
+        read(predictions, "predictions"),
+        read(operators, "operator_cells"),
+    )
+    write(compared, output, "summary_comparison")
+    print(f"{len(compared)} figures compared, {int(compared['equal'].sum())} equal")
+
+
+if __name__ == "__main__":
+    run_step(
+        evaluate_summaries,
+        snakemake,
+        archive=snakemake.input.archive,
+        labels=snakemake.input.labels,
+        predictions=snakemake.input.predictions,
+        operators=snakemake.input.operators,
+        output=snakemake.output[0],
+    )
