@@ -78,8 +78,9 @@ def context(results: Results) -> dict[str, Any]:
     assert mape is not None
     plain = mape[(mape["option"] == "none") & (mape["distribution"] == "all")]
     rolled = plain["device"].isin(["all", "NVIDIA", "AMD"])
+    vendors = rolled & (plain["device"] != "all")
     blocks = [
-        _block("By predictor", plain[rolled], ("predictor", "device", "mode")),
+        _block("By predictor", plain[vendors], ("predictor", "device", "mode")),
         _block("By GPU", plain[~rolled], ("predictor", "device", "mode"), folded=True),
         _block(
             "In and out of distribution",
@@ -111,7 +112,7 @@ def context(results: Results) -> dict[str, Any]:
                 "Forward and backward apart",
                 phases[chosen & phases["device"].isin(["NVIDIA", "AMD"])],
                 ("predictor", "device", "phase"),
-                lead="Training cells. Where the passes err in opposite directions, their sum looks better than either.",
+                lead="Training cells. Where the passes err in opposite ways, their sum looks better than either.",
             )
         )
     operators = results.table("evaluation/operator_errors.csv", "operator_errors")
@@ -145,7 +146,7 @@ def _noise(results: Results) -> list[dict[str, Any]]:
                 "With and without noisy labels",
                 split[rolled],
                 ("predictor", "device", "labels"),
-                lead="A label is noisy when its measured operators, added up, miss the measured whole by over 10 %.",
+                lead="A label is noisy when its measured operators, added up, miss the whole by over 10 %.",
             )
         )
     noise = results.table("evaluation/label_noise.csv", "label_noise")
