@@ -193,6 +193,7 @@ TABLES: dict[str, Table] = {
             "dims": Column("text", "its dimensions as the artifact writes them, comma-separated"),
             "input_elements": Column("integer", "elements of all tensors the node reads", minimum=0),
             "output_elements": Column("integer", "elements of the tensor the node writes", minimum=0),
+            "repeated": Column("flag", "whether the node occurs in every layer of the model, not once in all"),
             "source": SOURCE,
         },
         key=("model", "mode", "sequence_length", "batch_size", "option", "position", "phase", "order"),

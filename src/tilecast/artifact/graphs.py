@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from tilecast.artifact import names
+from tilecast.artifact.operators import repeats
 from tilecast.artifact.store import combine, parse_csv
 from tilecast.errors import InputError
 
@@ -59,6 +60,7 @@ def read_graphs(files: dict[str, bytes]) -> pd.DataFrame:
         wanted = ["Name", "OpName", *_PHASES, "InputShapes", "OutputShape"]
         frame = parse_csv(path, data, {name: name for name in wanted})[wanted]
         rows = []
+        often = repeats(frame["Name"].astype("str").tolist(), 2)
         for position, cells in enumerate(frame.itertuples(index=False)):
             shapes = (_elements(cells[5]), _elements(cells[6]))
             for phase, literal in zip(_PHASES, cells[2:5], strict=True):
@@ -69,8 +71,20 @@ def read_graphs(files: dict[str, bytes]) -> pd.DataFrame:
                         f"{path}, line {position + 2}, column {phase}", f"is not a list of kernels ({error})"
                     ) from None
                 for order, (kernel, dims) in enumerate(kernels):
-                    rows.append((position, cells[0], cells[1], _PHASES[phase], order, kernel, dims, *shapes))
+                    rows.append(
+                        (
+                            position,
+                            cells[0],
+                            cells[1],
+                            _PHASES[phase],
+                            order,
+                            kernel,
+                            dims,
+                            *shapes,
+                            often[position] == 2,
+                        )
+                    )
         columns = ["position", "name", "operator", "phase", "order", "kernel", "dims"]
-        columns += ["input_elements", "output_elements"]
+        columns += ["input_elements", "output_elements", "repeated"]
         parts.append(({**work, "source": path}, pd.DataFrame(rows, columns=columns)))
     return combine(parts, "graphs")

@@ -85,13 +85,22 @@ def check_kernels(kernels: pd.DataFrame, where: object = "kernels") -> None:
         raise InputError(where, f"a {row['family']} kernel with {dims}", "every dimension must be above zero")
 
 
+def moved_bytes(kernels: pd.DataFrame) -> np.ndarray:
+    """Bytes read and written by each kernel; by its node's shapes where the artifact's graphs say them."""
+    moved = kernels["bytes_read"].to_numpy(dtype=float) + kernels["bytes_written"].to_numpy(dtype=float)
+    if "node_bytes_per_element" not in kernels:
+        return moved
+    stated = kernels["node_bytes_per_element"].to_numpy(dtype=float)
+    elements = kernels["b"].to_numpy(dtype=float) * kernels["m"].to_numpy(dtype=float)
+    return np.where(stated > 0, stated * elements, moved)
+
+
 def streamed_ms(kernels: pd.DataFrame, device: Device) -> np.ndarray:
     """Milliseconds to move each kernel's bytes at peak bandwidth, the artifact's rule for what only moves memory.
 
     It takes a GB/s as 2^30 bytes per second here.
     """
-    moved = kernels["bytes_read"].to_numpy(dtype=float) + kernels["bytes_written"].to_numpy(dtype=float)
-    return moved / (device.bandwidth_bytes_per_s / 1e9 * 2**30) * 1e3
+    return moved_bytes(kernels) / (device.bandwidth_bytes_per_s / 1e9 * 2**30) * 1e3
 
 
 def forecast_frame(

@@ -18,7 +18,7 @@ import numpy as np
 
 from tilecast.errors import InputError
 from tilecast.hardware.device import ELEMENT_BYTES, Device
-from tilecast.predict.base import MATRIX_FAMILIES, complete, forecast_frame, streamed_ms
+from tilecast.predict.base import MATRIX_FAMILIES, complete, forecast_frame, moved_bytes, streamed_ms
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,14 +151,10 @@ def point(family: str, dims: Mapping[str, Array], device: Array) -> Array:
 
 
 def dimensions(kernels: pd.DataFrame) -> dict[str, Array]:
-    """The arrays `waves` and `point` read. Bytes per element are the node's where the kernels say them."""
+    """The arrays `waves` and `point` read."""
     dims = {name: kernels[name].to_numpy(dtype=float) for name in "bmnk"}
     elements = dims["b"] * dims["m"]
-    moved = kernels["bytes_read"].to_numpy(dtype=float) + kernels["bytes_written"].to_numpy(dtype=float)
-    dims["bytes"] = moved / elements
-    if "node_bytes_per_element" in kernels:
-        stated = kernels["node_bytes_per_element"].to_numpy(dtype=float)
-        dims["bytes"] = np.where(stated > 0, stated, dims["bytes"])
+    dims["bytes"] = moved_bytes(kernels) / elements
     dims["operations"] = kernels["flops"].to_numpy(dtype=float) / elements
     return dims
 

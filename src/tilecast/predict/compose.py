@@ -1,0 +1,266 @@
+"""From kernels to models: the artifact's graphs as kernel lists, forecast in one batch, summed as they sum.
+
+A node's latency is the sum of its kernels; the step's the sum over nodes, each as often as the model repeats it.
+Four-GPU options follow the artifact's own rules (a fixed link, all communication of one step serialised or, for
+data parallelism, overlapped with the backward pass); they are its assumption, not a model of collectives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilecast.errors import InputError
+from tilecast.hardware.device import Device
+from tilecast.predict.base import BINARY_OPS, FLOPS_PER_ELEMENT, KERNEL_COLUMNS, Predictor, complete
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WORKLOAD = ["model", "mode", "sequence_length", "batch_size", "option"]
+NODE = [*WORKLOAD, "position"]
+_FAMILY = {"softmax": "softmax", "ln": "norm"}
+_COMMUNICATION = {"ALLREDUCE": 3, "ALLREDUCE_ASYNC": 3, "SENDRECV": 1}  # times the buffer crosses a link, 4 GPUs
+_LINKED = ("dp4", "tp4", "pp4_1", "pp4_4")
+_PIPELINE = 4  # stages of the artifact's pipeline
+
+# ASSUME: the artifact's links, 72 % of half of NVLink's 900 and 600 GB/s (GB: 2^30 bytes); it knows no other.
+LINK_BYTES_PER_S = {
+    "NVIDIA_H100_80GB_HBM3": 0.72 * 900 / 2 * 2**30,
+    "NVIDIA_A100-PCIE-40GB": 0.72 * 600 / 2 * 2**30,
+    "NVIDIA_A100-SXM4-40GB": 0.72 * 600 / 2 * 2**30,
+}
+
+
+@dataclass(frozen=True)
+class Workloads:
+    """The artifact's graphs, read once: distinct kernels to forecast, and which node runs which of them."""
+
+    distinct: pd.DataFrame  # KERNEL_COLUMNS and node_bytes_per_element; communication excluded
+    nodes: pd.DataFrame  # NODE, name, operator, repeats, source: in graph order
+    runs: pd.DataFrame  # node, phase, kernel (row of `distinct`, -1 for communication), sent_bytes
+
+
+def workloads(graphs: pd.DataFrame, layers: Mapping[str, int]) -> Workloads:
+    """Read the `graphs` table; `layers` says how many layers each model has."""
+    import pandas as pd
+
+    graphs = graphs.sort_values([*NODE, "phase", "order"], kind="stable", ignore_index=True)
+    node_of = graphs.groupby(NODE, sort=False).ngroup().to_numpy()
+    nodes = graphs.loc[np.unique(node_of, return_index=True)[1], [*NODE, "name", "operator", "repeated", "source"]]
+    nodes = nodes.reset_index(drop=True)
+    unknown = set(nodes.loc[nodes["repeated"], "model"]) - set(layers)
+    if unknown:
+        raise InputError("graphs", f"how many layers {min(unknown)} has is not known", "a label of it says so")
+    nodes["repeats"] = np.where(nodes.pop("repeated"), nodes["model"].map(layers).fillna(1), 1).astype(int)
+    rows = [
+        (node, *kernel)
+        for node, fused, part in _parts(graphs, node_of)
+        for kernel in (_fused(part) if fused else map(_kernel, part))
+    ]
+    columns = ["node", "phase", "sent_bytes", *_COLUMNS]
+    table = pd.DataFrame(rows, columns=columns)
+    compute = (table["sent_bytes"] == 0).to_numpy()
+    codes = np.full(len(table), -1)
+    codes[compute] = table[compute].groupby(_COLUMNS, sort=False).ngroup()
+    distinct = table.loc[compute, _COLUMNS].drop_duplicates(ignore_index=True)
+    runs = pd.DataFrame({"node": table["node"], "phase": table["phase"], "kernel": codes})
+    return Workloads(complete(distinct), nodes, runs.assign(sent_bytes=table["sent_bytes"]))
+
+
+_COLUMNS = [name for name in KERNEL_COLUMNS if name not in ("phase", "count")] + ["node_bytes_per_element"]
+
+
+def _parts(graphs: pd.DataFrame, node_of: np.ndarray) -> Any:
+    """(node, whether fused, its rows) of each node; a fused node's rows of each phase apart."""
+    names = ["operator", "phase", "kernel", "dims", "input_elements", "output_elements"]
+    rows = list(zip(*(graphs[name] for name in names), strict=True))
+    groups: dict[tuple[int, str], list[Any]] = {}
+    for node, row in zip(node_of, rows, strict=True):
+        groups.setdefault((int(node), row[1]), []).append(row[1:])
+    fused = dict(zip(node_of.tolist(), (graphs["operator"] == "fused").tolist(), strict=True))
+    for (node, _), part in groups.items():
+        yield node, fused[node], part
+
+
+def _sizes(dims: str) -> list[int]:
+    return [1 if size == "scalar" else int(size) for size in dims.split(",")]
+
+
+def _kernel(row: Sequence[Any]) -> tuple[Any, ...]:
+    """(phase, sent bytes, *_COLUMNS) of one kernel of a graph.
+
+    NeuSight counts a vector kernel's bytes from the shapes of its node in every phase. That is what a forward
+    kernel moves; a backward one is counted from its own operands, and the node's count kept beside it.
+    """
+    phase, kernel, dims, read, written = row
+    if kernel == "Linear":
+        m, k, n = _sizes(dims)
+        return (phase, 0, *_matrix("linear", 1, m, n, k))
+    if kernel == "BMM":
+        b, m, k, n = _sizes(dims)
+        return (phase, 0, *_matrix("bmm", b, m, n, k))
+    if kernel == "MEM":
+        shapes = [math.prod(_sizes(shape)) for shape in dims.split(";")]
+        return (phase, 0, *_memory(4 * sum(shapes[:-1]), 4 * shapes[-1]))
+    if kernel in _COMMUNICATION:
+        sent = 4 * _COMMUNICATION[kernel] * math.prod(_sizes(dims))
+        return (phase, sent, "other", kernel.lower(), "fp32", 1, 1, 0, 0, 1, 0, 0, 0, 0.0)
+    op = kernel.removeprefix("VEC")
+    b, m = _sizes(dims)
+    share = 4 * (read + written) / written if written else 0.0
+    own = 4 * b * m * (2 if op in BINARY_OPS else 1)
+    moved = round((share - 4) * b * m) if phase == "forward" and share > 4 else own
+    return (phase, 0, *_vector(op, b, m, FLOPS_PER_ELEMENT.get(_FAMILY.get(op, ""), 1) * b * m, moved, share))
+
+
+def _fused(rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """A fused node as one kernel, as the artifact sees it: the last operation, everyone's work, outer bytes."""
+    phase, kernel, dims, read, written = rows[-1]
+    if kernel == "MEM":
+        return [(phase, 0, *_memory(4 * read, 4 * written))]
+    if not kernel.startswith("VEC"):
+        raise InputError("graphs", f"a fused node ends in {kernel}", "expected a vector kernel or MEM")
+    flops = sum(row[5] for row in map(_flops, rows))
+    b, m = _sizes(dims)
+    share = 4 * (read + written) / written
+    scaled = round(flops / written * b * m)
+    return [(phase, 0, *_vector(kernel.removeprefix("VEC"), b, m, scaled, round((share - 4) * b * m), share))]
+
+
+def _flops(row: Sequence[Any]) -> tuple[Any, ...]:
+    flops = 0 if row[1] == "MEM" else _kernel(row)[2 + _COLUMNS.index("flops")]
+    return (*row, flops)
+
+
+def _matrix(family: str, b: int, m: int, n: int, k: int) -> tuple[Any, ...]:
+    read, written = 4 * b * (m * k + k * n), 4 * b * m * n
+    return (family, family, "fp32", b, m, n, k, 2, 2 * b * m * n * k, read, written, 0.0)
+
+
+def _vector(op: str, b: int, m: int, flops: int, read: int, share: float) -> tuple[Any, ...]:
+    operands = 2 if op in BINARY_OPS else 1
+    family = _FAMILY.get(op, "elementwise")
+    return (family, op, "fp32", b, m, 0, 0, operands, flops, read, 4 * b * m, share)
+
+
+def _memory(read: int, written: int) -> tuple[Any, ...]:
+    return ("memory", "copy", "fp32", 1, max(1, (read + written) // 4), 0, 0, 1, 0, read, written, 0.0)
+
+
+@dataclass(frozen=True)
+class Forecasts:
+    """A predictor's forecasts of all workloads on all devices."""
+
+    cells: pd.DataFrame  # the `predictions` table
+    operators: pd.DataFrame  # the `operator_predictions` table
+    intervals: pd.DataFrame  # device, WORKLOAD, low_ms, high_ms: sums of the kernels' bounds
+    breakdown: pd.DataFrame  # device, WORKLOAD, family, bound, latency_ms
+
+
+def forecast_all(predictor: Predictor, work: Workloads, devices: Mapping[str, Device]) -> Forecasts:
+    """Every workload on every device: one batch a device. Linked options only where a link is assumed."""
+    import pandas as pd
+
+    parts = [_on_device(predictor, work, name, device) for name, device in devices.items()]
+    tables = [pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True)]
+    return Forecasts(*tables)
+
+
+def _on_device(predictor: Predictor, work: Workloads, name: str, device: Device) -> tuple[pd.DataFrame, ...]:
+    import pandas as pd
+
+    forecast = predictor.predict(work.distinct, device)
+    runs, nodes = work.runs, work.nodes
+    kernel, node = runs["kernel"].to_numpy(), runs["node"].to_numpy()
+    computed, link = kernel >= 0, LINK_BYTES_PER_S.get(name)
+    sent_ms = runs["sent_bytes"].to_numpy(dtype=float) / link * 1e3 if link else np.zeros(len(runs))
+
+    def per_node(column: str, phase: str) -> np.ndarray:
+        values = np.where(computed, forecast[column].to_numpy(dtype=float)[kernel], sent_ms)
+        return np.bincount(node, values * (runs["phase"] == phase), len(nodes))
+
+    operators = nodes.assign(predictor=predictor.name, device=name)
+    operators["forward_ms"] = per_node("latency_ms", "forward")
+    operators["accumulation_ms"] = per_node("latency_ms", "accumulation")
+    operators["backward_ms"] = per_node("latency_ms", "backward") + operators["accumulation_ms"]
+    operators["latency_ms"] = operators["forward_ms"] + operators["backward_ms"]
+    for column in ("low_ms", "high_ms"):
+        operators[column] = sum(per_node(column, p) for p in ("forward", "backward", "accumulation"))
+    if link is None:
+        operators = operators[~operators["option"].isin(_LINKED)]
+    grouped = operators.groupby(WORKLOAD, sort=True)
+    cells, intervals = [], []
+    for key, part in grouped:
+        cell = {"predictor": predictor.name, "device": name, **dict(zip(WORKLOAD, key, strict=True))}
+        cells.append(cell | compose(part, str(cell["option"])) | {"source": part["source"].iloc[0]})
+        sums = {column: float((part[column] * part["repeats"]).sum()) for column in ("low_ms", "high_ms")}
+        intervals.append(cell | sums)
+    kinds = pd.DataFrame({"family": work.distinct["family"], "bound": forecast["bound"].to_numpy()})
+    cost = forecast["latency_ms"].to_numpy(dtype=float)[kernel] * nodes["repeats"].to_numpy()[node]
+    detail = pd.concat(
+        [nodes.loc[node, WORKLOAD].reset_index(drop=True), kinds.iloc[kernel].reset_index(drop=True)], axis=1
+    ).assign(device=name, predictor=predictor.name, latency_ms=cost)[computed]
+    keys = ["predictor", "device", *WORKLOAD, "family", "bound"]
+    breakdown = detail.groupby(keys, sort=True)["latency_ms"].sum().reset_index()
+    if link is None:
+        breakdown = breakdown[~breakdown["option"].isin(_LINKED)]
+    return pd.DataFrame(cells), operators, pd.DataFrame(intervals), breakdown
+
+
+def compose(nodes: pd.DataFrame, option: str) -> dict[str, float | None]:
+    """One cell's latency_ms, forward_ms and backward_ms from its nodes, in graph order, by the artifact's rules.
+
+    `nodes` has name, repeats, forward_ms and backward_ms (the whole backward pass).
+    """
+    times = nodes["repeats"].to_numpy(dtype=float)
+    forward = float(nodes["forward_ms"].fillna(0) @ times)
+    backward = float(nodes["backward_ms"].fillna(0) @ times)
+    if option.startswith("dp"):
+        return _unsplit(forward + _overlapped(nodes))
+    if option.startswith("pp"):
+        return _unsplit(_pipelined(nodes, int(option.split("_")[1])))
+    if option.startswith("tp"):
+        return _unsplit(forward + backward)
+    training = bool((nodes["mode"] == "training").any())
+    return {"latency_ms": forward + backward, "forward_ms": forward, "backward_ms": backward if training else None}
+
+
+def _unsplit(latency_ms: float) -> dict[str, float | None]:
+    return {"latency_ms": latency_ms, "forward_ms": None, "backward_ms": None}
+
+
+def _overlapped(nodes: pd.DataFrame) -> float:
+    """Backward milliseconds of data parallelism: gradients are sent as they come, one after the other."""
+    rows = list(zip(nodes["name"], nodes["backward_ms"].fillna(0), nodes["repeats"], strict=True))
+    layer = [row for row in rows if row[2] > 1]
+    first = next((place for place, row in enumerate(rows) if row[2] > 1), len(rows))
+    whole = rows[:first] + layer * int(layer[0][2] if layer else 0) + rows[first + len(layer) :]
+    computed = sent = 0.0
+    for name, milliseconds, _ in reversed(whole):
+        if name.endswith("_grad"):
+            sent = max(sent, computed) + milliseconds
+        else:
+            computed += milliseconds
+    return max(sent, computed)
+
+
+def _pipelined(nodes: pd.DataFrame, microbatches: int) -> float:
+    """Milliseconds of microbatches through four stages, each link crossed as often as the artifact counts."""
+    layer = (nodes["repeats"] > 1).to_numpy()
+    tail = np.maximum.accumulate(layer) & ~layer
+    sends = nodes["name"].str.contains("sendrecv").to_numpy()
+    share = np.where(layer, nodes["repeats"].to_numpy() / _PIPELINE, 1)
+    forward, backward = (nodes[name].fillna(0).to_numpy() * share for name in ("forward_ms", "backward_ms"))
+    both, steps = forward + backward, microbatches + _PIPELINE - 1
+    return float(
+        both[~layer & ~tail].sum()
+        + both[tail & ~sends].sum() * microbatches
+        + both[layer].sum() * steps
+        + forward[sends].sum() * (steps + _PIPELINE - 1)
+        + backward[sends].sum() * steps
+    )
