@@ -15,7 +15,7 @@ ROW_IN = 0.185
 
 
 def draw(errors: pd.DataFrame) -> style.Picture:
-    """Plain cells of NVIDIA GPUs: points at the mean over batch sizes, lines from the least to the largest error."""
+    """Plain cells of NVIDIA GPUs: a point at the mean over batch sizes, a line from least to largest."""
     nvidia = errors["device"].map(naming.vendor) == "NVIDIA"
     cells = errors[nvidia & (errors["option"] == "none")]
     if cells.empty:
@@ -63,8 +63,8 @@ def draw(errors: pd.DataFrame) -> style.Picture:
     style.frame(figure, title, f"{note} {clipped}" if small else note, predictors)
     caption = (
         f"Absolute percentage error of end-to-end latency by device and model: {n} plain cells on "
-        f"{cells['device'].nunique()} NVIDIA GPUs, one logarithmic scale. Points are means over the batch sizes of a "
-        "model, lines run from the least to the largest error. Devices and models without a label or without a "
+        f"{cells['device'].nunique()} NVIDIA GPUs, one logarithmic scale. Points are means over the batch sizes "
+        "of a model, lines run from the least to the largest error. Devices and models without a label or without a "
         "prediction have no panel or point; AMD GPUs have a figure of their own."
         + (f" {clipped}" if small else "")
     )

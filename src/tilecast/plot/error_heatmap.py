@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import seaborn as sns
 from matplotlib.colors import LogNorm
 
 from tilecast import naming
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LOW_PERCENT, HIGH_PERCENT = 1, 100  # ends of the colour scale; the cells' numbers go on beyond it
+DARK_PERCENT = 15  # above it the field is dark and its number white
 COLUMNS = 2
 
 
@@ -31,28 +31,27 @@ def draw(errors: pd.DataFrame) -> style.Picture:
     height = -(-len(predictors) // COLUMNS)
     figure = style.canvas((0.165 * len(devices) + 0.3) * height + 0.75)
     panels = figure.subplots(height, COLUMNS, squeeze=False, sharex=True, sharey=True).flatten()
+    scale = LogNorm(LOW_PERCENT, HIGH_PERCENT)
     for name, axes in zip(predictors, panels, strict=False):
         mine = drawn[drawn["predictor"] == name].pivot(index="device", columns="model", values="mape_percent")
         mine = mine.reindex(index=devices, columns=models)
-        words = mine.map(lambda value: "–" if value != value else _short(value))
-        sns.heatmap(
-            mine,
-            ax=axes,
-            annot=words,
-            fmt="",
-            norm=LogNorm(LOW_PERCENT, HIGH_PERCENT),
-            cmap="YlOrBr",
-            cbar=False,
-            linewidths=0.6,
-            annot_kws={"fontsize": 6.5},
-        )
+        drawing = axes.pcolormesh(mine, norm=scale, cmap="YlOrBr", edgecolors="white", linewidth=0.6)
         for row, device in enumerate(devices):
             for column, model in enumerate(models):
-                if words.loc[device, model] == "–":
-                    axes.text(
-                        column + 0.5, row + 0.5, "–", ha="center", va="center", color=style.MUTED, fontsize=6.5
-                    )
-        axes.set(xlabel="", ylabel="")
+                value = float(mine.loc[device, model])
+                known = value == value
+                dark = known and value > DARK_PERCENT
+                axes.text(
+                    column + 0.5,
+                    row + 0.5,
+                    _short(value) if known else "–",
+                    ha="center",
+                    va="center",
+                    color="white" if dark else style.INK if known else style.MUTED,
+                    fontsize=6.5,
+                )
+        axes.spines[:].set_visible(False)
+        axes.set(ylim=(len(devices), 0))
         axes.set_yticks(
             [k + 0.5 for k in range(len(devices))], [naming.device_name(d) for d in devices], rotation=0
         )
@@ -71,7 +70,7 @@ def draw(errors: pd.DataFrame) -> style.Picture:
         elif place + COLUMNS >= len(predictors):
             axes.tick_params(labelbottom=True)
     bar = figure.colorbar(
-        panels[0].collections[0],
+        drawing,
         ax=panels.tolist(),
         location="bottom",
         aspect=45,
@@ -97,9 +96,9 @@ def draw(errors: pd.DataFrame) -> style.Picture:
         f"{LOW_PERCENT} and {HIGH_PERCENT} %; the numbers do not.",
     )
     caption = (
-        f"Mean absolute percentage error by device and model over {n} plain cells, inference and training together, "
-        f"one panel a predictor. Numbers are percent; the logarithmic colour scale ends at {LOW_PERCENT} and "
-        f"{HIGH_PERCENT} %, larger and smaller errors keep its end colours. A dash means no label or no prediction."
+        f"Mean absolute percentage error by device and model over {n} plain cells, inference and training "
+        f"together, one panel a predictor. Numbers are percent; the logarithmic colour scale ends at {LOW_PERCENT} "
+        f"and {HIGH_PERCENT} %, larger and smaller errors keep its end colours. A dash means no label or no prediction."
     )
     shares = "; ".join(
         f"{naming.predictor_name(name)} {under['sum'][name]} of {under['size'][name]}" for name in predictors

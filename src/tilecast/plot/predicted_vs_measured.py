@@ -45,8 +45,9 @@ def draw(errors: pd.DataFrame) -> style.Picture:
         axes.fill_between(line, line * (1 - band), line * (1 + band), color=style.FAINT, linewidth=0, zorder=0)
         axes.plot(line, line, color=style.INK, linewidth=0.8, zorder=0.5)
         mine = [name for name in predictors if naming.method(name) == method]
-        axes.set_title("\n".join(f"{naming.predictor_name(name)}: {within[name]:.0f} % in band" for name in mine))
-        axes.title.set_fontsize(style.MINOR_PT)
+        shares = (f"{'authors' if naming.is_published(name) else 'ours'} {within[name]:.0f} %" for name in mine)
+        heading = naming.predictor_name(mine[0]).removesuffix(" (authors)").removesuffix(" (ours)")
+        axes.set_title(f"{heading}\nin band: {', '.join(shares)}", fontsize=style.MINOR_PT)
     panels[0].text(
         low * 1.6, low * 2.6, "measured", rotation=45, rotation_mode="anchor", fontsize=style.MINOR_PT - 1.5
     )
@@ -74,8 +75,8 @@ def draw(errors: pd.DataFrame) -> style.Picture:
     style.frame(figure, title, note + zero)
     caption = (
         f"Predicted against measured end-to-end latency of {n} cells (plain, fused and four-GPU; inference and "
-        f"training), both axes logarithmic in milliseconds, one panel a method. The line is the measured value, the "
-        f"band ±{BAND_PERCENT} % around it." + zero
+        f"training), both axes logarithmic in milliseconds, one panel a method. The line is the measured value, "
+        f"the band ±{BAND_PERCENT} % around it." + zero
     )
     alt = f"{title}. Share within the band: {style.worded(within)}."
     return style.Picture(

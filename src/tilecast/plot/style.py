@@ -75,6 +75,7 @@ class Picture:
     caption: str
     alt: str
     n: int
+    reason: str = ""  # why there is nothing to draw
 
 
 def marks(predictor: str) -> dict[str, Any]:
@@ -121,6 +122,7 @@ def frame(
 ) -> None:
     """The finding and the key above the panels, count and remarks beneath; the figure grows by what they take."""
     width, panels = figure.get_size_inches()
+    title, note = (re.sub(r"(?<=[\d=]) (?=[%\d])", "\u00a0", words) for words in (title, note))
     title = textwrap.fill(title, int(width * 10.8))
     note = textwrap.fill(note, int(width * 15.8))
     handles = [*keys]
@@ -172,7 +174,7 @@ def empty_panel(name: str, why: str = NEEDS_ARTIFACT) -> Picture:
     axes.set_axis_off()
     axes.text(0.5, 0.5, f"{name}: {why}", ha="center", va="center", color=MUTED, transform=axes.transAxes)
     words = f"{name}: {why}."
-    return Picture(figure, pd.DataFrame({"note": [words]}), words, words, words, 0)
+    return Picture(figure, pd.DataFrame({"note": [words]}), words, words, words, 0, why)
 
 
 def _tidy_svg(svg: str, name: str, title: str, alt: str) -> str:
@@ -191,6 +193,8 @@ def _tidy_svg(svg: str, name: str, title: str, alt: str) -> str:
 def save(picture: Picture, *, svg: str, pdf: str, png: str, data: str, about: str) -> None:
     """Write the figure as SVG, PDF and PNG, the drawn rows as CSV, and title, caption, words and count as JSON."""
     name = Path(svg).stem
+    picture.figure.draw_without_rendering()
+    picture.figure.set_layout_engine("none")  # laid out once, not once a format
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
     with matplotlib.rc_context({"svg.hashsalt": name}):
         drawn = io.StringIO()
@@ -202,11 +206,13 @@ def save(picture: Picture, *, svg: str, pdf: str, png: str, data: str, about: st
     with atomic_path(png) as temporary:
         picture.figure.savefig(temporary, format="png", dpi=200, metadata={"Software": None})
     write_free(picture.data, data)
-    words = {
+    words: dict[str, Any] = {
         "title": picture.title,
         "caption": picture.caption,
         "alt": picture.alt,
         "n": picture.n,
         "source_csv": Path(data).name,
     }
+    if picture.reason:
+        words["reason"] = picture.reason
     write_text(about, json.dumps(words, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,92 @@
+"""What fusing kernels saves, measured and predicted, and the error of the fused forecast."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tilecast import naming
+from tilecast.plot import signed, style
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CELL = ["device", "model", "mode", "sequence_length", "batch_size"]
+
+
+def draw(errors: pd.DataFrame) -> style.Picture:
+    """Left the time fusion saves, measured (bar) and forecast (point); right the fused forecast's signed error."""
+    sides = [errors[errors["option"] == option].drop(columns="option") for option in ("none", "fusion")]
+    both = sides[0].merge(sides[1], on=["predictor", *CELL], suffixes=("_plain", "_fused"))
+    if both.empty:
+        return style.empty_panel("Fusion", "no cell has forecasts with and without fusion")
+    for kind in ("measured", "predicted"):
+        both[f"{kind}_saving_percent"] = 100 * (1 - both[f"{kind}_ms_fused"] / both[f"{kind}_ms_plain"])
+    both["signed_percent"] = 100 * (both["predicted_ms_fused"] / both["measured_ms_fused"] - 1)
+    predictors = naming.ordered(naming.PREDICTORS, both["predictor"])
+    devices, models = list(naming.DEVICES), list(naming.MODELS)
+    cells = both.drop_duplicates(CELL)[[*CELL, "measured_saving_percent"]]
+    cells = cells.iloc[
+        sorted(
+            range(len(cells)),
+            key=lambda k: (
+                _rank(devices, cells["device"].iloc[k]),
+                _rank(models, cells["model"].iloc[k]),
+                int(cells["batch_size"].iloc[k]),
+            ),
+        )
+    ].reset_index(drop=True)
+    both = both.merge(cells[CELL].assign(row=range(len(cells))), on=CELL)
+    rows = [
+        f"{naming.device_name(cell.device)} {naming.model_name(cell.model)}, {cell.batch_size}"
+        for cell in cells.itertuples()
+    ]
+
+    figure = style.canvas(0.235 * len(rows) + 0.7)
+    left, right = figure.subplots(1, 2, sharey=True)
+    limit = signed.reach(both["signed_percent"])
+    signed.panel(right, rows, both.assign(value=both["signed_percent"]), predictors, limit)
+    right.set_xlabel("Error of fused forecast (%)")
+    left.barh(range(len(cells)), cells["measured_saving_percent"], height=0.8, color="#c8c8c8", edgecolor=style.INK,
+              linewidth=0.6)  # fmt: skip
+    for lane, name in enumerate(predictors):
+        mine = both[both["predictor"] == name]
+        shift = 0.0 if len(predictors) == 1 else 0.5 * lane / (len(predictors) - 1) - 0.25
+        left.plot(mine["predicted_saving_percent"], mine["row"] + shift, linestyle="none", **style.marks(name))
+    left.axvline(0, color=style.MUTED, linewidth=0.6)
+    left.set_xlabel("Time saved by fusion (%)")
+
+    n = len(cells)
+    means = both.groupby("predictor")[["predicted_saving_percent", "ape_percent_fused"]].mean()
+    measured = float(cells["measured_saving_percent"].mean())
+    first = min(predictors, key=lambda name: abs(means["predicted_saving_percent"][name] - measured))
+    title = (
+        f"Fusion saves {naming.significant(measured)} % on average; {naming.predictor_name(first)} comes nearest, "
+        f"forecasting {naming.significant(means['predicted_saving_percent'][first])} %"
+    )
+    style.frame(
+        figure,
+        title,
+        f"n = {n} measured pairs of cells, fused and not; rows: device, model, batch size. Bar and line: measured; "
+        f"shaded: ±{signed.BAND_PERCENT} %." + signed.beyond(both["signed_percent"]),
+        predictors,
+        keys=[signed.key()],
+        columns=4,
+    )
+    caption = (
+        f"Effect of kernel fusion on {n} cells measured with and without it. Left: share of the time that fusion saves, "
+        "measured (bar) and forecast (points). Right: signed error of the forecast of the fused model; zero is the "
+        "measured value." + signed.beyond(both["signed_percent"])
+    )
+    alt = (
+        f"{title}. Mean saving forecast: {style.worded(means['predicted_saving_percent'].to_dict())}. "
+        f"Mean error of the fused forecast: {style.worded(means['ape_percent_fused'].to_dict())}."
+    )
+    columns = [
+        "predictor", *CELL, "measured_ms_plain", "measured_ms_fused", "predicted_ms_plain", "predicted_ms_fused",
+        "measured_saving_percent", "predicted_saving_percent", "signed_percent",
+    ]  # fmt: skip
+    return style.Picture(figure, both[columns], title, caption, alt, n)
+
+
+def _rank(known: list[str], name: str) -> tuple[int, str]:
+    return (known.index(name) if name in known else len(known), name)

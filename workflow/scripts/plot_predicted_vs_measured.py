@@ -1,0 +1,17 @@
+"""Draws predicted against measured latency."""
+
+from tilecast.plot.predicted_vs_measured import draw
+from tilecast.plot.style import save
+from tilecast.step import run_step
+from tilecast.tables import read
+
+
+def plot_predicted_vs_measured(errors: str, svg: str, pdf: str, png: str, data: str, about: str) -> None:
+    """Draw from the evaluation's table and save every form of the figure."""
+    save(draw(read(errors, "errors")), svg=svg, pdf=pdf, png=png, data=data, about=about)
+
+
+if __name__ == "__main__":
+    run_step(
+        plot_predicted_vs_measured, snakemake, errors=snakemake.input.errors, **dict(snakemake.output.items())
+    )
