@@ -72,4 +72,9 @@ def _cells(results: Results) -> dict[str, list[dict[str, Any]]]:
     frame = results.table("evaluation/claim_rows.csv", "claim_rows")
     if frame is None:
         return {}
-    return {str(name): rows.head(ROWS_SHOWN).to_dict("records") for name, rows in frame.groupby("id", sort=False)}
+    return {
+        str(name): [
+            {str(key): value for key, value in row.items()} for row in rows.head(ROWS_SHOWN).to_dict("records")
+        ]
+        for name, rows in frame.groupby("id", sort=False)
+    }

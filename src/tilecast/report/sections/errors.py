@@ -52,7 +52,7 @@ HEADS = {
 STATISTICS = (
     Column("n", "n", digits=0),
     Column("mape_percent", "MAPE", "%", 1),
-    Column("interval", "95 % interval", "%", absent=UNDEFINED, right=True),
+    Column("interval", "Interval", "%", absent=UNDEFINED, right=True),
     Column("median_percent", "Median", "%", 1),
     Column("p90_percent", "90th pct.", "%", 1),
     Column("worst_percent", "Worst", "%", 1),
@@ -132,7 +132,7 @@ def context(results: Results) -> dict[str, Any]:
         _block("Every group", mape, ("predictor", "device", "mode", "option", "distribution"), folded=True)
     )
     source = results.json("artifact/source.json")
-    return {"blocks": blocks, "transcribed": bool(source) and source["source"] == "published"}
+    return {"blocks": blocks, "transcribed": source is not None and source["source"] == "published"}
 
 
 def _noise(results: Results) -> list[dict[str, Any]]:
@@ -180,7 +180,7 @@ def _named(frame: pd.DataFrame, keys: tuple[str, ...]) -> list[dict[str, Any]]:
     rows = []
     for row in frame.to_dict("records"):
         words = {key: display(NAMES[key], row[key]) for key in keys}
-        low, high = row.get("ci_low"), row.get("ci_high")
-        interval = None if is_absent(low) else f"{number(low, 1)}–{number(high, 1)}"
+        ends = [row[end] for end in ("ci_low", "ci_high") if not is_absent(row.get(end))]
+        interval = "–".join(number(end, 1) for end in ends)
         rows.append({str(key): value for key, value in row.items()} | words | {"interval": interval})
     return rows

@@ -21,7 +21,7 @@ def context(results: Results) -> dict[str, Any]:
         "documents": list(dict.fromkeys(claim["source"] for claim in audited)),
         "source": source,
         "served": SERVED.get(source["source"], source["source"]) if source else None,
-        "transcribed": bool(source) and source["source"] == "published",
+        "transcribed": source is not None and source["source"] == "published",
         "evidence": _evidence(results),
         "headline": _headline(results),
     }

@@ -1,0 +1,101 @@
+"""A small evaluation made by the project's own functions, hostile words included."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tilecast.evaluate.errors import cell_errors, phase_errors
+from tilecast.evaluate.mape import mape_table, phase_table
+from tilecast.tables import write
+
+HOSTILE = "<script>window.hacked = 1</script>"
+VERDICTS = ("reproduced", "within tolerance", "contradicted", "no data", "not testable here")
+RESAMPLING = {"resamples": 100, "confidence": 0.95, "seed": 0}
+
+
+def _cells() -> list[dict[str, Any]]:
+    cells = []
+    for device in ("Tesla_V100-PCIE-32GB", "NVIDIA_H100_80GB_HBM3", "AMD_Instinct_MI100"):
+        for model in ("bert_large", "gpt3_xl", HOSTILE):
+            for mode in ("inference", "training"):
+                cells.append({"device": device, "model": model, "mode": mode})
+    return cells
+
+
+def write_results(root: Path) -> Path:
+    """A results folder as the workflow leaves it, from 18 cells and five claims."""
+    from tilecast.plot import error_distribution, style
+
+    shared = {"sequence_length": 512, "batch_size": 8, "option": "none"}
+    labels, predictions = [], []
+    for place, cell in enumerate(_cells()):
+        whole = 10.0 * (place + 1)
+        train = cell["mode"] == "training"
+        parts = {"forward_ms": whole / 3 if train else whole, "backward_ms": whole * 2 / 3 if train else None}
+        labels.append(cell | shared | {"latency_ms": whole, **parts, "layers": 24, "source": "label.json"})
+        for predictor, factor in (("neusight_published", 1.05 + place / 100), ("roofline_published", 0.6)):
+            cast = {name: None if value is None else value * factor for name, value in parts.items()}
+            predictions.append(
+                {"predictor": predictor}
+                | cell
+                | shared
+                | {"latency_ms": whole * factor, **cast, "source": "prediction.json"}
+            )
+    label_table, prediction_table = pd.DataFrame(labels), pd.DataFrame(predictions)
+    errors = cell_errors(label_table, prediction_table)
+    write(label_table, root / "tidy/labels.csv", "labels")
+    write(mape_table(errors, **RESAMPLING), root / "evaluation/mape.csv", "mape")
+    passes = phase_table(phase_errors(label_table, prediction_table), **RESAMPLING)
+    write(passes, root / "evaluation/phase_mape.csv", "phase_mape")
+    defect = {"kind": "label-without-prediction", "where": HOSTILE, "detail": HOSTILE, "severity": "note"}
+    write(pd.DataFrame([defect]), root / "tidy/defects.csv", "defects")
+    claims = [
+        {
+            "id": f"claim-{place}",
+            "source": ("survey", "evaluation")[place % 2],
+            "quote": f"error of {place} % {HOSTILE}",
+            "claimed": str(place),
+            "unit": "%",
+            "reproduced": "1.00" if place < 3 else None,
+            "n": 1 if place < 3 else 0,
+            "verdict": verdict,
+            "definition": "mean of ape_percent over errors",
+            "explanation": "Because.",
+        }
+        for place, verdict in enumerate(VERDICTS)
+    ]
+    write(pd.DataFrame(claims), root / "evaluation/claims.csv", "claims")
+    row = {
+        "id": "claim-0",
+        "dataset": "errors",
+        "row": HOSTILE,
+        "measured_ms": 10.0,
+        "predicted_ms": 10.1,
+        "value": "1",
+    }
+    write(pd.DataFrame([row]), root / "evaluation/claim_rows.csv", "claim_rows")
+    (root / "artifact").mkdir()
+    record = {
+        "source": "mirror", "repository": "https://example.org/a.git", "commit": "0" * 40, "files_in_commit": 3,
+        "files_verified": 2, "files_absent": 1, "bytes_verified": 9, "passed_over": [], "mirror_configured": True,
+    }  # fmt: skip
+    (root / "artifact/source.json").write_text(json.dumps(record))
+    stem = root / "figures/error_distribution"
+    named = {"svg": ".svg", "pdf": ".pdf", "png": ".png", "data": ".csv", "about": ".json"}
+    style.save(error_distribution.draw(errors), **{key: f"{stem}{end}" for key, end in named.items()})
+    (root / "tables").mkdir()
+    (root / "tables/inference.html").write_text(
+        '<table><caption>Inference</caption><thead><tr><th scope="col">GPU</th></tr></thead>'
+        "<tbody><tr><td>H100</td></tr></tbody></table>"
+    )
+    (root / "tables/inference.csv").write_text("GPU\nH100\n")
+    return root
+
+
+def declared(root: Path) -> list[Path]:
+    """Every file of a results folder, as a rule would name them."""
+    return sorted(path for path in root.rglob("*") if path.is_file())

@@ -1,0 +1,167 @@
+"""The page in the system's Chromium: it sorts, filters, downloads, changes its colours, and asks for nothing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+from small_results import VERDICTS
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+DESKTOP, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as started:
+        launched = started.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def address(render: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    file = tmp_path_factory.mktemp("stick") / "index.html"  # alone, as on a USB stick
+    file.write_text(render())
+    return file.as_uri()
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
+    """Open the page; at the end of the test no error was logged and nothing outside the file was asked for."""
+    troubles: list[str] = []
+    contexts = []
+
+    def opened(viewport: dict[str, int] = DESKTOP, scheme: str = "light", javascript: bool = True) -> Page:
+        context = browser.new_context(
+            viewport=viewport,  # type: ignore[arg-type]
+            color_scheme=scheme,  # type: ignore[arg-type]
+            java_script_enabled=javascript,
+            reduced_motion="reduce",
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: troubles.append(message.text) if message.type != "log" else None)
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("request", lambda asked: troubles.append(asked.url) if _is_foreign(asked.url, address) else None)
+        page.goto(address)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert troubles == []
+
+
+def _is_foreign(url: str, address: str) -> bool:
+    return not url.startswith(("data:", address))
+
+
+def _column(page: Page, table: str, place: int) -> list[float]:
+    cells = page.locator(f"#{table} tbody tr > :nth-child({place})")
+    return [float(cell.get_attribute("data-value") or "nan") for cell in cells.all()]
+
+
+def test_a_table_sorts_both_ways_and_says_so(visit: Callable[..., Page]) -> None:
+    page = visit()
+    before = _column(page, "by-predictor", 5)
+    head = page.locator("#by-predictor thead th", has_text="MAPE")
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert _column(page, "by-predictor", 5) == sorted(before) != before
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "descending"
+    assert _column(page, "by-predictor", 5) == sorted(before, reverse=True)
+
+
+def test_claims_filter_by_verdict_document_and_words(visit: Callable[..., Page]) -> None:
+    page = visit()
+    rows = page.locator("#claims-table > tbody > tr:visible")
+    tools = page.locator("[data-tools=claims-table]")
+    assert rows.count() == len(VERDICTS)
+    tools.get_by_label("Verdict").select_option("contradicted")
+    assert rows.count() == 1 and "contradicted" in rows.first.inner_text()
+    assert tools.locator("output").inner_text() == f"1 of {len(VERDICTS)} rows"
+    tools.get_by_role("button", name="Show all").click()
+    tools.get_by_label("Document").select_option("evaluation")
+    assert rows.count() == 2
+    tools.get_by_role("button", name="Show all").click()
+    tools.get_by_label("Find").fill("claim-4")
+    assert rows.count() == 1
+
+
+def test_the_verdict_counts_lead_to_the_claims(visit: Callable[..., Page]) -> None:
+    page = visit()
+    page.locator(".verdicts").get_by_role("link", name="no data").first.click()
+    assert page.locator("#claims-table > tbody > tr:visible").count() == 1
+    page.goto(page.url.split("#")[0] + "#claim-0")
+    assert page.locator("#claim-claim-0 details").get_attribute("open") is None
+    page.evaluate("location.hash = 'claim-claim-0'")
+    page.locator("#claim-claim-0 details[open]").wait_for()
+    assert page.locator("#claim-claim-0 .cells tbody tr").count() == 1
+
+
+def test_a_figures_data_download_from_the_page_alone(visit: Callable[..., Page], results_folder: Path) -> None:
+    page = visit()
+    with page.expect_download() as download:
+        page.locator("#figures figure").first.get_by_role("link", name="Data").click()
+    assert download.value.suggested_filename == "error_distribution.csv"
+    assert (
+        Path(download.value.path()).read_bytes()
+        == (results_folder / "figures/error_distribution.csv").read_bytes()
+    )
+    assert page.locator("#figures img").first.evaluate("image => image.naturalWidth") > 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_follow_the_system_until_the_button_is_pressed(visit: Callable[..., Page], scheme: str) -> None:
+    page = visit(scheme=scheme)
+
+    def is_dark() -> bool:
+        return page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0] < 128")
+
+    button = page.get_by_role("button", name="Dark")
+    assert is_dark() == (scheme == "dark")
+    assert button.get_attribute("aria-pressed") == str(scheme == "dark").lower()
+    button.click()
+    assert is_dark() != (scheme == "dark")
+    page.reload()
+    assert is_dark() != (scheme == "dark")
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_page_never_scrolls_sideways(visit: Callable[..., Page], viewport: dict[str, int]) -> None:
+    page = visit(viewport)
+    page.evaluate("document.querySelectorAll('details').forEach(fold => { fold.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+
+
+def test_the_first_tab_reaches_the_skip_link_and_it_works(visit: Callable[..., Page]) -> None:
+    page = visit()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    assert page.locator(".skip").bounding_box()["y"] >= 0  # type: ignore[index]
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_no_foreign_script_ran(visit: Callable[..., Page]) -> None:
+    assert visit().evaluate("typeof window.hacked") == "undefined"
+
+
+def test_without_script_the_page_reads_and_offers_no_dead_control(visit: Callable[..., Page]) -> None:
+    page = visit(javascript=False)
+    assert page.locator("#claims-table > tbody > tr:visible").count() == len(VERDICTS)
+    assert page.locator("button:visible, input:visible, select:visible").count() == 0

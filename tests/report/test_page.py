@@ -1,0 +1,152 @@
+"""The page as text: nothing foreign becomes markup, nothing missing is silent, same inputs give same bytes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from small_results import HOSTILE, VERDICTS, declared
+
+from tilecast.report.page import SECTIONS, render_page
+from tilecast.report.render import asset, number
+from tilecast.report.results import Results
+
+VOID = {"meta", "link", "img", "input", "br"}
+
+
+class Outline(HTMLParser):
+    """Elements, attributes and balance of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def page(render: Callable[..., str]) -> str:
+    return render()
+
+
+@pytest.fixture(scope="module")
+def outline(page: str) -> Outline:
+    return Outline(page)
+
+
+def test_a_script_in_a_claim_or_a_defect_or_a_row_stays_text(page: str, outline: Outline) -> None:
+    assert HOSTILE not in page
+    assert page.count("&lt;script&gt;window.hacked") >= 2 + 2 * len(VERDICTS)
+    assert len(outline.all("script")) == 1
+
+
+def test_elements_are_balanced_and_ids_unique_and_inner_links_lead_somewhere(outline: Outline) -> None:
+    assert outline.open == []
+    ids = [attributes["id"] for _, attributes in outline.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    inner = {str(a["href"])[1:] for a in outline.all("a") if str(a.get("href")).startswith("#")}
+    assert inner and inner <= set(ids)
+
+
+def test_nothing_is_fetched(page: str, outline: Outline) -> None:
+    for attributes in (a for tag, a in outline.elements if tag in ("img", "script", "link", "iframe", "source")):
+        for name in ("src", "href"):
+            assert str(attributes.get(name) or "data:").startswith("data:")
+    assert "@import" not in page and not re.search(r"url\((?!#)", page)
+
+
+def test_the_policy_allows_this_script_only(page: str, outline: Outline) -> None:
+    import hashlib
+
+    script = page.split("<script>", 1)[1].split("</script>", 1)[0]
+    policy = next(a["content"] for a in outline.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in str(policy)
+
+
+def test_every_verdict_is_a_word_with_a_shape(page: str) -> None:
+    for verdict in VERDICTS:
+        assert re.search(rf'<span class="verdict"><svg class="mark \w+".*?</svg>{verdict}</span>', page, re.S)
+
+
+def test_the_first_screen_counts_what_holds(page: str) -> None:
+    assert "2 of 5 published claims about NeuSight hold" in page
+    assert "18 end-to-end latencies: 3 models on 3 GPUs" in page
+
+
+def test_every_table_header_has_a_scope_and_every_picture_words(outline: Outline) -> None:
+    assert all(attributes.get("scope") in ("col", "row") for attributes in outline.all("th"))
+    pictures = outline.all("img")
+    assert pictures and all(attributes.get("alt") for attributes in pictures)
+
+
+def test_a_figures_data_are_inside_the_page(outline: Outline, results_folder: Path) -> None:
+    link = next(a for a in outline.all("a") if a.get("download") == "error_distribution.csv")
+    data = base64.b64decode(str(link["href"]).split("base64,")[1])
+    assert data == (results_folder / "figures/error_distribution.csv").read_bytes()
+
+
+def test_the_same_inputs_give_the_same_bytes_without_path_or_date(
+    render: Callable[..., str], results_folder: Path
+) -> None:
+    first = render()
+    assert first == render()
+    assert str(results_folder) not in first and str(Path.home()) not in first
+    assert not re.search(r"\b20\d\d-\d\d-\d\d\b", first)
+
+
+@pytest.mark.parametrize("section", [section for section in SECTIONS if section.needs], ids=lambda s: s.slug)
+def test_a_section_without_its_files_names_them(render: Callable[..., str], section: object) -> None:
+    needed = section.needs[0]  # type: ignore[attr-defined]
+    assert f"<code>results/{needed}</code>" in render(without=needed)
+
+
+def test_only_declared_files_are_read(results_folder: Path) -> None:
+    results = Results(results_folder, [])
+    assert (results_folder / "evaluation/claims.csv").is_file()
+    assert results.table("evaluation/claims.csv", "claims") is None
+    assert results.json("artifact/source.json") is None
+
+
+def test_transcribed_figures_alone_are_announced(results_folder: Path, repository: Path, tmp_path: Path) -> None:
+    record = json.loads((results_folder / "artifact/source.json").read_text()) | {"source": "published"}
+    changed = tmp_path / "results/artifact/source.json"
+    changed.parent.mkdir(parents=True)
+    changed.write_text(json.dumps(record))
+    for path in declared(results_folder):
+        copy = tmp_path / "results" / path.relative_to(results_folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if not copy.exists():
+            copy.write_bytes(path.read_bytes())
+    root = tmp_path / "results"
+    page = render_page(Results(root, declared(root)), repository / "report")
+    assert "Transcribed figures only." in page
+
+
+def test_numbers_have_a_true_minus_and_separated_thousands() -> None:
+    assert number(-1234.56, 1) == "\u22121,234.6"
+
+
+def test_an_asset_that_could_end_its_element_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "page.js").write_text("'</script>'")
+    with pytest.raises(ValueError, match="must not contain"):
+        asset(tmp_path / "page.js")

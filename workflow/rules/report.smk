@@ -1,0 +1,51 @@
+# The page is rendered from the files named here and from nothing else: a section whose files are not here says so.
+REPORT_FILES = [
+    RECORD,
+    "results/tidy/labels.csv",
+    "results/tidy/defects.csv",
+    *expand(
+        "results/evaluation/{name}.csv",
+        name=[
+            "claims",
+            "claim_rows",
+            "mape",
+            "phase_mape",
+            "operator_errors",
+            "label_noise",
+            "label_noise_mape",
+            "summary_comparison",
+        ],
+    ),
+]
+
+
+rule report_page:
+    input:
+        files=[
+            *REPORT_FILES,
+            *expand(
+                "results/tables/{name}.{kind}",
+                name=TABLES,
+                kind=["html", "csv", "tex"],
+            ),
+            *expand(
+                "results/figures/{name}.{kind}",
+                name=FIGURES,
+                kind=["json", "svg", "png", "pdf", "csv"],
+            ),
+        ],
+        style="report/page.css",
+        script="report/page.js",
+        templates=sorted(
+            os.path.relpath(path)
+            for path in (ROOT / "report/templates").rglob("*.html")
+        ),
+        code=code("report_page"),
+    output:
+        "results/report/index.html",
+    log:
+        "results/logs/report_page.log",
+    conda:
+        "../../envs/report.yaml"
+    script:
+        "../scripts/report_page.py"
