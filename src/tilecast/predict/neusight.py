@@ -19,6 +19,7 @@ import numpy as np
 from tilecast.errors import InputError
 from tilecast.hardware.device import ELEMENT_BYTES, Device
 from tilecast.predict.base import MATRIX_FAMILIES, complete, forecast_frame, moved_bytes, streamed_ms
+from tilecast.predict.fitting import evaluate_network
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,14 +119,9 @@ def waves(family: str, dims: Mapping[str, Array], tiles: Array, device: Array, s
 
 
 def network(weights: Mapping[str, Array], inputs: Array) -> tuple[Array, Array]:
-    """sigmoid(alpha), sigmoid(gamma) of the trained network, in single precision."""
-    x = inputs.astype(np.float32)
-    for layer in range(LAYERS):
-        x = x @ weights[f"{layer}.weight"].T + weights[f"{layer}.bias"]
-        if layer < LAYERS - 1:
-            np.maximum(x, 0, out=x)
+    """sigmoid(alpha), sigmoid(gamma) of the trained network."""
     with np.errstate(over="ignore"):
-        out = 1 / (1 + np.exp(-x.astype(float)))
+        out = 1 / (1 + np.exp(-evaluate_network(weights, inputs).astype(float)))
     return out[:, 0], out[:, 2]
 
 
