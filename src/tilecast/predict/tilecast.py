@@ -1,0 +1,237 @@
+"""`tilecast`, this project's own predictor: physics first, a small learned correction, experts a GPU.
+
+Every training GPU has an expert a kernel family: a network of two hidden layers that corrects the physical base
+time from dimensionless features (see `features`). A GPU an expert was trained on is forecast by that expert. Any
+other GPU is forecast by the experts of the GPUs most like it, each fed with the new GPU's own physics, and
+averaged geometrically with weights that fall with the distance between the two.
+
+A kernel measured on its own costs the launch its harness waits for besides (`isolated` column true); within a
+running model launches overlap with the kernel before, and a short gap remains.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilecast.errors import InputError
+from tilecast.hardware.device import Device
+from tilecast.predict import conformal
+from tilecast.predict.base import KERNEL_COLUMNS, complete
+from tilecast.predict.features import LEARNED, OPS, Rates, bytes_of, matrix_features, rates, vector_features
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+WEIGHTS = Path(__file__).resolve().parents[3] / "resources/pretrained/tilecast"
+CHUNK = 1 << 16  # kernels worked on at a time: memory stays bounded, arrays stay in cache
+GAP_MS = 0.002  # ASSUME: between two kernels of a running model, launched ahead of time
+# ASSUME: share of peak bandwidth and FLOP/s where no kernel of that kind was measured (copies, attention, ...)
+STREAM_SHARE, WORK_SHARE = 0.85, 0.6
+DECAY = 0.7  # distance over which a GPU's weight as a donor falls to 1/e; chosen leaving one GPU out
+LEAST_WEIGHT = 0.02
+
+
+@dataclass(frozen=True)
+class Expert:
+    """A network of two hidden layers over standardised features: log of measured time over base time."""
+
+    mean: Array
+    scale: Array
+    layers: tuple[Array, ...]  # weight, bias, weight, bias, weight, bias
+
+    def correction(self, features: Array) -> Array:
+        """The log of the correction, one a row; single precision."""
+        x = ((features - self.mean) * (1 / self.scale)).astype(np.float32)
+        for place in (0, 2):
+            x = x @ self.layers[place]
+            x += self.layers[place + 1]
+            np.maximum(x, 0, out=x)
+        return (x @ self.layers[4] + self.layers[5])[:, 0].astype(float)
+
+    def arrays(self) -> dict[str, Array]:
+        """Named arrays, to be stored."""
+        return {"mean": self.mean, "scale": self.scale} | {str(i): layer for i, layer in enumerate(self.layers)}
+
+
+def distance(one: Rates, other: Rates) -> float:
+    """How unlike two GPUs are: a generation counts one (two across Pascal's end, when the libraries' kernels were
+    rewritten), a doubling of multiprocessors, lanes or operations per byte a quarter to a half."""
+    era = [1.0 * (r.generation > 0) + r.generation for r in (one, other)]
+    ratio = [r.flops_per_s / r.bandwidth_bytes_per_s for r in (one, other)]
+    doublings = [abs(np.log2(a / b)) for a, b in ((one.sm_count, other.sm_count), (one.lanes, other.lanes), ratio)]
+    return float(abs(era[0] - era[1]) + np.dot([0.25, 0.5, 0.25], doublings))
+
+
+def donor_weights(target: Rates, donors: Mapping[str, Rates], decay: float = DECAY) -> dict[str, float]:
+    """Weight of each training GPU in the forecast of `target`; a GPU short of power gives a less certain example."""
+    raw = {
+        name: np.exp(-distance(target, donor) / decay) * min(1.0, donor.flops_per_s / donor.peak_flops_per_s)
+        for name, donor in donors.items()
+    }
+    total = sum(raw.values())
+    kept = {name: weight / total for name, weight in raw.items() if weight / total >= LEAST_WEIGHT}
+    return {name: float(weight / sum(kept.values())) for name, weight in kept.items()}
+
+
+class Tilecast:
+    """The trained predictor. `experts[device][family]`; `meta` is its training record."""
+
+    name = "tilecast"
+
+    def __init__(self, experts: Mapping[str, Mapping[str, tuple[Expert, ...]]], meta: Mapping[str, Any]) -> None:
+        self.experts, self.meta = experts, meta
+        self.donors = {name: Rates(**record) for name, record in meta["devices"].items()}
+
+    @classmethod
+    def load(cls, folder: Path = WEIGHTS) -> Tilecast:
+        """Read `experts.safetensors` and `record.json` of a folder of trained weights."""
+        from safetensors.numpy import load_file
+
+        try:
+            meta = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+            stored = load_file(folder / "experts.safetensors")
+            experts: dict[str, dict[str, tuple[Expert, ...]]] = {}
+            for device in meta["devices"]:
+                experts[device] = {}
+                for family in meta["families"][device]:
+                    keys = [f"{device}/{family}/{seed}" for seed in range(meta["members"])]
+                    experts[device][family] = tuple(
+                        Expert(
+                            stored[f"{key}/mean"].astype(float),
+                            stored[f"{key}/scale"].astype(float),
+                            tuple(stored[f"{key}/{place}"].astype(np.float32) for place in range(6)),
+                        )
+                        for key in keys
+                    )
+            return cls(experts, meta)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            problem = f"holds no trained tilecast ({error})"
+            raise InputError(folder, problem, "train it: `tilecast train`") from None
+
+    def arrays(self) -> dict[str, Array]:
+        """All experts as named arrays in half precision, to be stored."""
+        return {
+            f"{device}/{family}/{seed}/{name}": np.ascontiguousarray(array, dtype=np.float16)
+            if name.isdigit()
+            else np.ascontiguousarray(array, dtype=np.float32)
+            for device, families in self.experts.items()
+            for family, members in families.items()
+            for seed, member in enumerate(members)
+            for name, array in member.arrays().items()
+        }
+
+    def seen(self, device: Device) -> bool:
+        """Whether this very GPU was trained on: the name, and the rates that go with it."""
+        known = self.meta["devices"].get(device.name)
+        if known is None:
+            return False
+        pairs = (
+            (known["bandwidth_bytes_per_s"], device.bandwidth_bytes_per_s),
+            (known["peak_flops_per_s"], device.peak_flops_per_s("fp32", matrix=True)),
+        )
+        return all(abs(a / b - 1) < 0.05 for a, b in pairs)
+
+    def weights(self, device: Device, dtype: str = "fp32") -> tuple[Rates, dict[str, float]]:
+        """The rates to compute a device's physics with, and the experts to ask."""
+        if dtype == "fp32" and self.seen(device):
+            return self.donors[device.name], {device.name: 1.0}
+        target = rates(device, dtype)
+        return target, donor_weights(rates(device), self.donors, self.meta["decay"])
+
+    def predict(self, kernels: pd.DataFrame, device: Device) -> pd.DataFrame:
+        """Latency, 80 % interval, bound and passport of each kernel; never below the device's roofline."""
+        import pandas as pd
+
+        frame = kernels if set(KERNEL_COLUMNS) <= set(kernels.columns) else complete(kernels)
+        columns = {name: frame[name].to_numpy(dtype=float) for name in "bmnk"}
+        columns["flops"] = frame["flops"].to_numpy(dtype=float)
+        columns["moved"] = frame["bytes_read"].to_numpy(dtype=float) + frame["bytes_written"].to_numpy(dtype=float)
+        family, dtype, op = (frame[name].astype("category") for name in ("family", "dtype", "op"))
+        ops = np.array([OPS.index(name) if name in OPS else 0 for name in op.cat.categories], dtype=int)
+        columns["op"] = ops[op.cat.codes.to_numpy()]
+        isolated = "isolated" in frame
+        if isolated:
+            columns["isolated"] = frame["isolated"].to_numpy(dtype=bool)
+            columns["launch"] = np.zeros(len(frame))
+        latency, width, floor = (np.zeros(len(frame)) for _ in range(3))
+        bound = np.full(len(frame), 1, dtype=np.int8)
+        code = family.cat.codes.to_numpy().astype(int) * len(dtype.cat.categories) + dtype.cat.codes.to_numpy()
+        for group in np.unique(code):
+            kind = family.cat.categories[group // len(dtype.cat.categories)]
+            number = dtype.cat.categories[group % len(dtype.cat.categories)]
+            cast = _Cast(self, device, kind, number)
+            rows = np.flatnonzero(code == group)
+            for start in range(0, len(rows), CHUNK):
+                part = rows[start : start + CHUNK]
+                values = {name: column[part] for name, column in columns.items()}
+                latency[part], width[part], floor[part], bound[part] = cast(values, op, part, isolated)
+        low, high = conformal.interval(latency, width, floor)
+        names = np.array(["compute", "bandwidth", "latency", "wave tail"], dtype=object)
+        learned = np.isin(family.cat.categories, LEARNED)[family.cat.codes.to_numpy()]
+        covered = learned & (dtype == "fp32").to_numpy() & (device.vendor == "NVIDIA")
+        passport = np.where(covered, "predicted", "extrapolated").astype(object)
+        table = {"latency_ms": latency, "low_ms": low, "high_ms": high, "bound": names[bound]}
+        return pd.DataFrame(table | {"passport": passport}, index=kernels.index)
+
+
+class _Cast:
+    """Forecasts of one family in one number format on one device."""
+
+    def __init__(self, model: Tilecast, device: Device, family: str, dtype: str) -> None:
+        self.model, self.device, self.family = model, device, family
+        self.on, weights = model.weights(device, dtype)
+        self.size = float(bytes_of(np.array([dtype]))[0])
+        self.weights = {name: weight for name, weight in weights.items() if family in model.experts[name]}
+        total = sum(self.weights.values())
+        self.weights = {name: weight / total for name, weight in self.weights.items()}
+        seen = model.seen(device) and dtype == "fp32"
+        widths = model.meta["half_width"]["seen" if seen else "unseen"]
+        self.width = widths.get(family, max(widths.values()))
+        matrix = family in ("linear", "bmm", "attention", "conv")
+        self.peak = device.peak_flops_per_s(dtype, matrix=matrix)
+
+    def __call__(self, v: dict[str, Array], op: Any, rows: Array, isolated: bool) -> tuple[Array, ...]:
+        compute, memory = 1e3 * v["flops"] / self.peak, 1e3 * v["moved"] / self.on.bandwidth_bytes_per_s
+        floor = np.maximum(compute, memory if self.family in ("linear", "bmm") else 0.0)
+        bound = np.where(compute > memory, 0, 1)
+        if not self.weights:
+            busy = memory / STREAM_SHARE + compute / WORK_SHARE
+        else:
+            if self.family in ("linear", "bmm"):
+                features, base = matrix_features(self.family, v, self.on, self.size)
+                first = 4 if self.family == "bmm" else 3
+                waste = features[:, first : first + 3].min(axis=1)  # of the three largest tiles
+                bound = np.where((bound == 0) & (waste > 0.5), 3, bound)
+            else:
+                features, base = vector_features(self.family, v, v["moved"], v["op"], self.on)
+            correction = np.zeros(len(base))
+            for name, weight in self.weights.items():
+                members = self.model.experts[name][self.family]
+                for member in members:
+                    correction += weight / len(members) * member.correction(features)
+            busy = base * np.exp(np.clip(correction, -3, 5))
+        busy = np.maximum(busy, floor)
+        latency = busy + GAP_MS
+        if isolated:
+            latency = np.where(v["isolated"], busy + self._launch(op, rows), latency)
+        bound = np.where(busy < 4 * GAP_MS, 2, bound)
+        return latency, np.full(len(busy), self.width), floor, bound
+
+    def _launch(self, op: Any, rows: Array) -> Array:
+        """Milliseconds a harness that times one kernel waits for its launch, as measured on the same hosts."""
+        by_op = []
+        for name in op.cat.categories:
+            known = [
+                (weight, self.model.meta["launch_ms"][donor].get(name, self.model.meta["launch_ms"][donor]["add"]))
+                for donor, weight in self.weights.items()
+            ]
+            by_op.append(sum(weight * value for weight, value in known) if known else GAP_MS)
+        return np.array(by_op)[op.cat.codes.to_numpy()[rows]]
