@@ -27,7 +27,11 @@ FIGURES = [
     "operator_errors",
     "label_consistency",
 ]
-FIGURE_FILES = expand("results/figures/{name}.{kind}", name=FIGURES, kind=["svg", "pdf", "png", "csv", "json"])
+FIGURE_FILES = expand(
+    "results/figures/{name}.{kind}",
+    name=FIGURES,
+    kind=["svg", "pdf", "png", "csv", "json"],
+)
 
 
 rule plot_error_by_device_model:

@@ -46,12 +46,11 @@ def draw(errors: pd.DataFrame) -> style.Picture:
         axes.set_xlabel("Signed error (%); 0: measured")
 
     n = len(cells.drop_duplicates(CELL))
-    means = cells.groupby(["predictor", "mode"])["ape_percent"].mean()
-    best = cells.groupby("predictor")["ape_percent"].mean().idxmin()
-    parts = " and ".join(
-        f"{naming.significant(means[best, mode])} % in {mode}" for mode in modes if (best, mode) in means.index
-    )
-    title = f"On AMD GPUs {naming.predictor_name(str(best))} errs by {parts}"
+    means = style.mean_by(cells, "ape_percent")
+    best = min(means, key=means.__getitem__)
+    by_mode = style.mean_by(cells[cells["predictor"] == best], "ape_percent", "mode")
+    parts = " and ".join(f"{naming.significant(by_mode[mode])} % in {mode}" for mode in modes if mode in by_mode)
+    title = f"On AMD GPUs {naming.predictor_name(best)} errs by {parts}"
     clipped = signed.beyond(cells["signed_percent"])
     style.frame(
         figure,
@@ -62,10 +61,9 @@ def draw(errors: pd.DataFrame) -> style.Picture:
         columns=4,
     )
     caption = (
-        f"Signed error of the forecast end-to-end latency on AMD GPUs, {n} measured plain cells, a point a batch size. "
-        "Zero is the measured value." + clipped
+        f"Signed error of the forecast end-to-end latency on AMD GPUs, {n} measured plain cells, a point a batch "
+        "size. Zero is the measured value." + clipped
     )
-    overall = cells.groupby("predictor")["ape_percent"].mean()
-    alt = f"{title}. Mean absolute errors: {style.worded(overall.to_dict())}."
+    alt = f"{title}. Mean absolute errors: {style.worded(means)}."
     columns = ["predictor", *CELL, "measured_ms", "predicted_ms", "signed_percent"]
     return style.Picture(figure, cells[columns], title, caption, alt, n)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pandas as pd
 
 from tilecast import naming
 from tilecast.plot import signed, style
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 STRATEGIES = [option for option in naming.OPTIONS if option not in ("none", "fusion")]
 CELL = ["device", "model", "mode", "sequence_length", "batch_size", "option"]
@@ -32,27 +29,26 @@ def draw(errors: pd.DataFrame) -> style.Picture:
     ).flatten()
     for device, axes in zip(devices, panels, strict=True):
         keyed = sorted(
-            rows[device].itertuples(),
-            key=lambda row: (models.index(row.model), row.batch_size, STRATEGIES.index(row.option)),
+            rows[device].to_dict("records"),
+            key=lambda row: (models.index(row["model"]), row["batch_size"], STRATEGIES.index(row["option"])),
         )
-        order = {row.Index: place for place, row in enumerate(keyed)}
-        mine = rows[device].assign(row=rows[device].index.map(order))[[*CELL, "row"]]
+        mine = pd.DataFrame(keyed)[CELL].assign(row=range(len(keyed)))
         points = cells.merge(mine, on=CELL).assign(value=lambda frame: frame["signed_percent"])
         names = [
-            f"{naming.model_name(row.model)}, batch {row.batch_size}, {naming.OPTIONS_SHORT[row.option]}: "
-            f"{naming.significant(row.measured_ms, 4)} ms"
+            f"{naming.model_name(row['model'])}, batch {row['batch_size']}, {naming.OPTIONS_SHORT[row['option']]}: "
+            f"{naming.significant(row['measured_ms'], 4)} ms"
             for row in keyed
         ]
         signed.panel(axes, names, points, predictors, limit)
         axes.set_title(f"4 × {naming.device_name(device)}", fontsize=style.MINOR_PT, weight="bold", pad=2)
-    panels[-1].set_xlabel("Signed error of the forecast (%); 0 is the measured value")
+    panels[-1].set_xlabel("Signed error (%); 0: measured")
 
     n = len(unique)
-    means = cells.groupby("predictor")["ape_percent"].mean()
-    best = means.idxmin()
+    means = style.mean_by(cells, "ape_percent")
+    best = min(means, key=means.__getitem__)
     worst = cells[cells["predictor"] == best].nlargest(1, "ape_percent").iloc[0]
     title = (
-        f"On four GPUs {naming.predictor_name(str(best))} errs by {naming.significant(means[best])} % on average, "
+        f"On four GPUs {naming.predictor_name(best)} errs by {naming.significant(means[best])} % on average, "
         f"at most {naming.significant(worst['ape_percent'])} % ({naming.OPTIONS_SHORT[worst['option']]} on "
         f"{naming.device_name(worst['device'])})"
     )
@@ -67,9 +63,10 @@ def draw(errors: pd.DataFrame) -> style.Picture:
         columns=4,
     )
     caption = (
-        f"Signed error of the forecast training-step latency on four GPUs, {n} measured cells: data (DP4), tensor (TP4) "
-        "and pipeline (PP4) parallelism, global batch size in each row. Zero is the measured value." + clipped
+        f"Signed error of the forecast training-step latency on four GPUs, {n} measured cells: data (DP4), tensor "
+        "(TP4) and pipeline (PP4) parallelism, global batch size in each row. Zero is the measured value."
+        + clipped
     )
-    alt = f"{title}. Mean absolute errors: {style.worded(means.to_dict())}."
+    alt = f"{title}. Mean absolute errors: {style.worded(means)}."
     columns = ["predictor", *CELL, "measured_ms", "predicted_ms", "signed_percent"]
     return style.Picture(figure, cells[columns], title, caption, alt, n)

@@ -51,11 +51,11 @@ def draw(errors: pd.DataFrame) -> style.Picture:
                 axes.tick_params(labelbottom=False)
 
     n = len(cells.drop_duplicates(["device", "model", "mode", "sequence_length", "batch_size"]))
-    means = cells.groupby("predictor")["ape_percent"].mean()
-    best, worst = means.idxmin(), means.idxmax()
+    means = style.mean_by(cells, "ape_percent")
+    best, worst = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
     title = (
-        f"{naming.predictor_name(str(best))} is off by {naming.significant(means[best])} % on average, "
-        f"{naming.predictor_name(str(worst))} by {naming.significant(means[worst])} %"
+        f"{naming.predictor_name(best)} is off by {naming.significant(means[best])} % on average, "
+        f"{naming.predictor_name(worst)} by {naming.significant(means[worst])} %"
     )
     small = int((cells["ape_percent"] < style.CLIP_LOW_PERCENT).sum())
     clipped = f"{small} of {len(cells)} errors below {style.CLIP_LOW_PERCENT} % are drawn at that edge."
@@ -68,7 +68,7 @@ def draw(errors: pd.DataFrame) -> style.Picture:
         "prediction have no panel or point; AMD GPUs have a figure of their own."
         + (f" {clipped}" if small else "")
     )
-    alt = f"{title}. Mean error over {n} cells: {style.worded(means.to_dict())}."
+    alt = f"{title}. Mean error over {n} cells: {style.worded(means)}."
     return style.Picture(figure, drawn, title, caption, alt, n)
 
 

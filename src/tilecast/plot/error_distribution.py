@@ -45,11 +45,12 @@ def draw(errors: pd.DataFrame) -> style.Picture:
 
     keys = ["device", "model", "mode", "sequence_length", "batch_size"]
     n = len(cells.drop_duplicates(keys))
-    groups = cells.groupby("predictor")["ape_percent"]
-    medians, p90 = groups.median(), groups.quantile(0.9)
-    best = p90.idxmin()
+    groups = {str(name): values for name, values in cells.groupby("predictor")["ape_percent"]}
+    medians = {name: float(values.median()) for name, values in groups.items()}
+    p90 = {name: float(values.quantile(0.9)) for name, values in groups.items()}
+    best = min(p90, key=p90.__getitem__)
     title = (
-        f"Nine in ten cells stay under {naming.significant(p90[best])} % with {naming.predictor_name(str(best))}; "
+        f"Nine in ten cells stay under {naming.significant(p90[best])} % with {naming.predictor_name(best)}; "
         f"half stay under {naming.significant(medians[best])} %"
     )
     small = int((cells["ape_percent"] < style.CLIP_LOW_PERCENT).sum())
@@ -63,7 +64,7 @@ def draw(errors: pd.DataFrame) -> style.Picture:
         f"Empirical cumulative distribution of the absolute percentage error over {n} plain cells on NVIDIA GPUs, "
         f"inference and training; horizontal axis logarithmic.{clipped}"
     )
-    alt = f"{title}. 90th percentiles: {style.worded(p90.to_dict())}. Medians: {style.worded(medians.to_dict())}."
+    alt = f"{title}. 90th percentiles: {style.worded(p90)}. Medians: {style.worded(medians)}."
     return style.Picture(figure, cells[["predictor", *keys, "ape_percent"]], title, caption, alt, n)
 
 

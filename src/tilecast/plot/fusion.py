@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pandas as pd
 
 from tilecast import naming
 from tilecast.plot import signed, style
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CELL = ["device", "model", "mode", "sequence_length", "batch_size"]
 
@@ -23,22 +20,15 @@ def draw(errors: pd.DataFrame) -> style.Picture:
         both[f"{kind}_saving_percent"] = 100 * (1 - both[f"{kind}_ms_fused"] / both[f"{kind}_ms_plain"])
     both["signed_percent"] = 100 * (both["predicted_ms_fused"] / both["measured_ms_fused"] - 1)
     predictors = naming.ordered(naming.PREDICTORS, both["predictor"])
-    devices, models = list(naming.DEVICES), list(naming.MODELS)
-    cells = both.drop_duplicates(CELL)[[*CELL, "measured_saving_percent"]]
-    cells = cells.iloc[
-        sorted(
-            range(len(cells)),
-            key=lambda k: (
-                _rank(devices, cells["device"].iloc[k]),
-                _rank(models, cells["model"].iloc[k]),
-                int(cells["batch_size"].iloc[k]),
-            ),
-        )
-    ].reset_index(drop=True)
+    devices = naming.ordered(naming.DEVICES, both["device"])
+    models = naming.ordered(naming.MODELS, both["model"])
+    found = both.drop_duplicates(CELL)[[*CELL, "measured_saving_percent"]].to_dict("records")
+    found.sort(key=lambda row: (devices.index(row["device"]), models.index(row["model"]), row["batch_size"]))
+    cells = pd.DataFrame(found)
     both = both.merge(cells[CELL].assign(row=range(len(cells))), on=CELL)
     rows = [
-        f"{naming.device_name(cell.device)} {naming.model_name(cell.model)}, {cell.batch_size}"
-        for cell in cells.itertuples()
+        f"{naming.device_name(row['device'])} {naming.model_name(row['model'])}, {row['batch_size']}"
+        for row in found
     ]
 
     figure = style.canvas(0.235 * len(rows) + 0.7)
@@ -56,12 +46,13 @@ def draw(errors: pd.DataFrame) -> style.Picture:
     left.set_xlabel("Time saved by fusion (%)")
 
     n = len(cells)
-    means = both.groupby("predictor")[["predicted_saving_percent", "ape_percent_fused"]].mean()
+    savings = style.mean_by(both, "predicted_saving_percent")
+    mistakes = style.mean_by(both, "ape_percent_fused")
     measured = float(cells["measured_saving_percent"].mean())
-    first = min(predictors, key=lambda name: abs(means["predicted_saving_percent"][name] - measured))
+    first = min(predictors, key=lambda name: abs(savings[name] - measured))
     title = (
         f"Fusion saves {naming.significant(measured)} % on average; {naming.predictor_name(first)} comes nearest, "
-        f"forecasting {naming.significant(means['predicted_saving_percent'][first])} %"
+        f"forecasting {naming.significant(savings[first])} %"
     )
     style.frame(
         figure,
@@ -73,20 +64,16 @@ def draw(errors: pd.DataFrame) -> style.Picture:
         columns=4,
     )
     caption = (
-        f"Effect of kernel fusion on {n} cells measured with and without it. Left: share of the time that fusion saves, "
-        "measured (bar) and forecast (points). Right: signed error of the forecast of the fused model; zero is the "
+        f"Effect of kernel fusion on {n} cells measured with and without it. Left: share of the time that fusion "
+        "saves, measured (bar) and forecast (points). Right: signed error of the forecast of the fused model; zero is the "
         "measured value." + signed.beyond(both["signed_percent"])
     )
     alt = (
-        f"{title}. Mean saving forecast: {style.worded(means['predicted_saving_percent'].to_dict())}. "
-        f"Mean error of the fused forecast: {style.worded(means['ape_percent_fused'].to_dict())}."
+        f"{title}. Mean saving forecast: {style.worded(savings)}. "
+        f"Mean error of the fused forecast: {style.worded(mistakes)}."
     )
     columns = [
         "predictor", *CELL, "measured_ms_plain", "measured_ms_fused", "predicted_ms_plain", "predicted_ms_fused",
         "measured_saving_percent", "predicted_saving_percent", "signed_percent",
     ]  # fmt: skip
     return style.Picture(figure, both[columns], title, caption, alt, n)
-
-
-def _rank(known: list[str], name: str) -> tuple[int, str]:
-    return (known.index(name) if name in known else len(known), name)

@@ -64,15 +64,15 @@ def draw(noise: pd.DataFrame) -> style.Picture:
     style.frame(
         figure,
         title,
-        f"n = {n} cells with operator labels. Shaded: ±{BAND_PERCENT} %. No forecast is involved: this is noise of the "
-        "labels themselves.",
+        f"n = {n} cells with operator labels. Shaded: ±{BAND_PERCENT} %. No forecast is involved: this is noise "
+        "of the labels themselves.",
         keys=keys,
     )
     caption = (
-        f"Sum of the measured per-operator latencies (repeated layers counted) relative to the measured end-to-end "
+        "Sum of the measured per-operator latencies (repeated layers counted) relative to the measured end-to-end "
         f"latency of the same cell, {n} cells. The part of any forecast's error that the labels themselves bring."
     )
-    by_device = drawn.groupby("device")["difference_percent"].agg(lambda values: values.abs().mean())
+    by_device = style.mean_by(drawn.assign(size=drawn["difference_percent"].abs()), "size", "device")
     alt = f"{title}. Mean by device: " + "; ".join(
         f"{naming.device_name(name)} {naming.significant(by_device[name])} %" for name in devices
     )

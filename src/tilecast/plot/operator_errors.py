@@ -48,19 +48,17 @@ def draw(operators: pd.DataFrame) -> style.Picture:
     panels[-1].set_xlabel("Mean absolute error (%)")
 
     n = int(drawn.groupby(["operator_class", "distribution"])["n"].max().sum())
-    wide = drawn.pivot(index=["predictor", "operator_class"], columns="distribution", values="mape_percent")
     first = "neusight_published" if "neusight_published" in predictors else predictors[0]
-    title = f"{naming.predictor_name(first)}: errors by operator class"
-    if {"in", "out"} <= set(wide.columns):
-        growth = (wide.loc[first, "out"] / wide.loc[first, "in"]).dropna()
-        if len(growth):
-            worst = growth.idxmax()
-            values = wide.loc[(first, worst)]
-            title = (
-                f"Out of distribution, {naming.predictor_name(first)}'s error changes most on "
-                f"{naming.display(naming.FAMILIES, worst).lower()}: {naming.significant(values['in'])} % to "
-                f"{naming.significant(values['out'])} %"
-            )
+    whose, values = naming.predictor_name(first), _means(drawn, first)
+    pairs = [kind for kind in classes if values.get((kind, "in"), 0) > 0 and (kind, "out") in values]
+    title = f"{whose}: errors by operator class"
+    if pairs:
+        worst = max(pairs, key=lambda kind: values[kind, "out"] / values[kind, "in"])
+        title = (
+            f"Out of distribution the error of {whose} grows most on "
+            f"{naming.display(naming.FAMILIES, worst).lower()}: {naming.significant(values[worst, 'in'])} % to "
+            f"{naming.significant(values[worst, 'out'])} %"
+        )
     style.frame(
         figure,
         title,
@@ -73,9 +71,17 @@ def draw(operators: pd.DataFrame) -> style.Picture:
         "intervals of the mean; the scale is logarithmic."
     )
     detail = "; ".join(
-        f"{naming.display(naming.FAMILIES, row.operator_class)} {row.distribution} {naming.significant(row.mape_percent)} %"
-        for row in drawn[drawn["predictor"] == first].itertuples()
+        f"{naming.display(naming.FAMILIES, kind)} {side} {naming.significant(values[kind, side])} %"
+        for kind in classes
+        for side in sides
+        if (kind, side) in values
     )
-    alt = f"{title}. {naming.predictor_name(first)}: {detail}."
+    alt = f"{title}. {whose}, by class, in and out of distribution: {detail}."
     columns = ["predictor", "operator_class", "distribution", "n", "mape_percent", "ci_low", "ci_high"]
     return style.Picture(figure, drawn[columns], title, caption, alt, n)
+
+
+def _means(drawn: pd.DataFrame, predictor: str) -> dict[tuple[str, str], float]:
+    """Mean error of a predictor by operator class and distribution."""
+    mine = drawn[drawn["predictor"] == predictor]
+    return dict(zip(zip(mine["operator_class"], mine["distribution"]), mine["mape_percent"]))

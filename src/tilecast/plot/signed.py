@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from tilecast import naming
 from tilecast.plot import style
@@ -45,6 +46,7 @@ def panel(axes: Axes, rows: Sequence[str], points: pd.DataFrame, predictors: Seq
     axes.tick_params(axis="y", length=0)
     axes.axvspan(-BAND_PERCENT, BAND_PERCENT, color="#f0f0f0", zorder=0)
     axes.axvline(0, color=style.INK, linewidth=1.4, zorder=1)
+    axes.xaxis.set_major_locator(MaxNLocator(5, prune="both"))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:+.0f}" if value else "0")
     for place in range(1, len(rows)):
         axes.axhline(place - 0.5, color=style.FAINT, linewidth=0.5)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 import matplotlib.ticker
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from tilecast import naming
@@ -104,11 +105,15 @@ def worded(values: Mapping[str, float]) -> str:
     return "; ".join(f"{naming.predictor_name(name)} {naming.significant(values[name])} %" for name in names)
 
 
+def mean_by(frame: pd.DataFrame, value: str, key: str = "predictor") -> dict[str, float]:
+    """Mean of a column for every key, in the key's alphabetical order."""
+    return {str(name): float(part.mean()) for name, part in frame.groupby(key)[value]}
+
+
 def canvas(height_in: float, width_in: float = WIDTH_IN) -> Figure:
     """A figure of the house's width whose panels take `height_in`; `frame` adds what stands around them."""
-    figure = Figure(figsize=(width_in, height_in), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.04, h_pad=0.03, hspace=0.02, wspace=0.02)  # type: ignore[union-attr]
-    return figure
+    engine = ConstrainedLayoutEngine(w_pad=0.04, h_pad=0.03, hspace=0.02, wspace=0.02)
+    return Figure(figsize=(width_in, height_in), layout=engine)
 
 
 def frame(
@@ -134,7 +139,9 @@ def frame(
     note_in = 0.06 + 0.125 * (note.count("\n") + 1)
     height = panels + title_in + legend_in + note_in
     figure.set_size_inches(width, height)
-    figure.get_layout_engine().set(rect=(0, note_in / height, 1, panels / height))  # type: ignore[union-attr]
+    engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    engine.set(rect=(0, note_in / height, 1, panels / height))
     figure.text(0.01, 1 - 0.05 / height, title, ha="left", va="top", fontsize=10, weight="bold", linespacing=1.15)
     figure.text(0.01, 0.04 / height, note, ha="left", va="bottom", fontsize=MINOR_PT - 1, color=MUTED)
     if handles:
@@ -162,7 +169,7 @@ def plain_log(axis: Any) -> None:
     """A logarithmic axis that writes 10, 100, 1,000 instead of powers."""
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     axis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,g}"))
-    axis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+    axis.set_minor_locator(matplotlib.ticker.NullLocator())
 
 
 def empty_panel(name: str, why: str = NEEDS_ARTIFACT) -> Picture:

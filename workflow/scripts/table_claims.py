@@ -1,0 +1,15 @@
+"""Writes the paper table `claims`."""
+
+from tilecast.papertables.claims import table
+from tilecast.papertables.render import write_all
+from tilecast.step import run_step
+from tilecast.tables import read
+
+
+def table_claims(claims: str, csv: str, html: str, tex: str, typ: str) -> None:
+    """The table in its four forms."""
+    write_all(table(read(claims, "claims")), csv=csv, html=html, tex=tex, typ=typ)
+
+
+if __name__ == "__main__":
+    run_step(table_claims, snakemake, claims=snakemake.input.claims, **dict(snakemake.output.items()))

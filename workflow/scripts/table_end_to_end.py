@@ -1,0 +1,25 @@
+"""Writes the paper's six end-to-end tables."""
+
+from pathlib import Path
+
+from tilecast.papertables.end_to_end import tables
+from tilecast.papertables.render import write_all
+from tilecast.step import run_step
+from tilecast.tables import read
+
+
+def table_end_to_end(labels: str, errors: str, folder: str) -> None:
+    """Every table in its four forms, into `folder`."""
+    for table in tables(read(labels, "labels"), read(errors, "errors")):
+        stem = f"{folder}/{table.name}"
+        write_all(table, csv=f"{stem}.csv", html=f"{stem}.html", tex=f"{stem}.tex", typ=f"{stem}.typ")
+
+
+if __name__ == "__main__":
+    run_step(
+        table_end_to_end,
+        snakemake,
+        labels=snakemake.input.labels,
+        errors=snakemake.input.errors,
+        folder=str(Path(snakemake.output[0]).parent),
+    )

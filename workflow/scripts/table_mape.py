@@ -1,0 +1,15 @@
+"""Writes the paper table `mape`."""
+
+from tilecast.papertables.mape import table
+from tilecast.papertables.render import write_all
+from tilecast.step import run_step
+from tilecast.tables import read
+
+
+def table_mape(mape: str, csv: str, html: str, tex: str, typ: str) -> None:
+    """The table in its four forms."""
+    write_all(table(read(mape, "mape")), csv=csv, html=html, tex=tex, typ=typ)
+
+
+if __name__ == "__main__":
+    run_step(table_mape, snakemake, mape=snakemake.input.mape, **dict(snakemake.output.items()))

@@ -1,0 +1,15 @@
+"""Writes the paper table `operators`."""
+
+from tilecast.papertables.operators import table
+from tilecast.papertables.render import write_all
+from tilecast.step import run_step
+from tilecast.tables import read
+
+
+def table_operators(operators: str, csv: str, html: str, tex: str, typ: str) -> None:
+    """The table in its four forms."""
+    write_all(table(read(operators, "operator_errors")), csv=csv, html=html, tex=tex, typ=typ)
+
+
+if __name__ == "__main__":
+    run_step(table_operators, snakemake, operators=snakemake.input.operators, **dict(snakemake.output.items()))
