@@ -23,16 +23,8 @@ rule report_page:
     input:
         files=[
             *REPORT_FILES,
-            *expand(
-                "results/tables/{name}.{kind}",
-                name=TABLES,
-                kind=["html", "csv", "tex"],
-            ),
-            *expand(
-                "results/figures/{name}.{kind}",
-                name=FIGURES,
-                kind=["json", "svg", "png", "pdf", "csv"],
-            ),
+            *TABLE_FILES,
+            *FIGURE_FILES,
         ],
         style="report/page.css",
         script="report/page.js",
