@@ -65,14 +65,55 @@ class Evaluation(Section):
     seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of the resampling")
 
 
+_LABELLED_CELLS = [  # every workload of the artifact that has a measured label and one kernel list
+    *(f"bert_large-inference-512-{batch}" for batch in (8, 16)),
+    *(f"gpt2_large-inference-1024-{batch}" for batch in (4, 8)),
+    *(f"{model}-inference-2048-{batch}" for model in ("gpt3_xl", "gpt3_27", "opt_13") for batch in (2, 8)),
+    *(f"switchxl4-inference-512-{batch}" for batch in (1, 2)),
+    *(f"bert_large-training-512-{batch}" for batch in (2, 8)),
+    *(f"gpt2_large-training-1024-{batch}" for batch in (1, 4)),
+    *(f"{model}-training-2048-1" for model in ("gpt3_xl", "gpt3_27", "opt_13")),
+    "opt_13-training-2048-2",
+    *(f"switchxl4-training-512-{batch}" for batch in (1, 2)),
+]
+
+
+class Graphs(Section):
+    """Which models are traced into kernel lists, and how."""
+
+    cells: list[Annotated[str, Field(pattern=r"^[\w.]+-(inference|training)-[1-9]\d*-[1-9]\d*$")]] = Field(
+        _LABELLED_CELLS,
+        description="<model>-<mode>-<sequence>-<batch>, one Parquet table each; a model is a file of config/models",
+    )
+    dtype: Literal["fp32", "tf32", "fp16", "bf16"] = Field(
+        "fp32", description="number format of weights and activations"
+    )
+    attention: Literal["eager", "fused"] = Field("eager", description="attention written out, or as one kernel")
+    routing: str = Field(
+        "balanced",
+        description="tokens over experts: balanced, zipf:<exponent>, capacity:<factor>, comma-separated",
+    )
+
+
+class Prediction(Section):
+    """Which weights the predictors computed here use."""
+
+    train: bool = Field(
+        False, description="train the predictors on the fetched kernel data instead of using the weights shipped"
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of that training")
+
+
 class Settings(Section):
     """The whole configuration."""
 
     artifact: Artifact = Field(default_factory=Artifact, description="the published artifact")
+    graphs: Graphs = Field(default_factory=Graphs, description="models as kernel lists")
     labels: list[str] = Field(
         [], description="CSV files with further measured end-to-end latencies, in the `labels` table's columns"
     )
     claims: str = Field("config/claims.yaml", description="file of published claims to audit")
+    predictor: Prediction = Field(default_factory=Prediction, description="the predictors computed here")
     evaluation: Evaluation = Field(default_factory=Evaluation, description="statistics of the errors")
 
 

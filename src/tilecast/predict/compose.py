@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilecast.errors import InputError
-from tilecast.hardware.device import Device
+from tilecast.hardware.device import Device, devices_of_table
 from tilecast.predict.base import BINARY_OPS, FLOPS_PER_ELEMENT, KERNEL_COLUMNS, Predictor, complete
+from tilecast.tables import TABLES, empty, read, write, write_free
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +71,12 @@ def workloads(graphs: pd.DataFrame, layers: Mapping[str, int]) -> Workloads:
     distinct = table.loc[compute, _COLUMNS].drop_duplicates(ignore_index=True)
     runs = pd.DataFrame({"node": table["node"], "phase": table["phase"], "kernel": codes})
     return Workloads(complete(distinct), nodes, runs.assign(sent_bytes=table["sent_bytes"]))
+
+
+def layers_of(labels: pd.DataFrame) -> dict[str, int]:
+    """How many layers each model has, as the labels say."""
+    known = labels[labels["layers"] > 0].groupby("model")["layers"].max()
+    return {str(model): int(layers) for model, layers in known.items()}
 
 
 _COLUMNS = [name for name in KERNEL_COLUMNS if name not in ("phase", "count")] + ["node_bytes_per_element"]
@@ -152,6 +159,10 @@ def _memory(read: int, written: int) -> tuple[Any, ...]:
     return ("memory", "copy", "fp32", 1, max(1, (read + written) // 4), 0, 0, 1, 0, read, written, 0.0)
 
 
+_CELL = ["predictor", "device", *WORKLOAD]
+_EMPTY = {"intervals": [*_CELL, "low_ms", "high_ms"], "breakdown": [*_CELL, "family", "bound", "latency_ms"]}
+
+
 @dataclass(frozen=True)
 class Forecasts:
     """A predictor's forecasts of all workloads on all devices."""
@@ -166,6 +177,9 @@ def forecast_all(predictor: Predictor, work: Workloads, devices: Mapping[str, De
     """Every workload on every device: one batch a device. Linked options only where a link is assumed."""
     import pandas as pd
 
+    if work.nodes.empty:
+        nothing = {name: pd.DataFrame(columns=columns) for name, columns in _EMPTY.items()}
+        return Forecasts(pd.DataFrame(), pd.DataFrame(), nothing["intervals"], nothing["breakdown"])
     parts = [_on_device(predictor, work, name, device) for name, device in devices.items()]
     tables = [pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True)]
     return Forecasts(*tables)
@@ -205,8 +219,7 @@ def _on_device(predictor: Predictor, work: Workloads, name: str, device: Device)
     detail = pd.concat(
         [nodes.loc[node, WORKLOAD].reset_index(drop=True), kinds.iloc[kernel].reset_index(drop=True)], axis=1
     ).assign(device=name, predictor=predictor.name, latency_ms=cost)[computed]
-    keys = ["predictor", "device", *WORKLOAD, "family", "bound"]
-    breakdown = detail.groupby(keys, sort=True)["latency_ms"].sum().reset_index()
+    breakdown = detail.groupby([*_CELL, "family", "bound"], sort=True)["latency_ms"].sum().reset_index()
     if link is None:
         breakdown = breakdown[~breakdown["option"].isin(_LINKED)]
     return pd.DataFrame(cells), operators, pd.DataFrame(intervals), breakdown
@@ -264,3 +277,29 @@ def _pipelined(nodes: pd.DataFrame, microbatches: int) -> float:
         + forward[sends].sum() * (steps + _PIPELINE - 1)
         + backward[sends].sum() * steps
     )
+
+
+def forecast_artifact(
+    predictor: Predictor,
+    graphs: str,
+    labels: str,
+    devices: str,
+    vendors: Sequence[str],
+    outputs: Mapping[str, str],
+) -> None:
+    """Forecast the artifact's graphs on its devices of some vendors; write cells, operators, intervals, breakdown.
+
+    Without graphs (only transcribed figures at hand) the tables are empty.
+    """
+    table, known = read(graphs, "graphs"), devices_of_table(read(devices, "devices"))
+    chosen = {name: device for name, device in known.items() if device.vendor in vendors}
+    result = forecast_all(predictor, workloads(table, layers_of(read(labels, "labels"))), chosen)
+    for name, frame, schema in (
+        ("cells", result.cells, "predictions"),
+        ("operators", result.operators, "operator_predictions"),
+    ):
+        declared = list(TABLES[schema].columns)
+        write(frame[declared] if len(frame) else empty(schema), outputs[name], schema)
+    write_free(result.intervals, outputs["intervals"])
+    write_free(result.breakdown, outputs["breakdown"])
+    print(f"{predictor.name}: {len(result.cells)} cells of {len(chosen)} devices")

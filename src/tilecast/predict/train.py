@@ -124,11 +124,28 @@ def train_li(
     return _record(folder, "li", kernels, rows)
 
 
-TRAINERS: dict[str, Callable[..., dict[str, Any]]] = {
-    "li": train_li,
-    "habitat": train_habitat,
-    "neusight": train_neusight,
-}
+def train(
+    name: str,
+    kernels: pd.DataFrame,
+    devices: Mapping[str, Device],
+    folder: Path,
+    seed: int = 0,
+    progress: Progress = print,
+) -> dict[str, Any]:
+    """Train the named predictor on the `kernels` table into `folder`, going on where an earlier call stopped."""
+    if kernels.empty:
+        raise InputError("kernels", "there are none to train on", "the full artifact, or kernels of your own")
+    unknown = sorted(set(kernels["device"]) - set(devices))
+    if unknown:
+        raise InputError("kernels", f"device {unknown[0]} has no specification", "add it to config/devices")
+    if name == "tilecast":
+        from tilecast.predict.tilecast_train import train_tilecast
+
+        return train_tilecast(kernels, devices, folder, seed, progress)
+    trainers = {"li": train_li, "habitat": train_habitat, "neusight": train_neusight}
+    if name not in trainers:
+        raise InputError(name, "is no predictor that is trained", f"expected tilecast, {', '.join(trainers)}")
+    return trainers[name](kernels, devices, folder, seed, progress=progress)
 
 
 def _save(weights: Mapping[str, Array], path: Path, **exact: Array) -> None:

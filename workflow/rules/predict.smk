@@ -1,0 +1,127 @@
+# Predictors computed here, in the order of the report. Each forecasts every cell of the artifact's graphs as one job.
+BASELINES = ["roofline", "li", "habitat"]
+OWN_PREDICTORS = [*BASELINES, "neusight", "tilecast"]
+TRAINED = ["li", "habitat", "neusight", "tilecast"]
+OWN_PREDICTIONS = [f"results/predict/{name}.csv" for name in OWN_PREDICTORS]
+OWN_OPERATOR_PREDICTIONS = [
+    f"results/predict/{name}_operators.parquet" for name in OWN_PREDICTORS
+]
+
+
+def weights(name):
+    """The record of the weights a predictor uses, which lies beside them: shipped, or trained here."""
+    if name not in TRAINED:
+        return []
+    if settings.predictor.train:
+        return f"results/predict/trained/{name}/record.json"
+    return os.path.relpath(ROOT / f"resources/pretrained/{name}/record.json")
+
+
+wildcard_constraints:
+    baseline="|".join(BASELINES),
+    trained="|".join(TRAINED),
+
+
+rule predict_baseline:
+    input:
+        graphs="results/tidy/graphs.parquet",
+        labels="results/tidy/labels.csv",
+        devices="results/tidy/devices.csv",
+        weights=lambda wildcards: weights(wildcards.baseline),
+        code=code("predict_baseline"),
+    output:
+        cells="results/predict/{baseline}.csv",
+        operators="results/predict/{baseline}_operators.parquet",
+        intervals="results/predict/{baseline}_intervals.csv",
+        breakdown="results/predict/{baseline}_breakdown.csv",
+    log:
+        "results/logs/predict_{baseline}.log",
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/predict_baseline.py"
+
+
+rule predict_neusight:
+    input:
+        graphs="results/tidy/graphs.parquet",
+        labels="results/tidy/labels.csv",
+        devices="results/tidy/devices.csv",
+        weights=weights("neusight"),
+        code=code("predict_neusight"),
+    output:
+        cells="results/predict/neusight.csv",
+        operators="results/predict/neusight_operators.parquet",
+        intervals="results/predict/neusight_intervals.csv",
+        breakdown="results/predict/neusight_breakdown.csv",
+    log:
+        "results/logs/predict_neusight.log",
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/predict_neusight.py"
+
+
+rule predict_tilecast:
+    input:
+        graphs="results/tidy/graphs.parquet",
+        labels="results/tidy/labels.csv",
+        devices="results/tidy/devices.csv",
+        weights=weights("tilecast"),
+        code=code("predict_tilecast"),
+    output:
+        cells="results/predict/tilecast.csv",
+        operators="results/predict/tilecast_operators.parquet",
+        intervals="results/predict/tilecast_intervals.csv",
+        breakdown="results/predict/tilecast_breakdown.csv",
+    log:
+        "results/logs/predict_tilecast.log",
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/predict_tilecast.py"
+
+
+rule predict_logo:
+    input:
+        kernels="results/tidy/kernels.parquet",
+        devices="results/tidy/devices.csv",
+        records=[weights(name) for name in TRAINED],
+        code=code("predict_logo"),
+    output:
+        "results/predict/logo.csv",
+    log:
+        "results/logs/predict_logo.log",
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/predict_logo.py"
+
+
+# Minutes (li: none, tilecast: few) to an hour (neusight); an interrupted training goes on where it stopped.
+rule train_predictor:
+    input:
+        kernels="results/tidy/kernels.parquet",
+        devices="results/tidy/devices.csv",
+        graphs="results/tidy/graphs.parquet",
+        labels="results/tidy/labels.csv",
+        shipped=lambda wildcards: os.path.relpath(
+            ROOT / f"resources/pretrained/{wildcards.trained}/record.json"
+        ),
+        code=code("train_predictor"),
+    output:
+        record="results/predict/trained/{trained}/record.json",
+        distance="results/predict/trained/{trained}/distance.csv",
+    log:
+        "results/logs/train_{trained}.log",
+    conda:
+        "../../envs/torch.yaml"
+    params:
+        seed=settings.predictor.seed,
+    script:
+        "../scripts/train_predictor.py"
+
+
+rule train:
+    input:
+        expand("results/predict/trained/{trained}/distance.csv", trained=TRAINED),

@@ -1,0 +1,34 @@
+"""Forecast every cell of the artifact with one of the baselines: roofline, Li et al., Habitat."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tilecast.predict.compose import forecast_artifact
+from tilecast.predict.habitat import Habitat
+from tilecast.predict.li import Li
+from tilecast.predict.roofline import Roofline
+from tilecast.step import run_step
+
+
+def predict_baseline(
+    name: str, weights: str | None, graphs: str, labels: str, devices: str, outputs: Mapping[str, str]
+) -> None:
+    """Write predictions of cells and operators, intervals, and what bounds the kernels."""
+    if weights is None:
+        forecast_artifact(Roofline(), graphs, labels, devices, ("NVIDIA", "AMD"), outputs)
+        return
+    kind = {"li": Li, "habitat": Habitat}[name]
+    forecast_artifact(kind.load(Path(weights).parent), graphs, labels, devices, ("NVIDIA",), outputs)
+
+
+if __name__ == "__main__":
+    run_step(
+        predict_baseline,
+        snakemake,
+        name=snakemake.wildcards.baseline,
+        weights=str(snakemake.input.weights) or None,
+        graphs=snakemake.input.graphs,
+        labels=snakemake.input.labels,
+        devices=snakemake.input.devices,
+        outputs=dict(snakemake.output.items()),
+    )

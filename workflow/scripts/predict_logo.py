@@ -1,0 +1,46 @@
+"""Leave one GPU out: roofline and Li et al. computed here, the trained networks' figures from their records."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from tilecast.hardware.device import devices_of_table
+from tilecast.predict.li import Li
+from tilecast.predict.logo import COLUMNS, evaluated, leave_one_out
+from tilecast.predict.roofline import Roofline
+from tilecast.step import run_step
+from tilecast.tables import read, write_free
+
+
+def predict_logo(kernels: str, devices: str, records: Sequence[str], output: str) -> None:
+    """Write one row a predictor, family and held-out GPU."""
+    table, known = read(kernels, "kernels"), devices_of_table(read(devices, "devices"))
+    counts = evaluated(table).groupby(["device", "family"]).size().to_dict()
+    parts = [
+        leave_one_out(lambda _: Roofline(), table, known),
+        leave_one_out(lambda rest: Li.fit(rest, known), table, known),
+    ]
+    for path in records:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        errors = record.get("leave_one_gpu_out_mape_percent", {})
+        rows = [
+            (record["predictor"], family, device, counts.get((device, family), 0), percent)
+            for device, families in sorted(errors.items())
+            for family, percent in sorted(families.items())
+        ]
+        parts.append(pd.DataFrame(rows, columns=COLUMNS))
+    whole = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
+    write_free(whole[COLUMNS], output)
+
+
+if __name__ == "__main__":
+    run_step(
+        predict_logo,
+        snakemake,
+        kernels=snakemake.input.kernels,
+        devices=snakemake.input.devices,
+        records=list(snakemake.input.records),
+        output=snakemake.output[0],
+    )

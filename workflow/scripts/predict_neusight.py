@@ -1,0 +1,27 @@
+"""Forecast every cell of the artifact's NVIDIA GPUs with NeuSight, retrained."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tilecast.predict.compose import forecast_artifact
+from tilecast.predict.neusight import NeuSight
+from tilecast.step import run_step
+
+
+def predict_neusight(weights: str, graphs: str, labels: str, devices: str, outputs: Mapping[str, str]) -> None:
+    """Write predictions of cells and operators, intervals, and what bounds the kernels."""
+    predictor = NeuSight.load(Path(weights).parent)
+    forecast_artifact(predictor, graphs, labels, devices, ("NVIDIA",), outputs)
+    print(f"kernels whose utilisation fell to zero and that therefore cost 0 ms: {predictor.clamped}")
+
+
+if __name__ == "__main__":
+    run_step(
+        predict_neusight,
+        snakemake,
+        weights=snakemake.input.weights,
+        graphs=snakemake.input.graphs,
+        labels=snakemake.input.labels,
+        devices=snakemake.input.devices,
+        outputs=dict(snakemake.output.items()),
+    )

@@ -1,0 +1,41 @@
+"""Train one predictor on the artifact's kernel data, and say how far it is from the one shipped."""
+
+from pathlib import Path
+
+from tilecast.hardware.device import devices_of_table
+from tilecast.predict.compose import layers_of, workloads
+from tilecast.predict.registry import load_predictor
+from tilecast.predict.train import distance, train
+from tilecast.step import run_step
+from tilecast.tables import read, write_free
+
+
+def train_predictor(
+    name: str, kernels: str, devices: str, graphs: str, labels: str, seed: int, record: str, distance_to: str
+) -> None:
+    """Write the weights beside `record`, and the table of differences per kernel family."""
+    known = devices_of_table(read(devices, "devices"))
+    table = read(kernels, "kernels")
+    train(name, table[table["split"] == "train"], known, Path(record).parent, seed)
+    wanted = workloads(read(graphs, "graphs"), layers_of(read(labels, "labels"))).distinct
+    trained_on = {name: known[name] for name in sorted(table.loc[table["split"] == "train", "device"].unique())}
+    apart = distance(load_predictor(name, Path(record).parent), load_predictor(name), wanted, trained_on)
+    write_free(apart, distance_to)
+    for row in apart.itertuples():
+        figures = f"median {row.median_percent:.2g} %, at most {row.worst_percent:.2g} %"
+        print(f"{name} {row.family}: {figures} from the shipped forecasts")
+
+
+if __name__ == "__main__":
+    run_step(
+        train_predictor,
+        snakemake,
+        name=snakemake.wildcards.trained,
+        kernels=snakemake.input.kernels,
+        devices=snakemake.input.devices,
+        graphs=snakemake.input.graphs,
+        labels=snakemake.input.labels,
+        seed=snakemake.params.seed,
+        record=snakemake.output.record,
+        distance_to=snakemake.output.distance,
+    )
