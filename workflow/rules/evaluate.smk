@@ -1,3 +1,24 @@
+from tilecast.evaluate.claims import (
+    DATASETS,
+    check_claims,
+    known_cells,
+    load_claims,
+    load_facts,
+)
+
+FACTS = "resources/published/citation.yaml"
+
+try:  # a claim that cannot be computed ends the run before it begins
+    CLAIMS = load_claims(settings.claims)
+    check_claims(
+        CLAIMS,
+        load_facts(FACTS),
+        known_cells("resources/published/end_to_end.csv", settings.labels),
+        settings.claims,
+    )
+except TilecastError as error:
+    stop(error)
+
 # Stages that compute predictions of their own append their tables to these lists before this file is included.
 PREDICTION_TABLES = [
     "results/tidy/predictions.csv",
@@ -84,3 +105,20 @@ rule evaluate_summaries:
         "../../envs/analysis.yaml"
     script:
         "../scripts/evaluate_summaries.py"
+
+
+rule audit_claims:
+    input:
+        **{name: DATASETS[name] for name in CLAIMS.datasets()},
+        claims=settings.claims,
+        facts=FACTS,
+        code=code("audit_claims"),
+    output:
+        claims="results/evaluation/claims.csv",
+        rows="results/evaluation/claim_rows.csv",
+    log:
+        "results/logs/audit_claims.log",
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/audit_claims.py"

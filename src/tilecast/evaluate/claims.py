@@ -1,0 +1,299 @@
+"""Published claims as data: what was said, and a declarative query that computes it from the tables.
+
+Light to import: the workflow checks the claims before anything runs, so nothing here reads a table with pandas.
+A claim's query is one of four: figures of a table, a recorded fact, arithmetic on the claim's own figures, or the
+reason why nothing here can decide it.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
+
+from tilecast.config import Section
+from tilecast.errors import InputError
+from tilecast.naming import DEVICES, MODELS, PREDICTORS, is_published, vendor
+from tilecast.tables import CELL_KEY, TABLES
+
+DATASETS: dict[str, str] = {
+    "labels": "results/tidy/labels.csv",
+    "predictions": "results/tidy/predictions.csv",
+    "devices": "results/tidy/devices.csv",
+    "graphs": "results/tidy/graphs.parquet",
+    "defects": "results/tidy/defects.csv",
+    "errors": "results/evaluation/errors.csv",
+    "mape": "results/evaluation/mape.csv",
+    "phase_errors": "results/evaluation/phase_errors.csv",
+    "operator_cells": "results/evaluation/operator_cells.csv",
+    "operator_errors": "results/evaluation/operator_errors.csv",
+    "label_noise": "results/evaluation/label_noise.csv",
+    "summary_comparison": "results/evaluation/summary_comparison.csv",
+}
+ROLL_UPS = {"device": ("NVIDIA", "AMD", "all"), "option": ("distributed", "all")}
+ROLLED_UP = ("mape", "operator_errors")
+Scalar = str | int | float | bool
+Statistic = Literal["mean", "accuracy", "median", "p90", "max", "min", "sum", "count", "value"]
+
+
+class Figures(Section):
+    """A statistic of one column over the rows of a table that meet every condition."""
+
+    dataset: Literal[tuple(DATASETS)]  # type: ignore[valid-type]
+    where: dict[str, Scalar | list[Scalar]] = Field(default_factory=dict)
+    column: str | None = None
+    statistic: Statistic
+    scale: float = 1.0
+
+    @model_validator(mode="after")
+    def _is_computable(self) -> Figures:
+        columns = TABLES[self.dataset].columns
+        for name in (*self.where, *([self.column] if self.column else [])):
+            if name not in columns:
+                raise ValueError(f"table {self.dataset} has no column `{name}`; it has {', '.join(columns)}")
+        if self.statistic != "count" and (
+            self.column is None or columns[self.column].kind not in ("number", "integer")
+        ):
+            raise ValueError(f"statistic {self.statistic} needs `column`, a column of numbers")
+        for name, wanted in self.conditions().items():
+            if columns[name].values is not None and set(wanted) - set(columns[name].values or ()):
+                known = ", ".join(columns[name].values or ())
+                raise ValueError(f"{name} {wanted} is not known; {self.dataset} has {known}")
+        return self
+
+    def conditions(self) -> dict[str, tuple[Scalar, ...]]:
+        """Column -> admitted values."""
+        return {name: tuple(value) if isinstance(value, list) else (value,) for name, value in self.where.items()}
+
+
+class Fact(Section):
+    """Something recorded about the artifact or the paper, to compare the claimed words with."""
+
+    fact: str
+
+
+class Arithmetic(Section):
+    """The sum of figures the document itself gives."""
+
+    terms: list[float] = Field(min_length=1)
+
+
+class NotTestable(Section):
+    """A statement that nothing here can decide."""
+
+    not_testable: str = Field(min_length=1)
+
+
+def _kind(query: Any) -> str | None:
+    """Which of the four queries is meant: each has one key of its own."""
+    keys = {"dataset": "figures", "fact": "fact", "terms": "arithmetic", "not_testable": "reason"}
+    return next((tag for key, tag in keys.items() if isinstance(query, dict) and key in query), None)
+
+
+Query = Annotated[
+    Annotated[Figures, Tag("figures")]
+    | Annotated[Fact, Tag("fact")]
+    | Annotated[Arithmetic, Tag("arithmetic")]
+    | Annotated[NotTestable, Tag("reason")],
+    Discriminator(
+        _kind,
+        custom_error_type="query",
+        custom_error_message="expected one of `dataset`, `fact`, `terms` and `not_testable`",
+    ),
+]
+
+
+class Claim(Section):
+    """One published claim."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    source: str
+    quote: str = Field(min_length=1)
+    claimed: Scalar
+    unit: str | None = None
+    tolerance: Annotated[float, Field(ge=0)] = 0.0
+    comparison: Literal["equals", "at_most", "at_least"] = "equals"
+    query: Query
+    expect: Literal["no_data"] | None = None
+    search: bool = True
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Claim:
+        if isinstance(self.query, Figures | Arithmetic):
+            try:
+                float(self.claimed)
+            except ValueError:
+                raise ValueError(f"claimed {self.claimed!r} is not a number, but its query computes one") from None
+        if self.expect and not self.note:
+            raise ValueError("`expect: no_data` needs `note`, the reason why there are none")
+        return self
+
+    @property
+    def decimals(self) -> int:
+        """Digits after the point the claim is printed with."""
+        return len(str(self.claimed).partition(".")[2])
+
+
+class Document(Section):
+    """A document that makes claims."""
+
+    title: str
+    about: str = ""
+
+
+class Claims(Section):
+    """The claims file."""
+
+    documents: dict[str, Document]
+    claims: list[Claim]
+
+    def datasets(self) -> list[str]:
+        """The tables the claims need; errors always, the search for other definitions runs over them."""
+        used = {claim.query.dataset for claim in self.claims if isinstance(claim.query, Figures)}
+        return sorted(used | {"errors"})
+
+
+class RecordedFact(Section):
+    """One recorded fact: its value, what it rests on, and where that is written."""
+
+    value: str
+    detail: str = ""
+    source: str
+
+
+class Facts(Section):
+    """The file of recorded facts."""
+
+    facts: dict[str, RecordedFact]
+
+
+def _yaml(path: str | os.PathLike[str]) -> Any:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return yaml.load(Path(path).read_text(encoding="utf-8"), Loader=loader)
+    except FileNotFoundError:
+        raise InputError(path, "does not exist") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(path, f"cannot be read as YAML ({' '.join(str(error).split())})") from None
+
+
+def _first_error(path: object, raw: Any, error: ValidationError) -> InputError:
+    """The first complaint as one line, with the claim's id as its place."""
+    first = error.errors()[0]
+    where = [str(part) for part in first["loc"] if part not in ("figures", "fact", "arithmetic", "reason")]
+    place = str(path)
+    if len(where) > 1 and where[0] == "claims":
+        entry = raw["claims"][int(where[1])]
+        name = entry.get("id") if isinstance(entry, dict) else None
+        place, where = f"{path}, claim {name or 'number ' + str(int(where[1]) + 1)}", where[2:]
+    problem = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+    return InputError(place, f"`{'.'.join(where)}`: {problem}" if where else problem)
+
+
+def load_claims(path: str | os.PathLike[str]) -> Claims:
+    """Read and check the claims file; InputError names the claim at fault."""
+    raw = _yaml(path)
+    try:
+        claims = Claims.model_validate(raw)
+    except ValidationError as error:
+        raise _first_error(path, raw, error) from None
+    seen: set[str] = set()
+    for claim in claims.claims:
+        if claim.id in seen:
+            raise InputError(f"{path}, claim {claim.id}", "occurs twice", "give each claim its own id")
+        if claim.source not in claims.documents:
+            raise InputError(f"{path}, claim {claim.id}", f"source `{claim.source}` is not among `documents`")
+        seen.add(claim.id)
+    return claims
+
+
+def load_facts(path: str | os.PathLike[str]) -> dict[str, RecordedFact]:
+    """Read and check the file of recorded facts."""
+    raw = _yaml(path)
+    try:
+        return Facts.model_validate(raw).facts
+    except ValidationError as error:
+        raise _first_error(path, raw, error) from None
+
+
+Cells = list[dict[str, str]]
+
+
+def known_cells(published: str | os.PathLike[str], added: Iterable[str] = ()) -> Cells:
+    """Every cell that is known before anything runs: transcribed latencies, and users' label files."""
+    cells: Cells = []
+    for path in (published, *added):
+        with Path(path).open(encoding="utf-8", newline="") as stream:
+            cells += [{"predictor": "measured", **row} for row in csv.DictReader(stream)]
+    return cells
+
+
+def check_claims(claims: Claims, facts: dict[str, RecordedFact], cells: Cells, where: object) -> None:
+    """Raise InputError for a claim that names what does not exist, or that cannot select anything."""
+    names = {cell["device"] for cell in cells} | set(DEVICES)
+    models = {cell["model"] for cell in cells} | set(MODELS)
+    for claim in claims.claims:
+        place = f"{where}, claim {claim.id}"
+        query = claim.query
+        if isinstance(query, Fact) and query.fact not in facts:
+            raise InputError(
+                place, f"fact `{query.fact}` is not recorded", f"known are {', '.join(sorted(facts))}"
+            )
+        if not isinstance(query, Figures):
+            continue
+        rolled = query.dataset in ROLLED_UP
+        known = {
+            "device": names | set(ROLL_UPS["device"] if rolled else ()),
+            "predictor": set(PREDICTORS),
+            "model": models,
+        }
+        for column, wanted in query.conditions().items():
+            missing = sorted(str(value) for value in set(wanted) - known.get(column, set(wanted)))
+            if missing and not (column == "model" and claim.expect == "no_data"):
+                raise InputError(place, f"{column} `{missing[0]}` does not exist")
+        if claim.expect is None and not _selects(query, cells):
+            raise InputError(
+                place, "its query selects nothing", "correct it, or say `expect: no_data` and why in `note`"
+            )
+
+
+def _selects(query: Figures, cells: Cells) -> bool:
+    """Whether the query can find a row, as far as the known cells tell."""
+    if query.dataset not in ("labels", "predictions", "errors", "mape", "phase_errors"):
+        return True
+    wanted = query.conditions()
+    predictors = wanted.pop("predictor", ())
+    if query.dataset != "labels" and any(not is_published(str(name)) for name in predictors):
+        predictors = ("measured",)  # predicted later: there can be an error wherever there is a label
+    elif query.dataset == "labels":
+        predictors = ("measured",)
+    conditions = {name: {str(value) for value in values} for name, values in wanted.items() if name in CELL_KEY}
+    measured = {tuple(cell[name] for name in CELL_KEY) for cell in cells if cell["predictor"] == "measured"}
+    for cell in cells:
+        if predictors and cell["predictor"] not in predictors:
+            continue
+        if query.dataset != "predictions" and tuple(cell[name] for name in CELL_KEY) not in measured:
+            continue
+        rolled = query.dataset in ROLLED_UP
+        if all(_meets(name, cell[name], admitted, rolled) for name, admitted in conditions.items()):
+            return True
+    return False
+
+
+def _meets(column: str, value: str, admitted: set[str], rolled: bool) -> bool:
+    """Whether a cell's value is admitted, roll-ups included where the table has them."""
+    if value in admitted:
+        return True
+    if not rolled:
+        return False
+    if column == "device" and vendor(value) in admitted:
+        return True
+    if column == "option" and "distributed" in admitted and value not in ("none", "fusion"):
+        return True
+    return "all" in admitted
