@@ -60,7 +60,8 @@
   // Filtering: every word must occur in the row, and every chosen value must be the row's.
   const resets = {};
   for (const tools of all("[data-tools]")) {
-    const body = document.getElementById(tools.dataset.tools).tBodies[0];
+    const body = document.getElementById(tools.dataset.tools)?.tBodies[0];
+    if (!body) continue;
     const search = tools.querySelector("[data-search]");
     const selects = all("[data-select]", tools);
     const count = tools.querySelector("[data-count]");

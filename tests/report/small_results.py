@@ -48,6 +48,7 @@ def write_results(root: Path) -> Path:
     label_table, prediction_table = pd.DataFrame(labels), pd.DataFrame(predictions)
     errors = cell_errors(label_table, prediction_table)
     write(label_table, root / "tidy/labels.csv", "labels")
+    write(errors, root / "evaluation/errors.csv", "errors")
     write(mape_table(errors, **RESAMPLING), root / "evaluation/mape.csv", "mape")
     passes = phase_table(phase_errors(label_table, prediction_table), **RESAMPLING)
     write(passes, root / "evaluation/phase_mape.csv", "phase_mape")

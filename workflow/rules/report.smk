@@ -8,6 +8,7 @@ REPORT_FILES = [
         name=[
             "claims",
             "claim_rows",
+            "errors",
             "mape",
             "phase_mape",
             "operator_errors",

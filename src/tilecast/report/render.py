@@ -12,8 +12,6 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-MEDIA = {".csv": "text/csv", ".json": "application/json", ".svg": "image/svg+xml", ".png": "image/png"}
-
 
 @dataclass(frozen=True)
 class Column:
@@ -41,11 +39,6 @@ def is_absent(value: Any) -> bool:
 def number(value: float, digits: int) -> str:
     """`value` with thousands separated, a true minus sign and `digits` after the point."""
     return f"{value:,.{digits}f}".replace("-", "\u2212")
-
-
-def data_uri(path: Path) -> str:
-    """The file as a `data:` address."""
-    return f"data:{MEDIA[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def content_hash(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +13,15 @@ from tilecast.tables import read
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+MEDIA = {".csv": "text/csv", ".svg": "image/svg+xml", ".png": "image/png"}
+EMBED_BYTES = 200_000  # data up to this size go into the page
+
+
+def data_uri(path: Path) -> str:
+    """The file as a `data:` address."""
+    return f"data:{MEDIA[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 class Results:
@@ -37,6 +47,25 @@ class Results:
             for path in found
             if str(path.parent) == folder and path.name.endswith(suffix)
         ]
+
+    def links(
+        self, folder: str, name: str, suffixes: tuple[str, ...], words: str = "Data"
+    ) -> list[dict[str, str]]:
+        """Links to the declared `<folder>/<name><suffix>`: small data inside the page, all else beside it."""
+        found = []
+        for suffix in suffixes:
+            path = self.path(f"{folder}/{name}{suffix}")
+            if path is None:
+                continue
+            inside = suffix == ".csv" and path.stat().st_size <= EMBED_BYTES
+            found.append(
+                {
+                    "text": f"{words} (CSV)" if suffix == ".csv" else suffix.removeprefix(".").upper(),
+                    "href": data_uri(path) if inside else f"../{folder}/{name}{suffix}",
+                    "download": f"{name}{suffix}" if inside else "",
+                }
+            )
+        return found
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Those of `names` that were not declared."""

@@ -50,9 +50,14 @@ def records(results: Results) -> list[dict[str, Any]]:
     rows = frame.astype("object").where(frame.notna(), None).to_dict("records")
     return [
         {str(key): value for key, value in row.items()}
-        | {"slug": VERDICTS[row["verdict"]][0], "rank": ranks[row["verdict"]]}
+        | {"slug": VERDICTS[row["verdict"]][0], "rank": ranks[row["verdict"]], "claimed": _with_unit(row)}
         for row in rows
     ]
+
+
+def _with_unit(claim: dict[Any, Any]) -> str:
+    unit = claim["unit"] or ""
+    return f"{claim['claimed']}{unit}" if unit in ("", "%") else f"{claim['claimed']} {unit}"
 
 
 def context(results: Results) -> dict[str, Any]:
@@ -64,6 +69,10 @@ def context(results: Results) -> dict[str, Any]:
         "documents": list(dict.fromkeys(claim["source"] for claim in claims)),
         "tally": tally(claims),
         "cell_columns": CELL_COLUMNS,
+        "links": [
+            *results.links("evaluation", "claims", (".csv",), "Claims"),
+            *results.links("evaluation", "claim_rows", (".csv",), "Rows used"),
+        ],
     }
 
 

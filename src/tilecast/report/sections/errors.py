@@ -132,7 +132,15 @@ def context(results: Results) -> dict[str, Any]:
         _block("Every group", mape, ("predictor", "device", "mode", "option", "distribution"), folded=True)
     )
     source = results.json("artifact/source.json")
-    return {"blocks": blocks, "transcribed": source is not None and source["source"] == "published"}
+    links = [
+        *results.links("evaluation", "errors", (".csv",), "Every cell"),
+        *results.links("evaluation", "mape", (".csv",), "Every group"),
+    ]
+    return {
+        "blocks": blocks,
+        "links": links,
+        "transcribed": source is not None and source["source"] == "published",
+    }
 
 
 def _noise(results: Results) -> list[dict[str, Any]]:

@@ -4,29 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tilecast.report.render import data_uri
-from tilecast.report.results import Results
+from tilecast.report.results import Results, data_uri
 
-EMBED_BYTES = 200_000  # data of a figure or table up to this size go into the page
 PICTURE_BYTES = 500_000  # a drawing with more points than this is shown as its PNG
-
-
-def links(results: Results, folder: str, name: str, suffixes: tuple[str, ...]) -> list[dict[str, str]]:
-    """Links to `results/<folder>/<name><suffix>`: small data inside the page, everything else beside it."""
-    found = []
-    for suffix in suffixes:
-        path = results.path(f"{folder}/{name}{suffix}")
-        if path is None:
-            continue
-        inside = suffix == ".csv" and path.stat().st_size <= EMBED_BYTES
-        found.append(
-            {
-                "text": "Data (CSV)" if suffix == ".csv" else suffix.removeprefix(".").upper(),
-                "href": data_uri(path) if inside else f"../{folder}/{name}{suffix}",
-                "download": f"{name}{suffix}" if inside else "",
-            }
-        )
-    return found
 
 
 def context(results: Results) -> dict[str, Any]:
@@ -48,5 +28,5 @@ def _figure(results: Results, name: str) -> dict[str, Any]:
         "reason": about.get("reason", "this run's data hold nothing to draw"),
         "image": None if drawn is None or about["n"] == 0 else data_uri(drawn),
         "pdf": f"../figures/{name}.pdf",
-        "links": links(results, "figures", name, (".csv", ".pdf", ".png")),
+        "links": results.links("figures", name, (".csv", ".pdf", ".png")),
     }

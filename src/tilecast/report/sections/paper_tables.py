@@ -8,8 +8,8 @@ from markupsafe import Markup
 
 from tilecast.report.render import Column
 from tilecast.report.results import Results
-from tilecast.report.sections.figures import links
 
+FILTERED_ROWS = 20
 DIFFERENCES = (
     Column("table", "Table"),
     Column("row", "Row"),
@@ -31,10 +31,20 @@ def context(results: Results) -> dict[str, Any]:
     """Every declared table fragment with its other forms, and the artifact's own summaries, recomputed."""
     tables = []
     for name in results.names("tables", ".html"):
+        if name == "claims":  # the page has a section of its own for them
+            continue
         path = results.path(f"tables/{name}.html")
         assert path is not None
         fragment = Markup(path.read_text(encoding="utf-8"))
-        tables.append({"name": name, "html": fragment, "links": links(results, "tables", name, (".csv", ".tex"))})
+        long = fragment.count("<tr") > FILTERED_ROWS
+        tables.append(
+            {
+                "name": name,
+                "html": fragment,
+                "filter": long,
+                "links": results.links("tables", name, (".csv", ".tex")),
+            }
+        )
     return {"tables": tables, "comparison": _comparison(results)}
 
 

@@ -14,9 +14,13 @@ def context(results: Results) -> dict[str, Any]:
     """Verdict counts, the evidence behind them and each predictor's headline error; None where not produced."""
     audited = [] if results.path("evaluation/claims.csv") is None else claims.records(results)
     source = results.json("artifact/source.json")
+    holding = sum(claim["slug"] in ("reproduced", "within") for claim in audited)
+    contradicted = sum(claim["slug"] == "contradicted" for claim in audited)
     return {
         "claims": audited,
-        "holding": sum(claim["slug"] in ("reproduced", "within") for claim in audited),
+        "holding": holding,
+        "contradicted": contradicted,
+        "open": len(audited) - holding - contradicted,
         "tally": claims.tally(audited),
         "documents": list(dict.fromkeys(claim["source"] for claim in audited)),
         "source": source,
