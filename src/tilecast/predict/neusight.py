@@ -234,8 +234,10 @@ def table_features(kernels: pd.DataFrame, devices: Mapping[str, Device]) -> Arra
 
 
 def profiles_of(kernels: pd.DataFrame, devices: Mapping[str, Device]) -> dict[str, Profile]:
-    """Look-up tables by operation from measured kernels; softmax and norm need none."""
+    """Look-up tables by operation, from the measured kernels trained on; softmax and norm need none."""
     result = {}
+    b, m = LARGE["elementwise"]
+    kernels = kernels[(kernels["family"] != "elementwise") | (kernels["b"] > b) & (kernels["m"] > m)]
     for op, rows in kernels[kernels["family"].isin(("bmm", "linear", "elementwise"))].groupby("op", sort=True):
         tiles, family = profiled_tiles(rows), rows["family"].iloc[0]
         points = point(family, dimensions(complete(rows)), table_features(rows, devices))
@@ -249,10 +251,11 @@ def pack_profiles(profiles: Mapping[str, Profile]) -> dict[str, Array]:
     packed = {}
     for op, profile in profiles.items():
         devices, index = np.unique(profile.points[:, 4:], axis=0, return_inverse=True)
-        packed[f"{op}.dims"] = profile.points[:, :4].astype(np.int32)
+        dims = profile.points[:, :4]
+        packed[f"{op}.dims"] = dims.astype(np.int32 if dims.max() >= 2**15 else np.int16)
         packed[f"{op}.device"] = index.astype(np.uint8)
         packed[f"{op}.devices"] = devices
-        packed[f"{op}.tiles"] = profile.tiles.astype(np.int32)
+        packed[f"{op}.tiles"] = profile.tiles.astype(np.int32 if profile.tiles.max() >= 2**15 else np.int16)
     return packed
 
 
