@@ -11,7 +11,9 @@ from tilecast import __version__
 from tilecast.errors import TilecastError
 
 # name -> what it does; the module tilecast.cli.<name> offers add_arguments(parser) and run(args) -> int
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "graph": "a model as a list of kernels: parameters, FLOPs, bytes, kernels by class",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,138 @@
+"""`tilecast graph`: a model's kernels, summed up or as a table."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from tilecast.errors import InputError
+from tilecast.models.registry import load_model, model_names
+from tilecast.tables import DTYPE_NAMES, MODES, write
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    model = parser.add_mutually_exclusive_group(required=True)
+    model.add_argument("--model", help="a config.json, or one of: " + ", ".join(model_names()))
+    model.add_argument(
+        "--module", metavar="PACKAGE.MODULE:CALLABLE", help="code of yours that returns an nn.Module"
+    )
+    parser.add_argument(
+        "--input", action="append", default=[], metavar="SHAPE[:DTYPE]",
+        help="example input of a --module, such as 8x3x224x224 or 8x128:int64; repeat for each argument",
+    )  # fmt: skip
+    parser.add_argument("--mode", choices=MODES, default="inference")
+    parser.add_argument("--phase", choices=("prefill", "decode"), default="prefill", help="part of inference")
+    parser.add_argument("--sequence", type=int, help="tokens per sequence (default: 1024, or all positions)")
+    parser.add_argument("--batch", type=int, default=1, help="sequences per step (default: 1)")
+    parser.add_argument("--context", type=int, default=0, help="tokens already cached, for --phase decode")
+    parser.add_argument("--dtype", choices=DTYPE_NAMES, default="fp32")
+    parser.add_argument("--attention", choices=("eager", "fused"), default="eager")
+    parser.add_argument(
+        "--optimizer", choices=("sgd", "momentum", "adam", "adamw"), help="add its step to training"
+    )
+    parser.add_argument("--routing", default="balanced", help="balanced, zipf:1.2, capacity:1.25, comma-separated")
+    parser.add_argument("--fuse", action="store_true", help="fuse elementwise chains as a compiler would")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    parser.add_argument("--output", metavar="FILE", help="write the kernel list: .parquet or .csv")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trace, fuse if asked, write the table, print the summary."""
+    if args.output and Path(args.output).suffix not in (".parquet", ".csv"):
+        raise InputError(args.output, "is neither .parquet nor .csv", "name one of them")
+    spec = load_model(args.model) if args.model else None
+    if spec and args.input:
+        raise InputError("--input", "belongs to --module", "a configuration makes its own inputs")
+    try:
+        from tilecast.graph.build import unknown_keys
+        from tilecast.graph.fuse import fuse
+        from tilecast.graph.tracer import trace
+    except ImportError as error:
+        raise InputError("tilecast graph", f"needs torch ({error})", 'pip install "tilecast[torch]"') from None
+    if spec and (unknown := unknown_keys(spec)):
+        print(f"tilecast: note: {spec.source}: keys without effect: {', '.join(unknown)}", file=sys.stderr)
+    graph = trace(
+        spec if spec else _module(args.module),
+        mode=args.mode,
+        phase=args.phase,
+        sequence_length=args.sequence,
+        batch_size=args.batch,
+        context=args.context,
+        dtype=args.dtype,
+        attention=args.attention,
+        optimizer=args.optimizer,
+        routing=args.routing,
+        inputs=None if spec else tuple(_example(text) for text in args.input),
+    )
+    graph = fuse(graph) if args.fuse else graph
+    if args.output:
+        write(graph.kernels(), args.output, "kernel_list")
+    summary = graph.summary()
+    print(json.dumps(summary, indent=2) if args.json else _text(summary))
+    return 0
+
+
+def _module(name: str) -> Any:
+    """The module that `package.module:callable` returns, on the meta device so that it costs no memory."""
+    import torch
+
+    module_name, _, attribute = name.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        factory = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"--module {name}", f"cannot be imported ({error})", "give package.module:callable"
+        ) from None
+    finally:
+        sys.path.pop(0)
+    try:
+        with torch.device("meta"):
+            made = factory() if callable(factory) and not isinstance(factory, torch.nn.Module) else factory
+    except Exception as error:  # code of the user's
+        problem = f"cannot be built ({type(error).__name__}: {error})"
+        raise InputError(f"--module {name}", problem, "it must take no arguments") from None
+    if not isinstance(made, torch.nn.Module):
+        raise InputError(f"--module {name}", f"is a {type(made).__name__}", "it must return an nn.Module")
+    return made
+
+
+def _example(text: str) -> Any:
+    """A tensor without memory from `8x128` or `8x128:int64`."""
+    import torch
+
+    match = re.fullmatch(r"(\d+(?:x\d+)*)(?::(\w+))?", text)
+    dtype = getattr(torch, match[2] or "float32", None) if match else None
+    if match is None or not isinstance(dtype, torch.dtype):
+        raise InputError("--input", f"{text!r} is no shape", "expected such as 8x128 or 8x128:int64")
+    return torch.empty([int(size) for size in match[1].split("x")], dtype=dtype, device="meta")
+
+
+def _text(summary: dict[str, Any]) -> str:
+    head = (
+        f"{summary['model']}, {summary['mode']}, batch {summary['batch_size']}, "
+        f"sequence {summary['sequence_length']}, {summary['dtype']}, attention {summary['attention']}"
+    )
+    lines = [
+        head,
+        f"parameters      {summary['parameters']:>22,}",
+        f"kernels         {summary['kernels']:>22,}  ({summary['kernels_stored']:,} stored)",
+        f"FLOPs           {summary['flops']:>22,}  (matrix products {summary['matrix_flops']:,})",
+        f"bytes read      {summary['bytes_read']:>22,}",
+        f"bytes written   {summary['bytes_written']:>22,}",
+        f"FLOPs per byte  {summary['flops_per_byte']:>22,}",
+        "",
+        f"{'class':<14}{'kernels':>9}{'FLOPs':>22}{'bytes':>22}",
+    ]
+    for part in ("families", "phases"):
+        for name, sums in summary[part].items():
+            moved = sums["bytes_read"] + sums["bytes_written"]
+            lines.append(f"{name:<14}{sums['kernels']:>9,}{sums['flops']:>22,}{moved:>22,}")
+        lines.append("")
+    return "\n".join(lines).rstrip()

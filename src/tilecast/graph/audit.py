@@ -1,0 +1,35 @@
+"""Every operator graph of the artifact held against our own trace of the same model."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pandas as pd
+
+from tilecast.graph.compare import COMPARE_COLUMNS, compare
+from tilecast.graph.fuse import fuse
+from tilecast.graph.tracer import trace
+from tilecast.models.registry import load_model
+
+CELL = ["model", "mode", "sequence_length", "batch_size", "option"]
+# The artifact's graph of these types is of one layer, unless it is fused; of the others it is whole.
+_LAYERS = {"gpt2": "n_layer", "bert": "num_hidden_layers", "opt": "num_hidden_layers"}
+
+
+def differences(graphs: pd.DataFrame) -> pd.DataFrame:
+    """What differs in each one-GPU cell of the artifact's `graphs` table; one row where nothing does."""
+    found = []
+    for cell, rows in graphs[graphs["option"].isin(["none", "fusion"])].groupby(CELL):
+        model, mode, length, batch, option = cell
+        spec = load_model(model)
+        layers = _LAYERS.get(spec.values["model_type"])
+        if option == "none" and layers:
+            spec = dataclasses.replace(spec, values={**spec.values, layers: 1})
+        graph = trace(spec, mode=mode, sequence_length=int(length), batch_size=int(batch))
+        table = compare((fuse(graph) if option == "fusion" else graph).kernels(), rows)
+        if table.empty:
+            table = pd.DataFrame([("", "nothing differs", 0, 0, "equal")], columns=list(COMPARE_COLUMNS))
+        for place, (name, value) in enumerate(zip(CELL, cell, strict=True)):
+            table.insert(place, name, value)
+        found.append(table)
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=[*CELL, *COMPARE_COLUMNS])

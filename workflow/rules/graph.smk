@@ -1,0 +1,59 @@
+from tilecast.models.registry import load_model
+
+GRAPHS = [f"results/graphs/{cell}.parquet" for cell in settings.graphs.cells]
+
+
+def model_files(cells):
+    """The configurations that cells are traced from; a name such as vit16x12x768 needs none."""
+    try:
+        sources = {load_model(cell.rsplit("-", 3)[0]).source for cell in cells}
+    except TilecastError as error:
+        stop(error)
+    return sorted(os.path.relpath(file) for file in sources if file.endswith(".json"))
+
+
+if GRAPHS:
+
+    # One job: importing torch and transformers costs as much as tracing ten models.
+    rule graph_trace:
+        input:
+            models=model_files(settings.graphs.cells),
+            code=code("graph_trace"),
+        output:
+            GRAPHS,
+        log:
+            "results/logs/graph_trace.log",
+        conda:
+            "../../envs/torch.yaml"
+        params:
+            dtype=settings.graphs.dtype,
+            attention=settings.graphs.attention,
+            routing=settings.graphs.routing,
+        script:
+            "../scripts/graph_trace.py"
+
+
+# Not part of `all`: its result is committed as resources/published/graph_differences.csv, and a test recomputes it.
+rule graph_compare:
+    input:
+        graphs="results/tidy/graphs.parquet",
+        models=model_files(
+            f"{model}-inference-1-1"
+            for model in (
+                "bert_large",
+                "gpt2_large",
+                "gpt3_27",
+                "gpt3_xl",
+                "opt_13",
+                "switchxl4",
+            )
+        ),
+        code=code("graph_compare"),
+    output:
+        "results/graphs/differences.csv",
+    log:
+        "results/logs/graph_compare.log",
+    conda:
+        "../../envs/torch.yaml"
+    script:
+        "../scripts/graph_compare.py"

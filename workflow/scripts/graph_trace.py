@@ -1,0 +1,37 @@
+"""Trace models into kernel lists: one table a cell `<model>-<mode>-<sequence>-<batch>`."""
+
+from pathlib import Path
+
+from tilecast.graph.tracer import trace
+from tilecast.step import run_step
+from tilecast.tables import write
+
+
+def graph_trace(dtype: str, attention: str, routing: str, outputs: list[str]) -> None:
+    """Write the kernel list of each cell; the output's name says which."""
+    for output in outputs:
+        model, mode, length, batch = Path(output).stem.rsplit("-", 3)
+        graph = trace(
+            model,
+            mode=mode,
+            sequence_length=int(length),
+            batch_size=int(batch),
+            dtype=dtype,
+            attention=attention,
+            routing=routing,
+        )
+        write(graph.kernels(), output, "kernel_list")
+        print(
+            f"{Path(output).stem}: {len(graph.wires)} kernels, {sum(len(block.kernels) for block in graph.blocks)} stored"
+        )
+
+
+if __name__ == "__main__":
+    run_step(
+        graph_trace,
+        snakemake,
+        dtype=snakemake.params.dtype,
+        attention=snakemake.params.attention,
+        routing=snakemake.params.routing,
+        outputs=list(snakemake.output),
+    )
