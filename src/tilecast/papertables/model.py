@@ -1,4 +1,4 @@
-"""What a paper table is: columns with a unit and one number of digits, and rows whose every cell says something."""
+"""A paper table: columns with a unit and one number of digits, rows whose every cell says something."""
 
 from __future__ import annotations
 

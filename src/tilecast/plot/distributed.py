@@ -35,8 +35,8 @@ def draw(errors: pd.DataFrame) -> style.Picture:
         mine = pd.DataFrame(keyed)[CELL].assign(row=range(len(keyed)))
         points = cells.merge(mine, on=CELL).assign(value=lambda frame: frame["signed_percent"])
         names = [
-            f"{naming.model_name(row['model'])}, batch {row['batch_size']}, {naming.OPTIONS_SHORT[row['option']]}: "
-            f"{naming.significant(row['measured_ms'], 4)} ms"
+            f"{naming.model_name(row['model'])}, batch {row['batch_size']}, "
+            f"{naming.OPTIONS_SHORT[row['option']]}: {naming.significant(row['measured_ms'], 4)} ms"
             for row in keyed
         ]
         signed.panel(axes, names, points, predictors, limit)

@@ -64,8 +64,8 @@ def draw(errors: pd.DataFrame) -> style.Picture:
     caption = (
         f"Absolute percentage error of end-to-end latency by device and model: {n} plain cells on "
         f"{cells['device'].nunique()} NVIDIA GPUs, one logarithmic scale. Points are means over the batch sizes "
-        "of a model, lines run from the least to the largest error. Devices and models without a label or without a "
-        "prediction have no panel or point; AMD GPUs have a figure of their own."
+        "of a model, lines run from the least to the largest error. Devices and models without a label or "
+        "without a prediction have no panel or point; AMD GPUs have a figure of their own."
         + (f" {clipped}" if small else "")
     )
     alt = f"{title}. Mean error over {n} cells: {style.worded(means)}."

@@ -35,10 +35,11 @@ def draw(errors: pd.DataFrame) -> style.Picture:
     for name, axes in zip(predictors, panels, strict=False):
         mine = drawn[drawn["predictor"] == name].pivot(index="device", columns="model", values="mape_percent")
         mine = mine.reindex(index=devices, columns=models)
+        values = mine.to_numpy(dtype=float)
         drawing = axes.pcolormesh(mine, norm=scale, cmap="YlOrBr", edgecolors="white", linewidth=0.6)
-        for row, device in enumerate(devices):
-            for column, model in enumerate(models):
-                value = float(mine.loc[device, model])
+        for row in range(len(devices)):
+            for column in range(len(models)):
+                value = values[row, column]
                 known = value == value
                 dark = known and value > DARK_PERCENT
                 axes.text(
@@ -98,7 +99,8 @@ def draw(errors: pd.DataFrame) -> style.Picture:
     caption = (
         f"Mean absolute percentage error by device and model over {n} plain cells, inference and training "
         f"together, one panel a predictor. Numbers are percent; the logarithmic colour scale ends at {LOW_PERCENT} "
-        f"and {HIGH_PERCENT} %, larger and smaller errors keep its end colours. A dash means no label or no prediction."
+        f"and {HIGH_PERCENT} %, larger and smaller errors keep its end colours. A dash means no label or no "
+        "prediction."
     )
     shares = "; ".join(
         f"{naming.predictor_name(name)} {under['sum'][name]} of {under['size'][name]}" for name in predictors

@@ -36,8 +36,8 @@ def draw(errors: pd.DataFrame) -> style.Picture:
     limit = signed.reach(both["signed_percent"])
     signed.panel(right, rows, both.assign(value=both["signed_percent"]), predictors, limit)
     right.set_xlabel("Error of fused forecast (%)")
-    left.barh(range(len(cells)), cells["measured_saving_percent"], height=0.8, color="#c8c8c8", edgecolor=style.INK,
-              linewidth=0.6)  # fmt: skip
+    bars = {"color": "#c8c8c8", "edgecolor": style.INK, "linewidth": 0.6}
+    left.barh(range(len(cells)), cells["measured_saving_percent"], height=0.8, **bars)
     for lane, name in enumerate(predictors):
         mine = both[both["predictor"] == name]
         shift = 0.0 if len(predictors) == 1 else 0.5 * lane / (len(predictors) - 1) - 0.25
@@ -57,7 +57,7 @@ def draw(errors: pd.DataFrame) -> style.Picture:
     style.frame(
         figure,
         title,
-        f"n = {n} measured pairs of cells, fused and not; rows: device, model, batch size. Bar and line: measured; "
+        f"n = {n} measured pairs of cells, fused and not; rows: device, model, batch. Bar and line: measured; "
         f"shaded: ±{signed.BAND_PERCENT} %." + signed.beyond(both["signed_percent"]),
         predictors,
         keys=[signed.key()],
@@ -65,8 +65,8 @@ def draw(errors: pd.DataFrame) -> style.Picture:
     )
     caption = (
         f"Effect of kernel fusion on {n} cells measured with and without it. Left: share of the time that fusion "
-        "saves, measured (bar) and forecast (points). Right: signed error of the forecast of the fused model; zero is the "
-        "measured value." + signed.beyond(both["signed_percent"])
+        "saves, measured (bar) and forecast (points). Right: signed error of the forecast of the fused model; zero "
+        "is the measured value." + signed.beyond(both["signed_percent"])
     )
     alt = (
         f"{title}. Mean saving forecast: {style.worded(savings)}. "

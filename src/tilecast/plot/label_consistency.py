@@ -35,8 +35,8 @@ def draw(noise: pd.DataFrame) -> style.Picture:
     for lane, (mode, (marker, face)) in enumerate(MODES.items()):
         mine = drawn[drawn["mode"] == mode]
         y = mine["device"].map(devices.index) + (-0.16, 0.16)[lane]
-        axes.plot(mine["difference_percent"], y, linestyle="none", marker=marker, markersize=4, markeredgecolor=style.INK,
-                  markerfacecolor=face, markeredgewidth=0.9, alpha=0.8)  # fmt: skip
+        look = {"marker": marker, "markersize": 4, "markerfacecolor": face, "markeredgewidth": 0.9, "alpha": 0.8}
+        axes.plot(mine["difference_percent"], y, linestyle="none", markeredgecolor=style.INK, **look)
     for place in range(1, len(devices)):
         axes.axhline(place - 0.5, color=style.FAINT, linewidth=0.5)
     axes.set_xlabel("Sum of measured operators relative to measured whole (%)")

@@ -62,7 +62,7 @@ def draw(operators: pd.DataFrame) -> style.Picture:
     style.frame(
         figure,
         title,
-        "n: cells with operators of the class. Line: bootstrap interval of the mean. Hollow: authors', filled: ours.",
+        "n: cells with such operators. Line: bootstrap interval of the mean. Hollow: authors', filled: ours.",
         predictors,
     )
     caption = (

@@ -40,7 +40,7 @@ def beyond(values: pd.Series) -> str:
 
 
 def panel(axes: Axes, rows: Sequence[str], points: pd.DataFrame, predictors: Sequence[str], limit: float) -> None:
-    """`points` (row: place in `rows`, predictor, value) beside the line of the measured value, first row on top."""
+    """`points` (row: place in `rows`, predictor, value) around the line of the measured value, first row on top."""
     axes.set(xlim=(-limit, limit), ylim=(len(rows) - 0.4, -0.6))
     axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(axis="y", length=0)

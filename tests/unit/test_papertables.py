@@ -1,0 +1,178 @@
+"""Paper tables: what is in them, and that no cell can be anything but text."""
+
+import csv
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+import typst
+
+from tilecast.papertables import claims, end_to_end, mape, operators
+from tilecast.papertables.model import Column, PaperTable, shown
+from tilecast.papertables.pdf import write_pdf
+from tilecast.papertables.render import as_html, as_latex, as_typst, latex_text, write_all
+from tilecast.tables import TABLES, empty
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"); #panic("no") //',
+    '#image("/etc/passwd")',
+    "$x$ *bold* _it_ @ref <label> = head",
+    "\\input{/etc/passwd} & % # ~ ^ | `x` \\\\[3cm]",
+    "[2cm] after a row's end",
+    "* after a row's end",
+    "line\nbreak\ttab\x00nul\u2028separator",
+    "]] \\end{longtable} }} \\",
+)
+
+
+def cell(predictor="neusight_published", device="NVIDIA_L4", model="gpt2_large", option="none", **changes):
+    """One row of the errors table."""
+    row = {
+        "predictor": predictor, "device": device, "model": model, "mode": "inference", "sequence_length": 1024,
+        "batch_size": 4, "option": option, "measured_ms": 100.0, "predicted_ms": 90.0, "ape_percent": 10.0,
+        "distribution": "out",
+    }  # fmt: skip
+    return row | changes
+
+
+def label(**changes):
+    """One row of the labels table."""
+    row = {
+        "device": "NVIDIA_L4", "model": "gpt2_large", "mode": "inference", "sequence_length": 1024, "batch_size": 4,
+        "option": "none", "latency_ms": 100.0, "forward_ms": 100.0, "backward_ms": None, "layers": 36, "source": "x",
+    }  # fmt: skip
+    return row | changes
+
+
+def text_table(words):
+    """A table whose every text cell is `words`."""
+    columns = (Column("a", words), Column("b", "B", prose=True), Column("c", "C", "ms", digits=3))
+    rows = ({"a": words, "b": words, "c": 1.5}, {"a": words, "b": words, "c": words})
+    return PaperTable("hostile", words, words, columns, rows)
+
+
+class Tags(HTMLParser):
+    """Collects the elements and the text of the cells."""
+
+    def __init__(self, html):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.texts, self.attributes = set(), [], set()
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_html_cells_stay_text(words):
+    found = Tags(as_html(text_table(words)))
+    assert found.tags <= {"table", "caption", "span", "thead", "tbody", "tr", "th", "td"}
+    assert found.attributes <= {"id", "class", "scope", "data-sortable", "data-value"}
+    assert found.texts.count(shown(words, Column("", ""))) >= 5
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_typst_cells_stay_text(words, tmp_path):
+    # Queried as typst itself understands the document: the cells hold exactly the words, and nothing was executed.
+    source = as_typst(text_table(words)) + "#context [#metadata(query(table.cell).len()) <n>]"
+    typst.compile(source.encode(), format="pdf", ignore_system_fonts=True, root=str(tmp_path))
+    cells = typst.query(source.encode(), "table.cell", field="body", ignore_system_fonts=True, root=str(tmp_path))
+    assert cells.count('"func"') <= cells.count('"text"') * 3
+    assert "image" not in [part for part in cells.split('"') if part == "image"]
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_latex_cells_stay_text(words):
+    body = as_latex(text_table(words)).split("\\endfoot\n")[1].split("\\end{longtable}\n")[0]
+    assert body.count("\\\\") == 2  # the ends of the two rows
+    assert len([part for part in body.replace("\\&", "").split("&")]) == 5  # two separators a row
+    assert "\\input" not in body
+    for row in body.splitlines():
+        assert not row.startswith(("[", "*"))
+
+
+def test_latex_escapes_every_special_character():
+    assert latex_text("\\{}$&#_%^~") == (r"\textbackslash{}\{\}\$\&\#\_\%\textasciicircum{}\textasciitilde{}")
+
+
+def test_a_cell_must_say_something():
+    for nothing in (None, "", float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="says nothing"):
+            PaperTable("t", "T", "n", (Column("a", "A", digits=3),), ({"a": nothing},))
+
+
+def test_a_column_has_one_number_of_significant_digits():
+    column = Column("a", "A", digits=3)
+    assert [shown(v, column) for v in (5.8673, 12.94, 937.2, 5244.98, 0.0)] == [
+        "5.87",
+        "12.9",
+        "937",
+        "5,245",
+        "0.00",
+    ]
+
+
+def test_plain_table_lists_every_label_and_says_what_lacks():
+    labels = pd.DataFrame([label(), label(batch_size=8, latency_ms=200.0)])
+    errors = pd.DataFrame([cell(), cell(predictor="mine", ape_percent=3.0)])
+    first = end_to_end.tables(labels, errors)[0]
+    assert [row["batch_size"] for row in first.rows] == [4, 8]
+    assert (
+        first.rows[0]["neusight_published"] == 10.0 and first.rows[0]["mine"] == 3.0
+    )  # a new predictor has a column
+    assert first.rows[1]["mine"] == "no prediction"
+    assert '<td class="n absent">no prediction</td>' in as_html(first)
+
+
+def test_fusion_pairs_fused_with_plain():
+    labels = pd.DataFrame([label(), label(option="fusion", latency_ms=80.0)])
+    errors = pd.DataFrame([cell(), cell(option="fusion", measured_ms=80.0, predicted_ms=88.0)])
+    fusion = next(t for t in end_to_end.tables(labels, errors) if t.name == "fusion")
+    (row,) = fusion.rows
+    assert (row["measured_plain_ms"], row["measured_fused_ms"], row["predicted_fused_ms"]) == (100.0, 80.0, 88.0)
+    alone = end_to_end.tables(labels[1:], errors[:0])[4].rows[0]
+    assert (alone["measured_plain_ms"], alone["predicted_fused_ms"]) == ("no label", "no prediction")
+
+
+def test_every_table_copes_with_nothing(tmp_path):
+    made = [
+        claims.table(empty("claims")),
+        mape.table(empty("mape")),
+        *end_to_end.tables(empty("labels"), empty("errors")),
+        operators.table(empty("operator_errors")),
+    ]
+    for table in made:
+        forms = {kind: str(tmp_path / f"{table.name}.{kind}") for kind in ("csv", "html", "tex", "typ")}
+        write_all(table, **forms)
+        with (tmp_path / f"{table.name}.csv").open() as stream:
+            assert next(csv.reader(stream)) == [column.key for column in table.columns]
+    write_pdf([str(tmp_path / f"{table.name}.typ") for table in made], str(tmp_path / "tables.pdf"))
+    assert (tmp_path / "tables.pdf").read_bytes().startswith(b"%PDF")
+    assert "needs the full artifact" in made[-1].caption
+
+
+def test_pdf_is_the_same_twice_and_holds_no_date(tmp_path):
+    fragment = tmp_path / "a.typ"
+    fragment.write_text(as_typst(text_table("x")))
+    for name in ("one.pdf", "two.pdf"):
+        write_pdf([str(fragment)], str(tmp_path / name))
+    one, two = (tmp_path / "one.pdf").read_bytes(), (tmp_path / "two.pdf").read_bytes()
+    assert one == two
+    assert b"CreationDate" not in one and b"xmp:CreateDate" not in one
+
+
+def test_operators_take_the_nvidia_rows():
+    statistics = dict.fromkeys(list(TABLES["operator_errors"].columns)[5:], 1.0)
+    rows = [
+        {"predictor": "p", "operator_class": kind, "device": device, "mode": "all", "distribution": "in"}
+        | statistics
+        | {"n": 7, "mape_percent": value}
+        for kind, device, value in (("bmm", "NVIDIA", 12.5), ("bmm", "AMD", 99.0))
+    ]
+    (row,) = operators.table(pd.DataFrame(rows)).rows
+    assert row["bmm"] == 12.5 and row["softmax"] == "no prediction" and row["n"] == "7"
