@@ -1,0 +1,314 @@
+"""Errors and their statistics, operator classes, consistency of labels, and the artifact's summary tables."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tilecast.errors import InputError
+from tilecast.evaluate.errors import cell_errors, distribution, phase_errors, together
+from tilecast.evaluate.mape import bootstrap_interval, mape_table, phase_table, statistics
+from tilecast.evaluate.operators import (
+    label_noise,
+    label_noise_table,
+    operator_cells,
+    operator_class,
+    operator_table,
+)
+from tilecast.evaluate.summaries import compare_summaries
+from tilecast.tables import empty
+
+H100, V100, MI100 = "NVIDIA_H100_80GB_HBM3", "Tesla_V100-PCIE-32GB", "AMD_Instinct_MI100"
+SUMMARY = "scripts/asplos/summary/"
+
+
+def cell(
+    device: str = V100, model: str = "bert_large", mode: str = "inference", **more: object
+) -> dict[str, object]:
+    """One cell of a table, batch 8 of 512 tokens."""
+    key = {
+        "device": device,
+        "model": model,
+        "mode": mode,
+        "sequence_length": 512,
+        "batch_size": 8,
+        "option": "none",
+    }
+    return {**key, "source": "test", **more}
+
+
+def label(latency: float, forward: float | None = None, **where: str) -> dict[str, object]:
+    """A label whose backward pass is what the forward pass leaves."""
+    backward = None if forward is None else latency - forward
+    return cell(**where, latency_ms=latency, forward_ms=forward, backward_ms=backward, layers=24)
+
+
+def prediction(
+    latency: float, forward: float | None = None, who: str = "roofline", **where: str
+) -> dict[str, object]:
+    """A prediction of the same shape."""
+    row = label(latency, forward, **where)
+    del row["layers"]
+    return {**row, "predictor": who}
+
+
+def test_an_error_needs_label_and_prediction() -> None:
+    labels = pd.DataFrame([label(100), label(50, device=H100)])
+    predictions = pd.DataFrame([prediction(80), prediction(9, model="gpt3_xl")])
+    errors = cell_errors(labels, predictions)
+    assert errors[["measured_ms", "predicted_ms", "ape_percent", "distribution"]].values.tolist() == [
+        [100, 80, 20, "in"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("device", "model", "expected"),
+    [
+        (V100, "bert_large", "in"),
+        (V100, "gpt3_xl", "out"),
+        (H100, "bert_large", "out"),
+        ("MY_GPU", "bert_large", "out"),
+        ("NVIDIA_A100-SXM4-40GB", "gpt2_large", "in"),
+    ],
+)
+def test_out_of_distribution_is_an_unseen_device_or_model(device: str, model: str, expected: str) -> None:
+    assert distribution(pd.Series([device]), pd.Series([model])).tolist() == [expected]
+
+
+def test_passes_err_apart_where_both_sides_tell_them_apart() -> None:
+    labels = pd.DataFrame([label(100, 40, mode="training"), label(100, mode="training", device=H100)])
+    predictions = pd.DataFrame(
+        [prediction(100, 50, mode="training"), prediction(90, 30, mode="training", device=H100)]
+    )
+    errors = phase_errors(labels, predictions)
+    assert dict(zip(errors["phase"], errors["ape_percent"], strict=True)) == {
+        "forward": pytest.approx(25),
+        "backward": pytest.approx(100 / 6),
+    }
+    assert set(phase_table(errors, 100, 0.9, 0)["phase"]) == {"forward", "backward"}
+
+
+def test_a_cell_predicted_by_two_tables_is_refused() -> None:
+    table = pd.DataFrame([prediction(80)])
+    with pytest.raises(InputError, match="two prediction tables hold the cell"):
+        together([table, table], "a, b")
+    assert len(together([table, empty("predictions"), pd.DataFrame([prediction(8, who="li")])], "x")) == 2
+
+
+def test_statistics_of_known_errors() -> None:
+    measured = [100.0, 200.0, 300.0, 400.0]
+    predicted = [110.0, 180.0, 300.0, 480.0]
+    cells = pd.DataFrame(
+        {"measured_ms": measured, "predicted_ms": predicted, "ape_percent": [10.0, 10.0, 0.0, 20.0]}
+    )
+    found = statistics(cells, 1000, 0.95, 0)
+    assert (found["n"], found["mape_percent"], found["median_percent"], found["worst_percent"]) == (4, 10, 10, 20)
+    assert found["bias_percent"] == pytest.approx(5)
+    assert found["p90_percent"] == pytest.approx(17)
+    assert found["spearman"] == pytest.approx(1)
+    assert found["pearson"] == pytest.approx(np.corrcoef(measured, predicted)[0, 1])
+    assert 0 <= found["ci_low"] < 10 < found["ci_high"] <= 20
+
+
+@given(st.lists(st.floats(0, 1e4), min_size=2, max_size=40), st.integers(0, 10))
+def test_the_interval_lies_within_the_values(values: list[float], seed: int) -> None:
+    low, high = bootstrap_interval(np.array(values), 200, 0.9, seed)
+    assert min(values) - 1e-6 <= low <= high <= max(values) + 1e-6
+
+
+def test_the_interval_has_the_coverage_it_states() -> None:
+    random = np.random.default_rng(1)
+    hits = 0
+    for repeat in range(300):
+        low, high = bootstrap_interval(random.normal(10, 2, 40), 400, 0.9, repeat)
+        hits += low <= 10 <= high
+    assert 0.84 <= hits / 300 <= 0.95
+
+
+def test_one_value_has_no_interval_and_no_correlation() -> None:
+    found = statistics(
+        pd.DataFrame({"measured_ms": [1.0], "predicted_ms": [2.0], "ape_percent": [100.0]}), 100, 0.9, 0
+    )
+    assert np.isnan([found["ci_low"], found["ci_high"], found["pearson"], found["spearman"]]).all()
+
+
+def test_roll_ups_keep_makers_apart() -> None:
+    labels = pd.DataFrame([label(100), label(100, device=MI100), label(100, device=H100)])
+    predictions = pd.DataFrame([prediction(90), prediction(50, device=MI100), prediction(80, device=H100)])
+    mape = mape_table(cell_errors(labels, predictions), 100, 0.9, 0)
+    plain = mape[(mape["mode"] == "all") & (mape["option"] == "none") & (mape["distribution"] == "all")]
+    means = dict(zip(plain["device"], plain["mape_percent"], strict=True))
+    assert means == {
+        V100: pytest.approx(10),
+        H100: pytest.approx(20),
+        MI100: pytest.approx(50),
+        "NVIDIA": pytest.approx(15),
+        "AMD": pytest.approx(50),
+        "all": pytest.approx(80 / 3),
+    }
+    assert mape[(mape["device"] == H100) & (mape["distribution"] == "in")].empty
+
+
+def test_a_groups_interval_does_not_depend_on_other_groups() -> None:
+    labels = pd.DataFrame([label(100, model=m) for m in ("bert_large", "gpt2_large", "opt_13")])
+    mine = [prediction(p, model=m) for p, m in ((90, "bert_large"), (70, "gpt2_large"), (99, "opt_13"))]
+    theirs = [prediction(10, who="a", model="bert_large")]
+    alone = mape_table(cell_errors(labels, pd.DataFrame(mine)), 500, 0.9, 3)
+    beside = mape_table(cell_errors(labels, pd.DataFrame(theirs + mine)), 500, 0.9, 3)
+    pd.testing.assert_frame_equal(alone, beside[beside["predictor"] == "roofline"].reset_index(drop=True))
+
+
+def nodes(**columns: list[object]) -> pd.DataFrame:
+    """Operators of one training cell."""
+    rows = len(columns["name"])
+    base = {name: [value] * rows for name, value in cell(mode="training").items()}
+    return pd.DataFrame({**base, "accumulation_ms": [0.0] * rows, **columns})
+
+
+def test_operator_totals_count_repeated_layers() -> None:
+    names = {"name": ["a", "b", "c"], "repeats": [24, 1, 24]}
+    measured = nodes(**names, latency_ms=[2.0, 4.0, 1.0], forward_ms=[1.0, 4.0, 1.0], backward_ms=[1.0, 0.0, 0.0])
+    predicted = nodes(**names, latency_ms=[1.0, 8.0, 1.0], operator=["BMM", "BMM", "VECgelu"])
+    predicted["predictor"] = "roofline"
+    # A different order of rows, as in some of the artifact's files: nodes are matched by name.
+    cells = operator_cells(measured, predicted.iloc[::-1]).set_index("operator_class")
+    assert cells.loc["bmm", ["measured_ms", "predicted_ms", "operators"]].tolist() == [52, 32, 2]
+    assert cells.loc["elementwise", "ape_percent"] == 0
+    table = operator_table(cells.reset_index(), 100, 0.9, 0)
+    assert set(table["operator_class"]) == {"bmm", "elementwise"}
+
+
+def test_operator_classes() -> None:
+    given_names = ["BMM", "Linear", "VECsoftmax", "VECln", "VECadd", "getitem"]
+    expected = ["bmm", "linear", "softmax", "norm", "elementwise", "other"]
+    assert operator_class(pd.Series(given_names)).tolist() == expected
+
+
+@pytest.mark.parametrize(("forward", "consistent"), [(40.0, True), (60.0, False)])
+def test_labels_that_do_not_add_up_are_flagged(forward: float, consistent: bool) -> None:
+    operators = nodes(name=["a"], repeats=[10], latency_ms=[10.0], forward_ms=[4.0], backward_ms=[6.0])
+    labels = pd.DataFrame([label(100, forward, mode="training")])
+    noise = label_noise(labels, operators)
+    assert noise["ratio"].tolist() == [1]
+    assert noise["consistent"].tolist() == [consistent]
+    errors = cell_errors(labels, pd.DataFrame([prediction(90, mode="training")]))
+    table = label_noise_table(errors, noise, 100, 0.9, 0)
+    assert set(table["labels"]) == {"all", "consistent" if consistent else "inconsistent"}
+
+
+def test_without_the_full_artifact_every_table_is_empty_but_valid() -> None:
+    cells = operator_cells(empty("operator_labels"), empty("operator_predictions"))
+    assert operator_table(cells, 100, 0.9, 0).empty
+    noise = label_noise(empty("labels"), empty("operator_labels"))
+    errors = cell_errors(pd.DataFrame([label(100)]), pd.DataFrame([prediction(90)]))
+    assert set(label_noise_table(errors, noise, 100, 0.9, 0)["labels"]) == {"all", "unchecked"}
+    assert compare_summaries({}, empty("labels"), empty("predictions"), cells).empty
+
+
+AMD_TABLE = b",BERT-Large,,GPT2-Large,\nBatch Size,8,16,4,8\nMI100,10.0%,7.0%,,\n"
+
+
+def test_summary_differences_have_a_cause() -> None:
+    where = {"device": MI100}
+    labels = pd.DataFrame([label(100, **where), {**label(100, **where), "batch_size": 16}])
+    labels = pd.concat([labels, labels.assign(model="gpt2_large", sequence_length=1024, batch_size=[4, 8])])
+    predicted = pd.DataFrame([prediction(110, who="neusight_published", **where)])
+    predictions = pd.concat(
+        [predicted, predicted.assign(model="gpt2_large", sequence_length=1024, batch_size=4, latency_ms=93.0)]
+    )
+    files = {SUMMARY + "amd_inf.csv": AMD_TABLE}
+    found = compare_summaries(files, labels, predictions, empty("operator_cells")).set_index("column")
+    assert found.loc["BERT-Large, batch 8", "equal"]
+    assert found.loc["BERT-Large, batch 16", "cause"] == "no prediction of this cell among the files read"
+    assert found.loc["GPT2-Large, batch 4", "cause"].startswith("left blank by the artifact")
+    assert "GPT2-Large, batch 8" not in found.index  # nothing printed and nothing to print
+
+    wrong = predictions.assign(latency_ms=[125.0, 93.0], batch_size=[16, 4])
+    wrong = pd.concat([wrong, predicted.assign(latency_ms=107.0)])
+    swapped = compare_summaries(files, labels, wrong, empty("operator_cells")).set_index("column")
+    assert "batch 8, option none" in swapped.loc["BERT-Large, batch 16", "cause"]
+    assert "no other cell" in swapped.loc["BERT-Large, batch 8", "cause"]
+
+
+def test_a_damaged_summary_is_one_line() -> None:
+    with pytest.raises(InputError, match=r"amd_inf\.csv: is not the summary table expected"):
+        compare_summaries(
+            {SUMMARY + "amd_inf.csv": b",A\nBatch Size,8\nMI100,ten\n"},
+            empty("labels"),
+            empty("predictions"),
+            empty("operator_cells"),
+        )
+
+
+@pytest.fixture(scope="module")
+def mirror() -> dict[str, bytes]:
+    """The artifact's labels, predictions and summaries."""
+    root = Path(os.environ["TILECAST_MIRROR"])
+    paths = [
+        p for d in ("label", "results/prediction", "summary") for p in (root / "scripts/asplos" / d).rglob("*.*")
+    ]
+    return {str(path.relative_to(root)): path.read_bytes() for path in paths}
+
+
+@pytest.fixture(scope="module")
+def artifact_tables(mirror: dict[str, bytes]) -> dict[str, pd.DataFrame]:
+    """The tidy tables of the artifact."""
+    from tilecast.artifact.cells import read_labels, read_predictions
+    from tilecast.artifact.operators import read_operator_labels, read_operator_predictions
+
+    labels, predictions = read_labels(mirror), read_predictions(mirror)
+    operators = operator_cells(read_operator_labels(mirror), read_operator_predictions(mirror))
+    return {"labels": labels, "predictions": predictions, "operators": operators}
+
+
+@pytest.mark.artifact
+def test_distribution_agrees_with_the_artifacts_own_flag(
+    mirror: dict[str, bytes], artifact_tables: dict[str, pd.DataFrame]
+) -> None:
+    import io
+
+    raw = pd.read_csv(io.BytesIO(mirror[SUMMARY + "summary.csv"]))
+    flags = distribution(raw["device"], raw["model_name"])
+    assert len(raw) == 146
+    assert ((flags == "out") == raw["OOD"]).all()
+
+
+@pytest.mark.artifact
+def test_published_errors_are_those_of_the_artifact(artifact_tables: dict[str, pd.DataFrame]) -> None:
+    errors = cell_errors(artifact_tables["labels"], artifact_tables["predictions"])
+    mape = mape_table(errors, 200, 0.95, 0)
+    chosen = mape[
+        (mape["predictor"] == "neusight_published")
+        & (mape["device"] == "NVIDIA")
+        & (mape["distribution"] == "all")
+        & (mape["mode"] == "all")
+    ].set_index("option")
+    assert chosen["n"][["none", "fusion", "distributed"]].tolist() == [80, 12, 11]
+    assert chosen["mape_percent"][["none", "fusion", "distributed"]].round(1).tolist() == [8.9, 14.9, 7.7]
+
+
+@pytest.mark.artifact
+def test_all_seven_summary_tables_are_recomputed(
+    mirror: dict[str, bytes], artifact_tables: dict[str, pd.DataFrame]
+) -> None:
+    summaries = {path: data for path, data in mirror.items() if path.startswith(SUMMARY)}
+    found = compare_summaries(summaries, **artifact_tables)
+    assert set(found["table"]) == {
+        "nvidia_inf",
+        "nvidia_train",
+        "amd_inf",
+        "amd_train",
+        "perop",
+        "fusion_inf",
+        "distributed",
+    }
+    assert found.loc[~found["equal"], "cause"].notna().all()
+    differing = set(found.loc[~found["equal"], "table"])
+    assert differing <= {"perop", "distributed"}
+    assert not found["cause"].str.contains("another figure").any()
