@@ -10,17 +10,33 @@ import pytest
 
 from tilecast import naming
 from tilecast.plot import style
-from tilecast.tables import empty
+from tilecast.tables import TABLES, empty
 
 END_TO_END = (
-    "error_by_device_model", "predicted_vs_measured", "error_heatmap", "error_distribution", "fusion", "distributed",
+    "error_by_device_model",
+    "predicted_vs_measured",
+    "error_heatmap",
+    "error_distribution",
+    "fusion",
+    "distributed",
     "amd",
-)  # fmt: skip
+)
 SOURCES = dict.fromkeys(END_TO_END, "errors") | {
     "operator_errors": "operator_errors",
     "label_consistency": "label_noise",
 }
 SVG = "{http://www.w3.org/2000/svg}"
+
+
+def operators():
+    """Operator errors of two predictors, in and out of distribution."""
+    numbers = dict.fromkeys(list(TABLES["operator_errors"].columns)[5:], 1.0)
+    rows = []
+    for name in ("neusight_published", "tilecast"):
+        for side, value in (("in", 10.0), ("out", 37.5)):
+            row = {"predictor": name, "operator_class": "softmax", "device": "NVIDIA", "mode": "all"}
+            rows.append(row | numbers | {"distribution": side, "n": 4, "mape_percent": value, "ci_high": 50.0})
+    return pd.DataFrame(rows)
 
 
 def cells(predictors=("neusight_published", "tilecast"), factors=(1.1, 0.95)):
@@ -38,7 +54,8 @@ def cells(predictors=("neusight_published", "tilecast"), factors=(1.1, 0.95)):
             rows.append(
                 {
                     "predictor": name, "device": device, "model": model, "mode": mode, "sequence_length": length,
-                    "batch_size": batch, "option": option, "measured_ms": measured, "predicted_ms": measured * factor,
+                    "batch_size": batch, "option": option, "measured_ms": measured,
+                    "predicted_ms": measured * (factor**2 if option == "fusion" else factor),
                     "ape_percent": 100 * abs(factor - 1), "distribution": "out",
                 }
             )  # fmt: skip
@@ -83,6 +100,31 @@ def test_finding_is_computed_and_every_form_is_there(name, tmp_path):
     assert other.title != about["title"]  # another outcome, another finding
 
 
+def test_operators_name_the_class_that_grows_most(tmp_path):
+    picture = draw("operator_errors", operators())
+    save(picture, tmp_path, "operator_errors")
+    assert "grows most on softmax: 10.0 % to 37.5 %" in picture.title
+    assert picture.n == 8 and len(picture.data) == 4
+
+
+def test_consistency_counts_what_does_not_add_up(tmp_path):
+    cell = {
+        "device": "NVIDIA_L4",
+        "model": "gpt2_large",
+        "mode": "inference",
+        "sequence_length": 1024,
+        "option": "none",
+    }
+    sums = {"measured_ms": 10.0, "forward_ratio": 1.0, "backward_ratio": None, "consistent": True}
+    rows = [
+        cell | sums | {"batch_size": k, "operators_ms": 10 * ratio, "ratio": ratio}
+        for k, ratio in ((1, 1.0), (2, 1.3))
+    ]
+    picture = draw("label_consistency", pd.DataFrame(rows))
+    save(picture, tmp_path, "label_consistency")
+    assert "by 15.0 % on average; 1 of 2 cells by more than 10 %" in picture.title
+
+
 @pytest.mark.parametrize("name", ["error_heatmap", "distributed"])
 def test_same_bytes_twice(name, tmp_path):
     first, second = (save(draw(name, cells()), tmp_path / run, name) for run in ("a", "b"))
@@ -105,6 +147,14 @@ def test_hostile_names_stay_text(tmp_path):
     paths = save(picture, tmp_path, "amd")
     tags = {element.tag for element in ET.parse(paths["svg"]).getroot().iter()}
     assert f"{SVG}script" not in tags
+
+
+def test_a_device_may_lack_a_mode_for_a_predictor():
+    frame = cells()
+    more = frame[frame["device"] == "AMD_Instinct_MI250"].assign(device="AMD_Instinct_MI100", mode="training")
+    both = pd.concat([frame, more[more["predictor"] == "tilecast"]])
+    assert draw("amd", both).n == 2
+    assert draw("error_by_device_model", both).n == 2
 
 
 def test_ids_are_unique_to_the_figure(tmp_path):

@@ -65,10 +65,8 @@ def _forecasts(errors: pd.DataFrame, options: Iterable[str]) -> tuple[list[str],
 
 def _plain(labels: pd.DataFrame, errors: pd.DataFrame, vendor: str, mode: str) -> PaperTable:
     """A row a measured cell: its latency, and every predictor's absolute error."""
-    ours = (
-        (labels["device"].map(naming.vendor) == vendor) & (labels["mode"] == mode) & (labels["option"] == "none")
-    )
-    cells = labels[ours]
+    mine = (labels["device"].map(naming.vendor) == vendor) & (labels["mode"] == mode)
+    cells = labels[mine & (labels["option"] == "none")]
     of_vendor = errors[(errors["device"].map(naming.vendor) == vendor) & (errors["mode"] == mode)]
     predictors, values = _forecasts(of_vendor, ["none"])
     rows = []
@@ -83,7 +81,7 @@ def _plain(labels: pd.DataFrame, errors: pd.DataFrame, vendor: str, mode: str) -
     return PaperTable(
         f"{vendor.lower()}_{mode}",
         f"{vendor} {mode}: measured latency and absolute error of each forecast",
-        f"{len(rows)} measured cells; {absent} further combinations of these devices and workloads have {NO_LABEL} "
+        f"{len(rows)} measured cells; {absent} further pairs of these devices and workloads have {NO_LABEL} "
         "and no row. Errors in percent of the measured latency.",
         (*PLACE, Column("measured_ms", "Measured", "ms", digits=4), *_error_columns(predictors)),
         tuple(rows),

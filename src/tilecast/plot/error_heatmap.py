@@ -98,7 +98,7 @@ def draw(errors: pd.DataFrame) -> style.Picture:
     )
     caption = (
         f"Mean absolute percentage error by device and model over {n} plain cells, inference and training "
-        f"together, one panel a predictor. Numbers are percent; the logarithmic colour scale ends at {LOW_PERCENT} "
+        f"together, one panel a predictor. Numbers are percent; the logarithmic colours end at {LOW_PERCENT} "
         f"and {HIGH_PERCENT} %, larger and smaller errors keep its end colours. A dash means no label or no "
         "prediction."
     )

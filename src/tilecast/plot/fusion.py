@@ -64,8 +64,8 @@ def draw(errors: pd.DataFrame) -> style.Picture:
         columns=4,
     )
     caption = (
-        f"Effect of kernel fusion on {n} cells measured with and without it. Left: share of the time that fusion "
-        "saves, measured (bar) and forecast (points). Right: signed error of the forecast of the fused model; zero "
+        f"Effect of kernel fusion on {n} cells measured with and without it. Left: share of time that fusion "
+        "saves, measured (bar) and forecast (points). Right: signed error of the fused forecast; zero "
         "is the measured value." + signed.beyond(both["signed_percent"])
     )
     alt = (

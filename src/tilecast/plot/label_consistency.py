@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.lines import Line2D
 
@@ -34,8 +34,14 @@ def draw(noise: pd.DataFrame) -> style.Picture:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:+.0f}" if value else "0")
     for lane, (mode, (marker, face)) in enumerate(MODES.items()):
         mine = drawn[drawn["mode"] == mode]
-        y = mine["device"].map(devices.index) + (-0.16, 0.16)[lane]
-        look = {"marker": marker, "markersize": 4, "markerfacecolor": face, "markeredgewidth": 0.9, "alpha": 0.8}
+        y = [devices.index(device) + (-0.16, 0.16)[lane] for device in mine["device"]]
+        look: dict[str, Any] = {
+            "marker": marker,
+            "markersize": 4,
+            "markerfacecolor": face,
+            "markeredgewidth": 0.9,
+            "alpha": 0.8,
+        }
         axes.plot(mine["difference_percent"], y, linestyle="none", markeredgecolor=style.INK, **look)
     for place in range(1, len(devices)):
         axes.axhline(place - 0.5, color=style.FAINT, linewidth=0.5)

@@ -40,7 +40,7 @@ def draw(operators: pd.DataFrame) -> style.Picture:
         for lane, name in enumerate(predictors):
             mine = part[part["predictor"] == name]
             shift = 0.0 if len(predictors) == 1 else 0.7 * lane / (len(predictors) - 1) - 0.35
-            y = mine["operator_class"].map(classes.index) + shift
+            y = [classes.index(kind) + shift for kind in mine["operator_class"]]
             look = style.marks(name)
             ends = mine["ci_low"].clip(lowest), mine["ci_high"].clip(lowest)
             axes.hlines(y, *ends, color=look["color"], linewidth=1)

@@ -40,7 +40,7 @@ def beyond(values: pd.Series) -> str:
 
 
 def panel(axes: Axes, rows: Sequence[str], points: pd.DataFrame, predictors: Sequence[str], limit: float) -> None:
-    """`points` (row: place in `rows`, predictor, value) around the line of the measured value, first row on top."""
+    """`points` (row: place in `rows`; predictor; value) about the line of the measured value, top row first."""
     axes.set(xlim=(-limit, limit), ylim=(len(rows) - 0.4, -0.6))
     axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(axis="y", length=0)
@@ -54,7 +54,7 @@ def panel(axes: Axes, rows: Sequence[str], points: pd.DataFrame, predictors: Seq
         mine = points[points["predictor"] == name]
         shift = 0.0 if len(predictors) == 1 else 0.5 * lane / (len(predictors) - 1) - 0.25
         inside = mine[mine["value"].abs() <= limit]
-        axes.plot(inside["value"], inside["row"] + shift, linestyle="none", **style.marks(name))
+        axes.plot(inside["value"], inside["row"].astype(float) + shift, linestyle="none", **style.marks(name))
         for row, value in mine.loc[mine["value"].abs() > limit, ["row", "value"]].itertuples(index=False):
             side = 1 if value > 0 else -1
             arrow = style.marks(name) | {"marker": ">" if side > 0 else "<"}
