@@ -1,0 +1,297 @@
+"""Claims: what is refused before anything runs, what the audit computes, and the search for other definitions."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from tilecast.errors import InputError
+from tilecast.evaluate.audit import agreement, audit
+from tilecast.evaluate.claims import (
+    Claim,
+    Claims,
+    RecordedFact,
+    check_claims,
+    known_cells,
+    load_claims,
+    load_facts,
+)
+from tilecast.evaluate.search import definitions, search
+from tilecast.tables import empty
+
+CLAIMS, FACTS = "config/claims.yaml", "resources/published/citation.yaml"
+PUBLISHED = "resources/published/end_to_end.csv"
+H100, V100 = "NVIDIA_H100_80GB_HBM3", "Tesla_V100-PCIE-32GB"
+WHERE = {"predictor": "neusight_published", "device": H100, "mode": "inference", "option": "none"}
+FIGURES = {"dataset": "errors", "where": WHERE, "column": "ape_percent", "statistic": "mean"}
+KNOWN = {"paper.title": RecordedFact(value="A  Title", source="somewhere")}
+
+
+def claim(**changes: Any) -> dict[str, Any]:
+    """One claim of 10 % as the file holds it."""
+    base = {"id": "one", "source": "guide", "quote": "10.0 %", "claimed": 10.0, "unit": "%", "query": FIGURES}
+    return {**base, **changes}
+
+
+def loaded(tmp_path: Path, *claims: dict[str, Any]) -> Claims:
+    """The claims after a trip through a file."""
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump({"documents": {"guide": {"title": "Guide"}}, "claims": list(claims)}))
+    return load_claims(path)
+
+
+def errors(*rows: tuple[str, str, str, int, float]) -> pd.DataFrame:
+    """An errors table of (predictor, device, model, batch, error) rows, measured 100 ms."""
+    return pd.DataFrame(
+        [
+            {
+                "predictor": predictor,
+                "device": device,
+                "model": model,
+                "mode": "inference",
+                "sequence_length": 512,
+                "batch_size": batch,
+                "option": "none",
+                "measured_ms": 100.0,
+                "predicted_ms": 100.0 + error,
+                "ape_percent": error,
+                "distribution": "out",
+            }
+            for predictor, device, model, batch, error in rows
+        ]
+    )
+
+
+TWO = errors(("neusight_published", H100, "bert_large", 8, 8.0), ("neusight_published", H100, "opt_13", 8, 12.0))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"query": {**FIGURES, "where": {"gpu": H100}}}, "claim one: `query`: table errors has no column `gpu`"),
+        ({"query": {**FIGURES, "column": "model"}}, "claim one: `query`: statistic mean needs `column`"),
+        ({"query": {**FIGURES, "dataset": "guesses"}}, "claim one: `query.dataset`: Input should be"),
+        ({"query": {**FIGURES, "where": {"mode": "training_"}}}, "mode .* is not known"),
+        ({"query": {**FIGURES, "code": "1+1"}}, "claim one: `query.code`: unknown key"),
+        ({"query": {}}, "claim one: `query`: expected one of `dataset`, `fact`, `terms` and `not_testable`"),
+        ({"claimed": "ten"}, "claim one: claimed 'ten' is not a number"),
+        ({"tolerance": -1.0}, "claim one: `tolerance`"),
+        ({"tolerance": "0.1"}, "claim one: `tolerance`"),
+        ({"expect": "no_data"}, "claim one: `expect: no_data` needs `note`"),
+        ({"source": "rumour"}, "claim one: source `rumour` is not among `documents`"),
+        ({"id": "Not an id"}, "claim Not an id: `id`"),
+    ],
+)
+def test_a_wrong_claim_is_one_line(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        loaded(tmp_path, claim(**change))
+
+
+def test_two_claims_of_one_id_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="claim one: occurs twice"):
+        loaded(tmp_path, claim(), claim())
+
+
+@pytest.mark.parametrize("text", ["claims: [", "claims: {}", "- a", "", "\x00"])
+def test_a_file_that_is_no_claims_file_is_one_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "claims.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"claims\.yaml"):
+        load_claims(path)
+    with pytest.raises(InputError, match="does not exist"):
+        load_claims(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"device": "H100"}, "device `H100` does not exist"),
+        ({"predictor": "oracle"}, "predictor `oracle` does not exist"),
+        ({"model": "resnet50"}, "model `resnet50` does not exist"),
+        ({"device": "Tesla_P4", "mode": "training"}, "its query selects nothing"),
+        ({"option": "dp4"}, "its query selects nothing"),
+        ({"batch_size": 9}, "its query selects nothing"),
+    ],
+)
+def test_a_query_for_what_does_not_exist_is_refused_before_anything_runs(
+    tmp_path: Path, repository: Path, change: dict[str, Any], message: str
+) -> None:
+    cells = known_cells(repository / PUBLISHED)
+    claims = loaded(tmp_path, claim(query={**FIGURES, "where": {**WHERE, **change}}))
+    with pytest.raises(InputError, match=f"claim one: {message}"):
+        check_claims(claims, KNOWN, cells, "claims.yaml")
+
+
+def test_what_may_select_nothing_says_so(tmp_path: Path, repository: Path) -> None:
+    query = {**FIGURES, "where": {**WHERE, "model": "resnet50"}}
+    claims = loaded(tmp_path, claim(query=query, expect="no_data", note="No such model."))
+    check_claims(claims, KNOWN, known_cells(repository / PUBLISHED), "claims.yaml")
+    found, _ = audit(claims, {"errors": TWO}, KNOWN)
+    assert found["verdict"].tolist() == ["no data"]
+    assert found["explanation"].iloc[0].startswith("No such model.")
+
+
+def test_a_users_own_labels_count(tmp_path: Path, repository: Path) -> None:
+    mine = tmp_path / "mine.csv"
+    mine.write_text(
+        "device,model,mode,sequence_length,batch_size,option,latency_ms\nMY_GPU,mine,inference,9,9,none,1\n"
+    )
+    claims = loaded(
+        tmp_path, claim(query={"dataset": "labels", "where": {"device": "MY_GPU"}, "statistic": "count"})
+    )
+    with pytest.raises(InputError, match="MY_GPU"):
+        check_claims(claims, KNOWN, known_cells(repository / PUBLISHED), "claims.yaml")
+    check_claims(claims, KNOWN, known_cells(repository / PUBLISHED, [mine]), "claims.yaml")
+
+
+def test_an_unrecorded_fact_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"fact `paper\.city` is not recorded"):
+        check_claims(loaded(tmp_path, claim(query={"fact": "paper.city"})), KNOWN, [], "claims.yaml")
+
+
+@pytest.mark.parametrize(
+    ("claimed", "value", "comparison", "verdict"),
+    [
+        (10.0, 10.04, "equals", "reproduced"),
+        ("10.00", 10.04, "equals", "within tolerance"),
+        (10, 10.4, "equals", "reproduced"),
+        (10.0, 10.2, "equals", "within tolerance"),
+        (10.0, 10.6, "equals", "contradicted"),
+        (10.0, 3.0, "at_most", "reproduced"),
+        (10.0, 10.6, "at_most", "contradicted"),
+        (10.0, 300.0, "at_least", "reproduced"),
+        (10.0, 9.0, "at_least", "contradicted"),
+    ],
+)
+def test_agreement_is_to_the_digits_printed(claimed: Any, value: float, comparison: Any, verdict: str) -> None:
+    made = Claim.model_validate(claim(claimed=claimed, comparison=comparison, tolerance=0.5))
+    assert agreement(made, value) == verdict
+
+
+def test_the_audit_shows_value_count_rows_and_reason(tmp_path: Path) -> None:
+    claims = loaded(
+        tmp_path,
+        claim(),
+        claim(id="two", claimed=7.0),
+        claim(id="sum", claimed=7, query={"terms": [3, 2, -2]}),
+        claim(id="title", claimed="a title", unit=None, query={"fact": "paper.title"}),
+        claim(id="other-title", claimed="Another", unit=None, query={"fact": "paper.title"}),
+        claim(id="time", claimed="an hour", unit=None, query={"not_testable": "Not run here."}),
+        claim(id="kernels", claimed=0, unit=None, query={"dataset": "graphs", "statistic": "count"}),
+    )
+    found, rows = audit(claims, {"errors": TWO, "graphs": empty("graphs")}, KNOWN)
+    table = found.set_index("id")
+    assert table["verdict"].to_dict() == {
+        "one": "reproduced",
+        "two": "contradicted",
+        "sum": "contradicted",
+        "title": "reproduced",
+        "other-title": "contradicted",
+        "time": "not testable here",
+        "kernels": "no data",
+    }
+    assert table.loc["one", ["reproduced", "n"]].tolist() == ["10.0%", 2]
+    assert "needs the full artifact" in table.loc["kernels", "explanation"]
+    assert table.loc["sum", "reproduced"] == "3%"
+    evidence = rows[rows["id"] == "one"]
+    assert evidence["predicted_ms"].tolist() == [108, 112]
+    assert evidence["row"].str.contains(H100).all()
+
+
+def test_a_query_that_comes_out_empty_on_full_data_is_an_error(tmp_path: Path) -> None:
+    claims = loaded(tmp_path, claim(query={**FIGURES, "where": {**WHERE, "device": V100}}))
+    with pytest.raises(InputError, match="claim one: its query selects nothing"):
+        audit(claims, {"errors": TWO}, KNOWN)
+
+
+def test_one_cell_means_one(tmp_path: Path) -> None:
+    claims = loaded(tmp_path, claim(query={**FIGURES, "statistic": "value"}))
+    with pytest.raises(InputError, match="`value` needs one row, its query selects 2"):
+        audit(claims, {"errors": TWO}, KNOWN)
+
+
+OTHERS = errors(
+    ("neusight_published", H100, "bert_large", 8, 8.0),
+    ("neusight_published", H100, "opt_13", 8, 12.0),
+    ("neusight_published", V100, "opt_13", 8, 40.0),
+    ("habitat_published", H100, "opt_13", 8, 77.7),
+    ("tilecast", H100, "opt_13", 8, 55.5),
+)
+
+
+@pytest.mark.parametrize(
+    ("claimed", "expected"),
+    [(12.0, "only OPT-1.3B"), (77.7, "Habitat (authors)"), (40.0, "V100"), (55.5, "None of")],
+)
+def test_the_search_names_the_definition_that_matches(claimed: float, expected: str) -> None:
+    made = Claim.model_validate(claim(claimed=claimed))
+    assert expected in search(made, made.query, OTHERS)  # type: ignore[arg-type]
+
+
+def test_the_search_counts_no_definition_twice() -> None:
+    made = Claim.model_validate(claim())
+    tried = list(definitions(made.query, TWO))  # type: ignore[arg-type]
+    # Two cells make three sets of cells, under four statistics each; the claim itself is not another definition.
+    assert len(tried) == 3 * 4 - 1
+    assert {match.n for match in tried} == {1, 2}
+    assert all(match.changes in (1, 2) for match in tried)
+
+
+def test_the_search_can_be_declined() -> None:
+    made = Claim.model_validate(claim(claimed=12.0, search=False))
+    assert search(made, made.query, OTHERS) == ""  # type: ignore[arg-type]
+
+
+def test_the_claims_of_this_repository_are_sound(repository: Path) -> None:
+    claims, facts = load_claims(repository / CLAIMS), load_facts(repository / FACTS)
+    check_claims(claims, facts, known_cells(repository / PUBLISHED), CLAIMS)
+    assert {"experiment guide", "survey evaluation", "artifact README"} == {c.source for c in claims.claims}
+
+
+def test_checking_claims_needs_no_pandas(repository: Path) -> None:
+    script = (
+        "import sys; from tilecast.evaluate.claims import *;"
+        f"check_claims(load_claims({CLAIMS!r}), load_facts({FACTS!r}), known_cells({PUBLISHED!r}), 'x');"
+        "assert 'pandas' not in sys.modules and 'numpy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=repository, check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict", "words"),
+    [
+        ("guide-h100-inference", "contradicted", "plain and fused cells, smallest batches (n = 8: 9.42)"),
+        ("guide-h100-training", "contradicted", "MI100 (n = 3: 15.62)"),
+        ("guide-a100-sxm-inference", "no data", "no inference label"),
+        ("guide-v100-inference", "reproduced", "10 rows"),
+        ("guide-v100-training", "reproduced", "3 rows"),
+        ("guide-dp4", "reproduced", "one row"),
+        ("guide-tp4", "reproduced", "one row"),
+        ("guide-pp4", "reproduced", "one row"),
+        ("survey-h100-gpt3-roofline", "contradicted", "Habitat (authors) (n = 6: 121.4)"),
+        ("survey-mean-error", "contradicted", "H100, only GPT3-XL + GPT3-2.7B (n = 6: 2.3)"),
+        ("survey-score", "contradicted", "3 points, not 7 points"),
+        ("survey-repository", "contradicted", "sitar-lab"),
+        ("guide-model-opt", "contradicted", "OPT-1.3B"),
+        ("survey-a100-resnet50", "no data", "ResNet-50"),
+    ],
+)
+def test_known_verdicts_from_the_transcribed_figures(
+    repository: Path, tmp_path: Path, name: str, verdict: str, words: str
+) -> None:
+    from tilecast.artifact.published import read_published
+    from tilecast.evaluate.errors import cell_errors
+
+    labels, predictions = read_published(repository / PUBLISHED)
+    claims, facts = load_claims(repository / CLAIMS), load_facts(repository / FACTS)
+    chosen = claims.model_copy(update={"claims": [c for c in claims.claims if c.id == name]})
+    tables = {"errors": cell_errors(labels, predictions), "labels": labels, "predictions": predictions}
+    found, _ = audit(chosen, tables, facts)
+    assert found["verdict"].tolist() == [verdict]
+    assert words in found["explanation"].iloc[0]
