@@ -12,7 +12,9 @@ from tilecast.errors import TilecastError
 
 # name -> what it does; the module tilecast.cli.<name> offers add_arguments(parser) and run(args) -> int
 COMMANDS: dict[str, str] = {
+    "forecast": "latency, memory and bottlenecks of a model on a GPU",
     "graph": "a model as a list of kernels: parameters, FLOPs, bytes, kernels by class",
+    "train": "train predictors on measured kernels",
 }
 
 

@@ -1,0 +1,102 @@
+"""`tilecast train`: train predictors on measured kernels, the artifact's or your own."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tilecast.errors import InputError, TilecastError
+from tilecast.hardware.device import DEVICE_FOLDER, Device, devices, load_device
+from tilecast.predict.registry import PREDICTORS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OPERATIONS = (
+    "bmm", "linear", "softmax", "ln", "add", "addu", "mul", "mulu", "pow", "powu", "div", "divu", "tanh", "relu",
+    "gelu",
+)  # fmt: skip
+TRAINED = tuple(name for name in PREDICTORS if name != "roofline")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--data", required=True, metavar="DIR",
+        help="measured kernels: a .parquet or .csv `kernels` table, or a folder in the artifact's layout "
+        "(<op>/<torch version>/<device>.csv anywhere below it)",
+    )  # fmt: skip
+    parser.add_argument("--predictor", choices=TRAINED, action="append", help="repeatable (default: tilecast)")
+    parser.add_argument("--output", default="results/predict/trained", metavar="DIR", help="a folder a predictor")
+    parser.add_argument(
+        "--devices", default=str(DEVICE_FOLDER), metavar="DIR", help="YAML files of the GPUs measured"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read kernels and devices, train, say where the weights lie."""
+    kernels, found = read_kernels(Path(args.data)), known_devices(Path(args.devices), Path(args.data))
+    if args.seed < 0:
+        raise InputError("--seed", f"{args.seed} is below zero")
+    try:
+        from tilecast.predict.train import train
+    except ImportError as error:
+        raise InputError("tilecast train", f"needs torch ({error})", 'pip install "tilecast[torch]"') from None
+    for name in args.predictor or ["tilecast"]:
+        folder = Path(args.output) / name
+        train(name, kernels, found, folder, args.seed, progress=_progress)
+        _progress("")
+        gpus = kernels["device"].nunique()
+        print(f"{name}: trained on {len(kernels)} kernels of {gpus} GPUs; weights in {folder}")
+    return 0
+
+
+def _progress(line: str) -> None:
+    """One line, rewritten where a person watches."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[2K{line}", end="", file=sys.stderr, flush=True)
+    elif line:
+        print(line, file=sys.stderr)
+
+
+def read_kernels(data: Path) -> pd.DataFrame:
+    """The training kernels of a table, or of the artifact's files below a folder."""
+    from tilecast.tables import read
+
+    if data.is_dir():
+        table = _folder(data)
+    elif data.suffix in (".parquet", ".csv"):
+        table = read(data, "kernels")
+    else:
+        raise InputError(data, "is neither a folder nor a .parquet or .csv table", "name one of them")
+    table = table[table["split"] == "train"]
+    if table.empty:
+        raise InputError(
+            data, "holds no kernels to train on", "expected <op>/<torch version>/<device>.csv below it"
+        )
+    return table
+
+
+def _folder(data: Path) -> pd.DataFrame:
+    from tilecast.artifact.kernels import read_kernels as read_artifact
+    from tilecast.artifact.names import KERNELS_TRAIN
+
+    paths = [path for path in sorted(data.rglob("*.csv")) if path.parent.parent.name in OPERATIONS]
+    files = {KERNELS_TRAIN + "/".join(path.parts[-3:]): path.read_bytes() for path in paths}
+    try:
+        return read_artifact(files)
+    except TilecastError as error:  # the reader knows the files by the artifact's paths
+        raise TilecastError(str(error).replace(KERNELS_TRAIN, f"{data}/")) from None
+
+
+def known_devices(folder: Path, data: Path) -> dict[str, Device]:
+    """Specifications of a folder's YAML files; the artifact's own JSON files beside the data take precedence."""
+    found = dict(devices(folder))
+    for beside in (data, *data.parents[:2]):
+        for path in sorted(beside.glob("device_configs/*.json")) if beside.is_dir() else []:
+            device = load_device(path)
+            found[device.name] = device
+    return found

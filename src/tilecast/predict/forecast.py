@@ -1,0 +1,142 @@
+"""One model on one device: latency with its interval, memory, and where the time goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilecast.graph.kernels import KernelGraph
+from tilecast.hardware.device import ELEMENT_BYTES, Device
+from tilecast.predict.base import Predictor
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OPTIMIZER_STATES = {"none": 0, "sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}  # tensors of the parameters' size
+TOP = 8
+
+
+def forecast_model(graph: KernelGraph, predictor: Predictor, device: Device) -> dict[str, Any]:
+    """Everything `tilecast forecast` says, as plain values: figures in their units, shares of the whole time."""
+    kernels = graph.kernels()
+    forecast = predictor.predict(kernels, device)
+    times = kernels["count"].to_numpy(dtype=float)
+    table = kernels.assign(
+        latency_ms=forecast["latency_ms"].to_numpy(dtype=float) * times,
+        bound=forecast["bound"].to_numpy(),
+        passport=forecast["passport"].to_numpy(),
+    )
+    total = float(table["latency_ms"].sum())
+    low, high = (float((forecast[name].to_numpy(dtype=float) * times).sum()) for name in ("low_ms", "high_ms"))
+    return {
+        "device": device.name,
+        "predictor": predictor.name,
+        **{name: value for name, value in graph.about.items() if name != "parameters"},
+        "latency_ms": total,
+        "low_ms": None if np.isnan(low) else low,
+        "high_ms": None if np.isnan(high) else high,
+        "phases_ms": _sums(table, ["phase"]),
+        "passports": _shares(table, "passport", total),
+        "bounds": _shares(table, "bound", total),
+        "memory": memory_bytes(graph) | {"device_bytes": device.memory_bytes},
+        "classes": _sums(table, ["family"]),
+        "kernels": int(times.sum()),
+        "top": _top(table, total),
+    }
+
+
+def _sums(table: pd.DataFrame, keys: list[str]) -> dict[str, float]:
+    sums = table.groupby(keys[0])["latency_ms"].sum().sort_values(ascending=False)
+    return {str(name): float(value) for name, value in sums.items()}
+
+
+def _shares(table: pd.DataFrame, key: str, total: float) -> dict[str, float]:
+    return {name: value / total if total else 0.0 for name, value in _sums(table, [key]).items()}
+
+
+def _top(table: pd.DataFrame, total: float) -> list[dict[str, Any]]:
+    keys = ["family", "op", "phase", "b", "m", "n", "k", "bound"]
+    sums = table.groupby(keys, sort=False, as_index=False)[["latency_ms", "count"]].sum()
+    largest = sums.sort_values("latency_ms", ascending=False, kind="stable").head(TOP)
+    largest = largest.assign(share=largest["latency_ms"] / total if total else 0.0)
+    return [{str(name): value for name, value in row.items()} for row in largest.to_dict("records")]
+
+
+def memory_bytes(graph: KernelGraph) -> dict[str, float]:
+    """Bytes of weights, gradients, optimizer states and live tensors; the last at the step's fullest moment.
+
+    A tensor lives from the kernel that writes it to the last that reads it. What a framework's allocator wastes,
+    and the context of the driver, come on top.
+    """
+    size, parameters = ELEMENT_BYTES[graph.about["dtype"]], float(graph.about["parameters"])
+    training = graph.about["mode"] == "training"
+    states = OPTIMIZER_STATES.get(str(graph.about["optimizer"]), 0) if training else 0
+    parts = {
+        "weights_bytes": parameters * size,
+        "gradients_bytes": parameters * size * training,
+        "optimizer_bytes": parameters * 4 * states,
+        "live_bytes": float(_live_bytes(graph)),
+    }
+    return parts | {"total_bytes": sum(parts.values())}
+
+
+def _live_bytes(graph: KernelGraph) -> int:
+    born: dict[int, int] = {}
+    dies: dict[int, int] = {}
+    sizes: dict[int, int] = {}
+    for place, (reads, writes) in enumerate(graph.wires):
+        for wire in writes:
+            born.setdefault(wire.tensor, place)
+            sizes[wire.tensor] = max(sizes.get(wire.tensor, 0), wire.size_bytes)
+            dies[wire.tensor] = place
+        for wire in reads:
+            if wire.tensor in born:
+                dies[wire.tensor] = place
+    change = np.zeros(len(graph.wires) + 1)
+    for tensor, place in born.items():
+        change[place] += sizes[tensor]
+        change[dies[tensor] + 1] -= sizes[tensor]
+    return int(np.cumsum(change).max(initial=0))
+
+
+def as_text(result: Mapping[str, Any], title: str) -> str:
+    """The forecast for a reader."""
+    about, memory = result, result["memory"]
+    work = f"{about['mode']}, {about['batch_size']} x {about['sequence_length']} tokens, {about['dtype']}"
+    if about["mode"] == "inference":
+        after = f" after {about['context']}" if about["context"] else ""
+        work = f"{about['mode']} ({about['phase']}{after})" + work.removeprefix(about["mode"])
+    interval = "no interval claimed"
+    if about["low_ms"] is not None:
+        interval = f"80 % interval {about['low_ms']:.4g} to {about['high_ms']:.4g} ms"
+    used, held = memory["total_bytes"], memory["device_bytes"]
+    parts = [f"{name.removesuffix('_bytes')} {memory[name] / 1e9:.3g}" for name in memory if memory[name]]
+    parts = [part for part in parts if not part.startswith(("total", "device"))]
+    fits = "fits" if used <= held else "does not fit"
+    lines = [
+        f"{about['model']} on {title}: {work}",
+        "",
+        f"latency   {about['latency_ms']:.4g} ms, {interval} [{about['predictor']}]",
+        f"memory    {used / 1e9:.3g} GB of {held / 1e9:.3g} GB, {fits}: {', '.join(parts)}",
+        f"passport  {_percentages(about['passports'])} of the time",
+        f"bound by  {_percentages(about['bounds'])}",
+    ]
+    if len(about["phases_ms"]) > 1:
+        lines.append(
+            "phases    " + ", ".join(f"{name} {value:.4g} ms" for name, value in about["phases_ms"].items())
+        )
+    lines += ["", f"{'kernel class':14}{'ms':>10}{'share':>8}"]
+    for name, value in about["classes"].items():
+        lines.append(f"{name:14}{value:10.4g}{value / max(about['latency_ms'], 1e-12):8.1%}")
+    lines += ["", f"{'top kernels':40}{'runs':>6}{'ms':>10}{'share':>8}  bound by"]
+    for row in about["top"]:
+        dims = "x".join(str(row[name]) for name in ("b", "m", "n", "k") if row[name])
+        name = f"{row['op']} {dims} {row['phase']}"
+        lines.append(f"{name:40}{row['count']:6}{row['latency_ms']:10.4g}{row['share']:8.1%}  {row['bound']}")
+    return "\n".join(lines)
+
+
+def _percentages(shares: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {share:.0%}" for name, share in shares.items() if share >= 0.005)
