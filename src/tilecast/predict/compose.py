@@ -195,7 +195,7 @@ def _on_device(predictor: Predictor, work: Workloads, name: str, device: Device)
     sent_ms = runs["sent_bytes"].to_numpy(dtype=float) / link * 1e3 if link else np.zeros(len(runs))
 
     def per_node(column: str, phase: str) -> np.ndarray:
-        values = np.where(computed, forecast[column].to_numpy(dtype=float)[kernel], sent_ms)
+        values = np.where(computed, np.append(forecast[column].to_numpy(dtype=float), 0.0)[kernel], sent_ms)
         return np.bincount(node, values * (runs["phase"] == phase), len(nodes))
 
     operators = nodes.assign(predictor=predictor.name, device=name)
@@ -212,13 +212,16 @@ def _on_device(predictor: Predictor, work: Workloads, name: str, device: Device)
     for key, part in grouped:
         cell = {"predictor": predictor.name, "device": name, **dict(zip(WORKLOAD, key, strict=True))}
         cells.append(cell | compose(part, str(cell["option"])) | {"source": part["source"].iloc[0]})
-        sums = {column: float((part[column] * part["repeats"]).sum()) for column in ("low_ms", "high_ms")}
+        sums = {
+            column: float((part[column] * part["repeats"]).sum(skipna=False)) for column in ("low_ms", "high_ms")
+        }
         intervals.append(cell | sums)
-    kinds = pd.DataFrame({"family": work.distinct["family"], "bound": forecast["bound"].to_numpy()})
-    cost = forecast["latency_ms"].to_numpy(dtype=float)[kernel] * nodes["repeats"].to_numpy()[node]
-    detail = pd.concat(
-        [nodes.loc[node, WORKLOAD].reset_index(drop=True), kinds.iloc[kernel].reset_index(drop=True)], axis=1
-    ).assign(device=name, predictor=predictor.name, latency_ms=cost)[computed]
+    kernel, node = kernel[computed], node[computed]
+    detail = nodes.loc[node, WORKLOAD].reset_index(drop=True).assign(predictor=predictor.name, device=name)
+    detail["family"] = work.distinct["family"].to_numpy()[kernel]
+    detail["bound"] = forecast["bound"].to_numpy()[kernel]
+    cost = forecast["latency_ms"].to_numpy(dtype=float)[kernel]
+    detail["latency_ms"] = cost * nodes["repeats"].to_numpy()[node]
     breakdown = detail.groupby([*_CELL, "family", "bound"], sort=True)["latency_ms"].sum().reset_index()
     if link is None:
         breakdown = breakdown[~breakdown["option"].isin(_LINKED)]
