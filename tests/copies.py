@@ -74,7 +74,7 @@ class Copy:
 
 
 def copy_tree(target: Path, **environment: str) -> Copy:
-    """Copy every file that git tracks, or would offer to add, into `target`."""
+    """Copy every file that git tracks, or would offer to add, into `target`; the network is not asked there."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -86,4 +86,7 @@ def copy_tree(target: Path, **environment: str) -> Copy:
         if (ROOT / name).is_file():  # tracked, but deleted
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
+    config = target / "config/config.yaml"
+    sources = "[mirror, published]" if os.environ.get("TILECAST_MIRROR") else "[published]"
+    config.write_text(re.sub(r"sources: \[.*\]", f"sources: {sources}", config.read_text()))
     return Copy(target, environment)

@@ -12,6 +12,7 @@ import hashlib
 import importlib.metadata
 import io
 import json
+import os
 import re
 import sys
 import tarfile
@@ -22,8 +23,6 @@ import pyarrow
 import yaml
 from packaging.requirements import Requirement
 from packaging.tags import parse_tag
-from rattler import MatchSpec
-from rattler.index import index_fs
 
 CONDA_NAMES = {  # packages whose name on conda-forge is not the one on PyPI
     "matplotlib": "matplotlib-base",
@@ -189,6 +188,9 @@ def pack_wheel(folder: Path, distribution: importlib.metadata.Distribution) -> N
 
 def make_channel(channel: Path, wheels: Path, env_files: list[Path]) -> None:
     """Fill `channel` with packages and `wheels` with wheels, enough to install every one of `env_files`."""
+    from rattler import MatchSpec
+    from rattler.index import index_fs
+
     folder = channel / "linux-64"
     for new in (folder, channel / "noarch", wheels):
         new.mkdir(parents=True, exist_ok=True)
@@ -201,3 +203,8 @@ def make_channel(channel: Path, wheels: Path, env_files: list[Path]) -> None:
     for distribution in closure(sorted(pip)):
         pack_wheel(wheels, distribution)
     asyncio.run(index_fs(channel, write_zst=False, write_shards=False, force=True))
+
+
+if __name__ == "__main__":
+    make_channel(Path(sys.argv[1]), Path(sys.argv[2]), [Path(name) for name in sys.argv[3:]])
+    os._exit(0)  # the indexer's threads can outlive the interpreter, and abort it at its end

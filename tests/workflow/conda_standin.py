@@ -78,6 +78,8 @@ def main(arguments: list[str]) -> None:
             parser.add_argument("--prefix", type=Path, required=True)
             options = parser.parse_args(rest)
             create(options.file, options.prefix, root / "pkgs")
+            sys.stdout.flush()
+            os._exit(0)  # the solver's threads can outlive the interpreter, and abort it at its end
         case ["clean", *_]:
             pass  # packages unpack from the channel itself: no archives are kept
         case _:

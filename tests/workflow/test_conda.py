@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conda_channel import PYPI_NAMES, dependencies, make_channel, normal
+from conda_channel import PYPI_NAMES, dependencies, normal
 from conda_standin import write_commands
 from copies import ROOT, Copy, Run, copy_tree
 
@@ -76,12 +76,20 @@ def third_party(script: Path) -> set[str]:
     return names - set(sys.stdlib_module_names)
 
 
+def called(command: list[str], variables: dict[str, str] | None = None) -> str:
+    """What a command prints; it has to succeed."""
+    done = subprocess.run(command, env={**os.environ, **(variables or {})}, capture_output=True, text=True)
+    assert done.returncode == 0, f"exit code {done.returncode}: {command}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
 @pytest.fixture(scope="module")
 def conda() -> Iterator[dict[str, str]]:
     """The variables under which `conda` is the stand-in and conda-forge the channel made here."""
     with tempfile.TemporaryDirectory(prefix="conda-") as folder:
         root = Path(folder)
-        make_channel(root / "channels/conda-forge", root / "wheels", ENV_FILES)
+        channel = [str(root / "channels/conda-forge"), str(root / "wheels"), *map(str, ENV_FILES)]
+        called([sys.executable, str(Path(__file__).with_name("conda_channel.py")), *channel])
         yield {
             "PATH": f"{write_commands(root / 'conda')}{os.pathsep}{os.environ['PATH']}",
             "CONDA_CHANNEL_ALIAS": f"{(root / 'channels').as_uri()}/",
@@ -177,7 +185,7 @@ def interpreter(conda: dict[str, str], tmp_path_factory: pytest.TempPathFactory)
         prefix = folder / name
         if not prefix.exists():
             command = ["conda", "env", "create", "--file", str(ROOT / "envs" / name), "--prefix", str(prefix)]
-            subprocess.run(command, env={**os.environ, **conda}, check=True, capture_output=True)
+            called(command, conda)
         return prefix / "bin/python"
 
     return install
@@ -196,7 +204,7 @@ def test_an_environment_holds_what_its_scripts_import(env_file: str, interpreter
     scripts = {rule.script for rule in script_rules(ROOT) if rule.env_file == env_file}
     needed = set().union(*(third_party(ROOT / "workflow/scripts" / script) for script in scripts))
     find = [str(interpreter(env_file)), "-I", "-c", FIND, *sorted(needed)]
-    assert json.loads(subprocess.run(find, capture_output=True, text=True, check=True).stdout) == []
+    assert json.loads(called(find)) == []
 
 
 def test_every_script_names_an_environment() -> None:

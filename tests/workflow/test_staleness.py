@@ -1,0 +1,181 @@
+"""What re-runs after an edit: exactly what depends on it. The expected rules are written down here by hand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from copies import Copy
+
+pytestmark = pytest.mark.slow
+
+PLOTS_OF_ERRORS = {
+    "plot_amd",
+    "plot_distributed",
+    "plot_error_by_device_model",
+    "plot_error_distribution",
+    "plot_error_heatmap",
+    "plot_fusion",
+    "plot_predicted_vs_measured",
+}
+PLOTS = PLOTS_OF_ERRORS | {"plot_label_consistency", "plot_operator_errors"}
+SIGNED_PLOTS = {"plot_amd", "plot_distributed", "plot_fusion"}
+TABLES = {"table_claims", "table_end_to_end", "table_mape", "table_operators"}
+CLAIMS = {"audit_claims", "table_claims", "table_pdf", "report_page"}
+PREDICTIONS = {"predict_baseline", "predict_neusight", "predict_tilecast", "predict_logo"}
+EVALUATION = {"evaluate_errors", "evaluate_mape", "evaluate_operators", "evaluate_summaries", "audit_claims"}
+AFTER_OPERATORS = CLAIMS | {
+    "evaluate_summaries",
+    "plot_label_consistency",
+    "plot_operator_errors",
+    "table_operators",
+}
+AFTER_LABELS = {"tidy_defects", "table_pdf", "report_page"} | PREDICTIONS | EVALUATION | PLOTS | TABLES
+
+
+def comment(text: str) -> str:
+    return text + "\n# edited\n"
+
+
+def swap(old: str, new: str) -> Callable[[str], str]:
+    return lambda text: text.replace(old, new, 1)
+
+
+EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
+    "one figure's script": ("workflow/scripts/plot_amd.py", comment, {"plot_amd", "report_page"}),
+    "one figure's drawing": ("src/tilecast/plot/fusion.py", comment, {"plot_fusion", "report_page"}),
+    "a helper of three figures": ("src/tilecast/plot/signed.py", comment, SIGNED_PLOTS | {"report_page"}),
+    "a helper of all figures": ("src/tilecast/plot/style.py", comment, PLOTS | {"report_page"}),
+    "one claim": ("config/claims.yaml", swap("claimed: 9.43", "claimed: 9.53"), CLAIMS),
+    "one label": (
+        "resources/published/end_to_end.csv",
+        swap(",134.112,134.112,", ",134.5,134.5,"),
+        {"tidy_end_to_end"} | AFTER_LABELS,
+    ),
+    "the reader of operator tables": (
+        "workflow/scripts/tidy_operators.py",
+        comment,
+        {"tidy_operators", "tidy_defects", "evaluate_operators"} | AFTER_OPERATORS,
+    ),
+    "the audit of claims": ("src/tilecast/evaluate/audit.py", comment, CLAIMS),
+    "the comparison with the summary tables": (
+        "src/tilecast/evaluate/summaries.py",
+        comment,
+        {"evaluate_summaries"} | CLAIMS,
+    ),
+    "a helper of two statistics": (
+        "src/tilecast/evaluate/mape.py",
+        comment,
+        {"evaluate_mape", "table_mape", "evaluate_operators"} | AFTER_OPERATORS,
+    ),
+    "how intervals are estimated": (
+        "config/config.yaml",
+        swap("bootstrap_resamples: ", "bootstrap_resamples: 1"),
+        {"evaluate_mape", "table_mape", "evaluate_operators"} | AFTER_OPERATORS,
+    ),
+    "the layout of paper tables": (
+        "src/tilecast/papertables/render.py",
+        comment,
+        TABLES | {"table_pdf", "report_page"},
+    ),
+    "one paper table": ("src/tilecast/papertables/mape.py", comment, {"table_mape", "table_pdf", "report_page"}),
+    "the page's style": ("report/page.css", lambda text: text + "\n/* edited */\n", {"report_page"}),
+    "a caption of Snakemake's own report": ("report/captions/amd.rst", comment, set()),
+    "documentation": ("README.md", comment, set()),
+    "the command line": ("src/tilecast/cli/__init__.py", comment, set()),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_exactly_what_depends_on_an_edit_is_stale(edit: str, finished: Copy) -> None:
+    path, change, expected = EDITS[edit]
+    with finished.edited(path, change):
+        assert finished.would_run() == expected
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "src/tilecast/plot/style.py",
+        "src/tilecast/tables.py",
+        "config/claims.yaml",
+        "resources/published/end_to_end.csv",
+    ],
+)
+def test_a_touch_is_no_edit(path: str, finished: Copy) -> None:
+    before = (finished.root / path).stat()
+    os.utime(finished.root / path)
+    try:
+        assert finished.would_run() == set()
+    finally:
+        os.utime(finished.root / path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+LABELS = "device,model,mode,sequence_length,batch_size,option,latency_ms\nTesla_T4,mine,inference,128,1,none,{}\n"
+
+
+def test_a_users_labels_are_an_input(finished: Copy, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text(LABELS.format(12.5))
+    assert (
+        finished.would_run("--config", f"labels=[{tmp_path / 'mine.csv'}]") == {"tidy_end_to_end"} | AFTER_LABELS
+    )
+
+
+def contents(copy: Copy) -> dict[str, bytes]:
+    """Every result, by its path."""
+    results = copy.root / "results"
+    files = (path for path in results.rglob("*") if path.is_file() and "logs" not in path.parts)
+    return {path.relative_to(results).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.fixture
+def clone(finished: Copy, tmp_path: Path) -> Copy:
+    """A finished copy to change, in a folder of another name."""
+    shutil.copytree(finished.root, tmp_path / "clone", symlinks=True)
+    return Copy(tmp_path / "clone", finished.environment)
+
+
+def test_a_finished_workflow_runs_nothing_and_answers_at_once(
+    clone: Copy, record_property: Callable[[str, object], None]
+) -> None:
+    run = clone.snakemake()
+    record_property("seconds", run.seconds)
+    print(f"finished workflow: {run.seconds:.1f} s")
+    assert run.rules == set()
+    assert run.seconds < 10  # 1 to 2 on an idle machine
+
+
+def test_an_edited_claim_changes_the_audit_and_nothing_else(clone: Copy) -> None:
+    before = contents(clone)
+    claims = clone.root / "config/claims.yaml"
+    claims.write_text(claims.read_text().replace("claimed: 9.43", "claimed: 109.43", 1))
+    run = clone.snakemake()
+    assert run.rules == CLAIMS
+    after = contents(clone)
+    assert sorted(after) == sorted(before)
+    changed = {name for name in after if after[name] != before[name]}
+    assert {"evaluation/claims.csv", "tables/claims.csv", "tables/tables.pdf", "report/index.html"} <= changed
+    claim_files = {f"tables/claims.{kind}" for kind in ("csv", "html", "tex", "typ")}
+    assert changed <= claim_files | {"evaluation/claims.csv", "evaluation/claim_rows.csv"} | {
+        "tables/tables.pdf",
+        "report/index.html",
+    }
+    assert b"109.43" in after["evaluation/claims.csv"]
+    assert clone.would_run() == set()
+
+
+def test_an_edited_figure_is_drawn_again_and_nothing_else(
+    clone: Copy, record_property: Callable[[str, object], None]
+) -> None:
+    before = contents(clone)
+    script = clone.root / "workflow/scripts/plot_amd.py"
+    script.write_text(comment(script.read_text()))
+    run = clone.snakemake()
+    record_property("seconds", run.seconds)
+    print(f"one stale figure: {run.seconds:.1f} s")
+    assert run.rules == {"plot_amd", "report_page"}
+    assert contents(clone) == before  # a comment changes no byte of a figure
+    assert run.seconds < 30  # 3 to 6 on an idle machine
