@@ -83,7 +83,7 @@ class Graphs(Section):
 
     cells: list[Annotated[str, Field(pattern=r"^[\w.]+-(inference|training)-[1-9]\d*-[1-9]\d*$")]] = Field(
         _LABELLED_CELLS,
-        description="<model>-<mode>-<sequence>-<batch>, one Parquet table each; a model is a file of config/models",
+        description="<model>-<mode>-<sequence>-<batch>, one Parquet table each; models as in config/models",
     )
     dtype: Literal["fp32", "tf32", "fp16", "bf16"] = Field(
         "fp32", description="number format of weights and activations"

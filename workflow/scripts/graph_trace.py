@@ -21,9 +21,8 @@ def graph_trace(dtype: str, attention: str, routing: str, outputs: list[str]) ->
             routing=routing,
         )
         write(graph.kernels(), output, "kernel_list")
-        print(
-            f"{Path(output).stem}: {len(graph.wires)} kernels, {sum(len(block.kernels) for block in graph.blocks)} stored"
-        )
+        stored = sum(len(block.kernels) for block in graph.blocks)
+        print(f"{Path(output).stem}: {len(graph.wires)} kernels, {stored} stored")
 
 
 if __name__ == "__main__":

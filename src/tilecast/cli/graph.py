@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         attention=args.attention,
         optimizer=args.optimizer,
         routing=args.routing,
-        inputs=None if spec else tuple(_example(text) for text in args.input),
+        inputs=tuple(_example(text) for text in args.input) or None,
     )
     graph = fuse(graph) if args.fuse else graph
     if args.output:

@@ -20,7 +20,7 @@ def differences(graphs: pd.DataFrame) -> pd.DataFrame:
     """What differs in each one-GPU cell of the artifact's `graphs` table; one row where nothing does."""
     found = []
     for cell, rows in graphs[graphs["option"].isin(["none", "fusion"])].groupby(CELL):
-        model, mode, length, batch, option = cell
+        model, mode, length, batch, option = (str(part) for part in cell)
         spec = load_model(model)
         layers = _LAYERS.get(spec.values["model_type"])
         if option == "none" and layers:
@@ -29,7 +29,6 @@ def differences(graphs: pd.DataFrame) -> pd.DataFrame:
         table = compare((fuse(graph) if option == "fusion" else graph).kernels(), rows)
         if table.empty:
             table = pd.DataFrame([("", "nothing differs", 0, 0, "equal")], columns=list(COMPARE_COLUMNS))
-        for place, (name, value) in enumerate(zip(CELL, cell, strict=True)):
-            table.insert(place, name, value)
-        found.append(table)
+        place = pd.DataFrame([(model, mode, int(length), int(batch), option)], columns=CELL)
+        found.append(place.merge(table, how="cross"))
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=[*CELL, *COMPARE_COLUMNS])

@@ -42,7 +42,7 @@ _NORMS = {
     "native_layer_norm": "ln", "native_group_norm": "groupnorm", "native_batch_norm": "batchnorm",
     "_native_batch_norm_legit": "batchnorm", "_native_batch_norm_legit_no_training": "batchnorm",
     "_batch_norm_with_update": "batchnorm", "_batch_norm_no_update": "batchnorm", "cudnn_batch_norm": "batchnorm",
-    "_fused_rms_norm": "rmsnorm", "batch_norm": "batchnorm",
+    "_fused_rms_norm": "rmsnorm", "rms_norm": "rmsnorm", "batch_norm": "batchnorm",
 }  # fmt: skip
 _SOFTMAX = {"_softmax": "softmax", "_log_softmax": "log_softmax", "_softmax_backward_data": "softmax",
             "_log_softmax_backward_data": "log_softmax", "_safe_softmax": "softmax"}  # fmt: skip

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 COMPARE_COLUMNS = ("phase", "what", "ours", "artifact", "reason")
 CLASSES = ("elementwise", "softmax", "norm")
+_MOVES = ("dropout", "cast", "embedding", "fill")  # parts of a chain that the artifact does not write down
 TOLERANCE = 0.02  # of a phase's elements, above which a difference needs a reason
 
 
@@ -40,8 +41,9 @@ def artifact_products(rows: pd.DataFrame) -> dict[str, Counter[Product]]:
 def our_products(kernels: pd.DataFrame) -> dict[str, Counter[Product]]:
     """Matrix products by phase of a `kernel_list` table."""
     found: dict[str, Counter[Product]] = {}
-    for row in kernels[kernels["family"].isin(["linear", "bmm"])].itertuples():
-        found.setdefault(str(row.phase), Counter())[Product(row.b, row.m, row.n, row.k)] += row.count_
+    for row in kernels[kernels["family"].isin(["linear", "bmm"])].to_dict("records"):
+        product = Product(row["b"], row["m"], row["n"], row["k"])
+        found.setdefault(row["phase"], Counter())[product] += row["count"]
     return found
 
 
@@ -57,8 +59,8 @@ def artifact_elements(rows: pd.DataFrame) -> Counter[tuple[str, str]]:
 def our_elements(kernels: pd.DataFrame) -> Counter[tuple[str, str]]:
     """Elements worked on, by phase and operation, of a `kernel_list` table."""
     found: Counter[tuple[str, str]] = Counter()
-    for row in kernels[kernels["family"].isin(CLASSES)].itertuples():
-        found[str(row.phase), str(row.op)] += row.b * row.m * row.count_
+    for row in kernels[kernels["family"].isin(CLASSES)].to_dict("records"):
+        found[row["phase"], row["op"]] += row["b"] * row["m"] * row["count"]
     return found
 
 
@@ -73,11 +75,9 @@ def artifact_chains(rows: pd.DataFrame) -> Counter[tuple[str, str]]:
 def our_chains(kernels: pd.DataFrame) -> Counter[tuple[str, str]]:
     """The same of a fused `kernel_list` table."""
     found: Counter[tuple[str, str]] = Counter()
-    for row in kernels[kernels["family"].isin(CLASSES)].itertuples():
-        operations = sorted(
-            op for op in str(row.op).split("+") if op not in ("dropout", "cast", "embedding", "fill")
-        )
-        found[str(row.phase), "+".join(operations)] += row.count_
+    for row in kernels[kernels["family"].isin(CLASSES)].to_dict("records"):
+        operations = sorted(op for op in row["op"].split("+") if op not in _MOVES)
+        found[row["phase"], "+".join(operations)] += row["count"]
     return found
 
 
@@ -89,7 +89,6 @@ def compare(kernels: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """
     import pandas as pd
 
-    kernels = kernels.rename(columns={"count": "count_"})
     found: list[tuple[str, str, int, int, str]] = []
     ours, theirs = our_products(kernels), artifact_products(rows)
     for phase in sorted(set(ours) | set(theirs)):

@@ -15,10 +15,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from tilecast.errors import InputError, TilecastError
-from tilecast.graph.attention import fused_attention
 from tilecast.graph.build import DTYPES, build, longest, offline
 from tilecast.graph.experts import routed
 from tilecast.graph.kernels import Kernel, KernelGraph, fold
+from tilecast.graph.operations import fused_attention, one_rms_norm
 from tilecast.graph.record import Recorder
 from tilecast.graph.routing import Routing, parse_routing
 from tilecast.models.registry import ModelSpec, load_model, model_spec
@@ -123,7 +123,7 @@ def _check(
             )
     for name, number, least in (
         ("batch_size", batch, 1),
-        ("sequence_length", length or 1, 1),
+        ("sequence_length", 1 if length is None else length, 1),
         ("context", context, 0),
     ):
         if number < least:
@@ -187,7 +187,7 @@ def _fake(module: nn.Module) -> Iterator[FakeTensorMode]:
 
 @contextlib.contextmanager
 def _one_kernel_each(attention: str) -> Iterator[None]:
-    """Within: what a GPU runs as one kernel is one operation: dropout, and attention where it is to be fused."""
+    """Within: what a GPU runs as one kernel is one operation: dropout, RMS norm, attention if it is to be."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -207,6 +207,7 @@ def _one_kernel_each(attention: str) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             stack.enter_context(mock.patch.object(nn.functional, "dropout", dropout))
             stack.enter_context(mock.patch.object(nn.Module, "to", to))
+            stack.enter_context(mock.patch.object(nn.functional, "rms_norm", one_rms_norm))
             if attention == "fused":
                 patch = mock.patch.object(nn.functional, "scaled_dot_product_attention", fused_attention)
                 stack.enter_context(patch)
