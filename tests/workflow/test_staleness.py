@@ -27,12 +27,9 @@ TABLES = {"table_claims", "table_end_to_end", "table_mape", "table_operators"}
 CLAIMS = {"audit_claims", "table_claims", "table_pdf", "report_page"}
 PREDICTIONS = {"predict_baseline", "predict_neusight", "predict_tilecast", "predict_logo"}
 EVALUATION = {"evaluate_errors", "evaluate_mape", "evaluate_operators", "evaluate_summaries", "audit_claims"}
-AFTER_OPERATORS = CLAIMS | {
-    "evaluate_summaries",
-    "plot_label_consistency",
-    "plot_operator_errors",
-    "table_operators",
-}
+OPERATOR_PLOTS = {"plot_label_consistency", "plot_operator_errors"}
+AFTER_OPERATORS = {"evaluate_summaries", "table_operators", "table_pdf", "report_page"} | OPERATOR_PLOTS
+STATISTICS = {"evaluate_mape", "table_mape", "evaluate_operators"} | AFTER_OPERATORS
 AFTER_LABELS = {"tidy_defects", "table_pdf", "report_page"} | PREDICTIONS | EVALUATION | PLOTS | TABLES
 
 
@@ -64,17 +61,17 @@ EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
     "the comparison with the summary tables": (
         "src/tilecast/evaluate/summaries.py",
         comment,
-        {"evaluate_summaries"} | CLAIMS,
+        {"evaluate_summaries", "report_page"},
     ),
     "a helper of two statistics": (
         "src/tilecast/evaluate/mape.py",
         comment,
-        {"evaluate_mape", "table_mape", "evaluate_operators"} | AFTER_OPERATORS,
+        STATISTICS | CLAIMS,  # the audit groups by it too
     ),
     "how intervals are estimated": (
         "config/config.yaml",
         swap("bootstrap_resamples: ", "bootstrap_resamples: 1"),
-        {"evaluate_mape", "table_mape", "evaluate_operators"} | AFTER_OPERATORS,
+        STATISTICS,
     ),
     "the layout of paper tables": (
         "src/tilecast/papertables/render.py",
