@@ -94,9 +94,8 @@ def _hugging_face(spec: ModelSpec, mode: str, attention: str) -> nn.Module:
     config = configuration(spec)
     name = spec.architecture(mode)
     if name is None:
-        found = transformers.MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config)) or transformers.MODEL_MAPPING.get(
-            type(config)
-        )
+        found = transformers.MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+        found = found or transformers.MODEL_MAPPING.get(type(config), None)
     else:
         found = getattr(transformers, name, None)
     if not (inspect.isclass(found) and issubclass(found, transformers.PreTrainedModel)):
