@@ -3,6 +3,8 @@ REPORT_FILES = [
     RECORD,
     "results/tidy/labels.csv",
     "results/tidy/defects.csv",
+    "results/predict/logo.csv",
+    "results/graphs/differences.csv",
     *expand(
         "results/evaluation/{name}.csv",
         name=[
@@ -27,6 +29,7 @@ rule report_page:
             *TABLE_FILES,
             *FIGURE_FILES,
         ],
+        claims=settings.claims,
         style="report/page.css",
         script="report/page.js",
         templates=sorted(

@@ -9,10 +9,10 @@ from tilecast.report.results import Results
 from tilecast.step import run_step
 
 
-def report_page(files: Iterable[str], assets: str, output: str) -> None:
+def report_page(files: Iterable[str], claims: str, assets: str, output: str) -> None:
     """One HTML file from the declared inputs; `assets` is the folder of templates, style and script."""
     root = Path(output).parents[1]
-    write_text(output, render_page(Results(root, files), Path(assets)))
+    write_text(output, render_page(Results(root, files, Path(claims)), Path(assets)))
 
 
 if __name__ == "__main__":
@@ -20,6 +20,7 @@ if __name__ == "__main__":
         report_page,
         snakemake,
         files=snakemake.input.files,
+        claims=snakemake.input.claims,
         assets=str(Path(snakemake.input.style).parent),
         output=snakemake.output[0],
     )

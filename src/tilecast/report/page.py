@@ -9,7 +9,17 @@ from typing import Any
 
 from tilecast.report.render import asset, content_hash, environment
 from tilecast.report.results import Results
-from tilecast.report.sections import claims, defects, errors, figures, paper_tables, provenance, summary
+from tilecast.report.sections import (
+    claims,
+    defects,
+    errors,
+    figures,
+    graphs,
+    paper_tables,
+    predictors,
+    provenance,
+    summary,
+)
 
 Context = dict[str, Any]
 
@@ -29,6 +39,8 @@ SECTIONS: tuple[Section, ...] = (
     Section("tables", "Paper tables", (), paper_tables.context),
     Section("figures", "Figures", (), figures.context),
     Section("errors", "Errors", ("evaluation/mape.csv",), errors.context),
+    Section("predictors", "Predictors", ("predict/logo.csv",), predictors.context),
+    Section("graphs", "Graphs", ("graphs/differences.csv",), graphs.context),
     Section("defects", "Artifact defects", ("tidy/defects.csv",), defects.context),
     Section("provenance", "Provenance", ("artifact/source.json",), provenance.context),
 )

@@ -27,8 +27,8 @@ def data_uri(path: Path) -> str:
 class Results:
     """Declared files below `root`; asking for one that was not declared gives None, never a look at the disk."""
 
-    def __init__(self, root: Path, files: Iterable[str | Path]) -> None:
-        self.root = root
+    def __init__(self, root: Path, files: Iterable[str | Path], claims: Path | None = None) -> None:
+        self.claims = claims  # the file of claims that was audited
         self._paths: dict[str, Path] = {}
         for file in files:
             path = Path(file)
@@ -75,6 +75,21 @@ class Results:
         """A declared table, checked against its schema; None where it was not declared."""
         path = self.path(name)
         return None if path is None else read(path, schema)
+
+    def free(self, name: str, columns: Iterable[str]) -> pd.DataFrame | None:
+        """A declared CSV file in which `columns` must be found; None where it was not declared."""
+        import pandas as pd
+
+        path = self.path(name)
+        if path is None:
+            return None
+        frame = pd.read_csv(path)
+        lacking = [column for column in columns if column not in frame.columns]
+        if lacking:
+            raise InputError(
+                path, f"column {', '.join(lacking)} is missing", "delete it and run the workflow again"
+            )
+        return frame
 
     def json(self, name: str) -> dict[str, Any] | None:
         """A declared JSON object; None where it was not declared."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from tilecast.evaluate.claims import load_claims
 from tilecast.report.render import Column
 from tilecast.report.results import Results
 
@@ -67,6 +68,7 @@ def context(results: Results) -> dict[str, Any]:
     return {
         "claims": [claim | {"cells": cells.get(claim["id"], [])} for claim in claims],
         "documents": list(dict.fromkeys(claim["source"] for claim in claims)),
+        "about": _documents(results),
         "tally": tally(claims),
         "cell_columns": CELL_COLUMNS,
         "links": [
@@ -74,6 +76,14 @@ def context(results: Results) -> dict[str, Any]:
             *results.links("evaluation", "claim_rows", (".csv",), "Rows used"),
         ],
     }
+
+
+def _documents(results: Results) -> list[tuple[str, str, str]]:
+    """Name, title and description of every document that makes claims."""
+    if results.claims is None:
+        return []
+    documents = load_claims(results.claims).documents
+    return [(name, document.title, document.about) for name, document in documents.items()]
 
 
 def _cells(results: Results) -> dict[str, list[dict[str, Any]]]:
