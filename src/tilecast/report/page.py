@@ -40,7 +40,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("figures", "Figures", (), figures.context),
     Section("errors", "Errors", ("evaluation/mape.csv",), errors.context),
     Section("predictors", "Predictors", ("predict/logo.csv",), predictors.context),
-    Section("graphs", "Graphs", ("graphs/differences.csv",), graphs.context),
+    Section("graphs", "Operator graphs", ("graphs/differences.csv",), graphs.context),
     Section("defects", "Artifact defects", ("tidy/defects.csv",), defects.context),
     Section("provenance", "Provenance", ("artifact/source.json",), provenance.context),
 )
