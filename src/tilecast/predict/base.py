@@ -103,13 +103,15 @@ def streamed_ms(kernels: pd.DataFrame, device: Device) -> np.ndarray:
     return moved_bytes(kernels) / (device.bandwidth_bytes_per_s / 1e9 * 2**30) * 1e3
 
 
-def forecast_frame(
-    index: pd.Index, latency_ms: np.ndarray, bound: np.ndarray, passport: str | np.ndarray = "predicted"
-) -> pd.DataFrame:
-    """A forecast without an interval, in the columns every predictor returns."""
+def forecast_frame(kernels: pd.DataFrame, latency_ms: np.ndarray, bound: np.ndarray) -> pd.DataFrame:
+    """A forecast without an interval, in the columns every predictor returns.
+
+    Every measured kernel so far is in single precision: other formats are extrapolated.
+    """
     import pandas as pd
 
-    nothing = np.full(len(index), np.nan)
+    nothing = np.full(len(kernels), np.nan)
+    passport = np.where(kernels["dtype"].to_numpy() == "fp32", "predicted", "extrapolated")
     columns = {
         "latency_ms": latency_ms,
         "low_ms": nothing,
@@ -117,4 +119,4 @@ def forecast_frame(
         "bound": bound,
         "passport": passport,
     }
-    return pd.DataFrame(columns, index=index)
+    return pd.DataFrame(columns, index=kernels.index)

@@ -79,7 +79,7 @@ class Habitat:
             scaled = self._scaled_ms(frame[rows], str(op), device)
             latency[rows] = latency[rows] if scaled is None else scaled
         bound = np.where(frame["family"].isin(MATRIX_FAMILIES), "compute", "bandwidth")
-        return forecast_frame(kernels.index, latency, bound)
+        return forecast_frame(frame, latency, bound)
 
     def _scaled_ms(self, kernels: pd.DataFrame, op: str, device: Device) -> Array | None:
         """The nearest reference kernel's time, scaled by bytes and bandwidth; None without a reference."""

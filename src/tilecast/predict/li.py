@@ -94,7 +94,7 @@ class Li:
                 slope, intercept = self.line(family, device)
                 latency[rows] = np.maximum(slope * _work(frame[rows], family) + intercept, 0) * 1e3
         bound = np.where(frame["family"].isin(MATRIX_FAMILIES), "compute", "bandwidth")
-        return forecast_frame(kernels.index, latency, bound)
+        return forecast_frame(frame, latency, bound)
 
 
 def _work(kernels: pd.DataFrame, family: str) -> np.ndarray:

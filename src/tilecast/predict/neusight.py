@@ -186,16 +186,15 @@ class NeuSight:
 
     def predict(self, kernels: pd.DataFrame, device: Device) -> pd.DataFrame:
         """Latencies without intervals; families the paper does not know are streamed from memory."""
-        frame = complete(kernels).reset_index(drop=True)
+        frame = complete(kernels)
         latency = streamed_ms(frame, device)
         bound = np.full(len(frame), "bandwidth", dtype=object)
         for family in FAMILIES:
             for dtype in frame["dtype"].unique():
-                rows = np.flatnonzero((frame["family"] == family) & (frame["dtype"] == dtype))
+                rows = np.flatnonzero(((frame["family"] == family) & (frame["dtype"] == dtype)).to_numpy())
                 if len(rows):
                     latency[rows], bound[rows] = self._family(family, dtype, frame.iloc[rows], device)
-        passport = np.where(frame["dtype"].to_numpy() == "fp32", "predicted", "extrapolated")
-        return forecast_frame(kernels.index, latency, bound, passport)
+        return forecast_frame(frame, latency, bound)
 
     def _family(self, family: str, dtype: str, kernels: pd.DataFrame, device: Device) -> tuple[Array, Array]:
         dims = dimensions(kernels)

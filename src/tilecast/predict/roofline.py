@@ -33,4 +33,4 @@ class Roofline:
         streamed_s = np.where(matrix | copied, binary_s, decimal_s)
         latency_s = np.where(matrix, np.maximum(compute_s, streamed_s), streamed_s)
         bound = np.where(matrix & (compute_s >= streamed_s), "compute", "bandwidth")
-        return forecast_frame(kernels.index, latency_s * 1e3, bound)
+        return forecast_frame(frame, latency_s * 1e3, bound)
