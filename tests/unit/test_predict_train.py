@@ -18,7 +18,7 @@ RECIPE = Recipe(1e-2, 16, 4, cosine=True, loss="mape")
 
 def data():
     x = np.random.default_rng(0).normal(size=(200, 2))
-    return {"inputs": x, "measured": 3 + x[:, 0] - x[:, 1] / 2}
+    return {"inputs": x, "measured": 10 + x[:, 0] - x[:, 1] / 2}
 
 
 def trained(path, progress=lambda line: None, recipe=RECIPE, seed=1):
