@@ -10,7 +10,7 @@ import pandas as pd
 
 from tilecast.evaluate.errors import cell_errors, phase_errors
 from tilecast.evaluate.mape import mape_table, phase_table
-from tilecast.tables import write
+from tilecast.tables import CELL_KEY, empty, write, write_free
 
 HOSTILE = "<script>window.hacked = 1</script>"
 VERDICTS = ("reproduced", "within tolerance", "contradicted", "no data", "not testable here")
@@ -79,6 +79,23 @@ def write_results(root: Path) -> Path:
         "value": "1",
     }
     write(pd.DataFrame([row]), root / "evaluation/claim_rows.csv", "claim_rows")
+    noise = label_table[list(CELL_KEY)].assign(
+        measured_ms=label_table["latency_ms"], operators_ms=label_table["latency_ms"] * 0.7, ratio=0.7,
+        forward_ratio=0.7, backward_ratio=None, consistent=False,
+    )  # fmt: skip
+    write(noise, root / "evaluation/label_noise.csv", "label_noise")
+    compared = {"table": "nvidia_inf", "row": "V100", "published": 5.0, "recomputed": 6.0, "difference": 1.0}
+    summary = [
+        compared | {"column": "BERT", "equal": False, "cause": f"another rounding {HOSTILE}"},
+        compared | {"column": "GPT", "equal": True, "cause": None},
+    ]
+    write(pd.DataFrame(summary), root / "evaluation/summary_comparison.csv", "summary_comparison")
+    held = {"predictor": "tilecast", "family": "bmm", "device": "Tesla_T4", "n": 7, "mape_percent": 12.3}
+    write_free(pd.DataFrame([held]), root / "predict/logo.csv")
+    graph = (
+        _cells()[0] | shared | {"phase": "forward", "ours": 1, "artifact": 2, "what": "product", "reason": HOSTILE}
+    )
+    write_free(pd.DataFrame([graph]).drop(columns="device"), root / "graphs/differences.csv")
     (root / "artifact").mkdir()
     record = {
         "source": "mirror", "repository": "https://example.org/a.git", "commit": "0" * 40, "files_in_commit": 3,
@@ -100,3 +117,12 @@ def write_results(root: Path) -> Path:
 def declared(root: Path) -> list[Path]:
     """Every file of a results folder, as a rule would name them."""
     return sorted(path for path in root.rglob("*") if path.is_file())
+
+
+def without_operators(root: Path) -> None:
+    """Leave of `root` what a run on transcribed figures leaves: operator, kernel and graph tables are empty."""
+    for name in ("operator_errors", "label_noise", "label_noise_mape", "summary_comparison"):
+        write(empty(name), root / f"evaluation/{name}.csv", name)
+    for name in ("predict/logo", "graphs/differences"):
+        path = root / f"{name}.csv"
+        write_free(pd.read_csv(path).head(0), path)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from small_results import HOSTILE, VERDICTS, declared
+from markupsafe import escape
+from small_results import HOSTILE, VERDICTS, declared, without_operators
 
 from tilecast.report.page import SECTIONS, render_page
 from tilecast.report.render import asset, number
@@ -127,19 +129,34 @@ def test_only_declared_files_are_read(results_folder: Path) -> None:
     assert results.json("artifact/source.json") is None
 
 
-def test_transcribed_figures_alone_are_announced(results_folder: Path, repository: Path, tmp_path: Path) -> None:
-    record = json.loads((results_folder / "artifact/source.json").read_text()) | {"source": "published"}
-    changed = tmp_path / "results/artifact/source.json"
-    changed.parent.mkdir(parents=True)
-    changed.write_text(json.dumps(record))
-    for path in declared(results_folder):
-        copy = tmp_path / "results" / path.relative_to(results_folder)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        if not copy.exists():
-            copy.write_bytes(path.read_bytes())
+def test_transcribed_figures_alone_are_announced_where_they_do_not_suffice(
+    results_folder: Path, repository: Path, tmp_path: Path
+) -> None:
     root = tmp_path / "results"
+    shutil.copytree(results_folder, root)
+    record = json.loads((root / "artifact/source.json").read_text())
+    (root / "artifact/source.json").write_text(json.dumps(record | {"source": "published"}))
+    without_operators(root)
     page = render_page(Results(root, declared(root)), repository / "report")
     assert "Transcribed figures only." in page
+    for words in ("they need the full artifact", "The summary tables need", "The kernels to leave out need"):
+        assert words in page
+
+
+def test_sections_of_the_stages_show_their_tables(page: str) -> None:
+    assert "1 of 2 figures come out again" in page
+    assert "18 of the 18 labels that come with measured operators" in page
+    assert re.search(r'<td class="n" data-value="12.3">12.3</td>', page)
+    assert "1 of 1 graphs differ somewhere, always for a known reason" in page
+
+
+def test_the_audited_documents_are_described(results_folder: Path, repository: Path) -> None:
+    from tilecast.evaluate.claims import load_claims
+
+    claims = repository / "config/claims.yaml"
+    page = render_page(Results(results_folder, declared(results_folder), claims), repository / "report")
+    for document in load_claims(claims).documents.values():
+        assert str(escape(document.title)) in page
 
 
 def test_numbers_have_a_true_minus_and_separated_thousands() -> None:
