@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from tilecast.errors import InputError
 from tilecast.hardware.device import Device, devices_of_table
@@ -27,6 +28,7 @@ NODE = [*WORKLOAD, "position"]
 _FAMILY = {"softmax": "softmax", "ln": "norm"}
 _COMMUNICATION = {"ALLREDUCE": 3, "ALLREDUCE_ASYNC": 3, "SENDRECV": 1}  # times the buffer crosses a link, 4 GPUs
 _LINKED = ("dp4", "tp4", "pp4_1", "pp4_4")
+_PHASES = ("forward", "backward", "accumulation")
 _PIPELINE = 4  # stages of the artifact's pipeline
 
 # ASSUME: the artifact's links, 72 % of half of NVLink's 900 and 600 GB/s (GB: 2^30 bytes); it knows no other.
@@ -42,8 +44,10 @@ class Workloads:
     """The artifact's graphs, read once: distinct kernels to forecast, and which node runs which of them."""
 
     distinct: pd.DataFrame  # KERNEL_COLUMNS and node_bytes_per_element; communication excluded
-    nodes: pd.DataFrame  # NODE, name, operator, repeats, source: in graph order
-    runs: pd.DataFrame  # node, phase, kernel (row of `distinct`, -1 for communication), sent_bytes
+    nodes: pd.DataFrame  # NODE, name, operator, repeats, source, cell (row of `cells`): in graph order
+    cells: pd.DataFrame  # WORKLOAD, source
+    runs: dict[str, csr_array]  # phase -> how often each node (row) runs each distinct kernel (column)
+    sent_bytes: dict[str, np.ndarray]  # phase -> what each node sends over a link
 
 
 def workloads(graphs: pd.DataFrame, layers: Mapping[str, int]) -> Workloads:
@@ -65,12 +69,19 @@ def workloads(graphs: pd.DataFrame, layers: Mapping[str, int]) -> Workloads:
     ]
     columns = ["node", "phase", "sent_bytes", *_COLUMNS]
     table = pd.DataFrame(rows, columns=columns)
-    compute = (table["sent_bytes"] == 0).to_numpy()
-    codes = np.full(len(table), -1)
-    codes[compute] = table[compute].groupby(_COLUMNS, sort=False).ngroup()
-    distinct = table.loc[compute, _COLUMNS].drop_duplicates(ignore_index=True)
-    runs = pd.DataFrame({"node": table["node"], "phase": table["phase"], "kernel": codes})
-    return Workloads(complete(distinct), nodes, runs.assign(sent_bytes=table["sent_bytes"]))
+    computed = table[table["sent_bytes"] == 0]
+    kernel = computed.groupby(_COLUMNS, sort=False).ngroup().to_numpy()
+    distinct = computed[_COLUMNS].drop_duplicates(ignore_index=True)
+    runs, sent = {}, {}
+    for phase in _PHASES:
+        rows_of = (computed["phase"] == phase).to_numpy()
+        places = (computed["node"].to_numpy()[rows_of], kernel[rows_of])
+        runs[phase] = csr_array((np.ones(rows_of.sum()), places), shape=(len(nodes), len(distinct)))
+        part = table[table["phase"] == phase]
+        sent[phase] = np.bincount(part["node"], part["sent_bytes"], len(nodes)) if len(nodes) else np.zeros(0)
+    cells = nodes[[*WORKLOAD, "source"]].drop_duplicates(ignore_index=True)
+    nodes["cell"] = nodes.groupby(WORKLOAD, sort=False).ngroup()
+    return Workloads(complete(distinct), nodes, cells, runs, sent)
 
 
 def layers_of(labels: pd.DataFrame) -> dict[str, int]:
@@ -177,7 +188,7 @@ def forecast_all(predictor: Predictor, work: Workloads, devices: Mapping[str, De
     """Every workload on every device: one batch a device. Linked options only where a link is assumed."""
     import pandas as pd
 
-    if work.nodes.empty:
+    if work.nodes.empty or not devices:
         nothing = {name: pd.DataFrame(columns=columns) for name, columns in _EMPTY.items()}
         return Forecasts(pd.DataFrame(), pd.DataFrame(), nothing["intervals"], nothing["breakdown"])
     parts = [_on_device(predictor, work, name, device) for name, device in devices.items()]
@@ -186,46 +197,65 @@ def forecast_all(predictor: Predictor, work: Workloads, devices: Mapping[str, De
 
 
 def _on_device(predictor: Predictor, work: Workloads, name: str, device: Device) -> tuple[pd.DataFrame, ...]:
+
+    nodes, link = work.nodes, LINK_BYTES_PER_S.get(name)
+    forecast = predictor.predict(work.distinct, device)
+    times = {column: forecast[column].to_numpy(dtype=float) for column in ("latency_ms", "low_ms", "high_ms")}
+    per_node = {
+        (column, phase): runs @ times[column] + (work.sent_bytes[phase] / link * 1e3 if link else 0.0)
+        for column in times
+        for phase, runs in work.runs.items()
+    }
+    operators = nodes.drop(columns="cell").assign(predictor=predictor.name, device=name)
+    operators["forward_ms"] = per_node["latency_ms", "forward"]
+    operators["accumulation_ms"] = per_node["latency_ms", "accumulation"]
+    operators["backward_ms"] = per_node["latency_ms", "backward"] + operators["accumulation_ms"]
+    operators["latency_ms"] = operators["forward_ms"] + operators["backward_ms"]
+    often, count = nodes["repeats"].to_numpy(dtype=float), len(work.cells)
+
+    def per_cell(values: Any) -> np.ndarray:
+        return np.bincount(nodes["cell"], np.asarray(values) * often, count)
+
+    cells = work.cells.assign(predictor=predictor.name, device=name)
+    for column in ("latency_ms", "forward_ms", "backward_ms"):
+        cells[column] = per_cell(operators[column])
+    cells.loc[cells["mode"] == "inference", "backward_ms"] = np.nan
+    linked = cells["option"].isin(_LINKED)
+    for cell in cells.index[linked] if link else ():
+        composed = compose(operators[nodes["cell"] == cell], str(cells.loc[cell, "option"]))
+        cells.loc[cell, list(composed)] = list(composed.values())
+    intervals = cells[_CELL].copy()
+    for column in ("low_ms", "high_ms"):
+        intervals[column] = per_cell(sum(per_node[column, phase] for phase in _PHASES))
+    keep = ~linked | (link is not None)
+    breakdown = _breakdown(work, forecast, often)
+    breakdown = cells[_CELL].iloc[breakdown.pop("cell")].reset_index(drop=True).join(breakdown)
+    known = operators["option"].isin(cells.loc[keep, "option"].unique())
+    return (
+        cells[keep],
+        operators[known],
+        intervals[keep],
+        breakdown[breakdown["option"].isin(cells[keep]["option"])],
+    )
+
+
+def _breakdown(work: Workloads, forecast: pd.DataFrame, often: np.ndarray) -> pd.DataFrame:
+    """Milliseconds of each cell by kernel family and bound: cell (row of `cells`), family, bound, latency_ms."""
     import pandas as pd
 
-    forecast = predictor.predict(work.distinct, device)
-    runs, nodes = work.runs, work.nodes
-    kernel, node = runs["kernel"].to_numpy(), runs["node"].to_numpy()
-    computed, link = kernel >= 0, LINK_BYTES_PER_S.get(name)
-    sent_ms = runs["sent_bytes"].to_numpy(dtype=float) / link * 1e3 if link else np.zeros(len(runs))
-
-    def per_node(column: str, phase: str) -> np.ndarray:
-        values = np.where(computed, np.append(forecast[column].to_numpy(dtype=float), 0.0)[kernel], sent_ms)
-        return np.bincount(node, values * (runs["phase"] == phase), len(nodes))
-
-    operators = nodes.assign(predictor=predictor.name, device=name)
-    operators["forward_ms"] = per_node("latency_ms", "forward")
-    operators["accumulation_ms"] = per_node("latency_ms", "accumulation")
-    operators["backward_ms"] = per_node("latency_ms", "backward") + operators["accumulation_ms"]
-    operators["latency_ms"] = operators["forward_ms"] + operators["backward_ms"]
-    for column in ("low_ms", "high_ms"):
-        operators[column] = sum(per_node(column, p) for p in ("forward", "backward", "accumulation"))
-    if link is None:
-        operators = operators[~operators["option"].isin(_LINKED)]
-    grouped = operators.groupby(WORKLOAD, sort=True)
-    cells, intervals = [], []
-    for key, part in grouped:
-        cell = {"predictor": predictor.name, "device": name, **dict(zip(WORKLOAD, key, strict=True))}
-        cells.append(cell | compose(part, str(cell["option"])) | {"source": part["source"].iloc[0]})
-        sums = {
-            column: float((part[column] * part["repeats"]).sum(skipna=False)) for column in ("low_ms", "high_ms")
-        }
-        intervals.append(cell | sums)
-    kernel, node = kernel[computed], node[computed]
-    detail = nodes.loc[node, WORKLOAD].reset_index(drop=True).assign(predictor=predictor.name, device=name)
-    detail["family"] = work.distinct["family"].to_numpy()[kernel]
-    detail["bound"] = forecast["bound"].to_numpy()[kernel]
-    cost = forecast["latency_ms"].to_numpy(dtype=float)[kernel]
-    detail["latency_ms"] = cost * nodes["repeats"].to_numpy()[node]
-    breakdown = detail.groupby([*_CELL, "family", "bound"], sort=True)["latency_ms"].sum().reset_index()
-    if link is None:
-        breakdown = breakdown[~breakdown["option"].isin(_LINKED)]
-    return pd.DataFrame(cells), operators, pd.DataFrame(intervals), breakdown
+    cell_of = csr_array((often, (work.nodes["cell"], np.arange(len(often)))), shape=(len(work.cells), len(often)))
+    total = (cell_of @ sum(work.runs.values())).tocoo()
+    kind = pd.DataFrame({"family": work.distinct["family"].to_numpy(), "bound": forecast["bound"].to_numpy()})
+    groups = kind.groupby(["family", "bound"], sort=True)
+    code = groups.ngroup().to_numpy()
+    names = list(groups.groups)
+    cell, kernel = total.coords
+    cost = total.data * forecast["latency_ms"].to_numpy(dtype=float)[kernel]
+    place = cell * len(names) + code[kernel]
+    used = np.unique(place)
+    sums = np.bincount(place, cost)[used]
+    family, bound = zip(*(names[index] for index in used % len(names)), strict=True) if len(used) else ((), ())
+    return pd.DataFrame({"cell": used // len(names), "family": family, "bound": bound, "latency_ms": sums})
 
 
 def compose(nodes: pd.DataFrame, option: str) -> dict[str, float | None]:
