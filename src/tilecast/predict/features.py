@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tilecast.hardware.device import ELEMENT_BYTES, Device
+from tilecast.hardware.device import Device
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -68,7 +68,7 @@ class Rates:
 
 
 def generation_and_power(device: Device) -> tuple[int, float | None]:
-    """The generation (index of WATTS_PER_TFLOPS) and board power of a device, from its file or, failing that, its name."""
+    """The generation (index of WATTS_PER_TFLOPS) and board power of a device: from its file, else by its name."""
     formats, known = device.matrix_flops_per_s, KNOWN.get(device.name)
     if known and not (device.power_w and formats):
         return known[0], device.power_w or known[1]
@@ -104,7 +104,7 @@ def rates(device: Device, dtype: str = "fp32") -> Rates:
 
 
 def matrix_features(family: str, dims: dict[str, Array], on: Rates, size: Array | float) -> tuple[Array, Array]:
-    """(rows, features) and base milliseconds of matrix products b x (m, k) x (k, n) of elements of `size` bytes."""
+    """(rows, features) and base milliseconds of matrix products b x (m, k) x (k, n), elements of `size` bytes."""
     b, m, n, k = (dims[name] for name in "bmnk")
     outputs = b * m * n
     compute = 2 * outputs * k / on.flops_per_s
@@ -119,6 +119,8 @@ def matrix_features(family: str, dims: dict[str, Array], on: Rates, size: Array 
     columns.append(np.log2(np.clip(outputs / (on.sm_count * 8192), 0.01, 600)))  # waves
     columns.append(np.log2(memory / compute))
     columns.append(np.log2(np.clip(moved / (b * on.l2_bytes), 1e-3, 1e3)))
+    # Rows that begin off a 16- or 32-byte boundary cost narrower loads and straddled cache sectors.
+    columns += [(k % 4 == 0).astype(float), (k % 8 == 0).astype(float), (n % 8 == 0).astype(float)]
     return np.stack(columns, axis=1), 1e3 * (compute + memory)
 
 
@@ -140,9 +142,3 @@ def vector_features(
         columns += [np.log2(np.clip(b, 64, 16000)), np.log2(np.clip(m, 32, 4096))]
         columns += [(m <= 1024).astype(float), (m % 4 == 0).astype(float)]  # softmax in registers; wide loads
     return np.stack(columns, axis=1), 1e3 * moved / on.bandwidth_bytes_per_s
-
-
-def bytes_of(dtype: Array) -> Array:
-    """Bytes of an element for an array of number formats."""
-    names, index = np.unique(dtype.astype(str), return_inverse=True)
-    return np.array([ELEMENT_BYTES[name] for name in names], dtype=float)[index]

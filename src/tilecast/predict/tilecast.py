@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilecast.errors import InputError
-from tilecast.hardware.device import Device
+from tilecast.hardware.device import ELEMENT_BYTES, Device
 from tilecast.predict import conformal
-from tilecast.predict.base import KERNEL_COLUMNS, complete
-from tilecast.predict.features import LEARNED, OPS, Rates, bytes_of, matrix_features, rates, vector_features
+from tilecast.predict.base import KERNEL_COLUMNS, MATRIX_FAMILIES, complete
+from tilecast.predict.features import LEARNED, OPS, Rates, matrix_features, rates, vector_features
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,9 +32,14 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 WEIGHTS = Path(__file__).resolve().parents[3] / "resources/pretrained/tilecast"
 CHUNK = 1 << 16  # kernels worked on at a time: memory stays bounded, arrays stay in cache
-GAP_MS = 0.002  # ASSUME: between two kernels of a running model, launched ahead of time
+# ASSUME: kernels of a running model are launched ahead of time and follow each other after a short gap; but an
+# eager framework launches no more than one kernel in 0.01 ms.
+GAP_MS, ISSUE_MS = 0.002, 0.01
 # ASSUME: share of peak bandwidth and FLOP/s where no kernel of that kind was measured (copies, attention, ...)
 STREAM_SHARE, WORK_SHARE = 0.85, 0.6
+# ASSUME: a board short of power lends a model's matrix products what its memory-bound kernels leave: a quarter of
+# the time at 60 % of the power. A kernel timed on its own, run after run, has no such share.
+SHORT_OF_POWER, SHARED_POWER = 0.9, 1 / (1 + 0.25 * (1 - 0.6) / 0.75)
 DECAY = 0.7  # distance over which a GPU's weight as a donor falls to 1/e; chosen leaving one GPU out
 LEAST_WEIGHT = 0.02
 
@@ -61,19 +66,38 @@ class Expert:
         return {"mean": self.mean, "scale": self.scale} | {str(i): layer for i, layer in enumerate(self.layers)}
 
 
-def distance(one: Rates, other: Rates) -> float:
-    """How unlike two GPUs are: a generation counts one (two across Pascal's end, when the libraries' kernels were
-    rewritten), a doubling of multiprocessors, lanes or operations per byte a quarter to a half."""
-    era = [1.0 * (r.generation > 0) + r.generation for r in (one, other)]
-    ratio = [r.flops_per_s / r.bandwidth_bytes_per_s for r in (one, other)]
-    doublings = [abs(np.log2(a / b)) for a, b in ((one.sm_count, other.sm_count), (one.lanes, other.lanes), ratio)]
-    return float(abs(era[0] - era[1]) + np.dot([0.25, 0.5, 0.25], doublings))
+def distance(one: Rates, other: Rates, matrix: bool) -> float:
+    """How unlike two GPUs are, in generations; the step from Pascal counts twice: libraries were rewritten then.
+
+    Matrix products also differ with the lanes a multiprocessor has and with operations per byte (half a
+    generation a doubling). Vector kernels change less from one generation to the next.
+    """
+    generations = abs(one.generation - other.generation)
+    rewritten = float((one.generation == 0) != (other.generation == 0))
+    if not matrix:
+        return 0.4 * generations + 0.8 * rewritten
+    ratio = [rates.flops_per_s / rates.bandwidth_bytes_per_s for rates in (one, other)]
+    doublings = abs(np.log2(one.lanes / other.lanes)) + abs(np.log2(ratio[0] / ratio[1]))
+    return float(generations + rewritten + 0.5 * doublings)
 
 
-def donor_weights(target: Rates, donors: Mapping[str, Rates], decay: float = DECAY) -> dict[str, float]:
-    """Weight of each training GPU in the forecast of `target`; a GPU short of power gives a less certain example."""
+def same_chip(one: Rates, other: Rates) -> bool:
+    """Whether two boards carry the same silicon at the same clock: they differ in memory or power alone."""
+    alike = (one.sm_count, one.lanes, one.generation) == (other.sm_count, other.lanes, other.generation)
+    return alike and abs(one.peak_flops_per_s / other.peak_flops_per_s - 1) < 0.05
+
+
+def donor_weights(target: Rates, donors: Mapping[str, Rates], matrix: bool, decay: float) -> dict[str, float]:
+    """Weight of each training GPU in the forecast of `target`; the same chip, where there is one, speaks alone.
+
+    For matrix products a GPU short of power is a less certain example.
+    """
+    twins = [name for name, donor in donors.items() if same_chip(target, donor)]
+    if twins:
+        return dict.fromkeys(twins, 1 / len(twins))
     raw = {
-        name: np.exp(-distance(target, donor) / decay) * min(1.0, donor.flops_per_s / donor.peak_flops_per_s)
+        name: np.exp(-distance(target, donor, matrix) / (decay if matrix else 1.0))
+        * (min(1.0, donor.flops_per_s / donor.peak_flops_per_s) if matrix else 1.0)
         for name, donor in donors.items()
     }
     total = sum(raw.values())
@@ -139,12 +163,14 @@ class Tilecast:
         )
         return all(abs(a / b - 1) < 0.05 for a, b in pairs)
 
-    def weights(self, device: Device, dtype: str = "fp32") -> tuple[Rates, dict[str, float]]:
-        """The rates to compute a device's physics with, and the experts to ask."""
-        if dtype == "fp32" and self.seen(device):
+    def weights(self, device: Device, family: str, dtype: str = "fp32") -> tuple[Rates, dict[str, float]]:
+        """The rates to compute a device's physics with, and the experts of a family to ask."""
+        if dtype == "fp32" and self.seen(device) and family in self.experts[device.name]:
             return self.donors[device.name], {device.name: 1.0}
-        target = rates(device, dtype)
-        return target, donor_weights(rates(device), self.donors, self.meta["decay"])
+        able = {name: donor for name, donor in self.donors.items() if family in self.experts[name]}
+        return rates(device, dtype), donor_weights(
+            rates(device), able, family in MATRIX_FAMILIES, self.meta["decay"]
+        )
 
     def predict(self, kernels: pd.DataFrame, device: Device) -> pd.DataFrame:
         """Latency, 80 % interval, bound and passport of each kernel; never below the device's roofline."""
@@ -187,25 +213,24 @@ class _Cast:
 
     def __init__(self, model: Tilecast, device: Device, family: str, dtype: str) -> None:
         self.model, self.device, self.family = model, device, family
-        self.on, weights = model.weights(device, dtype)
-        self.size = float(bytes_of(np.array([dtype]))[0])
-        self.weights = {name: weight for name, weight in weights.items() if family in model.experts[name]}
-        total = sum(self.weights.values())
-        self.weights = {name: weight / total for name, weight in self.weights.items()}
+        self.on, self.weights = model.weights(device, family, dtype)
+        self.size = float(ELEMENT_BYTES[dtype])
         seen = model.seen(device) and dtype == "fp32"
         widths = model.meta["half_width"]["seen" if seen else "unseen"]
         self.width = widths.get(family, max(widths.values()))
+        short = self.on.flops_per_s < SHORT_OF_POWER * self.on.peak_flops_per_s
+        self.relief = SHARED_POWER if seen and short and family in MATRIX_FAMILIES else 1.0
         matrix = family in ("linear", "bmm", "attention", "conv")
         self.peak = device.peak_flops_per_s(dtype, matrix=matrix)
 
     def __call__(self, v: dict[str, Array], op: Any, rows: Array, isolated: bool) -> tuple[Array, ...]:
         compute, memory = 1e3 * v["flops"] / self.peak, 1e3 * v["moved"] / self.on.bandwidth_bytes_per_s
-        floor = np.maximum(compute, memory if self.family in ("linear", "bmm") else 0.0)
+        floor = np.maximum(compute, memory if self.family in MATRIX_FAMILIES else 0.0)
         bound = np.where(compute > memory, 0, 1)
         if not self.weights:
             busy = memory / STREAM_SHARE + compute / WORK_SHARE
         else:
-            if self.family in ("linear", "bmm"):
+            if self.family in MATRIX_FAMILIES:
                 features, base = matrix_features(self.family, v, self.on, self.size)
                 first = 4 if self.family == "bmm" else 3
                 waste = features[:, first : first + 3].min(axis=1)  # of the three largest tiles
@@ -219,10 +244,10 @@ class _Cast:
                     correction += weight / len(members) * member.correction(features)
             busy = base * np.exp(np.clip(correction, -3, 5))
         busy = np.maximum(busy, floor)
-        latency = busy + GAP_MS
+        latency = np.maximum(np.maximum(busy * self.relief, floor) + GAP_MS, ISSUE_MS)
         if isolated:
             latency = np.where(v["isolated"], busy + self._launch(op, rows), latency)
-        bound = np.where(busy < 4 * GAP_MS, 2, bound)
+        bound = np.where(busy + GAP_MS < ISSUE_MS, 2, bound)
         return latency, np.full(len(busy), self.width), floor, bound
 
     def _launch(self, op: Any, rows: Array) -> Array:

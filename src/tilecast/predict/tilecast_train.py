@@ -14,7 +14,7 @@ from tilecast.errors import InputError
 from tilecast.files import atomic_path, write_text
 from tilecast.hardware.device import Device
 from tilecast.predict import conformal
-from tilecast.predict.base import BINARY_OPS
+from tilecast.predict.base import BINARY_OPS, MATRIX_FAMILIES
 from tilecast.predict.features import LEARNED, OPS, Rates, matrix_features, rates, vector_features
 from tilecast.predict.tilecast import DECAY, Expert, Tilecast, donor_weights
 
@@ -33,10 +33,10 @@ LARGE_FLOPS, LARGE_BYTES, LARGE_WEIGHT = 1e10, 3e7, 3.0  # kernels that make up 
 
 
 def launch_offsets(kernels: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Milliseconds of launch within an isolated kernel's time, by GPU and operation: the least seen, less a kernel."""
-    least = kernels.groupby(["device", "op"])["latency_ms"].quantile(0.01)
+    """Milliseconds of launch in an isolated kernel's time, by GPU and operation: the least seen, less a kernel."""
+    least = kernels.groupby(["device", "op"])["latency_ms"].quantile(0.01).reset_index()
     offsets: dict[str, dict[str, float]] = {}
-    for (device, op), value in least.items():  # type: ignore[misc]
+    for device, op, value in least.itertuples(index=False):
         offsets.setdefault(str(device), {})[str(op)] = round(max(float(value) - SHORTEST_MS, 0.002), 6)
     for values in offsets.values():
         values.setdefault("add", float(np.median(list(values.values()))))
@@ -51,7 +51,7 @@ class Examples:
         self.dims = {name: rows[name].to_numpy(dtype=float) for name in "bmnk"}
         ops = rows["op"].to_numpy()
         b, m, n, k = self.dims.values()
-        matrix = family in ("linear", "bmm")
+        matrix = family in MATRIX_FAMILIES
         operands = np.where(np.isin(ops, sorted(BINARY_OPS)), 2.0, 1.0)
         self.moved = 4 * (b * (m * k + k * n + m * n) if matrix else b * m * (operands + 1))
         self.op = np.array([OPS.index(op) if op in OPS else 0 for op in ops])
@@ -65,7 +65,7 @@ class Examples:
 
     def cast(self, on: Rates) -> tuple[Array, Array]:
         """Features and base milliseconds at the rates `on`."""
-        if self.family in ("linear", "bmm"):
+        if self.family in MATRIX_FAMILIES:
             return matrix_features(self.family, self.dims, on, 4.0)
         return vector_features(self.family, self.dims, self.moved, self.op, on)
 
@@ -175,14 +175,14 @@ def leave_one_out(
     experts: Mapping[str, Mapping[str, tuple[Expert, ...]]],
     on: Mapping[str, Rates],
 ) -> tuple[dict[str, dict[str, float]], dict[str, list[tuple[Array, Array]]]]:
-    """Error of each GPU's large kernels, forecast by the other GPUs' experts: percent, and (measured, forecast)."""
+    """Error of each GPU's large kernels by the other GPUs' experts: percent, and (measured, forecast)."""
     errors: dict[str, dict[str, float]] = {}
     pairs: dict[str, list[tuple[Array, Array]]] = {}
     for (name, family), data in examples.items():
         donors = {other: on[other] for other in on if other != name and family in experts[other]}
         if not donors:
             continue
-        weights = donor_weights(on[name], donors)
+        weights = donor_weights(on[name], donors, family in MATRIX_FAMILIES, DECAY)
         correction = sum(
             (weight * _correction(experts[other][family], data.features) for other, weight in weights.items()),
             np.zeros(len(data.base)),

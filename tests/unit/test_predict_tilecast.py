@@ -1,0 +1,157 @@
+"""tilecast: physics holds whatever the networks say; seen and unseen GPUs; intervals; training on little data."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tilecast.errors import InputError
+from tilecast.hardware.device import devices, load_device
+from tilecast.predict import conformal
+from tilecast.predict.base import complete
+from tilecast.predict.features import rates
+from tilecast.predict.tilecast import ISSUE_MS, Tilecast, donor_weights
+
+
+@pytest.fixture(scope="module")
+def model() -> Tilecast:
+    return Tilecast.load()
+
+
+def kernels(count: int = 2000, seed: int = 0) -> pd.DataFrame:
+    draw = np.random.default_rng(seed)
+    family = draw.choice(["linear", "bmm", "elementwise", "softmax", "norm", "memory"], count)
+    matrix = np.isin(family, ["linear", "bmm"])
+    size = {name: np.exp(draw.uniform(0, np.log(20000), count)).astype(int) for name in "bmnk"}
+    table = pd.DataFrame({"family": family, "op": np.where(family == "norm", "ln", family)})
+    table["b"] = np.where(family == "linear", 1, np.minimum(size["b"], np.where(matrix, 500, 20000)))
+    table["m"], table["n"], table["k"] = size["m"], np.where(matrix, size["n"], 0), np.where(matrix, size["k"], 0)
+    return complete(table)
+
+
+@pytest.mark.parametrize("name", sorted(devices()))
+def test_never_below_the_hardware_and_never_free(model: Tilecast, name: str) -> None:
+    device, table = load_device(name), kernels()
+    forecast = model.predict(table, device)
+    matrix = table["family"].isin(["linear", "bmm"])
+    moved = 1e3 * (table["bytes_read"] + table["bytes_written"]) / device.bandwidth_bytes_per_s
+    floor = np.maximum(1e3 * table["flops"] / device.peak_flops_per_s("fp32", matrix=True), moved)
+    assert (forecast["latency_ms"] >= ISSUE_MS).all()
+    assert (forecast["latency_ms"][matrix] >= floor[matrix]).all()
+    assert (forecast["low_ms"] <= forecast["latency_ms"]).all()
+    assert (forecast["latency_ms"] < forecast["high_ms"]).all()
+    assert np.isfinite(forecast[["latency_ms", "low_ms", "high_ms"]]).all(axis=None)
+    assert set(forecast["bound"]) <= {"compute", "bandwidth", "latency", "wave tail"}
+
+
+@pytest.mark.parametrize("name", ["H100", "L4", "A100-40GB", "V100", "RTX4090"])
+@pytest.mark.parametrize("axis", ["b", "m", "n", "k"])
+def test_four_times_the_work_takes_longer(model: Tilecast, name: str, axis: str) -> None:
+    sizes = {"b": 64, "m": 512, "n": 512, "k": 512}
+    table = pd.DataFrame([sizes, sizes | {axis: 4 * sizes[axis]}]).assign(family="bmm", op="bmm")
+    once, more = model.predict(complete(table), load_device(name))["latency_ms"]
+    assert more > 1.5 * once
+
+
+def test_half_the_bandwidth_or_lanes_never_helps(model: Tilecast) -> None:
+    from dataclasses import replace
+
+    fast = replace(load_device("H100"), name="made-up")
+    slow = replace(fast, bandwidth_bytes_per_s=fast.bandwidth_bytes_per_s / 2)
+    vector = pd.DataFrame({"family": "elementwise", "op": "add", "b": [8192, 32768], "m": 4096, "operands": 2})
+    vector = complete(vector)
+    assert (model.predict(vector, slow)["latency_ms"] > 1.5 * model.predict(vector, fast)["latency_ms"]).all()
+
+
+def test_order_index_and_chunks_do_not_matter(model: Tilecast, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, device = kernels(500), load_device("H100")
+    whole = model.predict(table, device)
+    shuffled = table.sample(frac=1, random_state=1)
+    pd.testing.assert_frame_equal(model.predict(shuffled, device).loc[table.index], whole, rtol=1e-5)
+    monkeypatch.setattr("tilecast.predict.tilecast.CHUNK", 37)
+    pd.testing.assert_frame_equal(model.predict(table, device), whole, rtol=1e-5)
+
+
+def test_a_seen_gpu_has_its_own_expert_and_a_changed_one_has_not(model: Tilecast) -> None:
+    from dataclasses import replace
+
+    seen = load_device("V100")
+    assert model.weights(seen, "linear")[1] == {seen.name: 1.0}
+    changed = replace(seen, bandwidth_bytes_per_s=2 * seen.bandwidth_bytes_per_s)
+    assert not model.seen(changed)
+    assert model.weights(load_device("A100-80GB"), "linear")[1] == {"NVIDIA_A100-PCIE-40GB": 1.0}
+
+
+def test_the_nearest_generation_weighs_most(model: Tilecast) -> None:
+    weights = donor_weights(rates(load_device("H100")), model.donors, matrix=True, decay=0.7)
+    assert max(weights, key=weights.__getitem__) == "NVIDIA_A100-PCIE-40GB"
+    assert sum(weights.values()) == pytest.approx(1)
+
+
+def test_isolated_kernels_wait_for_their_launch(model: Tilecast) -> None:
+    table = complete(pd.DataFrame({"family": "linear", "op": "linear", "b": 1, "m": [512], "n": 512, "k": 512}))
+    device = load_device("A100-40GB")
+    alone = model.predict(table.assign(isolated=True), device)["latency_ms"].iloc[0]
+    assert alone > model.predict(table, device)["latency_ms"].iloc[0] + 0.02
+
+
+def test_short_of_power_lowers_the_sustained_rate() -> None:
+    l4, h100 = rates(load_device("L4")), rates(load_device("H100"))
+    assert l4.flops_per_s < 0.5 * l4.peak_flops_per_s
+    assert h100.flops_per_s > 0.8 * h100.peak_flops_per_s
+
+
+def test_number_formats_and_other_makers_are_extrapolated(model: Tilecast) -> None:
+    table = complete(
+        pd.DataFrame(
+            {
+                "family": "linear",
+                "op": "linear",
+                "b": 1,
+                "m": 4096,
+                "n": 4096,
+                "k": 4096,
+                "dtype": ["fp32", "bf16"],
+            }
+        )
+    )
+    forecast = model.predict(table, load_device("H100"))
+    assert list(forecast["passport"]) == ["predicted", "extrapolated"]
+    assert forecast["latency_ms"].iloc[1] < forecast["latency_ms"].iloc[0] / 4
+    assert set(model.predict(table, load_device("MI210"))["passport"]) == {"extrapolated"}
+
+
+def test_missing_weights_are_one_line(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(InputError, match="no trained tilecast"):
+        Tilecast.load(tmp_path)
+
+
+def test_half_width_covers_what_it_says() -> None:
+    draw = np.random.default_rng(0)
+    measured, new = np.exp(draw.normal(0, 0.2, 4000)), np.exp(draw.normal(0, 0.2, 4000))
+    width = conformal.half_width(measured, np.ones(4000))
+    low, high = conformal.interval(np.ones(4000), np.full(4000, width), np.zeros(4000))
+    assert conformal.coverage(new, low, high) == pytest.approx(0.8, abs=0.03)
+
+
+def test_training_is_deterministic_and_learns(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    pytest.importorskip("torch")
+    from tilecast.predict.tilecast_train import train_tilecast
+
+    draw = np.random.default_rng(0)
+    known = {name: load_device(name) for name in ("V100", "A100-40GB")}
+    rows = []
+    for device in known.values():
+        b, m = draw.integers(1000, 30000, 400), draw.integers(512, 4096, 400)
+        busy = 1e3 * 12 * b * m / (0.8 * device.bandwidth_bytes_per_s)
+        part = pd.DataFrame(
+            {"device": device.name, "family": "elementwise", "op": "add", "dtype": "fp32", "b": b, "m": m}
+        )
+        rows.append(part.assign(n=0, k=0, latency_ms=busy + 0.02))
+    table, by_name = pd.concat(rows, ignore_index=True), {device.name: device for device in known.values()}
+    first = train_tilecast(table, by_name, tmp_path / "one", progress=lambda line: None)
+    again = train_tilecast(table, by_name, tmp_path / "two", progress=lambda line: None)
+    assert first == again
+    for name in ("experts.safetensors", "record.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert max(first["held_back_mape_percent"]["elementwise"].values()) < 3
+    assert Tilecast.load(tmp_path / "one").seen(known["V100"])
