@@ -49,6 +49,8 @@ PHASES = ("forward", "backward", "accumulation", "optimizer")
 FAMILIES = ("bmm", "linear", "elementwise", "softmax", "norm", "memory", "attention", "conv", "other")
 DTYPE_NAMES = ("fp32", "tf32", "fp16", "bf16")
 
+GPU_SEEN = ("in training", "held out", "all")
+
 CELL_KEY = ("device", "model", "mode", "sequence_length", "batch_size", "option")
 
 CELL: dict[str, Column] = {
@@ -261,6 +263,98 @@ TABLES: dict[str, Table] = {
         }
         | STATISTICS,
         key=("predictor", "device", "mode", "option", "distribution"),
+    ),
+    "intervals": Table(  # what a predictor claims of each cell; empty where it claims nothing
+        {"predictor": Column("text", "who predicted")} | CELL | {"low_ms": PART, "high_ms": PART},
+        key=("predictor", *CELL_KEY),
+    ),
+    "breakdown": Table(
+        {"predictor": Column("text", "who predicted")}
+        | CELL
+        | {
+            "family": Column("text", "kernel family", values=FAMILIES),
+            "bound": Column("text", "what limits the kernels"),
+            "latency_ms": Column("number", "milliseconds of the step, four-GPU overlap not taken off", minimum=0),
+        },
+        key=("predictor", *CELL_KEY, "family", "bound"),
+    ),
+    "logo": Table(  # leave one GPU out
+        {
+            "predictor": Column("text", "who predicted"),
+            "family": Column("text", "kernel family", values=FAMILIES),
+            "device": Column("text", "GPU left out of training"),
+            "n": Column("integer", "kernels of it", minimum=0),
+            "mape_percent": Column("number", "mean absolute percentage error", minimum=0),
+        },
+        key=("predictor", "family", "device"),
+    ),
+    "interval_cells": Table(  # measured plain cells against the interval claimed for them
+        {"predictor": Column("text", "who predicted")}
+        | CELL
+        | {
+            "measured_ms": LATENCY,
+            "predicted_ms": LATENCY,
+            "low_ms": Column("number", "lower end of the interval, milliseconds", minimum=0),
+            "high_ms": Column("number", "upper end of the interval, milliseconds", above=0),
+            "position": Column(
+                "number", "measured - predicted in half-widths, log scale; inside from -1 to 1", nullable=True
+            ),
+            "distribution": Column("text", "in or out of the training distribution", values=("in", "out")),
+        },
+        key=("predictor", *CELL_KEY),
+    ),
+    "coverage": Table(
+        {
+            "predictor": Column("text", "who predicted"),
+            "device": Column("text", "GPU, NVIDIA, AMD, or `all`"),
+            "gpu": Column("text", "GPU in training, held out, or `all`", values=GPU_SEEN),
+            "mode": Column("text", "inference, training, or `all`"),
+            "distribution": Column("text", "in, out, or `all`"),
+            "n": Column("integer", "measured cells", above=0),
+            "claimed_percent": Column("number", "share of measurements the interval claims", minimum=0),
+            "inside": Column("integer", "measured cells inside their interval", minimum=0),
+            "coverage_percent": Column("number", "the share inside", minimum=0),
+            "ci_low": Column("number", "lower end of the binomial interval of that share, percent", minimum=0),
+            "ci_high": Column("number", "upper end of it, percent", minimum=0),
+            "width_percent": Column("number", "mean width of the interval relative to the forecast", minimum=0),
+            "half_widths_needed": Column(
+                "number",
+                "multiple of the claimed half-width that holds the claimed share",
+                nullable=True,
+                minimum=0,
+            ),
+        },
+        key=("predictor", "device", "gpu", "mode", "distribution"),
+    ),
+    "kernel_errors": Table(  # the artifact's held-out kernels
+        {
+            "predictor": Column("text", "who predicted"),
+            "family": Column("text", "kernel family", values=FAMILIES),
+            "device": Column("text", "GPU, or `all`"),
+            "gpu": Column("text", "GPU in training, held out, or `all`", values=GPU_SEEN),
+            "n": Column("integer", "kernels", above=0),
+            "mape_percent": Column("number", "mean absolute percentage error", minimum=0),
+            "median_percent": Column("number", "median absolute percentage error", minimum=0),
+            "bias_percent": Column("number", "mean signed percentage error"),
+            "claimed_percent": Column(
+                "number", "share the intervals claim; empty without intervals", nullable=True
+            ),
+            "coverage_percent": Column("number", "share of measurements inside them", nullable=True, minimum=0),
+        },
+        key=("predictor", "family", "device", "gpu"),
+    ),
+    "utilisation": Table(  # share of peak over a sweep of sizes
+        {
+            "device": Column("text", "GPU, as the artifact's folders name it"),
+            "gpu": Column("text", "GPU in training or held out", values=GPU_SEEN),
+            "family": Column("text", "kernel family", values=FAMILIES),
+            "swept": Column("text", "dimension that runs"),
+            "size": Column("integer", "its size", above=0),
+            "source": Column("text", "measured, or who predicted"),
+            "latency_ms": LATENCY,
+            "share_percent": Column("number", "share of the peak rate reached", minimum=0),
+        },
+        key=("device", "family", "size", "source"),
     ),
     "phase_errors": Table(
         {"predictor": Column("text", "who predicted")}

@@ -28,6 +28,7 @@ OPERATOR_PREDICTION_TABLES = [
     "results/tidy/operator_predictions.parquet",
     *globals().get("OWN_OPERATOR_PREDICTIONS", []),
 ]
+OWN_INTERVALS = [f"results/predict/{name}_intervals.csv" for name in OWN_PREDICTORS]
 
 
 rule evaluate_errors:
@@ -88,6 +89,43 @@ rule evaluate_operators:
         seed=settings.evaluation.seed,
     script:
         "../scripts/evaluate_operators.py"
+
+
+rule evaluate_coverage:
+    input:
+        errors="results/evaluation/errors.csv",
+        intervals=OWN_INTERVALS,
+        code=code("evaluate_coverage"),
+    output:
+        coverage="results/evaluation/coverage.csv",
+        cells="results/evaluation/interval_cells.csv",
+    log:
+        "results/logs/evaluate_coverage.log",
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        confidence=settings.evaluation.confidence,
+    script:
+        "../scripts/evaluate_coverage.py"
+
+
+rule evaluate_kernels:
+    input:
+        **{name: weights(name) for name in TRAINED},
+        kernels="results/tidy/kernels.parquet",
+        devices="results/tidy/devices.csv",
+        code=code("evaluate_kernels"),
+    output:
+        errors="results/evaluation/kernel_errors.csv",
+        sweeps="results/evaluation/utilisation.csv",
+    log:
+        "results/logs/evaluate_kernels.log",
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        predictors=OWN_PREDICTORS,
+    script:
+        "../scripts/evaluate_kernels.py"
 
 
 rule evaluate_summaries:

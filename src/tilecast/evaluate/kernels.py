@@ -1,0 +1,109 @@
+"""Every predictor on single kernels it was not trained on: the artifact's held-out rows, and two sweeps of sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from tilecast.evaluate.coverage import ALL, CLAIMED_PERCENT, SEEN, UNSEEN
+from tilecast.hardware.device import Device
+from tilecast.predict.base import Predictor, complete
+from tilecast.tables import check, empty
+
+LEARNED = ("bmm", "linear", "elementwise", "softmax", "norm")
+MEASURED = "measured"
+
+# A sweep: one dimension runs, the others are BERT-Large's own (a projection of the hidden state, and the product of
+# queries and keys); the artifact measured both on a GPU everyone trained on and on the newest it holds out.
+SWEEPS: dict[str, tuple[str, dict[str, int]]] = {
+    "linear": ("m", {"b": 1, "n": 1024, "k": 1024}),
+    "bmm": ("b", {"m": 512, "n": 512, "k": 64}),
+}
+SWEPT_DEVICES = ("NVIDIA_A100-PCIE-40GB", "NVIDIA_H100_80GB_HBM3")
+STEPS = 160
+
+
+def _alone(kernels: pd.DataFrame) -> pd.DataFrame:
+    """Kernels as a harness measures them, one at a time: a predictor may count the launch it waits for."""
+    return complete(kernels).assign(isolated=True)
+
+
+def kernel_errors(
+    kernels: pd.DataFrame, devices: Mapping[str, Device], predictors: Sequence[Predictor]
+) -> pd.DataFrame:
+    """The `kernel_errors` table: errors on the `test` rows by family, GPU, and whether training knew the GPU.
+
+    The roofline is not trained; it is told apart all the same, so that columns compare.
+    """
+    trained = set(kernels.loc[kernels["split"] == "train", "device"])
+    held = kernels[(kernels["split"] == "test") & kernels["family"].isin(LEARNED)]
+    held = held[held["device"].isin(list(devices))].reset_index(drop=True)
+    if held.empty:
+        return empty("kernel_errors")
+    held["gpu"] = held["device"].isin(trained).map({True: SEEN, False: UNSEEN})
+    parts = []
+    for predictor in predictors:
+        forecasts = [predictor.predict(_alone(part), devices[str(name)]) for name, part in held.groupby("device")]
+        frame = held.join(pd.concat(forecasts)[["latency_ms", "low_ms", "high_ms"]], rsuffix="_forecast")
+        error = 100 * (frame["latency_ms_forecast"] / frame["latency_ms"] - 1)
+        frame = frame.assign(predictor=predictor.name, error=error, size=error.abs())
+        inside = frame["latency_ms"].between(frame["low_ms"], frame["high_ms"]).astype(float)
+        frame["inside"] = inside.where(frame["low_ms"].notna())
+        for roll_up in ({}, {"device": ALL}, {"device": ALL, "gpu": ALL}):
+            keys = ["predictor", "family", "device", "gpu"]
+            groups = frame.assign(**roll_up).groupby(keys, sort=True)
+            rows = groups.agg(
+                n=("size", "size"),
+                mape_percent=("size", "mean"),
+                median_percent=("size", "median"),
+                bias_percent=("error", "mean"),
+                coverage_percent=("inside", "mean"),
+            )
+            parts.append(rows.reset_index())
+    table = pd.concat(parts, ignore_index=True)
+    table["coverage_percent"] *= 100
+    table["claimed_percent"] = np.where(table["coverage_percent"].notna(), CLAIMED_PERCENT, np.nan)
+    table = table.sort_values(["predictor", "family", "device", "gpu"], kind="stable")
+    return check(table, "kernel_errors", "kernel_errors table")
+
+
+def utilisation(
+    kernels: pd.DataFrame, devices: Mapping[str, Device], predictors: Sequence[Predictor]
+) -> pd.DataFrame:
+    """The `utilisation` table: share of a device's peak rate over SWEEPS, measured and forecast.
+
+    Forecasts are made at every measured size and between. Only a GPU with measured sizes appears.
+    """
+    trained = set(kernels.loc[kernels["split"] == "train", "device"])
+    parts = []
+    for family, (swept, fixed) in SWEEPS.items():
+        mine = kernels[(kernels["family"] == family) & (kernels["dtype"] == "fp32")]
+        mine = mine[(mine[list(fixed)] == pd.Series(fixed)).all(axis=1)]
+        for name in SWEPT_DEVICES:
+            rows = mine[mine["device"] == name]
+            if rows.empty or name not in devices:
+                continue
+            peak = devices[name].peak_flops_per_s("fp32", matrix=True)
+            measured = rows.groupby(swept, as_index=False)["latency_ms"].median().assign(source=MEASURED)
+            ends = measured[swept].min(), measured[swept].max()
+            sizes = np.union1d(np.geomspace(*ends, STEPS).round().astype(int), measured[swept])
+            sweep = pd.DataFrame({swept: sizes, "family": family, "op": family}).assign(**fixed)
+            forecasts = [
+                sweep[[swept]].assign(
+                    latency_ms=one.predict(_alone(sweep), devices[name])["latency_ms"], source=one.name
+                )
+                for one in predictors
+            ]
+            part = pd.concat([measured, *forecasts], ignore_index=True).rename(columns={swept: "size"})
+            flops = 2.0 * part["size"] * np.prod(list(fixed.values()))
+            part["share_percent"] = 100 * flops / (part["latency_ms"] / 1e3) / peak
+            gpu = SEEN if name in trained else UNSEEN
+            parts.append(part.assign(device=name, gpu=gpu, family=family, swept=swept))
+    if not parts:
+        return empty("utilisation")
+    table = pd.concat(parts, ignore_index=True)
+    # A utilisation that fell to zero is an infinite rate: no point on the curve.
+    table = table[np.isfinite(table["share_percent"])]
+    return check(table, "utilisation", "utilisation table")

@@ -1,0 +1,32 @@
+"""Hold every predictor against single kernels that were kept from training."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tilecast.evaluate.kernels import kernel_errors, utilisation
+from tilecast.hardware.device import devices_of_table
+from tilecast.predict.registry import load_predictor
+from tilecast.step import run_step
+from tilecast.tables import read, write
+
+
+def evaluate_kernels(
+    kernels: str, devices: str, records: Mapping[str, str | None], errors: str, sweeps: str
+) -> None:
+    """Write errors by predictor, family and GPU, and the sweeps of sizes; `records` lie beside the weights."""
+    table, known = read(kernels, "kernels"), devices_of_table(read(devices, "devices"))
+    predictors = [load_predictor(name, path and Path(path).parent) for name, path in records.items()]
+    write(kernel_errors(table, known, predictors), errors, "kernel_errors")
+    write(utilisation(table, known, predictors), sweeps, "utilisation")
+
+
+if __name__ == "__main__":
+    run_step(
+        evaluate_kernels,
+        snakemake,
+        kernels=snakemake.input.kernels,
+        devices=snakemake.input.devices,
+        records={name: str(snakemake.input.get(name, "")) or None for name in snakemake.params.predictors},
+        errors=snakemake.output.errors,
+        sweeps=snakemake.output.sweeps,
+    )
