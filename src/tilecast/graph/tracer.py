@@ -62,7 +62,8 @@ def trace(
         spec = model_spec(model, "model", "configuration") if isinstance(model, Mapping) else None
         spec = spec or (model if isinstance(model, ModelSpec) else load_model(model))  # type: ignore[arg-type]
         module = build(spec, mode, dtype, attention)
-        sequence_length = _length(spec, phase, sequence_length, context)
+        images = getattr(module, "main_input_name", "") == "pixel_values"
+        sequence_length = 0 if images else _length(spec, phase, sequence_length, context)
     about = {
         "model": spec.name if spec else type(module).__name__,
         "mode": mode,
