@@ -27,8 +27,8 @@ def predict_logo(kernels: str, devices: str, records: Sequence[str], output: str
         errors = record.get("leave_one_gpu_out_mape_percent", {})
         rows = [
             (record["predictor"], family, device, counts.get((device, family), 0), percent)
-            for device, families in sorted(errors.items())
-            for family, percent in sorted(families.items())
+            for family, by_device in sorted(errors.items())
+            for device, percent in sorted(by_device.items())
         ]
         parts.append(pd.DataFrame(rows, columns=COLUMNS))
     whole = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
