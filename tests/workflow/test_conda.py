@@ -43,10 +43,10 @@ def script_rules(root: Path) -> list[Rule]:
     """Every rule below `root` that runs a script."""
     found = []
     for file in sorted((root / "workflow/rules").glob("*.smk")):
-        pieces = re.split(r"^(?:rule|checkpoint) (\w+):$", file.read_text(), flags=re.MULTILINE)
+        pieces = re.split(r"^ *(?:rule|checkpoint) (\w+):$", file.read_text(), flags=re.MULTILINE)
         for name, body in zip(pieces[1::2], pieces[2::2], strict=True):
-            script = re.search(r'^    script:\s+"\.\./scripts/(.*)"$', body, re.MULTILINE)
-            conda = re.search(r'^    conda:\s+"\.\./\.\./envs/(.*)"$', body, re.MULTILINE)
+            script = re.search(r'^ +script:\s+"\.\./scripts/(.*)"$', body, re.MULTILINE)
+            conda = re.search(r'^ +conda:\s+"\.\./\.\./envs/(.*)"$', body, re.MULTILINE)
             if script:
                 found.append(Rule(name, script[1], conda[1] if conda else None))
     return found
@@ -210,7 +210,7 @@ def test_an_environment_holds_what_its_scripts_import(env_file: str, interpreter
 def test_every_script_names_an_environment() -> None:
     assert [rule.name for rule in script_rules(ROOT) if not rule.env_file] == []
     assert len(script_rules(ROOT)) == sum(
-        len(re.findall(r"^    script:$", file.read_text(), re.MULTILINE))
+        len(re.findall(r"^ +script:$", file.read_text(), re.MULTILINE))
         for file in (ROOT / "workflow/rules").glob("*.smk")
     )
 
