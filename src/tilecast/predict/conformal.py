@@ -14,15 +14,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 LEVEL = 0.8
 
 
-def half_width(measured: Array, forecast: Array, level: float = LEVEL, groups: Array | None = None) -> float:
-    """Half-width in log ratio that covers `level` of held-out cases.
-
-    With `groups` (one label a case, such as the GPU held out) each group's own half-width is taken and the widest
-    returned: cases of one group are not independent, and a new group may be as bad as the worst seen.
-    """
+def half_width(measured: Array, forecast: Array, level: float = LEVEL) -> float:
+    """Half-width in log ratio that covers `level` of held-out cases."""
     residual = np.abs(np.log(measured / forecast))
-    if groups is not None:
-        return max(half_width(measured[groups == g], forecast[groups == g], level) for g in np.unique(groups))
     rank = min(len(residual), int(np.ceil((len(residual) + 1) * level)))
     return float(np.sort(residual)[rank - 1])
 
@@ -31,6 +25,21 @@ def interval(latency_ms: Array, half_width: Array, floor_ms: Array) -> tuple[Arr
     """(low, high) around a forecast; never below what the hardware allows."""
     low = np.maximum(latency_ms * np.exp(-half_width), floor_ms)
     return np.minimum(low, latency_ms), latency_ms * np.exp(half_width)
+
+
+def total(latency_ms: Array, low_ms: Array, high_ms: Array, family: Array) -> tuple[float, float, float]:
+    """(latency, low, high) of a sum of kernels, each as often listed as it runs.
+
+    Errors of one family are taken as one error (they add), those of different families as independent (their
+    squares add): neither the kernels' independence nor all families' agreement is what left-out GPUs show.
+    """
+    names, index = np.unique(family.astype(str), return_inverse=True)
+    below, above = (
+        np.sqrt(np.sum(np.bincount(index, part, len(names)) ** 2))
+        for part in (latency_ms - low_ms, high_ms - latency_ms)
+    )
+    middle = float(latency_ms.sum())
+    return middle, float(middle - below), float(middle + above)
 
 
 def coverage(measured: Array, low: Array, high: Array) -> float:

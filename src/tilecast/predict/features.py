@@ -121,7 +121,7 @@ def matrix_features(family: str, dims: dict[str, Array], on: Rates, size: Array 
     columns.append(np.log2(np.clip(moved / (b * on.l2_bytes), 1e-3, 1e3)))
     # Rows that begin off a 16- or 32-byte boundary cost narrower loads and straddled cache sectors.
     columns += [(k % 4 == 0).astype(float), (k % 8 == 0).astype(float), (n % 8 == 0).astype(float)]
-    return np.stack(columns, axis=1), 1e3 * (compute + memory)
+    return np.stack(columns, axis=1).astype(np.float32), 1e3 * (compute + memory)
 
 
 def vector_features(
@@ -141,4 +141,4 @@ def vector_features(
         b, m = dims["b"], dims["m"]
         columns += [np.log2(np.clip(b, 64, 16000)), np.log2(np.clip(m, 32, 4096))]
         columns += [(m <= 1024).astype(float), (m % 4 == 0).astype(float)]  # softmax in registers; wide loads
-    return np.stack(columns, axis=1), 1e3 * moved / on.bandwidth_bytes_per_s
+    return np.stack(columns, axis=1).astype(np.float32), 1e3 * moved / on.bandwidth_bytes_per_s

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,14 +53,20 @@ class Expert:
     scale: Array
     layers: tuple[Array, ...]  # weight, bias, weight, bias, weight, bias
 
+    @cached_property
+    def first(self) -> tuple[Array, Array]:
+        """The first layer over features as they are: standardisation folded into weight and bias."""
+        weight = self.layers[0].astype(float) / self.scale[:, None]
+        return weight.astype(np.float32), (self.layers[1] - self.mean @ weight).astype(np.float32)
+
     def correction(self, features: Array) -> Array:
-        """The log of the correction, one a row; single precision."""
-        x = ((features - self.mean) * (1 / self.scale)).astype(np.float32)
-        for place in (0, 2):
-            x = x @ self.layers[place]
-            x += self.layers[place + 1]
+        """The log of the correction, one a row of single-precision features."""
+        x = features
+        for weight, bias in (self.first, self.layers[2:4]):
+            x = x @ weight
+            x += bias
             np.maximum(x, 0, out=x)
-        return (x @ self.layers[4] + self.layers[5])[:, 0].astype(float)
+        return np.asarray((x @ self.layers[4])[:, 0] + self.layers[5], dtype=float)
 
     def arrays(self) -> dict[str, Array]:
         """Named arrays, to be stored."""
@@ -172,6 +179,20 @@ class Tilecast:
             rates(device), able, family in MATRIX_FAMILIES, self.meta["decay"]
         )
 
+    def half_width(self, device: Device, family: str, seen: bool) -> float:
+        """Half-width of the 80 % interval in log ratio; a family never measured gets the widest of all.
+
+        A GPU nobody measured gets what leaving out each training GPU showed, weighted by likeness to it.
+        """
+        widths = self.meta["half_width"]["seen" if seen else "unseen"]
+        if family not in widths:
+            return max([self.half_width(device, known, seen) for known in widths], default=1.0)
+        if seen:
+            return float(widths[family])
+        folds = {name: self.donors[name] for name in widths[family]}
+        weights = donor_weights(rates(device), folds, family in MATRIX_FAMILIES, self.meta["decay"])
+        return float(sum(weight * widths[family][name] for name, weight in weights.items()))
+
     def predict(self, kernels: pd.DataFrame, device: Device) -> pd.DataFrame:
         """Latency, 80 % interval, bound and passport of each kernel; never below the device's roofline."""
         import pandas as pd
@@ -216,8 +237,7 @@ class _Cast:
         self.on, self.weights = model.weights(device, family, dtype)
         self.size = float(ELEMENT_BYTES[dtype])
         seen = model.seen(device) and dtype == "fp32"
-        widths = model.meta["half_width"]["seen" if seen else "unseen"]
-        self.width = widths.get(family, max(widths.values()))
+        self.width = model.half_width(device, family, seen)
         short = self.on.flops_per_s < SHORT_OF_POWER * self.on.peak_flops_per_s
         self.relief = SHARED_POWER if seen and short and family in MATRIX_FAMILIES else 1.0
         matrix = family in ("linear", "bmm", "attention", "conv")
@@ -240,6 +260,7 @@ class _Cast:
             correction = np.zeros(len(base))
             for name, weight in self.weights.items():
                 members = self.model.experts[name][self.family]
+                members = members[:1] if len(self.weights) > 1 else members  # donors average each other
                 for member in members:
                     correction += weight / len(members) * member.correction(features)
             busy = base * np.exp(np.clip(correction, -3, 5))

@@ -103,10 +103,6 @@ def fit_expert(features: Array, target: Array, weight: Array, seed: int) -> Expe
     return Expert(mean.astype(np.float32).astype(float), scale.astype(np.float32).astype(float), layers)
 
 
-def _correction(members: tuple[Expert, ...], features: Array) -> Array:
-    return np.asarray(np.mean([member.correction(features) for member in members], axis=0))
-
-
 def _error(measured: Array, forecast: Array) -> float:
     return round(float(100 * np.mean(np.abs(forecast / measured - 1))), 2)
 
@@ -157,7 +153,7 @@ def fit(
         "launch_ms": {name: launch[name] for name in names},
         "half_width": {
             "seen": {family: round(_half_width(parts), 4) for family, parts in within.items()},
-            "unseen": {family: round(_half_width(parts), 4) for family, parts in across.items()},
+            "unseen": across,
         },
         "held_back_mape_percent": own,
         "leave_one_gpu_out_mape_percent": left_out,
@@ -174,24 +170,24 @@ def leave_one_out(
     examples: Mapping[tuple[str, str], Examples],
     experts: Mapping[str, Mapping[str, tuple[Expert, ...]]],
     on: Mapping[str, Rates],
-) -> tuple[dict[str, dict[str, float]], dict[str, list[tuple[Array, Array]]]]:
-    """Error of each GPU's large kernels by the other GPUs' experts: percent, and (measured, forecast)."""
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
+    """How each GPU's large kernels are forecast by the other GPUs' experts: percent error, interval half-width."""
     errors: dict[str, dict[str, float]] = {}
-    pairs: dict[str, list[tuple[Array, Array]]] = {}
+    widths: dict[str, dict[str, float]] = {}
     for (name, family), data in examples.items():
         donors = {other: on[other] for other in on if other != name and family in experts[other]}
         if not donors:
             continue
         weights = donor_weights(on[name], donors, family in MATRIX_FAMILIES, DECAY)
         correction = sum(
-            (weight * _correction(experts[other][family], data.features) for other, weight in weights.items()),
+            (weight * experts[other][family][0].correction(data.features) for other, weight in weights.items()),
             np.zeros(len(data.base)),
         )
         rows = data.large if data.large.any() else np.ones(len(data.large), dtype=bool)
         forecast = (data.base * np.exp(correction))[rows]
         errors.setdefault(family, {})[name] = _error(data.busy[rows], forecast)
-        pairs.setdefault(family, []).append((data.busy[rows], forecast))
-    return errors, pairs
+        widths.setdefault(family, {})[name] = round(conformal.half_width(data.busy[rows], forecast), 4)
+    return errors, widths
 
 
 def _fingerprint(kernels: pd.DataFrame) -> str:
