@@ -96,7 +96,7 @@ def test_the_first_screen_counts_what_holds(page: str) -> None:
 
 
 def test_every_table_header_has_a_scope_and_every_picture_words(outline: Outline) -> None:
-    assert all(attributes.get("scope") in ("col", "row") for attributes in outline.all("th"))
+    assert all(attributes.get("scope") in ("col", "colgroup", "row") for attributes in outline.all("th"))
     pictures = outline.all("img")
     assert pictures and all(attributes.get("alt") for attributes in pictures)
 

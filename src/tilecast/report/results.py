@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 MEDIA = {".csv": "text/csv", ".svg": "image/svg+xml", ".png": "image/png"}
-EMBED_BYTES = 200_000  # data up to this size go into the page
+EMBED_BYTES = 400_000  # data up to this size go into the page
 
 
 def data_uri(path: Path) -> str:

@@ -128,9 +128,6 @@ def context(results: Results) -> dict[str, Any]:
             )
         )
     blocks += _noise(results)
-    blocks.append(
-        _block("Every group", mape, ("predictor", "device", "mode", "option", "distribution"), folded=True)
-    )
     source = results.json("artifact/source.json")
     links = [
         *results.links("evaluation", "errors", (".csv",), "Every cell"),

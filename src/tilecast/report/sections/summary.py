@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tilecast.naming import PREDICTORS, display, is_published, ordered
+from tilecast.naming import MODES, PREDICTORS, display, method, ordered
 from tilecast.report.results import Results
 from tilecast.report.sections import claims
 from tilecast.report.sections.provenance import SERVED
@@ -39,17 +39,17 @@ def _evidence(results: Results) -> dict[str, int] | None:
 
 
 def _headline(results: Results) -> list[dict[str, Any]]:
-    """Error of every predictor over NVIDIA's GPUs (all predictors cover them), plain cells, by mode."""
+    """Error of every method over NVIDIA's plain cells, which all predictors cover: the authors', then ours."""
     mape = results.table("evaluation/mape.csv", "mape")
     if mape is None:
         return []
     plain = mape[(mape["device"] == "NVIDIA") & (mape["option"] == "none") & (mape["distribution"] == "all")]
     cells = {(row["predictor"], row["mode"]): row for row in plain.to_dict("records")}
+    methods = dict.fromkeys(method(name) for name in ordered(PREDICTORS, plain["predictor"]))
     return [
         {
-            "predictor": display(PREDICTORS, name),
-            "passport": "published" if is_published(name) else "predicted",
-            "modes": [cells.get((name, mode)) for mode in ("inference", "training")],
+            "method": display(PREDICTORS, name).removesuffix(" (ours)"),
+            "cells": [cells.get((who, mode)) for who in (f"{name}_published", name) for mode in MODES],
         }
-        for name in ordered(PREDICTORS, plain["predictor"])
+        for name in methods
     ]
