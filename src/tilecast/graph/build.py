@@ -19,6 +19,9 @@ from tilecast.graph.experts import register
 from tilecast.graph.vit import VisionTransformer
 from tilecast.models.registry import ModelSpec
 
+# Keys that every class takes without listing them.
+_TAKEN = {"torch_dtype", "auto_map", "rope_theta", "rope_scaling", "_name_or_path", "transformers_version"}
+
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -80,11 +83,7 @@ def unknown_keys(spec: ModelSpec) -> list[str]:
         return []
     with offline():
         known_class = type(configuration(spec))
-        known = (
-            set(known_class().to_dict())
-            | set(getattr(known_class, "attribute_map", {}))
-            | {"torch_dtype", "auto_map"}
-        )
+        known = set(known_class().to_dict()) | set(getattr(known_class, "attribute_map", {})) | _TAKEN
     return sorted(set(spec.values) - known)
 
 
