@@ -21,13 +21,22 @@ PLOTS_OF_ERRORS = {
     "plot_fusion",
     "plot_predicted_vs_measured",
 }
-PLOTS = PLOTS_OF_ERRORS | {"plot_label_consistency", "plot_operator_errors"}
+OPERATOR_PLOTS = {"plot_label_consistency", "plot_operator_errors"}
+FORECAST_PLOTS = {"plot_bounds", "plot_calibration", "plot_leave_one_out", "plot_utilisation"}
+PLOTS = PLOTS_OF_ERRORS | OPERATOR_PLOTS | FORECAST_PLOTS
 SIGNED_PLOTS = {"plot_amd", "plot_distributed", "plot_fusion"}
 TABLES = {"table_claims", "table_end_to_end", "table_mape", "table_operators"}
 CLAIMS = {"audit_claims", "table_claims", "table_pdf", "report_page"}
 PREDICTIONS = {"predict_baseline", "predict_neusight", "predict_tilecast", "predict_logo"}
-EVALUATION = {"evaluate_errors", "evaluate_mape", "evaluate_operators", "evaluate_summaries", "audit_claims"}
-OPERATOR_PLOTS = {"plot_label_consistency", "plot_operator_errors"}
+EVALUATION = {
+    "audit_claims",
+    "evaluate_coverage",
+    "evaluate_errors",
+    "evaluate_kernels",
+    "evaluate_mape",
+    "evaluate_operators",
+    "evaluate_summaries",
+}
 AFTER_OPERATORS = {"evaluate_summaries", "table_operators", "table_pdf", "report_page"} | OPERATOR_PLOTS
 STATISTICS = {"evaluate_mape", "table_mape", "evaluate_operators"} | AFTER_OPERATORS
 AFTER_LABELS = {"tidy_defects", "table_pdf", "report_page"} | PREDICTIONS | EVALUATION | PLOTS | TABLES
@@ -72,6 +81,11 @@ EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
         "config/config.yaml",
         swap("bootstrap_resamples: ", "bootstrap_resamples: 1"),
         STATISTICS,
+    ),
+    "one predictor": (
+        "src/tilecast/predict/tilecast.py",
+        comment,
+        {"predict_tilecast", "table_pdf", "report_page"} | EVALUATION | TABLES | PLOTS - {"plot_leave_one_out"},
     ),
     "the layout of paper tables": (
         "src/tilecast/papertables/render.py",
