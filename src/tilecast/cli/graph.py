@@ -56,7 +56,10 @@ def run(args: argparse.Namespace) -> int:
     except ImportError as error:
         raise InputError("tilecast graph", f"needs torch ({error})", 'pip install "tilecast[torch]"') from None
     if spec and (unknown := unknown_keys(spec)):
-        print(f"tilecast: note: {spec.source}: keys without effect: {', '.join(unknown)}", file=sys.stderr)
+        print(
+            f"tilecast: note: {spec.source}: keys its class does not list, misspelt perhaps: {', '.join(unknown)}",
+            file=sys.stderr,
+        )
     graph = trace(
         spec if spec else _module(args.module),
         mode=args.mode,

@@ -20,7 +20,8 @@ from tilecast.graph.vit import VisionTransformer
 from tilecast.models.registry import ModelSpec
 
 # Keys that every class takes without listing them.
-_TAKEN = {"torch_dtype", "auto_map", "rope_theta", "rope_scaling", "_name_or_path", "transformers_version"}
+_TAKEN = {"torch_dtype", "auto_map", "rope_theta", "rope_scaling", "_name_or_path", "transformers_version",
+          "head_dim", "image_size"}  # fmt: skip
 
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -84,7 +85,7 @@ def unknown_keys(spec: ModelSpec) -> list[str]:
     with offline():
         known_class = type(configuration(spec))
         known = set(known_class().to_dict()) | set(getattr(known_class, "attribute_map", {})) | _TAKEN
-    return sorted(set(spec.values) - known)
+    return sorted(key for key in set(spec.values) - known if not hasattr(known_class, key))
 
 
 def _hugging_face(spec: ModelSpec, mode: str, attention: str) -> nn.Module:
