@@ -1,4 +1,5 @@
 import ast
+import json
 import os
 import sys
 from functools import lru_cache
@@ -10,6 +11,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from tilecast.config import load_config
 from tilecast.errors import TilecastError
+from tilecast.models.registry import load_model
 
 # Conda jobs drop PYTHONPATH, but keep the shell prefix: the library reaches them this way.
 shell.prefix(f"export PYTHONPATH={str(ROOT / 'src')!r} PYTHONDONTWRITEBYTECODE=1; ")
@@ -57,3 +59,69 @@ def imported(path):
 def code(script):
     """The library modules that `workflow/scripts/<script>.py` depends on: inputs, so that editing one re-runs its users."""
     return imported(f"workflow/scripts/{script}.py")
+
+
+def mirror_counts():
+    """Whether a mirror is configured, as the fetch that served saw it; anew after a run on transcribed figures alone.
+
+    So a mirror that appears later re-runs such a fetch, and one that vanishes does not undo a complete one.
+    """
+    try:
+        record = json.loads(Path(RECORD).read_text())
+    except (OSError, ValueError):
+        record = {}
+    if record.get("source") in ("mirror", "git"):
+        return record["mirror_configured"]
+    mirror = settings.artifact.mirror_path()
+    if (
+        "mirror" in settings.artifact.sources
+        and mirror is not None
+        and not mirror.is_dir()
+    ):
+        stop(
+            f"{mirror}: the mirror is not a directory; set artifact.mirror or TILECAST_MIRROR, or neither"
+        )
+    return mirror is not None
+
+
+def model_files(cells):
+    """The configurations that cells are traced from; a name such as vit16x12x768 needs none."""
+    try:
+        sources = {load_model(cell.rsplit("-", 3)[0]).source for cell in cells}
+    except TilecastError as error:
+        stop(error)
+    return sorted(os.path.relpath(file) for file in sources if file.endswith(".json"))
+
+
+def weights(name):
+    """The record of the weights a predictor uses, which lies beside them: shipped, or trained here."""
+    if name not in TRAINED:
+        return []
+    if settings.predictor.train:
+        return f"results/predict/trained/{name}/record.json"
+    return os.path.relpath(ROOT / f"resources/pretrained/{name}/record.json")
+
+
+def picture(name, subcategory, title):
+    """The files of one figure as a rule's outputs; the drawing goes into Snakemake's own report."""
+    stem = f"results/figures/{name}"
+    return {
+        "svg": report(
+            f"{stem}.svg",
+            caption=f"../../report/captions/{name}.rst",
+            category="Figures",
+            subcategory=subcategory,
+            labels={"figure": title},
+        ),
+        "pdf": f"{stem}.pdf",
+        "png": f"{stem}.png",
+        "data": f"{stem}.csv",
+        "about": f"{stem}.json",
+    }
+
+
+def paper_table(name):
+    """The four forms of one table as a rule's outputs; `.typ` is what the PDF is set from."""
+    return {
+        kind: f"results/tables/{name}.{kind}" for kind in ("csv", "html", "tex", "typ")
+    }

@@ -1,15 +1,4 @@
-from tilecast.models.registry import load_model
-
 GRAPHS = [f"results/graphs/{cell}.parquet" for cell in settings.graphs.cells]
-
-
-def model_files(cells):
-    """The configurations that cells are traced from; a name such as vit16x12x768 needs none."""
-    try:
-        sources = {load_model(cell.rsplit("-", 3)[0]).source for cell in cells}
-    except TilecastError as error:
-        stop(error)
-    return sorted(os.path.relpath(file) for file in sources if file.endswith(".json"))
 
 
 if GRAPHS:

@@ -8,15 +8,6 @@ OWN_OPERATOR_PREDICTIONS = [
 ]
 
 
-def weights(name):
-    """The record of the weights a predictor uses, which lies beside them: shipped, or trained here."""
-    if name not in TRAINED:
-        return []
-    if settings.predictor.train:
-        return f"results/predict/trained/{name}/record.json"
-    return os.path.relpath(ROOT / f"resources/pretrained/{name}/record.json")
-
-
 wildcard_constraints:
     baseline="|".join(BASELINES),
     trained="|".join(TRAINED),

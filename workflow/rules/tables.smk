@@ -13,13 +13,6 @@ TABLE_FILES = [
 ]
 
 
-def paper_table(name):
-    """The four forms of one table as a rule's outputs; `.typ` is what the PDF is set from."""
-    return {
-        kind: f"results/tables/{name}.{kind}" for kind in ("csv", "html", "tex", "typ")
-    }
-
-
 rule table_end_to_end:
     input:
         labels="results/tidy/labels.csv",
