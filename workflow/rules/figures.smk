@@ -1,21 +1,3 @@
-def picture(name, subcategory, title):
-    """The files of one figure as a rule's outputs; the drawing goes into Snakemake's own report."""
-    stem = f"results/figures/{name}"
-    return {
-        "svg": report(
-            f"{stem}.svg",
-            caption=f"../../report/captions/{name}.rst",
-            category="Figures",
-            subcategory=subcategory,
-            labels={"figure": title},
-        ),
-        "pdf": f"{stem}.pdf",
-        "png": f"{stem}.png",
-        "data": f"{stem}.csv",
-        "about": f"{stem}.json",
-    }
-
-
 FIGURES = [
     "error_by_device_model",
     "predicted_vs_measured",
@@ -26,6 +8,10 @@ FIGURES = [
     "amd",
     "operator_errors",
     "label_consistency",
+    "calibration",
+    "leave_one_out",
+    "bounds",
+    "utilisation",
 ]
 FIGURE_FILES = expand(
     "results/figures/{name}.{kind}",
@@ -158,3 +144,60 @@ rule plot_label_consistency:
         "../../envs/report.yaml"
     script:
         "../scripts/plot_label_consistency.py"
+
+
+rule plot_calibration:
+    input:
+        coverage="results/evaluation/coverage.csv",
+        cells="results/evaluation/interval_cells.csv",
+        code=code("plot_calibration"),
+    output:
+        **picture("calibration", "Predictors", "Calibration of the intervals"),
+    log:
+        "results/logs/plot_calibration.log",
+    conda:
+        "../../envs/report.yaml"
+    script:
+        "../scripts/plot_calibration.py"
+
+
+rule plot_leave_one_out:
+    input:
+        logo="results/predict/logo.csv",
+        code=code("plot_leave_one_out"),
+    output:
+        **picture("leave_one_out", "Predictors", "Error on a GPU left out"),
+    log:
+        "results/logs/plot_leave_one_out.log",
+    conda:
+        "../../envs/report.yaml"
+    script:
+        "../scripts/plot_leave_one_out.py"
+
+
+rule plot_bounds:
+    input:
+        breakdown="results/predict/tilecast_breakdown.csv",
+        code=code("plot_bounds"),
+    output:
+        **picture("bounds", "Predictors", "What bounds each model"),
+    log:
+        "results/logs/plot_bounds.log",
+    conda:
+        "../../envs/report.yaml"
+    script:
+        "../scripts/plot_bounds.py"
+
+
+rule plot_utilisation:
+    input:
+        sweeps="results/evaluation/utilisation.csv",
+        code=code("plot_utilisation"),
+    output:
+        **picture("utilisation", "Predictors", "Utilisation over size"),
+    log:
+        "results/logs/plot_utilisation.log",
+    conda:
+        "../../envs/report.yaml"
+    script:
+        "../scripts/plot_utilisation.py"

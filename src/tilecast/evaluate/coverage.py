@@ -1,4 +1,4 @@
-"""Do claimed intervals hold: how many measurements lie inside, how wide the intervals are, how wide they had to be.
+"""Do claimed intervals hold: how many measurements lie inside, how wide they are, how wide they had to be.
 
 Plain single-GPU cells only: what an interval of overlapped communication would be, no predictor here claims.
 """
@@ -41,14 +41,14 @@ def interval_cells(errors: pd.DataFrame, intervals: Sequence[pd.DataFrame]) -> p
     key = ["predictor", *CELL_KEY]
     cells = plain.merge(pd.concat(claimed, ignore_index=True), on=key).sort_values(key, kind="stable")
     away = np.log(cells["measured_ms"] / cells["predicted_ms"])
-    above, below = (abs(np.log(cells[side] / cells["predicted_ms"])) for side in ("high_ms", "low_ms"))
-    position = away / above.where(away > 0, below)
-    cells["position"] = position.replace([np.inf, -np.inf], np.nan)
+    above = np.log(cells["high_ms"] / cells["predicted_ms"])
+    below = np.log(cells["predicted_ms"] / cells["low_ms"])
+    cells["position"] = away / np.where(away > 0, above, below)
     return check(cells, "interval_cells", "interval_cells table")
 
 
 def coverage_table(cells: pd.DataFrame, confidence: float) -> pd.DataFrame:
-    """The `coverage` table: predictor x device x GPU seen in training or not x mode x distribution, with roll-ups."""
+    """The `coverage` table: predictor x device x GPU in training or not x mode x distribution."""
     if cells.empty:
         return empty("coverage")
     known = {

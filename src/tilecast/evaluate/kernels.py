@@ -1,4 +1,4 @@
-"""Every predictor on single kernels it was not trained on: the artifact's held-out rows, and two sweeps of sizes."""
+"""Every predictor on kernels it was not trained on: the artifact's held-out rows, and two sweeps of sizes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tilecast.tables import check, empty
 LEARNED = ("bmm", "linear", "elementwise", "softmax", "norm")
 MEASURED = "measured"
 
-# A sweep: one dimension runs, the others are BERT-Large's own (a projection of the hidden state, and the product of
-# queries and keys); the artifact measured both on a GPU everyone trained on and on the newest it holds out.
+# A sweep: one dimension runs, the others are BERT-Large's own (a projection of the hidden state, and the product
+# of queries and keys); the artifact measured both on a GPU all train on and on the newest it holds out.
 SWEEPS: dict[str, tuple[str, dict[str, int]]] = {
     "linear": ("m", {"b": 1, "n": 1024, "k": 1024}),
     "bmm": ("b", {"m": 512, "n": 512, "k": 64}),
