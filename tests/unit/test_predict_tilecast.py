@@ -120,6 +120,14 @@ def test_number_formats_and_other_makers_are_extrapolated(model: Tilecast) -> No
     assert set(model.predict(table, load_device("MI210"))["passport"]) == {"extrapolated"}
 
 
+@pytest.mark.parametrize("name", ["H100", "A100-40GB"])
+def test_one_token_streams_the_weights(model: Tilecast, name: str) -> None:
+    table = pd.DataFrame({"family": "linear", "op": "linear", "b": 1, "m": [1], "n": 8192, "k": 8192})
+    device = load_device(name)
+    streamed = 1e3 * 4 * 8192 * 8192 / device.bandwidth_bytes_per_s
+    assert streamed < model.predict(complete(table), device)["latency_ms"].iloc[0] < 1.4 * streamed
+
+
 def test_missing_weights_are_one_line(tmp_path) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(InputError, match="no trained tilecast"):
         Tilecast.load(tmp_path)

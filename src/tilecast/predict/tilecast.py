@@ -38,6 +38,7 @@ CHUNK = 1 << 16  # kernels worked on at a time: memory stays bounded, arrays sta
 GAP_MS, ISSUE_MS = 0.002, 0.01
 # ASSUME: share of peak bandwidth and FLOP/s where no kernel of that kind was measured (copies, attention, ...)
 STREAM_SHARE, WORK_SHARE = 0.85, 0.6
+VECTORS = 2  # matrix products with at most so many rows or columns are matrix-vector ones
 # ASSUME: a board short of power lends a model's matrix products what its memory-bound kernels leave: a quarter of
 # the time at 60 % of the power. A kernel timed on its own, run after run, has no such share.
 SHORT_OF_POWER, SHARED_POWER = 0.9, 1 / (1 + 0.25 * (1 - 0.6) / 0.75)
@@ -247,9 +248,8 @@ class _Cast:
         compute, memory = 1e3 * v["flops"] / self.peak, 1e3 * v["moved"] / self.on.bandwidth_bytes_per_s
         floor = np.maximum(compute, memory if self.family in MATRIX_FAMILIES else 0.0)
         bound = np.where(compute > memory, 0, 1)
-        if not self.weights:
-            busy = memory / STREAM_SHARE + compute / WORK_SHARE
-        else:
+        streamed = busy = memory / STREAM_SHARE + compute / WORK_SHARE
+        if self.weights:
             if self.family in MATRIX_FAMILIES:
                 features, base = matrix_features(self.family, v, self.on, self.size)
                 first = 4 if self.family == "bmm" else 3
@@ -264,6 +264,8 @@ class _Cast:
                 for member in members:
                     correction += weight / len(members) * member.correction(features)
             busy = base * np.exp(np.clip(correction, -3, 5))
+            if self.family in MATRIX_FAMILIES:  # matrix-vector kernels: none was measured
+                busy = np.where(np.minimum(v["m"], v["n"]) <= VECTORS, streamed, busy)
         busy = np.maximum(busy, floor)
         latency = np.maximum(np.maximum(busy * self.relief, floor) + GAP_MS, ISSUE_MS)
         if isolated:
