@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from markupsafe import escape
@@ -16,7 +17,7 @@ from small_results import HOSTILE, VERDICTS, declared, without_operators
 
 from tilecast.report.page import SECTIONS, render_page
 from tilecast.report.render import asset, number
-from tilecast.report.results import Results
+from tilecast.report.results import Results, data_uri
 
 VOID = {"meta", "link", "img", "input", "br"}
 
@@ -73,7 +74,7 @@ def test_nothing_is_fetched(page: str, outline: Outline) -> None:
     for attributes in (a for tag, a in outline.elements if tag in ("img", "script", "link", "iframe", "source")):
         for name in ("src", "href"):
             assert str(attributes.get(name) or "data:").startswith("data:")
-    assert "@import" not in page and not re.search(r"url\((?!#)", page)
+    assert "@import" not in page and not re.search(r"url\((?!#|%23)", page)
 
 
 def test_the_policy_allows_this_script_only(page: str, outline: Outline) -> None:
@@ -99,6 +100,18 @@ def test_every_table_header_has_a_scope_and_every_picture_words(outline: Outline
     assert all(attributes.get("scope") in ("col", "colgroup", "row") for attributes in outline.all("th"))
     pictures = outline.all("img")
     assert pictures and all(attributes.get("alt") for attributes in pictures)
+
+
+def test_a_figure_goes_into_the_page_whole(outline: Outline, results_folder: Path) -> None:
+    picture = unquote(str(outline.all("img")[0]["src"]).removeprefix("data:image/svg+xml,"))
+    drawn = (results_folder / "figures/error_distribution.svg").read_text(encoding="utf-8")
+    assert picture == drawn.replace("\n", " ")
+
+
+def test_a_drawing_cannot_leave_its_attribute(tmp_path: Path) -> None:
+    drawing = tmp_path / "a.svg"
+    drawing.write_text("<svg><title>'><script>&amp;#%\u00e9</title></svg>", encoding="utf-8")
+    assert not set("'<>&#\u00e9") & set(data_uri(drawing))
 
 
 def test_a_figures_data_are_inside_the_page(outline: Outline, results_folder: Path) -> None:
