@@ -46,11 +46,11 @@ def kernel_errors(
     parts = []
     for predictor in predictors:
         forecasts = [predictor.predict(_alone(part), devices[str(name)]) for name, part in held.groupby("device")]
-        frame = held.join(pd.concat(forecasts)[["latency_ms", "low_ms", "high_ms"]], rsuffix="_forecast")
+        frame = held.join(pd.concat(forecasts)[["latency_ms", "low_ms", "high_ms"]].add_suffix("_forecast"))
         error = 100 * (frame["latency_ms_forecast"] / frame["latency_ms"] - 1)
         frame = frame.assign(predictor=predictor.name, error=error, size=error.abs())
-        inside = frame["latency_ms"].between(frame["low_ms"], frame["high_ms"]).astype(float)
-        frame["inside"] = inside.where(frame["low_ms"].notna())
+        inside = frame["latency_ms"].between(frame["low_ms_forecast"], frame["high_ms_forecast"]).astype(float)
+        frame["inside"] = inside.where(frame["low_ms_forecast"].notna())
         for roll_up in ({}, {"device": ALL}, {"device": ALL, "gpu": ALL}):
             keys = ["predictor", "family", "device", "gpu"]
             groups = frame.assign(**roll_up).groupby(keys, sort=True)
@@ -74,12 +74,12 @@ def utilisation(
 ) -> pd.DataFrame:
     """The `utilisation` table: share of a device's peak rate over SWEEPS, measured and forecast.
 
-    Forecasts are made at every measured size and between. Only a GPU with measured sizes appears.
+    Forecasts are made at every size measured among the held-out rows, and between.
     """
     trained = set(kernels.loc[kernels["split"] == "train", "device"])
     parts = []
     for family, (swept, fixed) in SWEEPS.items():
-        mine = kernels[(kernels["family"] == family) & (kernels["dtype"] == "fp32")]
+        mine = kernels[(kernels["family"] == family) & (kernels["split"] == "test")]
         mine = mine[(mine[list(fixed)] == pd.Series(fixed)).all(axis=1)]
         for name in SWEPT_DEVICES:
             rows = mine[mine["device"] == name]

@@ -68,12 +68,17 @@ def draw(utilisation: pd.DataFrame) -> style.Picture:
     held = both[both["gpu"] == "held out"]
     judged = held if len(held) else both
     where = " and ".join(naming.device_name(name) for name in naming.ordered(naming.DEVICES, judged["device"]))
-    means = style.mean_by(judged, "error", "source")
+    means = judged.groupby(["family", "source"])["error"].mean()
+    nearest = {
+        naming.display(naming.FAMILIES, family).lower(): min(means[family].items(), key=lambda pair: pair[::-1])
+        for family in families
+        if family in means
+    }
     parts = [
-        f"{naming.predictor_name(name)} {naming.significant(means[name])} %"
-        for name in sorted(means, key=lambda name: (means[name], name))
+        f"{naming.predictor_name(str(name))} on {family} ({naming.significant(error)} % off)"
+        for family, (name, error) in nearest.items()
     ]
-    title = f"Mean error of matrix products on {where}{', held out' if len(held) else ''}: {', '.join(parts)}"
+    title = f"Nearest to the measurements on {where}{', held out' if len(held) else ''}: {', '.join(parts)}"
     n = int((drawn["source"] == "measured").sum())
     keys = [
         Line2D([], [], linestyle="none", marker="o", markersize=3.2, color=style.INK, label="measured"),
@@ -92,5 +97,10 @@ def draw(utilisation: pd.DataFrame) -> style.Picture:
         f"dimension: {n} measured kernels (points) on a GPU of the training set and on a held-out one, and "
         "forecasts (lines) at the measured sizes and between. Launch counts as the measuring harness counts it."
     )
-    alt = f"{title}. All four panels: {style.worded(style.mean_by(both, 'error', 'source'))}."
+    detail = "; ".join(
+        f"{naming.display(naming.FAMILIES, family)}: {style.worded(means[family].to_dict())}"
+        for family in families
+        if family in means
+    )
+    alt = f"{title}. Mean errors on {where}: {detail}."
     return style.Picture(figure, drawn, title, caption, alt, n)
