@@ -442,6 +442,44 @@ TABLES: dict[str, Table] = {
         },
         key=("table", "row", "column"),
     ),
+    "collective_measurements": Table(  # transcribed: resources/published/nccl_collectives.csv
+        {
+            "system": Column("text", "system, as config/systems names it"),
+            "nccl": Column("text", "version of NCCL"),
+            "op": Column("text", "collective"),
+            "gpus": Column("integer", "GPUs of the group", above=1),
+            "bytes": Column("integer", "size of the whole buffer, as nccl-tests counts", above=0),
+            "latency_ms": LATENCY,
+        },
+        key=("system", "op", "gpus", "bytes"),
+    ),
+    "collectives": Table(  # collectives forecast and measured
+        {
+            "basis": Column("text", "what was left out", values=("leave-one-size-out", "spec-only")),
+            "system": Column("text", "system, as config/systems names it"),
+            "op": Column("text", "collective"),
+            "gpus": Column("integer", "GPUs of the group", above=1),
+            "bytes": Column("integer", "size of the whole buffer, as nccl-tests counts", above=0),
+            "reference": Column("text", "measured system whose curves were used"),
+            "measured_ms": LATENCY,
+            "predicted_ms": Column("number", "forecast of the curves as shipped, milliseconds", above=0),
+            "held_out_ms": Column("number", "forecast without this size, or this system, milliseconds", above=0),
+            "ape_percent": Column("number", "absolute percentage error of the held-out forecast", minimum=0),
+        },
+        key=("basis", "system", "op", "gpus", "bytes"),
+    ),
+    "collectives_mape": Table(
+        {
+            "basis": Column("text", "what was left out", values=("leave-one-size-out", "spec-only")),
+            "system": Column("text", "system, as config/systems names it"),
+            "op": Column("text", "collective"),
+            "sizes": Column("text", "which sizes", values=("all", "from 1 MiB")),
+            "n": Column("integer", "cells averaged", above=0),
+            "mape_percent": Column("number", "mean absolute percentage error", minimum=0),
+            "worst_percent": Column("number", "largest absolute percentage error", minimum=0),
+        },
+        key=("basis", "system", "op", "sizes"),
+    ),
     "claim_rows": Table(  # the rows a claim's value rests on
         {
             "id": Column("text", "claim"),

@@ -13,6 +13,7 @@ from tilecast.errors import TilecastError
 
 # name -> what it does; the module tilecast.cli.<name> offers add_arguments(parser) and run(args) -> int
 COMMANDS: dict[str, str] = {
+    "collective": "time of a collective operation on a described system of GPUs",
     "forecast": "latency, memory and bottlenecks of a model on a GPU",
     "graph": "a model as a list of kernels: parameters, FLOPs, bytes, kernels by class",
     "train": "train predictors on measured kernels",

@@ -1,0 +1,1 @@
+"""Many GPUs: collectives on described systems."""

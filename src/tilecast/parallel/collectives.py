@@ -1,0 +1,192 @@
+"""How long a collective takes on a described system: protocols as line segments, of rings, trees and NVLS.
+
+A group's time is that of the fastest line, latency + hops + bytes / rate: which protocol wins changes with size,
+and where it changes the curve bends. Lines are fitted on measured systems (tilecast.parallel.collectives_fit); a
+system nobody measured gets the lines of the one its description names, at its own links' rates and with a wider
+interval. Sizes count as nccl-tests does: the buffer a GPU ends up with (all-gather), or starts from (the others).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from tilecast.errors import InputError
+from tilecast.hardware.system import Route, System, route
+
+CURVES = Path(__file__).resolve().parents[3] / "resources/pretrained/collectives.json"
+OPS = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "send_recv")
+# ASSUME: never measured here, so given the curve that moves data the same way: one ring, one pair.
+CURVE_OF = {"broadcast": "all_gather", "send_recv": "all_to_all"}
+
+# Between nodes nothing is measured. Seconds a network step takes and the share of the cards' rate a protocol keeps
+# are those by which NCCL itself chooses (src/graph/tuning.cc, version 2.19: hwLat NET, busBw of LL, LL128, tree).
+NETWORK_STEP_S = {"LL": 2.7e-6, "LL128": 4.0e-6, "Simple": 14.0e-6}
+NETWORK_SHARE = {"LL": 0.25, "LL128": 0.92, "Simple": 1.0}
+TREE_STEP_S = {"LL": 5.0e-6, "LL128": 8.5e-6, "Simple": 28.0e-6}
+TREE_SHARE = {"LL": 0.92 / 3.8, "LL128": 0.92 * 120 / 128, "Simple": 0.92}
+NVLS_TREE_STEP_S = 14.0e-6
+NETWORK_SPREAD = math.log(2)  # ASSUME: a forecast across nodes, held against nothing, is good to a factor of two
+
+
+@dataclass(frozen=True)
+class Line:
+    """One protocol: seconds to start, seconds for every GPU beyond two, share of the link's rate it reaches."""
+
+    protocol: str
+    latency_s: float
+    hop_s: float
+    efficiency: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One operation on one measured system."""
+
+    lines: tuple[Line, ...]
+    nvls: Line | None
+    factors: Mapping[str, Mapping[int, float]]  # kind of link -> group size -> rate against that of two GPUs
+    spread: float = 0.0  # 90th percentile of |log(forecast / measured)| at sizes left out
+    spec_spread: float = 0.0  # the same for a measured system forecast from another one
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """One collective's time, its 90 % interval, and what it was computed from."""
+
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    algorithm: str
+    protocol: str
+    basis: str  # measured (curves of this node), or spec-only (another's curves, own links)
+    reference: str  # whose curves
+
+
+@lru_cache(maxsize=1)
+def curves() -> dict[str, dict[str, Curve]]:
+    """The fitted curves by measured system and operation."""
+    try:
+        return curves_of(json.loads(CURVES.read_text(encoding="utf-8"))["systems"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        remedy = "write it with python -m tilecast.parallel.collectives_fit"
+        raise InputError(CURVES.name, f"cannot be read ({error!r})", remedy) from None
+
+
+def curves_of(systems: dict[str, dict[str, dict]]) -> dict[str, dict[str, Curve]]:
+    """Curves of their JSON form."""
+    return {
+        system: {
+            op: Curve(
+                lines=tuple(Line(**line) for line in values["lines"]),
+                nvls=Line(**values["nvls"]) if values["nvls"] else None,
+                factors={
+                    kind: {int(gpus): factor for gpus, factor in sizes.items()}
+                    for kind, sizes in values["factors"].items()
+                },
+                spread=values["spread"],
+                spec_spread=values["spec_spread"],
+            )
+            for op, values in ops.items()
+        }
+        for system, ops in systems.items()
+    }
+
+
+def port_bytes(op: str, gpus: int, size: float, behind_port: int = 1) -> float:
+    """Bytes that one port must send: of a ring within the group; of all-to-all, all that leaves the port."""
+    if op == "all_reduce":
+        return 2 * (gpus - 1) / gpus * size
+    if op == "all_to_all":
+        # Some port has at least one GPU of the group behind it, and all of them none beyond it.
+        return max(behind_port * (gpus - behind_port), gpus - 1) / gpus * size
+    if op in ("all_gather", "reduce_scatter"):
+        return (gpus - 1) / gpus * size
+    return float(size)  # broadcast and send/recv pass everything on
+
+
+def group_factor(curve: Curve, kind: str, gpus: int) -> float:
+    """Rate of a group against that of two GPUs: log-linear between the measured group sizes, constant beyond."""
+    sizes = curve.factors.get(kind) or {n: f for known in curve.factors.values() for n, f in known.items()}
+    known = sorted(sizes)
+    gpus = min(max(gpus, known[0]), known[-1])
+    low = max(n for n in known if n <= gpus)
+    high = min(n for n in known if n >= gpus)
+    if low == high:
+        return sizes[low]
+    weight = math.log(gpus / low) / math.log(high / low)
+    return sizes[low] ** (1 - weight) * sizes[high] ** weight
+
+
+def collective(
+    op: str,
+    system: System,
+    gpus: Sequence[int],
+    size: float,
+    others: Sequence[Sequence[int]] = (),
+    fitted: dict[str, dict[str, Curve]] | None = None,
+) -> Forecast:
+    """Time of `op` over `size` bytes among `gpus`, while the groups `others` communicate over shared links too."""
+    if op not in OPS:
+        raise InputError(op, "is no collective", f"expected one of {', '.join(OPS)}")
+    if not 0 <= size < float("inf"):
+        raise InputError(op, f"{size} bytes cannot be sent", "give a number from zero up")
+    if op == "send_recv" and len(gpus) > 2:
+        raise InputError(op, f"has two ends, not {len(gpus)}", "name two GPUs")
+    way = route(system, gpus, others)
+    # A group within one node, or of one GPU a node, still starts kernels as the node's fastest link does.
+    like = way.tier.like if way.tier else (system.tiers[0].like if system.tiers else "h100_sxm")
+    known = curves() if fitted is None else fitted
+    if like not in known:
+        raise InputError(
+            system.name, f"no measured system {like!r}", f"expected one of {', '.join(sorted(known))}"
+        )
+    basis = "measured" if like == system.measured_as and way.nodes == 1 and op not in CURVE_OF else "spec-only"
+    if way.gpus == 1 or size == 0:
+        return Forecast(0.0, 0.0, 0.0, "none", "none", basis, like)
+    curve = known[like][CURVE_OF.get(op, op)]
+    seconds, algorithm, protocol = min(_candidates(op, way, size, curve, system.nvls))
+    spread = curve.spread if basis == "measured" else max(curve.spread, curve.spec_spread)
+    if way.nodes > 1:
+        spread = max(spread, NETWORK_SPREAD)
+    latency = seconds * 1e3
+    reach = math.exp(spread)
+    return Forecast(latency, latency / reach, latency * reach, algorithm, protocol, basis, like)
+
+
+def _candidates(op: str, way: Route, size: float, curve: Curve, nvls: bool) -> Iterator[tuple[float, str, str]]:
+    """Seconds, algorithm and protocol of everything that could carry it."""
+    inside = way.tier_bytes_per_s * (group_factor(curve, way.tier.kind, way.local) if way.tier else 1.0)
+    sent = port_bytes(op, way.gpus, size, way.behind_port)
+    if way.nodes == 1:
+        for line in curve.lines:
+            start = line.latency_s + line.hop_s * (way.gpus - 2)
+            yield start + sent / (inside * line.efficiency), "ring", line.protocol
+        if op == "all_reduce" and nvls and curve.nvls:
+            yield _nvls_seconds(way.gpus, size, way.tier_bytes_per_s, curve.nvls), "nvls", "Simple"
+        return
+    # A ring passes every node's border once, and it flows: the narrowest place sets its rate, not the sum of all.
+    leaving = way.local * (way.gpus - way.local) / way.gpus * size if op == "all_to_all" else sent
+    steps = {"all_reduce": 2 * (way.nodes - 1), "all_to_all": 1, "send_recv": 1}.get(op, way.nodes - 1)
+    depth = 2 * math.ceil(math.log2(way.nodes))
+    for line in curve.lines:
+        start, name = line.latency_s + line.hop_s * max(way.local - 2, 0), line.protocol
+        within = inside * line.efficiency
+        flow = max(sent / within, leaving / (way.node_bytes_per_s * NETWORK_SHARE[name]))
+        yield start + steps * NETWORK_STEP_S[name] + flow, "ring", name
+        if op == "all_reduce":  # up the tree and down again: each node sends all bytes twice
+            flow = max(2 * size / within, 2 * size / (way.node_bytes_per_s * TREE_SHARE[name]))
+            yield start + depth * TREE_STEP_S[name] + flow, "tree", name
+    if op == "all_reduce" and nvls and curve.nvls and way.local > 1:
+        within = _nvls_seconds(way.local, size, way.tier_bytes_per_s, curve.nvls)
+        flow = 2 * size / way.node_bytes_per_s
+        yield max(within, curve.nvls.latency_s + flow) + depth * NVLS_TREE_STEP_S, "nvls tree", "Simple"
+
+
+def _nvls_seconds(gpus: int, size: float, bytes_per_s: float, line: Line) -> float:
+    """The switch adds up: a GPU sends its data once to be added, and its own share of the sum once to all."""
+    return line.latency_s + (1 + 1 / gpus) * size / (bytes_per_s * line.efficiency)

@@ -1,0 +1,189 @@
+"""Collectives and systems: limits that are exact, directions that must hold, input that is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tilecast import cli
+from tilecast.errors import InputError
+from tilecast.hardware.system import System, load_system, route, system_names
+from tilecast.parallel.collectives import OPS, Curve, Line, collective, group_factor, port_bytes
+from tilecast.parallel.collectives_fit import CALIBRATED, MEASURED, fit_curve, summarise, validate
+from tilecast.tables import read
+
+SYSTEMS = system_names()
+ops, names, sizes = st.sampled_from(OPS), st.sampled_from(SYSTEMS), st.floats(1, 1e11)
+
+
+def faster(system: System, factor: float) -> System:
+    """`system` with every link `factor` times as fast."""
+    tiers = tuple(replace(tier, bytes_per_s=tier.bytes_per_s * factor) for tier in system.tiers)
+    network = system.network and replace(system.network, bytes_per_s=system.network.bytes_per_s * factor)
+    return replace(system, tiers=tiers, network=network)
+
+
+def group(draw: st.DataObject, op: str, system: System) -> list[int]:
+    """Two to 24 GPUs of the system, in its first four nodes."""
+    most = 2 if op == "send_recv" else 24
+    pool = st.integers(0, min(system.gpus, 4 * system.gpus_per_node) - 1)
+    return draw.draw(st.lists(pool, min_size=2, max_size=most, unique=True))
+
+
+@given(ops, names, sizes, st.data())
+@settings(max_examples=300, deadline=None)
+def test_doubling_every_link_slows_nothing(op: str, name: str, size: float, data: st.DataObject) -> None:
+    system = load_system(name)
+    gpus = group(data, op, system)
+    slow, fast = collective(op, system, gpus, size), collective(op, faster(system, 2), gpus, size)
+    assert 0 < fast.latency_ms <= slow.latency_ms
+    assert 0 < slow.low_ms <= slow.latency_ms <= slow.high_ms
+
+
+@given(ops, names, sizes, st.floats(1, 100), st.data())
+@settings(max_examples=300, deadline=None)
+def test_more_bytes_are_never_faster(op: str, name: str, size: float, more: float, data: st.DataObject) -> None:
+    system = load_system(name)
+    gpus = group(data, op, system)
+    smaller, larger = collective(op, system, gpus, size), collective(op, system, gpus, size * more)
+    assert larger.latency_ms >= smaller.latency_ms * (1 - 1e-12)
+
+
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_nothing_to_send_takes_no_time(op: str, name: str) -> None:
+    system = load_system(name)
+    assert collective(op, system, [1], 1e9).latency_ms == 0
+    assert collective(op, system, [0, 1], 0).latency_ms == 0
+
+
+@given(ops, names, sizes, st.data())
+@settings(max_examples=100, deadline=None)
+def test_company_never_helps_and_idle_links_cost_nothing(
+    op: str, name: str, size: float, data: st.DataObject
+) -> None:
+    system = load_system(name)
+    gpus = group(data, op, system)
+    alone = collective(op, system, gpus, size)
+    assert collective(op, system, gpus, size, others=[group(data, "all_reduce", system)]).latency_ms >= (
+        alone.latency_ms
+    )
+    # a link that joins other GPUs only is never used
+    if len(system.tiers) == 1 and system.nodes == 1 and set(gpus).isdisjoint({0, 1}):
+        spare = replace(system.tiers[0], kind="nvlink", bytes_per_s=1e12, joins=((0, 1),), ports=())
+        assert collective(op, replace(system, tiers=(spare, *system.tiers)), gpus, size) == alone
+
+
+def test_which_gpus_share_a_link_matters() -> None:
+    pairs = load_system("a6000_bridged")
+    assert route(pairs, [0, 1]).tier_bytes_per_s == 56.25e9
+    assert route(pairs, [0, 2]).tier_bytes_per_s == 31.5e9
+    server = load_system("a100_pcie_4")
+    assert route(server, [0, 1]).tier.kind == "pcie_switch"  # type: ignore[union-attr]
+    assert route(server, [0, 2], others=[[1, 3]]).tier_bytes_per_s == 31.5e9 / 2
+    assert route(server, [0, 1], others=[[2, 3]]).tier_bytes_per_s == 31.5e9
+    cluster = load_system("dgx_h100")
+    assert route(cluster, range(16)).node_bytes_per_s == 8 * 50e9
+    assert route(cluster, [0, 8]).node_bytes_per_s == 50e9
+    assert route(cluster, [0, 8], others=[[i, i + 8] for i in range(1, 8)]).node_bytes_per_s == 50e9
+
+
+def test_volumes_are_those_of_the_closed_forms() -> None:
+    assert port_bytes("all_reduce", 8, 800) == 1400
+    assert port_bytes("all_gather", 8, 800) == port_bytes("all_to_all", 8, 800) == 700
+    assert port_bytes("all_to_all", 8, 800, behind_port=4) == 1600
+    assert port_bytes("broadcast", 8, 800) == port_bytes("send_recv", 2, 800) == 800
+
+
+def test_protocols_algorithms_and_intervals() -> None:
+    h100, h200, cluster = load_system("h100_sxm"), load_system("h200_sxm"), load_system("dgx_h100")
+    small, large = (collective("all_reduce", h100, range(8), size) for size in (512, 2**29))
+    assert (small.algorithm, large.algorithm) == ("ring", "nvls")
+    assert collective("all_reduce", h100, range(4), 2**29).algorithm == "ring"
+    known, spec = small, collective("all_reduce", h200, range(8), 512)
+    assert (known.basis, spec.basis, spec.reference) == ("measured", "spec-only", "h100_sxm")
+    assert spec.high_ms / spec.low_ms > known.high_ms / known.low_ms
+    assert collective("all_reduce", cluster, range(0, 8000, 8), 1e4).algorithm == "tree"
+    flat = collective("all_reduce", load_system("dgx_a100"), range(64), 2**33)
+    assert flat.latency_ms == pytest.approx(2 * 63 / 64 * 2**33 / 200e9 * 1e3, rel=0.3)
+
+
+def test_a_curve_of_known_lines_is_found_again() -> None:
+    frame = read(MEASURED, "collective_measurements")
+    rows = frame[(frame["system"] == "a100_sxm") & (frame["op"] == "all_gather")].copy()
+    lines = (Line("LL", 8e-6, 1e-6, 0.03), Line("LL128", 1e-5, 1e-6, 0.3), Line("Simple", 3e-5, 1e-6, 0.7))
+    truth = {"a100_sxm": {"all_gather": Curve(lines, None, {"nvswitch": {2: 1.0, 4: 1.1, 8: 1.2}})}}
+    system = load_system("a100_sxm")
+
+    def times(curves: dict[str, dict[str, Curve]]) -> list[float]:
+        return [
+            collective("all_gather", system, range(gpus), size, fitted=curves).latency_ms
+            for gpus, size in zip(rows["gpus"], rows["bytes"])
+        ]
+
+    rows["latency_ms"] = times(truth)
+    found = {"a100_sxm": {"all_gather": fit_curve(rows, "a100_sxm", "all_gather")}}
+    assert times(found) == pytest.approx(rows["latency_ms"].tolist(), rel=0.03)
+    assert group_factor(truth["a100_sxm"]["all_gather"], "nvswitch", 64) == 1.2
+
+
+def test_all_reduce_at_sizes_left_out() -> None:
+    frame = read(MEASURED, "collective_measurements")
+    table = validate(frame[frame["system"].isin(CALIBRATED) & (frame["op"] == "all_reduce")])
+    means = summarise(table[table["basis"] == "leave-one-size-out"])
+    assert (means["n"] == means["sizes"].map({"all": 33, "from 1 MiB": 15})).all()
+    assert (means["mape_percent"] <= means["sizes"].map({"all": 15, "from 1 MiB": 12})).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("kind: nvswitch", "kind: string"), "unknown kind 'string' of link"),
+        (("nvls: true", "nvsl: true"), "unknown key `nvsl`"),
+        (("450.0e9", "-1"), "`bytes_per_s` = -1 is no rate of a link"),
+        (("    source: h100", "    source: hearsay"), "source 'hearsay' is not among `sources`"),
+        (("gpus_per_node: 8", "gpus_per_node: 0"), "`gpus_per_node` = 0 is not a whole number above zero"),
+        (("tiers:", "nodes: 2\ntiers:"), "2 nodes without `network`"),
+        (("    like:", "    joins: [[0, 9]]\n    like:"), "`joins` names GPU 9"),
+    ],
+)
+def test_a_bad_description_is_one_line(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    text = Path("config/systems/h100_sxm.yaml")
+    source = (Path(__file__).resolve().parents[2] / text).read_text()
+    assert change[0] in source
+    path = tmp_path / "system.yaml"
+    path.write_text(source.replace(*change))
+    with pytest.raises(InputError, match=message.replace("[", r"\[")):
+        load_system(path)
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["collective", "--op", "all_reduce", "--system", "h100_sxm", "--gpus", "8", "--bytes", "64MiB"]
+    assert cli.main([*given, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["bytes"] == 2**26
+    assert 0.2 < answer["latency_ms"] < 0.5
+    assert cli.main(given) == 0
+    assert "nvls" in capsys.readouterr().out
+    island = tmp_path / "island.yaml"
+    text = (Path(__file__).resolve().parents[2] / "config/systems/h100_sxm.yaml").read_text()
+    island.write_text(text.replace("    like:", "    joins: [[0, 1], [2, 3]]\n    like:"))
+    for arguments, problem in (
+        (["--system", str(island), "--gpus", "4"], "no link between GPU 0 and 2"),
+        (["--system", "nowhere"], "nowhere: is no known system"),
+        (["--gpus", "9"], "has no GPU 8"),
+        (["--gpus", "1,1"], "a GPU is named twice"),
+        (["--gpus", "many"], "'many' is not understood"),
+        (["--bytes", "1 furlong"], "is not a size"),
+        (["--op", "gossip"], "gossip: is no collective"),
+        (["--op", "send_recv"], "has two ends, not 8"),
+    ):
+        assert cli.main([*given, *arguments]) == 1
+        error = capsys.readouterr().err
+        assert problem in error
+        assert error.count("\n") == 1

@@ -1,0 +1,14 @@
+rule collectives_validation:
+    input:
+        measured="resources/published/nccl_collectives.csv",
+        systems=sorted(str(path) for path in Path("config/systems").glob("*.yaml")),
+        code=code("parallel_collectives"),
+    output:
+        cells="results/parallel/collectives.csv",
+        mape="results/parallel/collectives_mape.csv",
+    log:
+        "results/logs/collectives_validation.log",
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/parallel_collectives.py"

@@ -1,0 +1,22 @@
+"""Weigh the collectives' forecasts at sizes and on systems left out."""
+
+from tilecast.parallel.collectives_fit import summarise, validate
+from tilecast.step import run_step
+from tilecast.tables import read, write
+
+
+def parallel_collectives(measured: str, cells: str, mape: str) -> None:
+    """Write every measured collective with its held-out forecast, and the errors' means."""
+    table = validate(read(measured, "collective_measurements"))
+    write(table, cells, "collectives")
+    write(summarise(table), mape, "collectives_mape")
+
+
+if __name__ == "__main__":
+    run_step(
+        parallel_collectives,
+        snakemake,
+        measured=snakemake.input.measured,
+        cells=snakemake.output.cells,
+        mape=snakemake.output.mape,
+    )
