@@ -114,6 +114,7 @@ rule evaluate_kernels:
         **{name: weights(name) for name in TRAINED},
         kernels="results/tidy/kernels.parquet",
         devices="results/tidy/devices.csv",
+        specifications=SPECIFICATIONS,
         code=code("evaluate_kernels"),
     output:
         errors="results/evaluation/kernel_errors.csv",

@@ -2,6 +2,10 @@
 BASELINES = ["roofline", "li", "habitat"]
 OWN_PREDICTORS = [*BASELINES, "neusight", "tilecast"]
 TRAINED = ["li", "habitat", "neusight", "tilecast"]
+# The makers' figures of each GPU; tilecast is trained on them.
+SPECIFICATIONS = sorted(
+    os.path.relpath(path) for path in (ROOT / "config/devices").glob("*.yaml")
+)
 OWN_PREDICTIONS = [f"results/predict/{name}.csv" for name in OWN_PREDICTORS]
 OWN_OPERATOR_PREDICTIONS = [
     f"results/predict/{name}_operators.parquet" for name in OWN_PREDICTORS
@@ -18,6 +22,7 @@ rule predict_baseline:
         graphs="results/tidy/graphs.parquet",
         labels="results/tidy/labels.csv",
         devices="results/tidy/devices.csv",
+        specifications=SPECIFICATIONS,
         weights=lambda wildcards: weights(wildcards.baseline),
         code=code("predict_baseline"),
     output:
@@ -38,6 +43,7 @@ rule predict_neusight:
         graphs="results/tidy/graphs.parquet",
         labels="results/tidy/labels.csv",
         devices="results/tidy/devices.csv",
+        specifications=SPECIFICATIONS,
         weights=weights("neusight"),
         code=code("predict_neusight"),
     output:
@@ -58,6 +64,7 @@ rule predict_tilecast:
         graphs="results/tidy/graphs.parquet",
         labels="results/tidy/labels.csv",
         devices="results/tidy/devices.csv",
+        specifications=SPECIFICATIONS,
         weights=weights("tilecast"),
         code=code("predict_tilecast"),
     output:
@@ -94,6 +101,7 @@ rule train_predictor:
     input:
         kernels="results/tidy/kernels.parquet",
         devices="results/tidy/devices.csv",
+        specifications=SPECIFICATIONS,
         graphs="results/tidy/graphs.parquet",
         labels="results/tidy/labels.csv",
         shipped=lambda wildcards: os.path.relpath(

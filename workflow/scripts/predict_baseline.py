@@ -6,19 +6,22 @@ from pathlib import Path
 from tilecast.predict.compose import forecast_artifact
 from tilecast.predict.habitat import Habitat
 from tilecast.predict.li import Li
+from tilecast.predict.registry import specifications
 from tilecast.predict.roofline import Roofline
 from tilecast.step import run_step
+from tilecast.tables import read
 
 
 def predict_baseline(
     name: str, weights: str | None, graphs: str, labels: str, devices: str, outputs: Mapping[str, str]
 ) -> None:
     """Write predictions of cells and operators, intervals, and what bounds the kernels."""
+    known = specifications(name, read(devices, "devices"))
     if weights is None:
-        forecast_artifact(Roofline(), graphs, labels, devices, ("NVIDIA", "AMD"), outputs)
+        forecast_artifact(Roofline(), graphs, labels, known, ("NVIDIA", "AMD"), outputs)
         return
     kind = {"li": Li, "habitat": Habitat}[name]
-    forecast_artifact(kind.load(Path(weights).parent), graphs, labels, devices, ("NVIDIA",), outputs)
+    forecast_artifact(kind.load(Path(weights).parent), graphs, labels, known, ("NVIDIA",), outputs)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,16 @@ from pathlib import Path
 
 from tilecast.predict.compose import forecast_artifact
 from tilecast.predict.neusight import NeuSight
+from tilecast.predict.registry import specifications
 from tilecast.step import run_step
+from tilecast.tables import read
 
 
 def predict_neusight(weights: str, graphs: str, labels: str, devices: str, outputs: Mapping[str, str]) -> None:
     """Write predictions of cells and operators, intervals, and what bounds the kernels."""
+    known = specifications("neusight", read(devices, "devices"))
     predictor = NeuSight.load(Path(weights).parent)
-    forecast_artifact(predictor, graphs, labels, devices, ("NVIDIA",), outputs)
+    forecast_artifact(predictor, graphs, labels, known, ("NVIDIA",), outputs)
     print(f"kernels whose utilisation fell to zero and that therefore cost 0 ms: {predictor.clamped}")
 
 

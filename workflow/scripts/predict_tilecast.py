@@ -4,14 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tilecast.predict.compose import forecast_artifact
+from tilecast.predict.registry import specifications
 from tilecast.predict.tilecast import Tilecast
 from tilecast.step import run_step
+from tilecast.tables import read
 
 
 def predict_tilecast(weights: str, graphs: str, labels: str, devices: str, outputs: Mapping[str, str]) -> None:
     """Write predictions of cells and operators, intervals, and what bounds the kernels."""
+    known = specifications("tilecast", read(devices, "devices"))
     predictor = Tilecast.load(Path(weights).parent)
-    forecast_artifact(predictor, graphs, labels, devices, ("NVIDIA", "AMD"), outputs)
+    forecast_artifact(predictor, graphs, labels, known, ("NVIDIA", "AMD"), outputs)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from tilecast.hardware.device import devices_of_table
 from tilecast.predict.compose import layers_of, workloads
-from tilecast.predict.registry import load_predictor
+from tilecast.predict.registry import load_predictor, specifications
 from tilecast.predict.train import distance, train
 from tilecast.step import run_step
 from tilecast.tables import read, write_free
@@ -14,7 +13,7 @@ def train_predictor(
     name: str, kernels: str, devices: str, graphs: str, labels: str, seed: int, record: str, distance_to: str
 ) -> None:
     """Write the weights beside `record`, and the table of differences per kernel family."""
-    known = devices_of_table(read(devices, "devices"))
+    known = specifications(name, read(devices, "devices"))
     table = read(kernels, "kernels")
     train(name, table[table["split"] == "train"], known, Path(record).parent, seed)
     wanted = workloads(read(graphs, "graphs"), layers_of(read(labels, "labels"))).distinct

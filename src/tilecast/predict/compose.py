@@ -16,7 +16,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from tilecast.errors import InputError
-from tilecast.hardware.device import Device, devices_of_table
+from tilecast.hardware.device import Device
 from tilecast.predict.base import BINARY_OPS, FLOPS_PER_ELEMENT, KERNEL_COLUMNS, Predictor, complete
 from tilecast.tables import TABLES, empty, read, write, write_free
 
@@ -180,7 +180,7 @@ class Forecasts:
 
     cells: pd.DataFrame  # the `predictions` table
     operators: pd.DataFrame  # the `operator_predictions` table
-    intervals: pd.DataFrame  # device, WORKLOAD, low_ms, high_ms: sums of the kernels' bounds
+    intervals: pd.DataFrame  # device, WORKLOAD, low_ms, high_ms: see `conformal.total`
     breakdown: pd.DataFrame  # device, WORKLOAD, family, bound, latency_ms
 
 
@@ -200,16 +200,15 @@ def _on_device(predictor: Predictor, work: Workloads, name: str, device: Device)
 
     nodes, link = work.nodes, LINK_BYTES_PER_S.get(name)
     forecast = predictor.predict(work.distinct, device)
-    times = {column: forecast[column].to_numpy(dtype=float) for column in ("latency_ms", "low_ms", "high_ms")}
+    times = forecast["latency_ms"].to_numpy(dtype=float)
     per_node = {
-        (column, phase): runs @ times[column] + (work.sent_bytes[phase] / link * 1e3 if link else 0.0)
-        for column in times
+        phase: runs @ times + (work.sent_bytes[phase] / link * 1e3 if link else 0.0)
         for phase, runs in work.runs.items()
     }
     operators = nodes.drop(columns="cell").assign(predictor=predictor.name, device=name)
-    operators["forward_ms"] = per_node["latency_ms", "forward"]
-    operators["accumulation_ms"] = per_node["latency_ms", "accumulation"]
-    operators["backward_ms"] = per_node["latency_ms", "backward"] + operators["accumulation_ms"]
+    operators["forward_ms"] = per_node["forward"]
+    operators["accumulation_ms"] = per_node["accumulation"]
+    operators["backward_ms"] = per_node["backward"] + operators["accumulation_ms"]
     operators["latency_ms"] = operators["forward_ms"] + operators["backward_ms"]
     often, count = nodes["repeats"].to_numpy(dtype=float), len(work.cells)
 
@@ -224,11 +223,11 @@ def _on_device(predictor: Predictor, work: Workloads, name: str, device: Device)
     for cell in cells.index[linked] if link else ():
         composed = compose(operators[nodes["cell"] == cell], str(cells.loc[cell, "option"]))
         cells.loc[cell, list(composed)] = list(composed.values())
-    intervals = cells[_CELL].copy()
-    for column in ("low_ms", "high_ms"):
-        intervals[column] = per_cell(sum(per_node[column, phase] for phase in _PHASES))
+    runs = _runs_of_cells(work, often)
+    below, above = _margins(runs, work.distinct["family"].to_numpy(), forecast)
+    intervals = cells[_CELL].assign(low_ms=cells["latency_ms"] - below, high_ms=cells["latency_ms"] + above)
     keep = ~linked | (link is not None)
-    breakdown = _breakdown(work, forecast, often)
+    breakdown = _breakdown(work, forecast, runs)
     breakdown = cells[_CELL].iloc[breakdown.pop("cell")].reset_index(drop=True).join(breakdown)
     known = operators["option"].isin(cells.loc[keep, "option"].unique())
     return (
@@ -239,12 +238,36 @@ def _on_device(predictor: Predictor, work: Workloads, name: str, device: Device)
     )
 
 
-def _breakdown(work: Workloads, forecast: pd.DataFrame, often: np.ndarray) -> pd.DataFrame:
+def _runs_of_cells(work: Workloads, often: np.ndarray) -> csr_array:
+    """How often each cell (row) runs each distinct kernel (column)."""
+    cell_of = csr_array((often, (work.nodes["cell"], np.arange(len(often)))), shape=(len(work.cells), len(often)))
+    return cell_of @ sum(work.runs.values())
+
+
+def _margins(runs: csr_array, family: np.ndarray, forecast: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Milliseconds from each cell's latency down to the low and up to the high end of its interval.
+
+    What `conformal.total` says of one sum, for every cell at once: one family's errors add, families' squares do.
+    """
+    names, code = np.unique(family.astype(str), return_inverse=True)
+    member = csr_array((np.ones(len(code)), (np.arange(len(code)), code)), shape=(len(code), len(names)))
+    middle = forecast["latency_ms"].to_numpy(dtype=float)
+    below, above = (
+        np.sqrt(
+            (
+                (runs @ (member.multiply(np.abs(forecast[end].to_numpy(dtype=float) - middle)[:, None]))).power(2)
+            ).sum(axis=1)
+        )
+        for end in ("low_ms", "high_ms")
+    )
+    return np.asarray(below).ravel(), np.asarray(above).ravel()
+
+
+def _breakdown(work: Workloads, forecast: pd.DataFrame, runs: csr_array) -> pd.DataFrame:
     """Milliseconds of each cell by kernel family and bound: cell (row of `cells`), family, bound, latency_ms."""
     import pandas as pd
 
-    cell_of = csr_array((often, (work.nodes["cell"], np.arange(len(often)))), shape=(len(work.cells), len(often)))
-    total = (cell_of @ sum(work.runs.values())).tocoo()
+    total = runs.tocoo()
     kind = pd.DataFrame({"family": work.distinct["family"].to_numpy(), "bound": forecast["bound"].to_numpy()})
     groups = kind.groupby(["family", "bound"], sort=True)
     code = groups.ngroup().to_numpy()
@@ -316,16 +339,16 @@ def forecast_artifact(
     predictor: Predictor,
     graphs: str,
     labels: str,
-    devices: str,
+    devices: Mapping[str, Device],
     vendors: Sequence[str],
     outputs: Mapping[str, str],
 ) -> None:
-    """Forecast the artifact's graphs on its devices of some vendors; write cells, operators, intervals, breakdown.
+    """Forecast the artifact's graphs on devices of some vendors; write cells, operators, intervals, breakdown.
 
     Without graphs (only transcribed figures at hand) the tables are empty.
     """
-    table, known = read(graphs, "graphs"), devices_of_table(read(devices, "devices"))
-    chosen = {name: device for name, device in known.items() if device.vendor in vendors}
+    table = read(graphs, "graphs")
+    chosen = {name: device for name, device in devices.items() if device.vendor in vendors}
     result = forecast_all(predictor, workloads(table, layers_of(read(labels, "labels"))), chosen)
     for name, frame, schema in (
         ("cells", result.cells, "predictions"),

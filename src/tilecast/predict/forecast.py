@@ -9,6 +9,7 @@ import numpy as np
 
 from tilecast.graph.kernels import KernelGraph
 from tilecast.hardware.device import ELEMENT_BYTES, Device
+from tilecast.predict import conformal
 from tilecast.predict.base import Predictor
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 OPTIMIZER_STATES = {"none": 0, "sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}  # tensors of the parameters' size
 TOP = 8
+_ENDS = ("latency_ms", "low_ms", "high_ms")
 
 
 def forecast_model(graph: KernelGraph, predictor: Predictor, device: Device) -> dict[str, Any]:
@@ -29,7 +31,8 @@ def forecast_model(graph: KernelGraph, predictor: Predictor, device: Device) -> 
         passport=forecast["passport"].to_numpy(),
     )
     total = float(table["latency_ms"].sum())
-    low, high = (float((forecast[name].to_numpy(dtype=float) * times).sum()) for name in ("low_ms", "high_ms"))
+    middle, low_ms, high_ms = (forecast[name].to_numpy(dtype=float) * times for name in _ENDS)
+    _, low, high = conformal.total(middle, low_ms, high_ms, kernels["family"].to_numpy())
     return {
         "device": device.name,
         "predictor": predictor.name,
