@@ -83,6 +83,10 @@ def test_a_predictor_of_some_families_only_does_not_win():
     assert picture.title.startswith("On a GPU left out, Tilecast") and "habitat" in set(picture.data["predictor"])
 
 
+def test_a_record_without_its_kernels_is_not_drawn():
+    assert leave_one_out.draw(left_out().assign(n=0)).reason == "needs the full artifact"
+
+
 def test_bounds_are_shares_of_a_hundred():
     picture = bounds.draw(bounded())
     total = picture.data.groupby(["device", "model"])["share_percent"].sum()

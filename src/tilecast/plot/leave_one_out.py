@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 def draw(logo: pd.DataFrame) -> style.Picture:
     """A panel a kernel family, a row a GPU left out, a point a predictor."""
+    logo = logo[logo["n"] > 0].reset_index(drop=True)  # a record's figure without its kernels cannot be counted
     if logo.empty:
         return style.empty_panel("Error on a GPU left out of training")
     predictors = naming.ordered(naming.PREDICTORS, logo["predictor"])
