@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,14 +80,19 @@ def test_company_never_helps_and_idle_links_cost_nothing(
         assert collective(op, replace(system, tiers=(spare, *system.tiers)), gpus, size) == alone
 
 
+def rates(system: System, gpus: Sequence[int], others: Sequence[Sequence[int]] = ()) -> dict[str, float]:
+    """Rate of every kind of link a group needs."""
+    return {leg.tier.kind: leg.bytes_per_s for leg in route(system, gpus, others).legs}
+
+
 def test_which_gpus_share_a_link_matters() -> None:
     pairs = load_system("a6000_bridged")
-    assert route(pairs, [0, 1]).tier_bytes_per_s == 56.25e9
-    assert route(pairs, [0, 2]).tier_bytes_per_s == 31.5e9
+    assert rates(pairs, [0, 1]) == {"nvlink": 56.25e9}
+    assert rates(pairs, [0, 2]) == {"host_bridge": 31.5e9}
+    assert rates(pairs, range(4)) == {"nvlink": 56.25e9, "host_bridge": 31.5e9}
     server = load_system("a100_pcie_4")
-    assert route(server, [0, 1]).tier.kind == "pcie_switch"  # type: ignore[union-attr]
-    assert route(server, [0, 2], others=[[1, 3]]).tier_bytes_per_s == 31.5e9 / 2
-    assert route(server, [0, 1], others=[[2, 3]]).tier_bytes_per_s == 31.5e9
+    assert rates(server, [0, 1], [[2, 3]]) == {"pcie_switch": 31.5e9}
+    assert rates(server, [0, 2], [[1, 3]]) == {"host_bridge": 31.5e9 / 2}
     cluster = load_system("dgx_h100")
     assert route(cluster, range(16)).node_bytes_per_s == 8 * 50e9
     assert route(cluster, [0, 8]).node_bytes_per_s == 50e9
@@ -137,7 +143,7 @@ def test_all_reduce_at_sizes_left_out() -> None:
     table = validate(frame[frame["system"].isin(CALIBRATED) & (frame["op"] == "all_reduce")])
     means = summarise(table[table["basis"] == "leave-one-size-out"])
     assert (means["n"] == means["sizes"].map({"all": 33, "from 1 MiB": 15})).all()
-    assert (means["mape_percent"] <= means["sizes"].map({"all": 15, "from 1 MiB": 12})).all()
+    assert (means["mape_percent"] <= means["sizes"].map({"all": 15, "from 1 MiB": 10})).all()
 
 
 @pytest.mark.parametrize(

@@ -71,15 +71,22 @@ class System:
 
 
 @dataclass(frozen=True)
+class Leg:
+    """A tier that a group needs within a node."""
+
+    tier: Tier
+    bytes_per_s: float  # of one port, one way, after sharing
+    behind_port: int  # GPUs of the group behind one port
+
+
+@dataclass(frozen=True)
 class Route:
     """What a group of GPUs has to communicate over."""
 
     gpus: int
     nodes: int
     local: int  # GPUs of the group in the node that holds most of them
-    tier: Tier | None  # slowest link needed within a node; None if no node holds two of them
-    tier_bytes_per_s: float  # of one port, one way, after sharing; infinite without a tier
-    behind_port: int  # GPUs of the group behind one port of that tier
+    legs: tuple[Leg, ...]  # fastest tier first; none if no node holds two of them
     node_bytes_per_s: float  # out of one node, one way, after sharing; infinite within one node
 
 
@@ -106,16 +113,17 @@ def route(system: System, gpus: Sequence[int], others: Sequence[Sequence[int]] =
         _checked_group(system, other)
     here = _by_node(system, gpus)
     elsewhere = [_by_node(system, other) for other in others]
-    tier, rate, behind = None, float("inf"), 1
+    legs: dict[str, Leg] = {}
     for node, local in here.items():
         for used in _used(system, local, node):
             rivals = [group[node] for group in elsewhere if used in _used(system, group.get(node, ()), node)]
             sharing = max(1 + sum(bool(set(used.port(gpu)) & set(rival)) for rival in rivals) for gpu in local)
-            if tier is None or used.bytes_per_s / sharing <= rate:
-                tier, rate = used, used.bytes_per_s / sharing
-                behind = max(len(set(used.port(gpu)) & set(local)) for gpu in local)
+            leg = legs.get(used.kind, Leg(used, float("inf"), 1))
+            behind = max(len(set(used.port(gpu)) & set(local)) for gpu in local)
+            rate = min(leg.bytes_per_s, used.bytes_per_s / sharing)
+            legs[used.kind] = Leg(used, rate, max(leg.behind_port, behind))
     most = max(len(local) for local in here.values())
-    return Route(len(gpus), len(here), most, tier, rate, behind, _node_rate(system, here, elsewhere))
+    return Route(len(gpus), len(here), most, tuple(legs.values()), _node_rate(system, here, elsewhere))
 
 
 def _node_rate(system: System, here: dict[int, list[int]], elsewhere: list[dict[int, list[int]]]) -> float:
@@ -190,6 +198,8 @@ def _read(path: Path) -> System:
     if not isinstance(entry["tiers"], list):
         raise InputError(path, "`tiers` is not a list", "each has kind, bytes_per_s, joins, like, source")
     tiers = [_tier(item, gpus, documents, path) for item in entry["tiers"]]
+    if len({tier.kind for tier in tiers}) < len(tiers):
+        raise InputError(path, "two tiers are of one kind", "give one tier for each kind of link")
     network = _network(entry["network"], documents, path) if entry.get("network") else None
     if nodes > 1 and network is None:
         raise InputError(path, f"{nodes} nodes without `network`", "describe nics and bytes_per_s")

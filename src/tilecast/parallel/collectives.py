@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from tilecast.errors import InputError
-from tilecast.hardware.system import Route, System, route
+from tilecast.hardware.system import Leg, Route, System, route
 
 CURVES = Path(__file__).resolve().parents[3] / "resources/pretrained/collectives.json"
 OPS = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "send_recv")
@@ -138,18 +138,30 @@ def collective(
     if op == "send_recv" and len(gpus) > 2:
         raise InputError(op, f"has two ends, not {len(gpus)}", "name two GPUs")
     way = route(system, gpus, others)
-    # A group within one node, or of one GPU a node, still starts kernels as the node's fastest link does.
-    like = way.tier.like if way.tier else (system.tiers[0].like if system.tiers else "h100_sxm")
+    # Legs are passed at once, so the slowest sets the time. One GPU a node still starts kernels as its node does.
+    legs: list[Leg | None] = list(way.legs) or [None]
     known = curves() if fitted is None else fitted
-    if like not in known:
-        raise InputError(
-            system.name, f"no measured system {like!r}", f"expected one of {', '.join(sorted(known))}"
-        )
+    likes = [leg.tier.like if leg else (system.tiers[0].like if system.tiers else "h100_sxm") for leg in legs]
+    for like in likes:
+        if like not in known:
+            remedy = f"expected one of {', '.join(sorted(known))}"
+            raise InputError(system.name, f"no measured system {like!r}", remedy)
+    alone = way.gpus == 1 or size == 0
+    name = CURVE_OF.get(op, op)
+    slowest = max(
+        (
+            (0.0, "none", "none", like)
+            if alone
+            else (*min(_candidates(op, way, leg, size, known[like][name], system.nvls)), like)
+            for leg, like in zip(legs, likes)
+        ),
+        key=lambda found: found[0],
+    )
+    seconds, algorithm, protocol, like = slowest
     basis = "measured" if like == system.measured_as and way.nodes == 1 and op not in CURVE_OF else "spec-only"
-    if way.gpus == 1 or size == 0:
-        return Forecast(0.0, 0.0, 0.0, "none", "none", basis, like)
-    curve = known[like][CURVE_OF.get(op, op)]
-    seconds, algorithm, protocol = min(_candidates(op, way, size, curve, system.nvls))
+    if alone:
+        return Forecast(0.0, 0.0, 0.0, algorithm, protocol, basis, like)
+    curve = known[like][name]
     spread = curve.spread if basis == "measured" else max(curve.spread, curve.spec_spread)
     if way.nodes > 1:
         spread = max(spread, NETWORK_SPREAD)
@@ -158,16 +170,20 @@ def collective(
     return Forecast(latency, latency / reach, latency * reach, algorithm, protocol, basis, like)
 
 
-def _candidates(op: str, way: Route, size: float, curve: Curve, nvls: bool) -> Iterator[tuple[float, str, str]]:
-    """Seconds, algorithm and protocol of everything that could carry it."""
-    inside = way.tier_bytes_per_s * (group_factor(curve, way.tier.kind, way.local) if way.tier else 1.0)
-    sent = port_bytes(op, way.gpus, size, way.behind_port)
+def _candidates(
+    op: str, way: Route, leg: Leg | None, size: float, curve: Curve, nvls: bool
+) -> Iterator[tuple[float, str, str]]:
+    """Seconds, algorithm and protocol of everything that could carry it, if `leg` were the only one in a node."""
+    rate = leg.bytes_per_s if leg else math.inf
+    inside = rate * (group_factor(curve, leg.tier.kind, way.local) if leg else 1.0)
+    sent = port_bytes(op, way.gpus, size, leg.behind_port if leg else 1)
+    nvls_line = curve.nvls if nvls and op == "all_reduce" and leg and leg.tier.kind == "nvswitch" else None
     if way.nodes == 1:
         for line in curve.lines:
             start = line.latency_s + line.hop_s * (way.gpus - 2)
             yield start + sent / (inside * line.efficiency), "ring", line.protocol
-        if op == "all_reduce" and nvls and curve.nvls:
-            yield _nvls_seconds(way.gpus, size, way.tier_bytes_per_s, curve.nvls), "nvls", "Simple"
+        if nvls_line:
+            yield _nvls_seconds(way.gpus, size, rate, nvls_line), "nvls", "Simple"
         return
     # A ring passes every node's border once, and it flows: the narrowest place sets its rate, not the sum of all.
     leaving = way.local * (way.gpus - way.local) / way.gpus * size if op == "all_to_all" else sent
@@ -181,10 +197,10 @@ def _candidates(op: str, way: Route, size: float, curve: Curve, nvls: bool) -> I
         if op == "all_reduce":  # up the tree and down again: each node sends all bytes twice
             flow = max(2 * size / within, 2 * size / (way.node_bytes_per_s * TREE_SHARE[name]))
             yield start + depth * TREE_STEP_S[name] + flow, "tree", name
-    if op == "all_reduce" and nvls and curve.nvls and way.local > 1:
-        within = _nvls_seconds(way.local, size, way.tier_bytes_per_s, curve.nvls)
+    if nvls_line:
+        within = _nvls_seconds(way.local, size, rate, nvls_line)
         flow = 2 * size / way.node_bytes_per_s
-        yield max(within, curve.nvls.latency_s + flow) + depth * NVLS_TREE_STEP_S, "nvls tree", "Simple"
+        yield max(within, nvls_line.latency_s + flow) + depth * NVLS_TREE_STEP_S, "nvls tree", "Simple"
 
 
 def _nvls_seconds(gpus: int, size: float, bytes_per_s: float, line: Line) -> float:

@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 MEASURED = CURVES.parents[1] / "published/nccl_collectives.csv"
 CALIBRATED = ("a100_sxm", "h100_sxm", "l40s")  # all others in the table stay out of every fit
 STAND_IN = {"a100_sxm": "h100_sxm", "h100_sxm": "a100_sxm"}  # who forecasts a measured system left out
-PROTOCOLS = ("LL", "LL128", "Simple")
+PROTOCOLS = ("LL", "LL128", "Simple", "Simple")  # by rate; the last with more channels at work
 LARGE = 1 << 20
 _STARTS = 6
 # Where a fit begins: starts and hops in units of the shortest time measured, shares of the link's rate.
-_GUESS = {"start": [0.9, 1.5, 3.0], "hop": [0.2, 0.2, 0.3], "share": [0.03, 0.3, 0.75]}
+_GUESS = {"start": [0.9, 1.3, 2.2, 4.0], "hop": [0.2, 0.2, 0.25, 0.3], "share": [0.03, 0.2, 0.45, 0.75]}
 _LOSS, _LOSS_SCALE = "soft_l1", 0.1
 
 
 def _seconds(x: Any, rows: dict[str, Any], nvls: bool) -> Any:
     """Seconds of every row under the parameters' logarithms `x`."""
-    count = len(PROTOCOLS)
+    count, x = len(PROTOCOLS), np.clip(x, -30, 30)
     start, hop, share = np.exp(x[: 3 * count]).reshape(3, count, 1)
     factor = np.exp(np.append(0.0, x[3 * count : 3 * count + rows["groups"] - 1]))[rows["group"]]
     seconds = start + hop * (rows["gpus"] - 2) + rows["sent"] / (rows["rate"] * share * factor)
@@ -47,18 +47,19 @@ def _seconds(x: Any, rows: dict[str, Any], nvls: bool) -> Any:
 
 
 def fit_curve(frame: pd.DataFrame, system_name: str, op: str) -> Curve:
-    """The curve through the rows of one system and operation: log times, outliers damped, best of several starts."""
+    """The curve through the rows of one system and operation: log times, outliers damped, the best of all starts."""
     system = load_system(system_name)
     groups = sorted(int(n) for n in frame["gpus"].unique())
-    ways = {n: route(system, range(n)) for n in groups}
+    # The slowest tier of a group; of equally fast ones the outermost.
+    legs = {n: min(reversed(route(system, range(n)).legs), key=lambda leg: leg.bytes_per_s) for n in groups}
     gpus, size = frame["gpus"].to_numpy(dtype=float), frame["bytes"].to_numpy(dtype=float)
     rows = {
         "gpus": gpus,
         "bytes": size,
         "group": np.searchsorted(groups, gpus),
         "groups": len(groups),
-        "rate": np.array([ways[int(n)].tier_bytes_per_s for n in gpus]),
-        "sent": np.array([port_bytes(op, int(n), s, ways[int(n)].behind_port) for n, s in zip(gpus, size)]),
+        "rate": np.array([legs[int(n)].bytes_per_s for n in gpus]),
+        "sent": np.array([port_bytes(op, int(n), s, legs[int(n)].behind_port) for n, s in zip(gpus, size)]),
     }
     nvls = op == "all_reduce" and system.nvls
     target = np.log(frame["latency_ms"].to_numpy() / 1e3)
@@ -83,8 +84,7 @@ def fit_curve(frame: pd.DataFrame, system_name: str, op: str) -> Curve:
     order = sorted(range(count), key=lambda i: x[2 * count + i])
     factors: dict[str, dict[int, float]] = {}
     for n, factor in zip(groups, [1.0, *x[3 * count : 3 * count + len(groups) - 1]]):
-        tier = ways[n].tier
-        factors.setdefault(tier.kind if tier else "", {})[n] = factor
+        factors.setdefault(legs[n].tier.kind, {})[n] = factor
     return Curve(
         lines=tuple(Line(name, x[i], x[count + i], x[2 * count + i]) for name, i in zip(PROTOCOLS, order)),
         nvls=Line("Simple", x[-2], 0.0, x[-1]) if nvls else None,
