@@ -24,27 +24,28 @@ SWEEPS: dict[str, tuple[str, dict[str, int]]] = {
 SWEPT_DEVICES = ("NVIDIA_A100-PCIE-40GB", "NVIDIA_H100_80GB_HBM3")
 STEPS = 160
 
+# A predictor and the devices by the figures it was trained on: not all take the artifact's.
+Forecaster = tuple[Predictor, Mapping[str, Device]]
+
 
 def _alone(kernels: pd.DataFrame) -> pd.DataFrame:
     """Kernels as a harness measures them, one at a time: a predictor may count the launch it waits for."""
     return complete(kernels).assign(isolated=True)
 
 
-def kernel_errors(
-    kernels: pd.DataFrame, devices: Mapping[str, Device], predictors: Sequence[Predictor]
-) -> pd.DataFrame:
+def kernel_errors(kernels: pd.DataFrame, forecasters: Sequence[Forecaster]) -> pd.DataFrame:
     """The `kernel_errors` table: errors on the `test` rows by family, GPU, and whether training knew the GPU.
 
     The roofline is not trained; it is told apart all the same, so that columns compare.
     """
     trained = set(kernels.loc[kernels["split"] == "train", "device"])
     held = kernels[(kernels["split"] == "test") & kernels["family"].isin(LEARNED)]
-    held = held[held["device"].isin(list(devices))].reset_index(drop=True)
+    held = held.reset_index(drop=True)
     if held.empty:
         return empty("kernel_errors")
     held["gpu"] = held["device"].isin(trained).map({True: SEEN, False: UNSEEN})
     parts = []
-    for predictor in predictors:
+    for predictor, devices in forecasters:
         forecasts = [predictor.predict(_alone(part), devices[str(name)]) for name, part in held.groupby("device")]
         frame = held.join(pd.concat(forecasts)[["latency_ms", "low_ms", "high_ms"]].add_suffix("_forecast"))
         error = 100 * (frame["latency_ms_forecast"] / frame["latency_ms"] - 1)
@@ -70,9 +71,9 @@ def kernel_errors(
 
 
 def utilisation(
-    kernels: pd.DataFrame, devices: Mapping[str, Device], predictors: Sequence[Predictor]
+    kernels: pd.DataFrame, peaks: Mapping[str, Device], forecasters: Sequence[Forecaster]
 ) -> pd.DataFrame:
-    """The `utilisation` table: share of a device's peak rate over SWEEPS, measured and forecast.
+    """The `utilisation` table: share of the rate that `peaks` states, over SWEEPS, measured and forecast.
 
     Forecasts are made at every size measured among the held-out rows, and between.
     """
@@ -83,9 +84,9 @@ def utilisation(
         mine = mine[(mine[list(fixed)] == pd.Series(fixed)).all(axis=1)]
         for name in SWEPT_DEVICES:
             rows = mine[mine["device"] == name]
-            if rows.empty or name not in devices:
+            if rows.empty:
                 continue
-            peak = devices[name].peak_flops_per_s("fp32", matrix=True)
+            peak = peaks[name].peak_flops_per_s("fp32", matrix=True)
             measured = rows.groupby(swept, as_index=False)["latency_ms"].median().assign(source=MEASURED)
             ends = measured[swept].min(), measured[swept].max()
             sizes = np.union1d(np.geomspace(*ends, STEPS).round().astype(int), measured[swept])
@@ -94,7 +95,7 @@ def utilisation(
                 sweep[[swept]].assign(
                     latency_ms=one.predict(_alone(sweep), devices[name])["latency_ms"], source=one.name
                 )
-                for one in predictors
+                for one, devices in forecasters
             ]
             part = pd.concat([measured, *forecasts], ignore_index=True).rename(columns={swept: "size"})
             flops = 2.0 * part["size"] * np.prod(list(fixed.values()))
