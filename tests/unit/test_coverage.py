@@ -125,8 +125,8 @@ ROWS = [
 
 
 def test_kernel_errors_by_gpu_and_whether_it_was_trained_on():
-    predictors = [Constant("tilecast", 2.0, width=1.5), Constant("li", 2.0)]
-    table = kernel_errors(kernels(ROWS), device_table(), predictors)
+    predictors = [(Constant("tilecast", 2.0, width=1.5), device_table()), (Constant("li", 2.0), device_table())]
+    table = kernel_errors(kernels(ROWS), predictors)
     rows = {(r["predictor"], r["device"], r["gpu"]): r for r in table.to_dict("records")}
     assert len(rows) == len(table) == 10
     held = rows["tilecast", "all", "held out"]
@@ -140,7 +140,7 @@ def test_kernel_errors_by_gpu_and_whether_it_was_trained_on():
 
 
 def test_utilisation_is_work_over_time_over_peak():
-    table = utilisation(kernels(ROWS), device_table(), [Constant("tilecast", 2.0)])
+    table = utilisation(kernels(ROWS), device_table(), [(Constant("tilecast", 2.0), device_table())])
     at = table[(table["device"] == UNSEEN) & (table["size"] == 1024)].set_index("source")
     share = 100 * 2 * 1024**3 / 4e-3 / 1e13
     assert at.loc["measured", "share_percent"] == pytest.approx(share)
@@ -152,6 +152,6 @@ def test_utilisation_is_work_over_time_over_peak():
 
 def test_without_kernels_the_tables_are_empty():
     none = empty("kernels")
-    assert kernel_errors(none, device_table(), [Constant("li", 1.0)]).empty
-    assert utilisation(none, device_table(), [Constant("li", 1.0)]).empty
+    assert kernel_errors(none, [(Constant("li", 1.0), device_table())]).empty
+    assert utilisation(none, device_table(), []).empty
     assert set(SWEEPS) == {"linear", "bmm"}

@@ -50,7 +50,7 @@ def bounded(bandwidth=30.0, option="none"):
 
 
 def swept(latency_ms=2.0):
-    return sweep(kernels(ROWS), device_table(), [Constant("tilecast", latency_ms)])
+    return sweep(kernels(ROWS), device_table(), [(Constant("tilecast", latency_ms), device_table())])
 
 
 def test_calibration_says_what_was_held():

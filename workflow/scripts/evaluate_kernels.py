@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import pandas as pd
-
 from tilecast.evaluate.kernels import kernel_errors, utilisation
+from tilecast.hardware.device import devices_of_table
 from tilecast.predict.registry import load_predictor, specifications
 from tilecast.step import run_step
 from tilecast.tables import read, write
@@ -15,11 +14,13 @@ def evaluate_kernels(
     kernels: str, devices: str, records: Mapping[str, str | None], errors: str, sweeps: str
 ) -> None:
     """Write errors by predictor, family and GPU, and the sweeps of sizes; `records` lie beside the weights."""
-    table, known = read(kernels, "kernels"), read(devices, "devices")
-    predictors = [load_predictor(name, path and Path(path).parent) for name, path in records.items()]
-    parts = [kernel_errors(table, specifications(one.name, known), [one]) for one in predictors]
-    write(pd.concat(parts, ignore_index=True), errors, "kernel_errors")
-    write(utilisation(table, specifications("roofline", known), predictors), sweeps, "utilisation")
+    table, stated = read(kernels, "kernels"), read(devices, "devices")
+    forecasters = [
+        (load_predictor(name, path and Path(path).parent), specifications(name, stated))
+        for name, path in records.items()
+    ]
+    write(kernel_errors(table, forecasters), errors, "kernel_errors")
+    write(utilisation(table, devices_of_table(stated), forecasters), sweeps, "utilisation")
 
 
 if __name__ == "__main__":
