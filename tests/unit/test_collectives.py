@@ -175,7 +175,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert answer["bytes"] == 2**26
     assert 0.2 < answer["latency_ms"] < 0.5
     assert cli.main(given) == 0
-    assert "nvls" in capsys.readouterr().out
+    assert "measured, curves of h100_sxm" in capsys.readouterr().out
     island = tmp_path / "island.yaml"
     text = (Path(__file__).resolve().parents[2] / "config/systems/h100_sxm.yaml").read_text()
     island.write_text(text.replace("    like:", "    joins: [[0, 1], [2, 3]]\n    like:"))

@@ -37,7 +37,7 @@ def _seconds(x: Any, rows: dict[str, Any], nvls: bool) -> Any:
     """Seconds of every row under the parameters' logarithms `x`."""
     count, x = len(PROTOCOLS), np.clip(x, -30, 30)
     start, hop, share = np.exp(x[: 3 * count]).reshape(3, count, 1)
-    factor = np.exp(np.append(0.0, x[3 * count : 3 * count + rows["groups"] - 1]))[rows["group"]]
+    factor = np.exp(np.append(0.0, x[3 * count : 3 * count + rows["factors"]]))[rows["group"]]
     seconds = start + hop * (rows["gpus"] - 2) + rows["sent"] / (rows["rate"] * share * factor)
     if nvls:
         own = np.exp(x[-2:])
@@ -47,25 +47,27 @@ def _seconds(x: Any, rows: dict[str, Any], nvls: bool) -> Any:
 
 
 def fit_curve(frame: pd.DataFrame, system_name: str, op: str) -> Curve:
-    """The curve through the rows of one system and operation: log times, outliers damped, the best of all starts."""
+    """The curve through the rows of one system and operation: log times, outliers damped, best of all starts."""
     system = load_system(system_name)
     groups = sorted(int(n) for n in frame["gpus"].unique())
     # The slowest tier of a group; of equally fast ones the outermost.
     legs = {n: min(reversed(route(system, range(n)).legs), key=lambda leg: leg.bytes_per_s) for n in groups}
+    nvls = op == "all_reduce" and system.nvls
+    # Where NVLS competes, rings beyond two GPUs share one factor: what is faster still at eight is NVLS's doing.
+    factors_free = 1 if nvls else len(groups) - 1
     gpus, size = frame["gpus"].to_numpy(dtype=float), frame["bytes"].to_numpy(dtype=float)
     rows = {
         "gpus": gpus,
         "bytes": size,
-        "group": np.searchsorted(groups, gpus),
-        "groups": len(groups),
+        "group": np.minimum(np.searchsorted(groups, gpus), factors_free),
+        "factors": factors_free,
         "rate": np.array([legs[int(n)].bytes_per_s for n in gpus]),
         "sent": np.array([port_bytes(op, int(n), s, legs[int(n)].behind_port) for n, s in zip(gpus, size)]),
     }
-    nvls = op == "all_reduce" and system.nvls
     target = np.log(frame["latency_ms"].to_numpy() / 1e3)
     least = float(np.exp(target.min()))
     guess = [least * start for start in _GUESS["start"]] + [least * hop for hop in _GUESS["hop"]] + _GUESS["share"]
-    guess += [1.0] * (len(groups) - 1) + ([3 * least, 0.65] if nvls else [])
+    guess += [1.0] * factors_free + ([3 * least, 0.65] if nvls else [])
     draw = np.random.default_rng(0)
     best = None
     for attempt in range(_STARTS):
@@ -82,9 +84,10 @@ def fit_curve(frame: pd.DataFrame, system_name: str, op: str) -> Curve:
     x = [float(f"{value:.5g}") for value in np.exp(np.clip(best.x, -30, 5))]  # type: ignore[union-attr]
     count = len(PROTOCOLS)
     order = sorted(range(count), key=lambda i: x[2 * count + i])
+    fitted = [1.0, *x[3 * count : 3 * count + factors_free]]
     factors: dict[str, dict[int, float]] = {}
-    for n, factor in zip(groups, [1.0, *x[3 * count : 3 * count + len(groups) - 1]]):
-        factors.setdefault(legs[n].tier.kind, {})[n] = factor
+    for index, n in enumerate(groups):
+        factors.setdefault(legs[n].tier.kind, {})[n] = fitted[min(index, factors_free)]
     return Curve(
         lines=tuple(Line(name, x[i], x[count + i], x[2 * count + i]) for name, i in zip(PROTOCOLS, order)),
         nvls=Line("Simple", x[-2], 0.0, x[-1]) if nvls else None,
