@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tilecast.evaluate.kernels import kernel_errors, utilisation
-from tilecast.hardware.device import devices_of_table
-from tilecast.predict.registry import load_predictor, specifications
+from tilecast.hardware.device import devices_of_table, specifications
+from tilecast.predict.registry import load_predictor
 from tilecast.step import run_step
 from tilecast.tables import read, write
 

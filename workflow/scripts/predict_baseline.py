@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from tilecast.hardware.device import specifications
 from tilecast.predict.compose import forecast_artifact
 from tilecast.predict.habitat import Habitat
 from tilecast.predict.li import Li
-from tilecast.predict.registry import specifications
 from tilecast.predict.roofline import Roofline
 from tilecast.step import run_step
 from tilecast.tables import read

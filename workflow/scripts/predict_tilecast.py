@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from tilecast.hardware.device import specifications
 from tilecast.predict.compose import forecast_artifact
-from tilecast.predict.registry import specifications
 from tilecast.predict.tilecast import Tilecast
 from tilecast.step import run_step
 from tilecast.tables import read

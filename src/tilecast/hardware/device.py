@@ -121,6 +121,18 @@ def devices_of_table(table: Any) -> dict[str, Device]:
     return result
 
 
+BY_MAKERS_FIGURES = ("tilecast",)  # the artifact's own predictors take its device files, errors included
+
+
+def specifications(predictor: str, table: Any) -> Mapping[str, Device]:
+    """The devices of the artifact's `devices` table with the figures that the named predictor was trained on."""
+    stated = devices_of_table(table)
+    if predictor not in BY_MAKERS_FIGURES:
+        return stated
+    made = devices()
+    return {name: made.get(name, device) for name, device in stated.items()}
+
+
 def _read(path: Path) -> Device:
     try:
         text = path.read_text(encoding="utf-8")

@@ -253,12 +253,8 @@ def _margins(runs: csr_array, family: np.ndarray, forecast: pd.DataFrame) -> tup
     member = csr_array((np.ones(len(code)), (np.arange(len(code)), code)), shape=(len(code), len(names)))
     middle = forecast["latency_ms"].to_numpy(dtype=float)
     below, above = (
-        np.sqrt(
-            (
-                (runs @ (member.multiply(np.abs(forecast[end].to_numpy(dtype=float) - middle)[:, None]))).power(2)
-            ).sum(axis=1)
-        )
-        for end in ("low_ms", "high_ms")
+        np.sqrt((runs @ member.multiply(np.abs(end - middle)[:, None])).power(2).sum(axis=1))
+        for end in (forecast[name].to_numpy(dtype=float) for name in ("low_ms", "high_ms"))
     )
     return np.asarray(below).ravel(), np.asarray(above).ravel()
 
