@@ -73,6 +73,12 @@ class Copy:
             os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
+def without_results(copy: Copy, target: Path, **environment: str) -> Copy:
+    """The same files as in `copy`, in a folder where nothing has run."""
+    shutil.copytree(copy.root, target, ignore=shutil.ignore_patterns("results", ".snakemake", "__pycache__"))
+    return Copy(target, environment)
+
+
 def copy_tree(target: Path, **environment: str) -> Copy:
     """Copy every file that git tracks, or would offer to add, into `target`; the network is not asked there."""
     listed = subprocess.run(
