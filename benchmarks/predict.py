@@ -1,4 +1,4 @@
-"""Kernels forecast per second of processor time on one core, and the memory it takes: `benchmarks/predict.py [KERNELS]`.
+"""Kernels forecast per second on one core, and the memory it takes: `python benchmarks/predict.py [KERNELS]`.
 
 Kernels are drawn at random, all distinct: no forecast is looked up twice.
 """

@@ -51,14 +51,15 @@ def coverage_table(cells: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """The `coverage` table: predictor x device x GPU in training or not x mode x distribution."""
     if cells.empty:
         return empty("coverage")
+    makers = cells["device"].map(vendor)
+    # No kernels of AMD's GPUs can be fetched: no predictor here has seen one, whatever the artifact's own did.
     known = {
         "predictor": cells["predictor"],
         "device": cells["device"],
-        "gpu": cells["device"].isin(SEEN_DEVICES).map({True: SEEN, False: UNSEEN}),
+        "gpu": (cells["device"].isin(SEEN_DEVICES) & (makers == "NVIDIA")).map({True: SEEN, False: UNSEEN}),
         "mode": cells["mode"],
         "distribution": cells["distribution"],
     }
-    makers = cells["device"].map(vendor)
     choices = []
     for name, values in known.items():
         masks = {str(value): (values == value).to_numpy() for value in values.unique()}
