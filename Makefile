@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 CORES ?= all
+WORKERS ?= 2
 TORCH ?= 2.13.0
 export SOURCE_DATE_EPOCH ?= 0
 
@@ -28,12 +29,12 @@ reproduce: setup ## run the whole workflow and print where the report is
 	@echo "report: $(CURDIR)/results/report/index.html"
 
 test: check ## every check and every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 check: setup ## style, types and the workflow's own linter: the cheapest checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check --quiet Snakefile workflow
+	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 	$(BIN)/mypy
 
