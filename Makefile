@@ -29,7 +29,8 @@ reproduce: setup ## run the whole workflow and print where the report is
 	@echo "report: $(CURDIR)/results/report/index.html"
 
 test: check ## every check and every test
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) tests/unit
+	$(BIN)/python -m pytest tests/workflow tests/report
 
 check: setup ## style, types and the workflow's own linter: the cheapest checks
 	$(BIN)/ruff check .

@@ -196,7 +196,7 @@ def train(path: Path = MEASURED) -> dict[str, Any]:
         "rows": int(frame["system"].isin(CALIBRATED).sum()),
         "systems_used": list(CALIBRATED),
         "systems_kept_out": sorted(set(frame["system"]) - set(CALIBRATED)),
-        "method": "least squares of log times, soft L1 at 0.1, weak prior 0.1, best of seeded starts; 5 digits kept",
+        "method": "least squares of log times, soft L1 at 0.1, weak prior, best of starts; 5 digits",
         "starts": _STARTS,
     }
     return {"record": record, "systems": systems}
