@@ -58,6 +58,15 @@ class Copy:
         """The rules that are stale now."""
         return self.snakemake("--dry-run", *arguments).rules
 
+    def results(self, *stages: str) -> dict[str, bytes]:
+        """Every result, or those of some stages, by path; logs are no results."""
+        folder = self.root / "results"
+        files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+        chosen = {name: path for name, path in files.items() if name.parts[0] != "logs"}
+        return {
+            n.as_posix(): path.read_bytes() for n, path in chosen.items() if not stages or n.parts[0] in stages
+        }
+
     @contextlib.contextmanager
     def edited(self, path: str, change: Callable[[str], str]) -> Iterator[None]:
         """Within the block the file has changed; afterwards content and time are as before."""

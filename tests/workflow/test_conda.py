@@ -143,9 +143,11 @@ def test_every_script_of_the_default_workflow_runs_in_a_conda_environment(
     prefixes = {}
     for record in records:
         prefixes.setdefault(record["script"], set()).add(Path(record["prefix"]).parent)
-    expected = {rule.script for rule in script_rules(ROOT) if rule.name in run.rules}
+    expected = {rule.script for rule in script_rules(copy.root) if rule.name in run.rules}
     assert expected
     assert prefixes == {script: {copy.root / ".snakemake/conda"} for script in expected}
+    library = {record["modules"]["tilecast"] for record in records}
+    assert library == {str(copy.root / "src/tilecast/__init__.py")}
     assert (copy.root / "results/report/index.html").is_file()
 
 
@@ -158,14 +160,10 @@ def test_no_script_of_the_default_workflow_borrows_a_package(
 def test_results_are_those_of_a_run_without_conda(
     default_run: tuple[Copy, Run, list[dict[str, Any]]], finished: Copy
 ) -> None:
-    for stage in ("tidy", "evaluation", "tables", "figures", "report"):
-        with_conda, without = (
-            {path.relative_to(copy.root).as_posix(): path.read_bytes() for path in files if path.is_file()}
-            for copy in (default_run[0], finished)
-            for files in [sorted((copy.root / "results" / stage).rglob("*"))]
-        )
-        assert sorted(with_conda) == sorted(without)
-        assert [name for name in without if with_conda[name] != without[name]] == []
+    stages = ("tidy", "predict", "evaluation", "tables", "figures", "report")
+    with_conda, without = default_run[0].results(*stages), finished.results(*stages)
+    assert sorted(with_conda) == sorted(without)
+    assert [name for name in without if with_conda[name] != without[name]] == []
 
 
 PROBE_RULE = """

@@ -135,13 +135,6 @@ def test_a_users_labels_are_an_input(finished: Copy, tmp_path: Path) -> None:
     )
 
 
-def contents(copy: Copy) -> dict[str, bytes]:
-    """Every result, by its path."""
-    results = copy.root / "results"
-    files = (path for path in results.rglob("*") if path.is_file() and "logs" not in path.parts)
-    return {path.relative_to(results).as_posix(): path.read_bytes() for path in files}
-
-
 @pytest.fixture
 def clone(finished: Copy, tmp_path: Path) -> Copy:
     """A finished copy to change, in a folder of another name."""
@@ -160,12 +153,12 @@ def test_a_finished_workflow_runs_nothing_and_answers_at_once(
 
 
 def test_an_edited_claim_changes_the_audit_and_nothing_else(clone: Copy) -> None:
-    before = contents(clone)
+    before = clone.results()
     claims = clone.root / "config/claims.yaml"
     claims.write_text(claims.read_text().replace("claimed: 9.43", "claimed: 109.43", 1))
     run = clone.snakemake()
     assert run.rules == CLAIMS
-    after = contents(clone)
+    after = clone.results()
     assert sorted(after) == sorted(before)
     changed = {name for name in after if after[name] != before[name]}
     assert {"evaluation/claims.csv", "tables/claims.csv", "tables/tables.pdf", "report/index.html"} <= changed
@@ -181,12 +174,12 @@ def test_an_edited_claim_changes_the_audit_and_nothing_else(clone: Copy) -> None
 def test_an_edited_figure_is_drawn_again_and_nothing_else(
     clone: Copy, record_property: Callable[[str, object], None]
 ) -> None:
-    before = contents(clone)
+    before = clone.results()
     script = clone.root / "workflow/scripts/plot_amd.py"
     script.write_text(comment(script.read_text()))
     run = clone.snakemake()
     record_property("seconds", run.seconds)
     print(f"one stale figure: {run.seconds:.1f} s")
     assert run.rules == {"plot_amd", "report_page"}
-    assert contents(clone) == before  # a comment changes no byte of a figure
+    assert clone.results() == before  # a comment changes no byte of a figure
     assert run.seconds < 30  # 3 to 6 on an idle machine
