@@ -14,8 +14,17 @@ from hypothesis import strategies as st
 from tilecast import cli
 from tilecast.errors import InputError
 from tilecast.hardware.system import System, load_system, route, system_names
-from tilecast.parallel.collectives import OPS, Curve, Line, collective, group_factor, port_bytes
-from tilecast.parallel.collectives_fit import CALIBRATED, MEASURED, fit_curve, summarise, validate
+from tilecast.parallel.collectives import (
+    OPS,
+    Curve,
+    Line,
+    collective,
+    curves,
+    curves_without_size,
+    group_factor,
+    port_bytes,
+)
+from tilecast.parallel.collectives_fit import CALIBRATED, MEASURED, fit_curve, fit_held_out, summarise, validate
 from tilecast.tables import read
 
 SYSTEMS = system_names()
@@ -138,9 +147,12 @@ def test_a_curve_of_known_lines_is_found_again() -> None:
     assert group_factor(truth["a100_sxm"]["all_gather"], "nvswitch", 64) == 1.2
 
 
-def test_all_reduce_at_sizes_left_out() -> None:
+@pytest.mark.parametrize("refit", [False, True], ids=["shipped", "refitted"])
+def test_all_reduce_at_sizes_left_out(refit: bool) -> None:
     frame = read(MEASURED, "collective_measurements")
-    table = validate(frame[frame["system"].isin(CALIBRATED) & (frame["op"] == "all_reduce")])
+    frame = frame[frame["system"].isin(CALIBRATED) & (frame["op"] == "all_reduce")]
+    held_out = fit_held_out(frame) if refit else curves_without_size()
+    table = validate(frame, curves(), held_out)
     means = summarise(table[table["basis"] == "leave-one-size-out"])
     assert (means["n"] == means["sizes"].map({"all": 33, "from 1 MiB": 15})).all()
     assert (means["mape_percent"] <= means["sizes"].map({"all": 15, "from 1 MiB": 10})).all()

@@ -1,6 +1,7 @@
 rule collectives_validation:
     input:
         measured="resources/published/nccl_collectives.csv",
+        curves="resources/pretrained/collectives.json",
         systems=sorted(str(path) for path in Path("config/systems").glob("*.yaml")),
         code=code("parallel_collectives"),
     output:

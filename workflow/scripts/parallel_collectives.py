@@ -1,5 +1,6 @@
 """Weigh the collectives' forecasts at sizes and on systems left out."""
 
+from tilecast.parallel.collectives import curves, curves_without_size
 from tilecast.parallel.collectives_fit import summarise, validate
 from tilecast.step import run_step
 from tilecast.tables import read, write
@@ -7,7 +8,7 @@ from tilecast.tables import read, write
 
 def parallel_collectives(measured: str, cells: str, mape: str) -> None:
     """Write every measured collective with its held-out forecast, and the errors' means."""
-    table = validate(read(measured, "collective_measurements"))
+    table = validate(read(measured, "collective_measurements"), curves(), curves_without_size())
     write(table, cells, "collectives")
     write(summarise(table), mape, "collectives_mape")
 

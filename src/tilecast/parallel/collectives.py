@@ -70,8 +70,18 @@ class Forecast:
 @lru_cache(maxsize=1)
 def curves() -> dict[str, dict[str, Curve]]:
     """The fitted curves by measured system and operation."""
+    return curves_of(_trained()["systems"])
+
+
+def curves_without_size() -> dict[str, dict[str, dict[str, Curve]]]:
+    """The same, fitted without one size each, by that size."""
+    return {size: curves_of(systems) for size, systems in _trained()["without_size"].items()}
+
+
+def _trained() -> dict[str, dict]:
     try:
-        return curves_of(json.loads(CURVES.read_text(encoding="utf-8"))["systems"])
+        trained = json.loads(CURVES.read_text(encoding="utf-8"))
+        return {key: trained[key] for key in ("systems", "without_size")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         remedy = "write it with python -m tilecast.parallel.collectives_fit"
         raise InputError(CURVES.name, f"cannot be read ({error!r})", remedy) from None

@@ -1,6 +1,8 @@
 """Fit the collectives' curves on measured tables, and weigh them at sizes and on systems left out.
 
-`python -m tilecast.parallel.collectives_fit` writes resources/pretrained/collectives.json.
+`python -m tilecast.parallel.collectives_fit` writes resources/pretrained/collectives.json: the curves, and those
+fitted without one size each. They are shipped because a search for a least square ends a little elsewhere on every
+machine, and weighing them must give the same bytes everywhere.
 """
 
 from __future__ import annotations
@@ -123,11 +125,17 @@ def _forecast(rows: pd.DataFrame, fitted: dict[str, dict[str, Curve]], like: str
     return result
 
 
-def validate(frame: pd.DataFrame) -> pd.DataFrame:
+def fit_held_out(frame: pd.DataFrame) -> dict[str, dict[str, dict[str, Curve]]]:
+    """For every size of the table the curves fitted without it."""
+    return {str(size): fit_all(frame[frame["bytes"] != size]) for size in sorted(frame["bytes"].unique())}
+
+
+def validate(
+    frame: pd.DataFrame, fitted: dict[str, dict[str, Curve]], held_out: dict[str, dict[str, dict[str, Curve]]]
+) -> pd.DataFrame:
     """The `collectives` table: each measured row forecast without its size, or from another system's curves."""
     import pandas as pd
 
-    fitted = fit_all(frame)
     parts = []
     for (system, op), rows in frame.groupby(["system", "op"]):
         rows = rows.rename(columns={"latency_ms": "measured_ms"}).drop(columns="nccl")
@@ -136,10 +144,8 @@ def validate(frame: pd.DataFrame) -> pd.DataFrame:
                 basis="leave-one-size-out", reference=system, predicted_ms=_forecast(rows, fitted), held_out_ms=0.0
             )
             for size in sorted(rows["bytes"].unique()):
-                kept = frame[(frame["system"] == system) & (frame["op"] == op) & (frame["bytes"] != size)]
-                refitted = {str(system): {str(op): fit_curve(kept, str(system), str(op))}}
                 out = part["bytes"] == size
-                part.loc[out, "held_out_ms"] = _forecast(part[out], refitted)
+                part.loc[out, "held_out_ms"] = _forecast(part[out], held_out[str(size)])
             parts.append(part)
         if system in STAND_IN or system not in CALIBRATED:
             like = STAND_IN.get(str(system)) or load_system(str(system)).tiers[0].like
@@ -168,7 +174,8 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
 def train(path: Path = MEASURED) -> dict[str, Any]:
     """What resources/pretrained/collectives.json holds: curves, spreads, and how they were made."""
     frame = read(path, "collective_measurements")
-    fitted, table = fit_all(frame), validate(frame[frame["system"].isin(CALIBRATED)])
+    fitted, held_out = fit_all(frame), fit_held_out(frame)
+    table = validate(frame[frame["system"].isin(CALIBRATED)], fitted, held_out)
     table["off"] = np.abs(np.log(table["held_out_ms"] / table["measured_ms"]))
 
     def spread(basis: str, op: str, system: str | None = None) -> float:
@@ -199,8 +206,12 @@ def train(path: Path = MEASURED) -> dict[str, Any]:
         "method": "least squares of log times, soft L1 at 0.1, weak prior, best of starts; 5 digits",
         "starts": _STARTS,
     }
-    return {"record": record, "systems": systems}
+    without = {
+        size: {system: {op: asdict(curve) for op, curve in ops.items()} for system, ops in known.items()}
+        for size, known in held_out.items()
+    }
+    return {"record": record, "systems": systems, "without_size": without}
 
 
 if __name__ == "__main__":
-    write_text(CURVES, json.dumps(train(), indent=1, sort_keys=True) + "\n")
+    write_text(CURVES, json.dumps(train(), sort_keys=True) + "\n")
