@@ -137,7 +137,7 @@ def validate(
     import pandas as pd
 
     parts = []
-    for (system, op), rows in frame.groupby(["system", "op"]):
+    for (system, _), rows in frame.groupby(["system", "op"]):
         rows = rows.rename(columns={"latency_ms": "measured_ms"}).drop(columns="nccl")
         if system in CALIBRATED:
             part = rows.assign(
