@@ -17,6 +17,7 @@ import matplotlib.ticker
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox
 
 from tilecast import naming
 from tilecast.files import atomic_path, write_text
@@ -202,6 +203,9 @@ def save(picture: Picture, *, svg: str, pdf: str, png: str, data: str, about: st
     name = Path(svg).stem
     picture.figure.draw_without_rendering()
     picture.figure.set_layout_engine("none")  # laid out once, not once a format
+    for axes in picture.figure.axes:  # the layout's last bits vary between runs, and name the clip paths
+        exact = axes.get_position(original=True).bounds
+        axes.set_position(Bbox.from_bounds(*(round(edge, 9) for edge in exact)))
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
     with matplotlib.rc_context({"svg.hashsalt": name}):
         drawn = io.StringIO()
