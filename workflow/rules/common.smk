@@ -30,29 +30,40 @@ except TilecastError as error:
 
 
 @lru_cache(maxsize=None)
+def named(path):
+    """Modules of this project that the Python file at `path` itself names; each file is parsed once."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return {name for name in names if name.split(".")[0] == "tilecast"}
+
+
+@lru_cache(maxsize=None)
+def files_of(name):
+    """The files of this project that importing the module `name` runs: its own and its packages'."""
+    parts = name.split(".")
+    stems = [ROOT / "src" / Path(*parts[: depth + 1]) for depth in range(len(parts))]
+    candidates = [
+        file
+        for stem in stems
+        for file in (stem.with_suffix(".py"), stem / "__init__.py")
+    ]
+    return [file for file in candidates if file.is_file()]
+
+
+@lru_cache(maxsize=None)
 def imported(path):
     """Files of this project that the Python file at `path` imports, directly or not."""
     found, todo = set(), [ROOT / path]
     while todo:
-        names = []
-        for node in ast.walk(ast.parse(todo.pop().read_text())):
-            if isinstance(node, ast.Import):
-                names += [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-                names += [
-                    node.module,
-                    *(f"{node.module}.{alias.name}" for alias in node.names),
-                ]
-        for name in names:
-            if name.split(".")[0] != "tilecast":
-                continue
-            parts = name.split(".")
-            for depth in range(1, len(parts) + 1):
-                stem = ROOT / "src" / Path(*parts[:depth])
-                for file in (stem.with_suffix(".py"), stem / "__init__.py"):
-                    if file.is_file() and file not in found:
-                        found.add(file)
-                        todo.append(file)
+        for name in named(todo.pop()):
+            new = [file for file in files_of(name) if file not in found]
+            found.update(new)
+            todo.extend(new)
     return sorted(os.path.relpath(file) for file in found)
 
 
