@@ -22,7 +22,7 @@ if GRAPHS:
             "../scripts/graph_trace.py"
 
 
-# Not part of `all`: its result is committed as resources/published/graph_differences.csv, and a test recomputes it.
+# The page shows it; resources/published/graph_differences.csv holds the same with the reasons, and a test recomputes that.
 rule graph_compare:
     input:
         graphs="results/tidy/graphs.parquet",
