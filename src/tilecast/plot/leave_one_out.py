@@ -63,8 +63,8 @@ def draw(logo: pd.DataFrame) -> style.Picture:
     )
     caption = (
         f"Mean absolute percentage error of {n:,} measured kernels of the {len(devices)} training GPUs, each "
-        "forecast by a predictor trained on the others. The only figures by which designs were chosen; no "
-        f"measurement of a held-out GPU enters. The scale is logarithmic.{_missing(predictors)}"
+        "forecast by a predictor trained on the others. The figures that compare designs; no "
+        f"measurement of a held-out GPU enters them. The scale is logarithmic.{_missing(predictors)}"
     )
     alt = f"{title}. Means over families and GPUs: {style.worded(means)}."
     return style.Picture(figure, logo, title, caption, alt, n)
