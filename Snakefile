@@ -17,8 +17,12 @@ include: "workflow/rules/predict.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/tables.smk"
-include: "workflow/rules/report.smk"
+include: "workflow/rules/modern.smk"
+include: "workflow/rules/measure.smk"
 include: "workflow/rules/parallel.smk"
+include: "workflow/rules/moe.smk"
+include: "workflow/rules/numa.smk"
+include: "workflow/rules/report.smk"
 
 
 rule all:
@@ -28,4 +32,9 @@ rule all:
         "results/predict/logo.csv",
         FIGURE_FILES,
         TABLE_FILES,
+        MODERN_TARGETS,
+        MEASURE_TARGETS,
+        PARALLEL_TARGETS,
+        MOE_TARGETS,
+        NUMA_TARGETS,
         "results/report/index.html",

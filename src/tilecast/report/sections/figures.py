@@ -7,14 +7,22 @@ from typing import Any
 from tilecast.report.results import Results, data_uri
 
 PICTURE_BYTES = 500_000  # a drawing with more points than this is shown as its PNG
+STAGES = ("modern_", "measure_", "parallel_", "moe_", "numa_")  # figures that stand in their stage's own section
 
 
 def context(results: Results) -> dict[str, Any]:
     """Every declared figure; one without data says which of the artifact's files it needs."""
-    return {"figures": [_figure(results, name) for name in results.names("figures", ".json")]}
+    names = results.names("figures", ".json")
+    return {"figures": [figure(results, name) for name in names if not name.startswith(STAGES)]}
 
 
-def _figure(results: Results, name: str) -> dict[str, Any]:
+def of_stage(results: Results, prefix: str) -> list[dict[str, Any]]:
+    """The declared figures whose names start with `prefix`, for the section of that stage."""
+    return [figure(results, name) for name in results.names("figures", ".json") if name.startswith(prefix)]
+
+
+def figure(results: Results, name: str) -> dict[str, Any]:
+    """What the template needs to show one declared figure."""
     about = results.json(f"figures/{name}.json") or {}
     drawn = results.path(f"figures/{name}.svg")
     raster = results.path(f"figures/{name}.png")
