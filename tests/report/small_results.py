@@ -10,7 +10,8 @@ import pandas as pd
 
 from tilecast.evaluate.errors import cell_errors, phase_errors
 from tilecast.evaluate.mape import mape_table, phase_table
-from tilecast.tables import CELL_KEY, empty, write, write_free
+from tilecast.schemas import CELL_KEY
+from tilecast.tables import empty, write, write_free
 
 HOSTILE = "<script>window.hacked = 1</script>"
 VERDICTS = ("reproduced", "within tolerance", "contradicted", "no data", "not testable here")

@@ -12,7 +12,8 @@ from tilecast.papertables import claims, end_to_end, mape, operators
 from tilecast.papertables.model import Column, PaperTable, shown
 from tilecast.papertables.pdf import write_pdf
 from tilecast.papertables.render import as_html, as_latex, as_typst, latex_text, write_all
-from tilecast.tables import TABLES, empty
+from tilecast.schemas import TABLES
+from tilecast.tables import empty
 
 HOSTILE = (
     "<script>alert(1)</script>",

@@ -10,7 +10,8 @@ import pytest
 
 from tilecast import naming
 from tilecast.plot import style
-from tilecast.tables import TABLES, empty
+from tilecast.schemas import TABLES
+from tilecast.tables import empty
 
 END_TO_END = (
     "error_by_device_model",

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from tilecast.errors import InputError
-from tilecast.tables import DTYPES, TABLES, check, empty, read, write
+from tilecast.schemas import TABLES
+from tilecast.tables import DTYPES, check, empty, read, write
 
 DEFECT = {"kind": "unit", "where": "a, b", "detail": 'says "GHz"\n<script>', "severity": "note"}
 CLAIM = {

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from tilecast.artifact import names
 from tilecast.artifact.store import parse_json
 from tilecast.errors import InputError
-from tilecast.tables import TABLES, check, empty
+from tilecast.schemas import TABLES
+from tilecast.tables import check, empty
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from tilecast.artifact import names
 from tilecast.artifact.store import parse_json
 from tilecast.errors import InputError
-from tilecast.tables import CELL_KEY, check, empty
+from tilecast.schemas import CELL_KEY
+from tilecast.tables import check, empty
 
 if TYPE_CHECKING:
     import pandas as pd

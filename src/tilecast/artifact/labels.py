@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilecast.errors import InputError
-from tilecast.tables import CELL_KEY, check, read_raw
+from tilecast.schemas import CELL_KEY
+from tilecast.tables import check, read_raw
 
 if TYPE_CHECKING:
     import pandas as pd

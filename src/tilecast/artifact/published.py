@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from tilecast.artifact import cells, names
 from tilecast.artifact.store import load
 from tilecast.errors import InputError, TilecastError
-from tilecast.tables import CELL_KEY, check, write, write_free
+from tilecast.schemas import CELL_KEY
+from tilecast.tables import check, write, write_free
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ from tilecast.errors import InputError
 from tilecast.hardware.device import load_device
 from tilecast.models.registry import load_model, model_names
 from tilecast.predict.registry import PREDICTORS, load_predictor
-from tilecast.tables import DTYPE_NAMES, MODES
+from tilecast.schemas import DTYPE_NAMES, MODES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

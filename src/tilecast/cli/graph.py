@@ -12,7 +12,8 @@ from typing import Any
 
 from tilecast.errors import InputError
 from tilecast.models.registry import load_model, model_names
-from tilecast.tables import DTYPE_NAMES, MODES, write
+from tilecast.schemas import DTYPE_NAMES, MODES
+from tilecast.tables import write
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

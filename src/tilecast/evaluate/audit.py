@@ -15,7 +15,8 @@ from tilecast.errors import InputError
 from tilecast.evaluate.claims import Arithmetic, Claim, Claims, Fact, Figures, NotTestable, RecordedFact
 from tilecast.evaluate.search import search
 from tilecast.naming import DEVICES, MODELS, MODES, OPTIONS_SHORT, PREDICTORS
-from tilecast.tables import TABLES, check
+from tilecast.schemas import TABLES
+from tilecast.tables import check
 
 Tables = Mapping[str, pd.DataFrame]
 ROWS_LISTED = 200

@@ -19,7 +19,7 @@ from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 from tilecast.config import Section
 from tilecast.errors import InputError
 from tilecast.naming import DEVICES, MODELS, PREDICTORS, is_published, vendor
-from tilecast.tables import CELL_KEY, TABLES
+from tilecast.schemas import CELL_KEY, TABLES
 
 DATASETS: dict[str, str] = {
     "labels": "results/tidy/labels.csv",

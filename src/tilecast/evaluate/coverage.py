@@ -15,7 +15,8 @@ import pandas as pd
 from tilecast.evaluate.errors import SEEN_DEVICES
 from tilecast.naming import vendor
 from tilecast.predict.conformal import LEVEL
-from tilecast.tables import CELL_KEY, check, empty
+from tilecast.schemas import CELL_KEY
+from tilecast.tables import check, empty
 
 ALL = "all"
 SEEN, UNSEEN = "in training", "held out"

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from tilecast.errors import InputError
-from tilecast.tables import CELL_KEY, check
+from tilecast.schemas import CELL_KEY
+from tilecast.tables import check
 
 # The artifact's own out-of-distribution flag (column OOD of summary/summary.csv), as a rule: a cell is out of
 # distribution where its GPU or its model was not among those the published predictors were trained on. A100-SXM4

@@ -11,7 +11,8 @@ import pandas as pd
 
 from tilecast.evaluate.errors import absolute_percentage_error, distribution
 from tilecast.evaluate.mape import grouped
-from tilecast.tables import CELL_KEY, check
+from tilecast.schemas import CELL_KEY
+from tilecast.tables import check
 
 CELL = list(CELL_KEY)
 CLASSES = {"BMM": "bmm", "Linear": "linear", "VECsoftmax": "softmax", "VECln": "norm"}

@@ -18,7 +18,8 @@ from tilecast.artifact.names import SUMMARIES
 from tilecast.errors import InputError
 from tilecast.evaluate.errors import distribution
 from tilecast.naming import DEVICES, vendor
-from tilecast.tables import CELL_KEY, check, empty
+from tilecast.schemas import CELL_KEY
+from tilecast.tables import check, empty
 
 MODELS = {
     "BERT-Large": ("bert_large", 512),

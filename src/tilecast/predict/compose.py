@@ -18,7 +18,8 @@ from scipy.sparse import csr_array
 from tilecast.errors import InputError
 from tilecast.hardware.device import Device
 from tilecast.predict.base import BINARY_OPS, FLOPS_PER_ELEMENT, KERNEL_COLUMNS, Predictor, complete
-from tilecast.tables import TABLES, empty, read, write, write_free
+from tilecast.schemas import TABLES
+from tilecast.tables import empty, read, write, write_free
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,7 +19,7 @@ from tilecast.naming import (
 )
 from tilecast.report.render import Column, is_absent, number
 from tilecast.report.results import Results
-from tilecast.tables import OPERATOR_CLASSES
+from tilecast.schemas import OPERATOR_CLASSES
 
 UNDEFINED = "too few cells"
 NAMES: dict[str, dict[str, str]] = {
