@@ -185,9 +185,18 @@ def empty_panel(name: str, why: str = NEEDS_ARTIFACT) -> Picture:
     return Picture(figure, pd.DataFrame({"note": [words]}), words, words, words, 0, why)
 
 
+def _short(value: float) -> str:
+    """A coordinate to a hundredth of a point, a scale to three digits: what no eye tells from the exact one."""
+    return f"{value:.2f}".rstrip("0").rstrip(".") if abs(value) > 1 else f"{value:.3g}"
+
+
 def _tidy_svg(svg: str, name: str, title: str, alt: str) -> str:
-    """The SVG without metadata, its ids unique to this figure (several may share a page), with title and desc."""
-    svg = re.sub(r"<!DOCTYPE.*?>\s*|<metadata>.*?</metadata>\s*", "", svg, flags=re.S)
+    """The SVG without what draws nothing, ids unique to this figure (a page has several), with title and desc."""
+    svg = re.sub(r"<!DOCTYPE.*?>\s*|<metadata>.*?</metadata>\s*|<!--.*?-->\s*", "", svg, flags=re.S)
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
+    svg = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", svg)
+    svg = re.sub(r"-?\d+\.\d{3,}", lambda found: _short(float(found[0])), svg)
+    svg = re.sub(r"\s*\n\s*", "\n", svg)
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     words = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(alt)}</desc>'
     return re.sub(
