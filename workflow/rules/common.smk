@@ -1,12 +1,13 @@
 import ast
 import json
 import os
+import shlex
 import sys
 from functools import lru_cache
 from pathlib import Path
 
-BASE = Path(workflow.basedir)
-ROOT = BASE.parent if BASE.name == "workflow" else BASE
+# Found from this file, so that a workflow elsewhere can import this one as a module.
+ROOT = Path(os.path.abspath(str(workflow.current_basedir))).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from tilecast.config import load_config
@@ -14,7 +15,9 @@ from tilecast.errors import TilecastError
 from tilecast.models.registry import load_model
 
 # Conda jobs drop PYTHONPATH, but keep the shell prefix: the library reaches them this way.
-shell.prefix(f"export PYTHONPATH={str(ROOT / 'src')!r} PYTHONDONTWRITEBYTECODE=1; ")
+shell.prefix(
+    f"export PYTHONPATH={shlex.quote(str(ROOT / 'src'))} PYTHONDONTWRITEBYTECODE=1; "
+)
 
 
 def stop(message):
@@ -27,6 +30,21 @@ try:
     settings = load_config(config)
 except TilecastError as error:
     stop(error)
+
+
+def shipped(path):
+    """A file of this project as an input: beside the workflow, wherever it runs, and never in remote storage."""
+    return local(os.path.relpath(ROOT / path))
+
+
+def shipped_folder(path, pattern):
+    """The shipped files of a folder that match, in a fixed order."""
+    return [shipped(file) for file in sorted((ROOT / path).glob(pattern))]
+
+
+def given(path):
+    """A file that the configuration names: in the working directory, or else the one of that name shipped here."""
+    return local(path) if Path(path).exists() else shipped(path)
 
 
 @lru_cache(maxsize=None)
@@ -64,7 +82,7 @@ def imported(path):
             new = [file for file in files_of(name) if file not in found]
             found.update(new)
             todo.extend(new)
-    return sorted(os.path.relpath(file) for file in found)
+    return [shipped(file) for file in sorted(found)]
 
 
 def code(script):
@@ -101,7 +119,7 @@ def model_files(cells):
         sources = {load_model(cell.rsplit("-", 3)[0]).source for cell in cells}
     except TilecastError as error:
         stop(error)
-    return sorted(os.path.relpath(file) for file in sources if file.endswith(".json"))
+    return [shipped(file) for file in sorted(sources) if file.endswith(".json")]
 
 
 def weights(name):
@@ -110,7 +128,7 @@ def weights(name):
         return []
     if settings.predictor.train:
         return f"results/predict/trained/{name}/record.json"
-    return os.path.relpath(ROOT / f"resources/pretrained/{name}/record.json")
+    return shipped(f"resources/pretrained/{name}/record.json")
 
 
 def picture(name, subcategory, title):

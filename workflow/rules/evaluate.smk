@@ -6,15 +6,16 @@ from tilecast.evaluate.claims import (
     load_facts,
 )
 
-FACTS = "resources/published/citation.yaml"
+FACTS = shipped("resources/published/citation.yaml")
 
 try:  # a claim that cannot be computed ends the run before it begins
-    CLAIMS = load_claims(settings.claims)
+    CLAIMS_FILE = given(settings.claims)
+    CLAIMS = load_claims(CLAIMS_FILE)
     check_claims(
         CLAIMS,
         load_facts(FACTS),
-        known_cells("resources/published/end_to_end.csv", settings.labels),
-        settings.claims,
+        known_cells(shipped("resources/published/end_to_end.csv"), settings.labels),
+        CLAIMS_FILE,
     )
 except TilecastError as error:
     stop(error)
@@ -149,7 +150,7 @@ rule evaluate_summaries:
 rule audit_claims:
     input:
         **{name: DATASETS[name] for name in CLAIMS.datasets()},
-        claims=settings.claims,
+        claims=CLAIMS_FILE,
         facts=FACTS,
         code=code("audit_claims"),
     output:

@@ -4,7 +4,7 @@ RECORD = "results/artifact/source.json"
 
 rule fetch_artifact:
     input:
-        lock="resources/artifact.lock.tsv",
+        lock=shipped("resources/artifact.lock.tsv"),
         code=code("fetch_artifact"),
     output:
         archive=ARCHIVE,

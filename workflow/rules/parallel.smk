@@ -5,9 +5,9 @@ PARALLEL_REPORT = []
 
 rule collectives_validation:
     input:
-        measured="resources/published/nccl_collectives.csv",
-        curves="resources/pretrained/collectives.json",
-        systems=sorted(str(path) for path in Path("config/systems").glob("*.yaml")),
+        measured=shipped("resources/published/nccl_collectives.csv"),
+        curves=shipped("resources/pretrained/collectives.json"),
+        systems=shipped_folder("config/systems", "*.yaml"),
         code=code("parallel_collectives"),
     output:
         cells="results/parallel/collectives.csv",

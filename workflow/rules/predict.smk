@@ -3,9 +3,7 @@ BASELINES = ["roofline", "li", "habitat"]
 OWN_PREDICTORS = [*BASELINES, "neusight", "tilecast"]
 TRAINED = ["li", "habitat", "neusight", "tilecast"]
 # The makers' figures of each GPU; tilecast is trained on them.
-SPECIFICATIONS = sorted(
-    os.path.relpath(path) for path in (ROOT / "config/devices").glob("*.yaml")
-)
+SPECIFICATIONS = shipped_folder("config/devices", "*.yaml")
 OWN_PREDICTIONS = [f"results/predict/{name}.csv" for name in OWN_PREDICTORS]
 OWN_OPERATOR_PREDICTIONS = [
     f"results/predict/{name}_operators.parquet" for name in OWN_PREDICTORS
@@ -104,8 +102,8 @@ rule train_predictor:
         specifications=SPECIFICATIONS,
         graphs="results/tidy/graphs.parquet",
         labels="results/tidy/labels.csv",
-        shipped=lambda wildcards: os.path.relpath(
-            ROOT / f"resources/pretrained/{wildcards.trained}/record.json"
+        shipped=lambda wildcards: shipped(
+            f"resources/pretrained/{wildcards.trained}/record.json"
         ),
         code=code("train_predictor"),
     output:

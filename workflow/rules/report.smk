@@ -34,13 +34,10 @@ rule report_page:
             *MOE_REPORT,
             *NUMA_REPORT,
         ],
-        claims=settings.claims,
-        style="report/page.css",
-        script="report/page.js",
-        templates=sorted(
-            os.path.relpath(path)
-            for path in (ROOT / "report/templates").rglob("*.html")
-        ),
+        claims=CLAIMS_FILE,
+        style=shipped("report/page.css"),
+        script=shipped("report/page.js"),
+        templates=shipped_folder("report/templates", "**/*.html"),
         code=code("report_page"),
     output:
         "results/report/index.html",

@@ -11,9 +11,9 @@ if settings.labels:  # a user's measurements are checked before anything runs
 rule tidy_end_to_end:
     input:
         archive=ARCHIVE,
-        transcribed="resources/published/end_to_end.csv",
-        transcribed_devices="resources/published/devices.csv",
-        added=settings.labels,
+        transcribed=shipped("resources/published/end_to_end.csv"),
+        transcribed_devices=shipped("resources/published/devices.csv"),
+        added=[local(file) for file in settings.labels],
         code=code("tidy_end_to_end"),
     output:
         labels="results/tidy/labels.csv",
@@ -73,8 +73,8 @@ rule tidy_graphs:
 rule tidy_defects:
     input:
         archive=ARCHIVE,
-        lock="resources/artifact.lock.tsv",
-        reference="resources/published/reference.csv",
+        lock=shipped("resources/artifact.lock.tsv"),
+        reference=shipped("resources/published/reference.csv"),
         devices="results/tidy/devices.csv",
         labels="results/tidy/labels.csv",
         predictions="results/tidy/predictions.csv",
