@@ -1,0 +1,249 @@
+"""A layout: how a transformer's work is divided among GPUs, and which divisions are possible."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tilecast.errors import InputError
+from tilecast.models.registry import ModelSpec
+
+SCHEDULES = ("gpipe", "1f1b", "interleaved")
+RECOMPUTE = ("none", "selective", "full")
+_LAYERS = ("num_hidden_layers", "n_layer")
+_EXPERTS = ("num_local_experts", "num_experts")
+_GATED = ("llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "gemma", "gemma2", "phi3")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The dimensions of a transformer of equal layers: what memory, volumes and legality are computed from."""
+
+    name: str
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    ffn: int  # width of the feed-forward layer, of one expert where there are experts
+    vocab: int
+    positions: int  # learned position embeddings; 0 where positions are computed
+    gated: bool  # feed-forward of three matrices rather than two
+    biases: bool  # linear layers with biases, norms with them
+    tied: bool  # the head uses the embedding's matrix
+    dropout: bool
+    experts: int = 0
+    top_k: int = 0
+    extra: int = 0  # parameters of nothing above: token types, an embedding's norm, a head's transform
+
+    @property
+    def attention_parameters(self) -> int:
+        """Query, key, value and output matrices of one layer."""
+        return self.hidden * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
+
+    @property
+    def ffn_parameters(self) -> int:
+        """Matrices of one feed-forward layer, or of one expert."""
+        return self.hidden * self.ffn * (3 if self.gated else 2)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Ranks of each kind of parallelism and how a step runs on them; ranks are placed tp, cp, dp, pp, inner first.
+
+    Expert parallelism lives inside data parallelism: `ep` divides `dp` and adds no GPUs.
+    """
+
+    dp: int = 1
+    tp: int = 1
+    pp: int = 1
+    ep: int = 1
+    cp: int = 1
+    microbatch: int = 1  # sequences
+    schedule: str = "1f1b"
+    interleave: int = 1  # model chunks a stage holds
+    recompute: str = "none"
+    zero: int = 0  # what data-parallel ranks share out: 1 optimizer states, 2 gradients too, 3 weights too (FSDP)
+    sequence_parallel: bool = False  # norms and dropout on 1/tp of the tokens each
+    overlap: bool = True  # gradients (and ZeRO-3 weights) travel while the GPU computes
+
+    @property
+    def gpus(self) -> int:
+        """GPUs needed."""
+        return self.dp * self.tp * self.pp * self.cp
+
+    def microbatches(self, batch: int) -> int:
+        """Microbatches of one replica for a global batch."""
+        return batch // (self.dp * self.microbatch)
+
+    @property
+    def label(self) -> str:
+        """Short name, such as `dp16 tp8 pp8 mb1 interleaved2 full zero1 sp`."""
+        parts = [
+            f"{name}{getattr(self, name)}" for name in ("dp", "tp", "pp", "ep", "cp") if getattr(self, name) > 1
+        ]
+        parts = [*(parts or ["1 GPU"]), f"mb{self.microbatch}"]
+        if self.pp > 1:
+            parts.append(self.schedule + (str(self.interleave) if self.interleave > 1 else ""))
+        parts += [self.recompute] if self.recompute != "none" else []
+        parts += [f"zero{self.zero}"] if self.zero else []
+        parts += ["sp"] if self.sequence_parallel else []
+        return " ".join(parts)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done in one step, by all GPUs together."""
+
+    spec: ModelSpec
+    batch: int  # sequences, over all replicas
+    sequence: int  # tokens of each: of a prefill or a training step; a decode step makes one
+    mode: str = "training"
+    phase: str = "prefill"
+    context: int = 0  # tokens in the cache before a decode step
+    dtype: str = "bf16"
+    attention: str = "eager"
+    optimizer: str | None = None
+    fused: bool = False  # chains of elementwise kernels run as one, as a compiler or hand-written kernels do
+    mixed: bool = True  # half-precision training keeps its optimizer's states and a copy of the weights in fp32
+
+    @property
+    def stack(self) -> Stack:
+        """The model's dimensions."""
+        return stack(self.spec)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens a step reads (training, prefill) or makes (decode)."""
+        return self.batch * (1 if self.phase == "decode" else self.sequence)
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """What no table here tells; docs/multigpu.md has the source of each. None is fitted on a validation table."""
+
+    bucket_bytes: float = 25 * 2**20  # gradients exchanged at a time: default of PyTorch's DDP
+    tp_overlap: float = 0.0  # share of tensor-parallel communication that runs beside compute: none in Megatron
+    fragmentation: float = 0.05  # of what is allocated, lost by the allocator
+    context_bytes: float = 1.0e9  # driver, libraries, NCCL's buffers
+    link_share: float = 1.0  # every collective's rate is scaled by this: for sensitivity alone
+    compute_share: float = 1.0  # every kernel's speed likewise
+
+
+def stack(spec: ModelSpec) -> Stack:
+    """The dimensions of a configuration; one line if it is no stack of equal layers."""
+    values: Mapping[str, Any] = spec.values
+
+    def get(*names: str, default: Any = None) -> Any:
+        return next((values[name] for name in names if values.get(name) is not None), default)
+
+    remedy = "multi-GPU forecasts need a decoder or encoder of equal transformer layers"
+    layers, hidden = get(*_LAYERS), get("hidden_size", "n_embd")
+    heads = get("num_attention_heads", "n_head")
+    sizes = (layers, hidden, heads, get("vocab_size"))
+    if values.get("is_encoder_decoder") or not all(isinstance(x, int) and x > 0 for x in sizes):
+        raise InputError(spec.source, "is no stack of equal layers", remedy)
+    if get("decoder_sparse_step", default=1) != 1 or get("mlp_only_layers") or get("first_k_dense_replace"):
+        raise InputError(spec.source, "mixes dense layers with experts", remedy)
+    kind = str(values["model_type"])
+    experts = get(*_EXPERTS, default=0)
+    ffn = get("moe_intermediate_size") if experts else None
+    gated = kind in _GATED
+    bert = kind == "bert"
+    return Stack(
+        name=spec.name,
+        layers=layers,
+        hidden=hidden,
+        heads=heads,
+        kv_heads=get("num_key_value_heads", default=heads),
+        head_dim=get("head_dim", default=hidden // heads),
+        ffn=ffn or get("intermediate_size", "ffn_dim", "n_inner", default=4 * hidden),
+        vocab=get("vocab_size"),
+        positions=0 if gated else get("max_position_embeddings", "n_positions", default=0) + 2 * (kind == "opt"),
+        gated=gated,
+        biases=not gated,
+        tied=bool(get("tie_word_embeddings", default=not gated)),
+        dropout=any(get(key, default=0.0) for key in ("resid_pdrop", "hidden_dropout_prob", "dropout"))
+        if not gated
+        else False,
+        experts=experts,
+        top_k=get("num_experts_per_tok", default=0) if experts else 0,
+        extra=(get("type_vocab_size", default=2) + 2) * hidden if bert else 0,
+    )
+
+
+def stages(layers: int, parts: int) -> list[int]:
+    """Layers of each of `parts` stages, as even as can be; the first and last stage, which do more, get fewer."""
+    least, more = divmod(layers, parts)
+    first = (parts - more + 1) // 2  # the longer stages stand in the middle
+    return [least + (first <= place < first + more) for place in range(parts)]
+
+
+def legal(
+    layout: Layout, model: Stack, gpus: int | None = None, batch: int | None = None, sequence: int | None = None
+) -> str | None:
+    """Why `layout` cannot run `model` on `gpus` GPUs with a global `batch`; None if it can."""
+    for name in ("dp", "tp", "pp", "ep", "cp", "microbatch", "interleave"):
+        if getattr(layout, name) < 1:
+            return f"{name} is {getattr(layout, name)}: it must be at least 1"
+    if layout.schedule not in SCHEDULES:
+        return f"schedule {layout.schedule!r} is not one of {', '.join(SCHEDULES)}"
+    if layout.recompute not in RECOMPUTE:
+        return f"recompute {layout.recompute!r} is not one of {', '.join(RECOMPUTE)}"
+    if layout.zero not in (0, 1, 2, 3):
+        return f"zero {layout.zero} is not 0, 1, 2 or 3"
+    if gpus is not None and layout.gpus != gpus:
+        product = f"dp {layout.dp} x tp {layout.tp} x pp {layout.pp} x cp {layout.cp}"
+        return f"{product} = {layout.gpus} GPUs, not {gpus}"
+    return _divides(layout, model) or _runs(layout, model, batch, sequence)
+
+
+def _divides(layout: Layout, model: Stack) -> str | None:
+    tp, pieces = layout.tp, layout.pp * layout.interleave
+    if model.heads % tp:
+        return f"{model.heads} heads do not divide by tp {tp}"
+    if model.kv_heads % tp and tp % model.kv_heads:
+        return f"{model.kv_heads} key-value heads neither divide by tp {tp} nor divide it"
+    if model.ffn % tp:
+        return f"a feed-forward layer {model.ffn} wide does not divide by tp {tp}"
+    if layout.sequence_parallel and tp == 1:
+        return "sequence parallelism needs tp above 1"
+    if pieces > model.layers:
+        return f"{model.layers} layers are fewer than {pieces} pieces of the pipeline"
+    if layout.ep > 1 and not model.experts:
+        return f"ep {layout.ep} needs experts, which {model.name} has none of"
+    if layout.ep > 1 and model.experts % layout.ep:
+        return f"{model.experts} experts do not divide by ep {layout.ep}"
+    if layout.dp % layout.ep:
+        return f"ep {layout.ep} does not divide dp {layout.dp}, within which experts are spread"
+    return None
+
+
+def _runs(layout: Layout, model: Stack, batch: int | None, sequence: int | None) -> str | None:
+    pp = layout.pp
+    if (layout.schedule == "interleaved") != (layout.interleave > 1):
+        return f"schedule {layout.schedule} with {layout.interleave} chunks a stage: interleaved has 2 or more"
+    if layout.interleave > 1 and pp == 1:
+        return "an interleaved schedule needs pp above 1"
+    if layout.zero >= 2 and pp > 1:
+        return f"zero {layout.zero} with pp {pp}: gradients would be exchanged at every microbatch"
+    if batch is not None:
+        if batch % layout.dp:
+            return f"a batch of {batch} does not divide by dp {layout.dp}"
+        if batch // layout.dp % layout.microbatch:
+            return f"{batch // layout.dp} sequences a replica do not divide by microbatch {layout.microbatch}"
+        if layout.interleave > 1 and layout.microbatches(batch) % pp:
+            return f"{layout.microbatches(batch)} microbatches do not divide by pp {pp}, as interleaving needs"
+    if sequence is not None:
+        if sequence % layout.cp:
+            return f"{sequence} tokens do not divide by cp {layout.cp}"
+        if layout.sequence_parallel and sequence // layout.cp % layout.tp:
+            return f"{sequence // layout.cp} tokens do not divide by tp {layout.tp}, as sequence parallelism needs"
+    return None
+
+
+def check(layout: Layout, model: Stack, gpus: int | None, batch: int | None, sequence: int | None) -> None:
+    """Raise one line if `layout` is not legal."""
+    if reason := legal(layout, model, gpus, batch, sequence):
+        raise InputError(f"layout {layout.label}", reason, "choose ranks and a microbatch that divide")
