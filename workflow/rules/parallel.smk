@@ -1,6 +1,14 @@
 # What the default run makes of this stage, and what of it the page reads.
-PARALLEL_TARGETS = []
-PARALLEL_REPORT = []
+PARALLEL_FIGURES = ["parallel_collectives"]
+PARALLEL_REPORT = [
+    "results/parallel/collectives_mape.csv",
+    *expand(
+        "results/figures/{name}.{kind}",
+        name=PARALLEL_FIGURES,
+        kind=["svg", "pdf", "png", "csv", "json"],
+    ),
+]
+PARALLEL_TARGETS = ["results/parallel/collectives.csv", *PARALLEL_REPORT]
 
 
 rule collectives_validation:
@@ -18,3 +26,17 @@ rule collectives_validation:
         "../../envs/analysis.yaml"
     script:
         "../scripts/parallel_collectives.py"
+
+
+rule plot_parallel_collectives:
+    input:
+        cells="results/parallel/collectives.csv",
+        code=code("plot_parallel_collectives"),
+    output:
+        **picture("parallel_collectives", "Many GPUs", "Collectives"),
+    log:
+        "results/logs/plot_parallel_collectives.log",
+    conda:
+        "../../envs/report.yaml"
+    script:
+        "../scripts/plot_parallel_collectives.py"
