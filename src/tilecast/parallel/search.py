@@ -1,0 +1,250 @@
+"""The best layout: every one a space holds is tried, none is guessed; what cannot run is kept with its reason.
+
+Infeasible is what does not divide, does not fit in memory, or breaks a constraint. The rest is ranked by the
+objective. Nothing is pruned by a bound, so the best found is the best of the space.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+from tilecast.errors import InputError
+from tilecast.parallel.layout import RECOMPUTE, SCHEDULES, Layout, Stack
+
+OBJECTIVES = ("step_time", "tokens_per_dollar", "ttft")
+# constraint -> (figure of a candidate, whether the figure must stay at or below it)
+CONSTRAINTS = {
+    "memory_gb": ("memory_gb", True),
+    "step_ms": ("step_ms", True),
+    "ttft_ms": ("ttft_ms", True),
+    "tpot_ms": ("tpot_ms", True),
+    "usd_per_hour": ("usd_per_hour", True),
+    "tokens_per_s": ("tokens_per_s", False),
+}
+MICROBATCH = 16  # sequences: the largest tried in training
+
+
+@dataclass(frozen=True)
+class Space:
+    """The values tried for each part of a layout; where none are named, every divisor that can be."""
+
+    tp: tuple[int, ...] = ()
+    pp: tuple[int, ...] = ()
+    cp: tuple[int, ...] = (1,)
+    ep: tuple[int, ...] = ()
+    microbatch: tuple[int, ...] = ()
+    interleave: tuple[int, ...] = (1, 2, 3, 4, 6, 8)
+    schedule: tuple[str, ...] = SCHEDULES
+    recompute: tuple[str, ...] = RECOMPUTE
+    zero: tuple[int, ...] = (0, 1, 2, 3)
+    sequence_parallel: tuple[bool, ...] = (False, True)
+
+
+TRAINING = Space()
+# Serving keeps neither gradients nor activations; a replica's batch is its microbatch.
+SERVING = Space(
+    microbatch=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+    interleave=(1,), schedule=("1f1b",), recompute=("none",), zero=(0,), sequence_parallel=(False,),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A layout with its figures, its time by part, and why it cannot be used (None if it can)."""
+
+    layout: Layout
+    figures: Mapping[str, float]
+    parts_ms: Mapping[str, float]
+    reason: str | None = None
+
+
+Evaluate = Callable[[Sequence[Layout]], Sequence[Candidate]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Candidates that can run, best first; those that cannot; how many layouts were tried."""
+
+    objective: str
+    ranked: tuple[Candidate, ...]
+    infeasible: tuple[Candidate, ...]
+
+    @property
+    def tried(self) -> int:
+        """Layouts looked at, legal or not."""
+        return len(self.ranked) + len(self.infeasible)
+
+
+def divisors(number: int) -> tuple[int, ...]:
+    """Every divisor, ascending."""
+    return tuple(part for part in range(1, number + 1) if number % part == 0)
+
+
+def layouts(space: Space, model: Stack, gpus: int, batch: int) -> Iterator[Layout]:
+    """Every layout of the space on exactly `gpus` GPUs, legal or not.
+
+    A value that changes nothing (a schedule without a pipeline, ZeRO without replicas) is tried once.
+    """
+    every = divisors(gpus)
+    for tp in space.tp or tuple(part for part in every if part <= model.heads):
+        for pp in space.pp or tuple(part for part in every if part <= model.layers):
+            for cp in space.cp:
+                dp, left = divmod(gpus, tp * pp * cp)
+                if left:
+                    continue
+                sizes = space.microbatch or tuple(
+                    part for part in divisors(max(batch // dp, 1)) if part <= MICROBATCH
+                )
+                for ep in space.ep or (divisors(model.experts) if model.experts else (1,)):
+                    if ep <= dp:
+                        yield from _variants(space, Layout(dp=dp, tp=tp, pp=pp, ep=ep, cp=cp), sizes)
+
+
+def _variants(space: Space, base: Layout, microbatches: Sequence[int]) -> Iterator[Layout]:
+    runs = [
+        (name, chunks)
+        for name in space.schedule
+        for chunks in space.interleave
+        if (name == "interleaved") == (chunks > 1)
+    ]
+    if base.pp == 1:
+        runs = [("1f1b", 1)]
+    for microbatch in microbatches:
+        for schedule, chunks in runs:
+            for recompute in space.recompute:
+                for zero in space.zero if base.dp > 1 else (0,):
+                    for split in space.sequence_parallel if base.tp > 1 else (False,):
+                        yield replace(
+                            base, microbatch=microbatch, schedule=schedule, interleave=chunks,
+                            recompute=recompute, zero=zero, sequence_parallel=split,
+                        )  # fmt: skip
+
+
+def search(
+    tried: Iterable[Layout],
+    impossible: Callable[[Layout], str | None],
+    evaluate: Evaluate,
+    objective: str,
+    constraints: Mapping[str, float] | None = None,
+) -> Found:
+    """Rank every layout of `tried`: those `impossible` names a reason for are not evaluated."""
+    if objective not in OBJECTIVES:
+        raise InputError("--objective", f"{objective!r} is not known", f"expected one of {', '.join(OBJECTIVES)}")
+    possible: list[Layout] = []
+    infeasible: list[Candidate] = []
+    for layout in tried:
+        reason = impossible(layout)
+        if reason is None:
+            possible.append(layout)
+        else:
+            infeasible.append(Candidate(layout, {}, {}, reason))
+    ranked = []
+    for candidate in evaluate(possible):
+        reason = candidate.reason or broken(candidate.figures, constraints or {})
+        if reason is None:
+            ranked.append(candidate)
+        else:
+            infeasible.append(replace(candidate, reason=reason))
+    ranked.sort(key=lambda candidate: (value(candidate, objective), candidate.layout.label))
+    return Found(objective, tuple(ranked), tuple(infeasible))
+
+
+def value(candidate: Candidate, objective: str) -> float:
+    """What is minimised: milliseconds, or dollars per token; without a price, GPU-seconds per token rank alike."""
+    figures = candidate.figures
+    if objective == "step_time":
+        return figures["step_ms"]
+    if objective == "ttft":
+        return figures["ttft_ms"]
+    return figures.get("usd_per_million_tokens", candidate.layout.gpus / figures["tokens_per_s"])
+
+
+def parse_constraints(texts: Sequence[str]) -> dict[str, float]:
+    """`memory_gb=70 tpot_ms=50` as a mapping; InputError for what is none."""
+    found = {}
+    for text in texts:
+        match = re.fullmatch(r"(\w+)=(\d+(?:\.\d+)?(?:e\d+)?)", text)
+        if match is None or match[1] not in CONSTRAINTS:
+            raise InputError(
+                "--constraints",
+                f"{text!r} is not understood",
+                f"expected NAME=NUMBER, NAME of {', '.join(CONSTRAINTS)}",
+            )
+        found[match[1]] = float(match[2])
+    return found
+
+
+def broken(figures: Mapping[str, float], constraints: Mapping[str, float]) -> str | None:
+    """The first constraint that the figures break, in words."""
+    for name, limit in constraints.items():
+        figure, at_most = CONSTRAINTS[name]
+        if figure not in figures:
+            return f"{name} is bounded, but no such figure is known"
+        found = figures[figure]
+        if found > limit if at_most else found < limit:
+            return f"{figure} {found:.4g} is {'more' if at_most else 'less'} than the {limit:g} allowed"
+    return None
+
+
+def pareto(candidates: Sequence[Candidate], first: str, second: str) -> list[Candidate]:
+    """Those that no other beats in one figure without losing in the other (both the smaller the better)."""
+    front: list[Candidate] = []
+    best = float("inf")
+    for candidate in sorted(candidates, key=lambda c: (c.figures[first], c.figures[second], c.layout.label)):
+        if candidate.figures[second] < best:
+            best = candidate.figures[second]
+            front.append(candidate)
+    return front
+
+
+def kind_of(reason: str) -> str:
+    """The reason without its numbers, to count alike ones together."""
+    return re.sub(r"\d[\d.,e+]*", "…", reason)
+
+
+def differences(one: Layout, other: Layout) -> str:
+    """In what `one` differs from `other`: `tp 8 instead of 4, no recomputation instead of full`."""
+    words = []
+    for field in fields(Layout):
+        mine, theirs = getattr(one, field.name), getattr(other, field.name)
+        if mine != theirs:
+            words.append(f"{field.name.replace('_', ' ')} {_word(mine)} instead of {_word(theirs)}")
+    return ", ".join(words)
+
+
+def _word(thing: object) -> str:
+    return {True: "on", False: "off"}[thing] if isinstance(thing, bool) else str(thing)
+
+
+def explain(candidate: Candidate, best: Candidate) -> str:
+    """Why `candidate` is behind `best`: what differs, and the parts of the step that cost or save most."""
+    changes = {
+        name: candidate.parts_ms.get(name, 0.0) - best.parts_ms.get(name, 0.0)
+        for name in {**best.parts_ms, **candidate.parts_ms}
+    }
+    largest = sorted(changes.items(), key=lambda item: (-abs(item[1]), item[0]))
+    told = [f"{name} {change:+.3g} ms" for name, change in largest[:3] if abs(change) > 1e-6]
+    return f"{differences(candidate.layout, best.layout) or 'the same'}: {', '.join(told) or 'no part differs'}"
+
+
+def why_not(found: Found, part: str, wanted: object) -> str:
+    """Why no layout with `part` = `wanted` is the best: the best such one explained, or what stops them all."""
+    if part not in {field.name for field in fields(Layout)}:
+        raise InputError("--why-not", f"{part!r} is no part of a layout", "such as tp=8, zero=3, recompute=full")
+    mine = [candidate for candidate in found.ranked if getattr(candidate.layout, part) == wanted]
+    if mine and mine[0] is found.ranked[0]:
+        return f"{part} {wanted}: the best layout has it"
+    if mine:
+        place = found.ranked.index(mine[0]) + 1
+        behind = value(mine[0], found.objective) / value(found.ranked[0], found.objective) - 1
+        return f"{part} {wanted}: place {place:,}, {behind:.1%} behind; {explain(mine[0], found.ranked[0])}"
+    stopped = [candidate for candidate in found.infeasible if getattr(candidate.layout, part) == wanted]
+    if not stopped:
+        return f"{part} {wanted}: no layout of the space has it on these GPUs"
+    kinds: dict[str, list[str]] = {}
+    for candidate in stopped:
+        kinds.setdefault(kind_of(candidate.reason or ""), []).append(candidate.reason or "")
+    most = max(kinds.values(), key=len)
+    return f"{part} {wanted}: none of {len(stopped):,} layouts can run, most often because {most[0]}"
