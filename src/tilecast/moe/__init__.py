@@ -1,0 +1,1 @@
+"""Mixtures of experts on several GPUs: where experts lie, what moves, what prefetching can hide."""

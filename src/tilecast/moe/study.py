@@ -1,0 +1,218 @@
+"""A study of experts on several systems as a checked file: config/studies/*.yaml."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from tilecast.config import Section
+from tilecast.errors import InputError
+from tilecast.graph.routing import Routing, parse_routing
+from tilecast.hardware.device import load_device
+from tilecast.hardware.system import System, load_system
+from tilecast.moe.model import MoeModel, moe_model, resized
+from tilecast.moe.offload import Predictor
+from tilecast.moe.placement import Spread
+from tilecast.moe.step import Gpu, Shares, gpu_of
+
+Positive = Annotated[float, Field(gt=0, le=1e18)]
+Share = Annotated[float, Field(ge=0, le=1)]
+PartOf = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+STRATEGIES = {"expert_parallel": "Expert Parallel", "data_parallel": "Data Parallel", "hybrid": "Hybrid"}
+
+
+class Published(Section):
+    """Inputs of the original's arithmetic."""
+
+    experts: Count
+    expert_bytes: Positive
+    experts_per_token: Count
+    baseline_tokens_per_s: Positive
+    prophet_tokens_per_s: Positive
+    prophet_gain: Positive
+    accuracy: Share
+
+
+class Physical(Section):
+    """Inputs of the physical model."""
+
+    like: str
+    models: list[str]
+    weight_bytes: Positive
+    tokens_per_gpu: Count
+    context_tokens: Annotated[int, Field(ge=0, le=10_000_000)]
+    routing: str = "balanced"
+    recall: Share
+    precision: PartOf
+    lookahead_layers: Annotated[float, Field(ge=0, le=1000)] = 1.0
+    reserved_bytes: Annotated[float, Field(ge=0, le=1e15)] = 0.0
+    matrix_share: PartOf
+    memory_share: PartOf
+    host_share: PartOf
+    host_bytes_per_gpu: Annotated[float, Field(ge=0, le=1e18)]
+
+
+class Hybrid(Section):
+    """Replicas, and the GPUs among which each divides its experts."""
+
+    replicas: Count
+    expert_parallel: Count
+
+
+class StudySystem(Section):
+    """One system of the study; `system` and `device` as config/systems and config/devices name them."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,40}$")
+    system: str
+    device: str
+    gpus: Count
+    hybrid: Hybrid
+    published_hybrid: Hybrid | None = None
+    published_bandwidth_bytes_per_s: Positive
+    usd_per_gpu_hour: Positive
+    catalogue_usd_per_hour: Positive | None = None
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> StudySystem:
+        for hybrid in filter(None, (self.hybrid, self.published_hybrid)):
+            if hybrid.replicas * hybrid.expert_parallel != self.gpus:
+                raise ValueError(
+                    f"{hybrid.replicas} replicas of {hybrid.expert_parallel} GPUs are not {self.gpus} GPUs"
+                )
+        return self
+
+    def spread(self, strategy: str) -> Spread:
+        """How a strategy divides this system."""
+        if strategy == "hybrid":
+            return Spread(self.hybrid.replicas, self.hybrid.expert_parallel)
+        return Spread(1, self.gpus) if strategy == "expert_parallel" else Spread(self.gpus, 1)
+
+    def published_spread(self, strategy: str) -> Spread:
+        """The same, as the original counted it."""
+        if strategy == "hybrid" and self.published_hybrid:
+            return Spread(self.published_hybrid.replicas, self.published_hybrid.expert_parallel)
+        return self.spread(strategy)
+
+
+class Study(Section):
+    """The whole file."""
+
+    title: str
+    tokens_per_month: Positive
+    published: Published
+    physical: Physical
+    systems: list[StudySystem] = Field(min_length=1)
+    sources: dict[str, str]
+
+    @property
+    def routing(self) -> Routing:
+        """The physical model's routing."""
+        return parse_routing(self.physical.routing)
+
+    @property
+    def predictor(self) -> Predictor:
+        """The study's predictor."""
+        given = self.physical
+        return Predictor(given.recall, given.precision, given.lookahead_layers)
+
+    def model(self) -> MoeModel:
+        """The study's own model: its experts in the shape of a real one that has as many."""
+        shape = moe_model(self.physical.like)
+        made = resized(shape, "study", f"{self.published.experts} experts", self.published.expert_bytes)
+        return replace(made, top_k=self.published.experts_per_token)
+
+    def models(self) -> list[MoeModel]:
+        """The real models."""
+        return [moe_model(name, self.physical.weight_bytes) for name in self.physical.models]
+
+    def gpu(self, system: StudySystem) -> Gpu:
+        """A system's GPU at the rates kernels reach."""
+        given = self.physical
+        return gpu_of(load_device(system.device), Shares(given.matrix_share, given.memory_share, given.host_share))
+
+    def figure_names(self) -> dict[str, str]:
+        """System -> the end of its figures' names: 8gpu, or its own name where two have as many GPUs."""
+        counts = [system.gpus for system in self.systems]
+        return {
+            system.name: f"{system.gpus}gpu" if counts.count(system.gpus) == 1 else system.name
+            for system in self.systems
+        }
+
+
+def links(system: StudySystem) -> System:
+    """What links a system's GPUs; InputError if it has fewer."""
+    found = load_system(system.system)
+    if found.gpus < system.gpus:
+        raise InputError(system.name, f"{system.gpus} GPUs", f"{system.system} has {found.gpus}")
+    return found
+
+
+def load_study(path: str | Path) -> Study:
+    """Read and check a study file: one line names the file, the system and the key at fault."""
+    try:
+        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            path, "does not exist", "name a study, such as config/studies/moe_prefetch.yaml"
+        ) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise InputError(path, f"cannot be read as YAML ({error})") from None
+    if not isinstance(raw, dict):
+        raise InputError(path, "is no study", f"it has {', '.join(Study.model_fields)}")
+    try:
+        study = Study.model_validate(raw)
+    except ValidationError as error:
+        raise _one_line(path, raw, error) from None
+    _check(study, path)
+    return study
+
+
+def _check(study: Study, path: str | Path) -> None:
+    """What no single key says: names twice, experts that do not divide, models and systems that do not exist."""
+    names = [system.name for system in study.systems]
+    if len(set(names)) < len(names):
+        raise InputError(path, "two systems have one name", "the files of each are named by it")
+    experts = study.published.experts
+    model = study.model()
+    if model.experts != experts:
+        raise InputError(
+            path, f"`like`: {study.physical.like} has {model.experts} experts", f"the study has {experts}"
+        )
+    if study.published.experts_per_token > experts:
+        raise InputError(path, f"a token takes more than the {experts} experts there are")
+    models = [model, *study.models()]
+    _ = study.routing, study.predictor
+    for system in study.systems:
+        degree = system.hybrid.expert_parallel
+        place = f"{path}, system {system.name}"
+        if experts % degree:
+            each = f"{experts} experts do not divide among {degree} GPUs ({experts / degree:g} each)"
+            raise InputError(place, each, "give expert_parallel a divisor")
+        links(system)
+        memory = study.gpu(system).memory_bytes
+        for found in models:
+            if found.expert_bytes > memory:
+                need = f"one expert of {found.title} is {found.expert_bytes / 1e9:.3g} GB"
+                raise InputError(place, f"{need}, a GPU has {memory / 1e9:.3g} GB", "take a larger GPU")
+
+
+def _one_line(path: str | Path, raw: dict[str, Any], error: ValidationError) -> InputError:
+    first = error.errors()[0]
+    where, place = [str(part) for part in first["loc"]], str(path)
+    if len(where) > 1 and where[0] == "systems":
+        entry = raw["systems"][int(where[1])]
+        name = entry.get("name") if isinstance(entry, dict) else None
+        place, where = f"{path}, system {name or 'number ' + str(int(where[1]) + 1)}", where[2:]
+    key = ".".join(where)
+    if first["type"] == "missing":
+        what = "has no price" if key == "usd_per_gpu_hour" else "is incomplete"
+        return InputError(place, what, f"give `{key}`")
+    if first["type"] == "extra_forbidden":
+        return InputError(place, f"unknown key `{key}`", "docs/moe.md lists the keys")
+    given = f"`{key}` = {first['input']!r}: " if key else ""
+    return InputError(place, given + first["msg"].removeprefix("Value error, "))
