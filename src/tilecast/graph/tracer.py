@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -41,12 +41,14 @@ def trace(
     optimizer: str | None = None,
     routing: str | Routing = "balanced",
     inputs: Sequence[Any] | Mapping[str, Any] | None = None,
+    prepare: Callable[[nn.Module], None] | None = None,
 ) -> KernelGraph:
     """The kernels of one step of `model`: a configuration (name, file, mapping) or a module with example `inputs`.
 
     `training` is forward, backward from given output gradients, accumulation into present gradients, and the
     optimizer where one is named. `decode` is one token a sequence after `context` cached ones. Example inputs are
-    tensors on any device, meta included: only their shapes and dtypes are used.
+    tensors on any device, meta included: only their shapes and dtypes are used. `prepare` may change the built
+    module before it runs: to one GPU's share of it, for example.
     """
     started = isinstance(model, nn.Module)
     _check(mode, phase, dtype, attention, optimizer, batch_size, sequence_length, context)
@@ -62,6 +64,8 @@ def trace(
         spec = model_spec(model, "model", "configuration") if isinstance(model, Mapping) else None
         spec = spec or (model if isinstance(model, ModelSpec) else load_model(model))  # type: ignore[arg-type]
         module = build(spec, mode, dtype, attention)
+        if prepare is not None:
+            prepare(module)
         images = getattr(module, "main_input_name", "") == "pixel_values"
         sequence_length = 0 if images else _length(spec, phase, sequence_length, context)
     about = {

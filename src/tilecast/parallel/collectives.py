@@ -147,7 +147,13 @@ def collective(
         raise InputError(op, f"{size} bytes cannot be sent", "give a number from zero up")
     if op == "send_recv" and len(gpus) > 2:
         raise InputError(op, f"has two ends, not {len(gpus)}", "name two GPUs")
-    way = route(system, gpus, others)
+    return timed(op, system, route(system, gpus, others), size, fitted)
+
+
+def timed(
+    op: str, system: System, way: Route, size: float, fitted: dict[str, dict[str, Curve]] | None = None
+) -> Forecast:
+    """Time of `op` over `size` bytes by a group of GPUs whose route is known."""
     # Legs are passed at once, so the slowest sets the time. One GPU a node still starts kernels as its node does.
     legs: list[Leg | None] = list(way.legs) or [None]
     known = curves() if fitted is None else fitted

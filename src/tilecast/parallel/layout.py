@@ -35,7 +35,7 @@ class Stack:
     dropout: bool
     experts: int = 0
     top_k: int = 0
-    extra: int = 0  # parameters of nothing above: token types, an embedding's norm, a head's transform
+    extra: int = 0  # parameters of nothing above: BERT's token types, pooler and head
 
     @property
     def attention_parameters(self) -> int:
@@ -131,6 +131,9 @@ class Assumptions:
     compute_share: float = 1.0  # every kernel's speed likewise
 
 
+STANDARD = Assumptions()
+
+
 def stack(spec: ModelSpec) -> Stack:
     """The dimensions of a configuration; one line if it is no stack of equal layers."""
     values: Mapping[str, Any] = spec.values
@@ -169,7 +172,7 @@ def stack(spec: ModelSpec) -> Stack:
         else False,
         experts=experts,
         top_k=get("num_experts_per_tok", default=0) if experts else 0,
-        extra=(get("type_vocab_size", default=2) + 2) * hidden if bert else 0,
+        extra=(get("type_vocab_size", default=2) + 6 + 2 * hidden) * hidden + values["vocab_size"] if bert else 0,
     )
 
 

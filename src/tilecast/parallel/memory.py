@@ -1,0 +1,193 @@
+"""Bytes a GPU of each pipeline stage holds, and whether they fit.
+
+Activations are counted tensor by tensor as Korthikanti et al. do (arXiv 2205.05198, section 4): what the backward
+pass reads, in bytes, with dropout masks of one byte an element. For a GPT layer that is sbh(34 + 5as/h).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tilecast.hardware.device import ELEMENT_BYTES
+from tilecast.parallel.layout import STANDARD, Assumptions, Layout, Stack, Work, stages
+from tilecast.parallel.schedule import in_flight
+
+OPTIMIZER_STATES = {None: 0, "sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}  # fp32, of the weights' size
+PARTS = (
+    "weights", "gradients", "optimizer", "activations", "logits", "kv_cache", "buffers",
+    "fragmentation", "context",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What every stage's GPUs hold; the fullest decides."""
+
+    stages: tuple[dict[str, float], ...]  # part -> bytes, by PARTS
+    capacity_bytes: float
+
+    @property
+    def totals(self) -> list[float]:
+        """Bytes of each stage."""
+        return [sum(stage.values()) for stage in self.stages]
+
+    @property
+    def fullest(self) -> int:
+        """The stage that holds most."""
+        return self.totals.index(max(self.totals))
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """Bytes by part on the fullest stage."""
+        return self.stages[self.fullest]
+
+    @property
+    def total_bytes(self) -> float:
+        """Bytes on the fullest stage."""
+        return max(self.totals)
+
+    @property
+    def short_bytes(self) -> float:
+        """Bytes that do not fit; negative where some are free."""
+        return self.total_bytes - self.capacity_bytes
+
+    @property
+    def fits(self) -> bool:
+        """Whether every stage fits."""
+        return self.short_bytes <= 0
+
+    @property
+    def verdict(self) -> str:
+        """`fits, 12.3 GB free`, or `does not fit by 3.4 GB`, and on which stage."""
+        where = f" (stage {self.fullest} of {len(self.stages)})" if len(self.stages) > 1 else ""
+        size = f"{abs(self.short_bytes) / 1e9:.1f} GB"
+        return f"fits, {size} free{where}" if self.fits else f"does not fit by {size}{where}"
+
+
+def layer_parameters(model: Stack, tp: int = 1, ep: int = 1) -> tuple[float, float]:
+    """Parameters of one layer on one GPU: those all data-parallel ranks share, and its experts'."""
+    kv = max(model.kv_heads / tp, 1)
+    attention = model.hidden * model.head_dim * (2 * model.heads / tp + 2 * kv)
+    norms = 2 * model.hidden * (2 if model.biases else 1)
+    if model.biases:
+        attention += model.head_dim * (model.heads / tp + 2 * kv) + model.hidden
+    ffn = model.ffn_parameters / tp + (model.ffn / tp + model.hidden if model.biases else 0)
+    if model.experts:
+        return attention + norms + model.hidden * model.experts, model.experts / ep * ffn
+    return attention + norms + ffn, 0.0
+
+
+def end_parameters(model: Stack, tp: int = 1) -> tuple[float, float]:
+    """Parameters of the first stage's embedding and of the last stage's norm and head, on one GPU."""
+    words = model.vocab * model.hidden / tp
+    return words + model.positions * model.hidden + model.extra, words + model.hidden * (1 + model.biases)
+
+
+def parameters(model: Stack) -> float:
+    """Parameters of the whole model."""
+    shared, own = layer_parameters(model)
+    first, last = end_parameters(model)
+    return model.layers * (shared + own) + first + last - (model.vocab * model.hidden if model.tied else 0)
+
+
+def activation_bytes(model: Stack, work: Work, layout: Layout, recompute: str | None = None) -> float:
+    """Bytes one layer keeps of one microbatch for its backward pass, on one GPU."""
+    mode = recompute or layout.recompute
+    size = ELEMENT_BYTES[work.dtype]
+    tp, mask = layout.tp, 1.0 if model.dropout else 0.0
+    rows = layout.microbatch * work.sequence / layout.cp  # tokens
+    split = tp if layout.sequence_parallel else 1  # of what tensor parallelism alone leaves whole
+    token = rows * model.hidden
+    if mode == "full":
+        return size * token / split
+    queries, keys = model.heads * model.head_dim / tp, max(model.kv_heads / tp, 1) * model.head_dim
+    whole = 2 * size * token + 2 * size * token + 2 * mask * token  # norms, inputs of both blocks, dropout
+    attention = size * rows * (2 * queries + 2 * keys)  # q, k, v, input of the output matrix
+    core = rows * work.sequence * model.heads / tp * (size + mask * (1 + size))  # softmax; dropout's mask, output
+    if work.attention == "fused" or mode == "selective":
+        core = 0.0  # a fused kernel keeps a row's sum, and computes the rest again
+    spread = model.top_k or 1
+    wide = rows * model.ffn / tp * spread
+    ffn = size * wide * ((4 if model.gated else 2) - (1 if work.fused and model.gated else 0))
+    if model.experts:  # tokens gathered for each expert, what each returns, the router's shares in fp32
+        ffn += 2 * size * token * spread + 4 * rows * model.experts
+    return whole / split + attention + core + ffn
+
+
+def cache_bytes(model: Stack, work: Work, layout: Layout, layers: int) -> float:
+    """Bytes of keys and values of all sequences of one replica, of `layers` layers, on one GPU."""
+    tokens = work.context + (1 if work.phase == "decode" else work.sequence)
+    head = max(model.kv_heads / layout.tp, 1) * model.head_dim
+    sequences = work.batch / layout.dp
+    return 2 * layers * head * tokens / layout.cp * sequences * ELEMENT_BYTES[work.dtype]
+
+
+def memory(work: Work, layout: Layout, capacity_bytes: float, assume: Assumptions = STANDARD) -> Memory:
+    """What each stage's GPUs hold while `work` runs on `layout`, and whether `capacity_bytes` are enough."""
+    model, pp = work.stack, layout.pp
+    counts = [sum(stages(model.layers, pp * layout.interleave)[s::pp]) for s in range(pp)]
+    waiting = in_flight(layout.schedule, pp, layout.microbatches(work.batch), layout.interleave)
+    held: dict[tuple[int, float, bool, bool], dict[str, float]] = {}
+    found = []
+    for stage in range(pp):
+        key = (counts[stage], waiting[stage], stage == 0, stage == pp - 1)
+        if key not in held:
+            held[key] = _stage(model, work, layout, assume, *key)
+        found.append(held[key])
+    return Memory(tuple(found), capacity_bytes)
+
+
+def _stage(
+    model: Stack,
+    work: Work,
+    layout: Layout,
+    assume: Assumptions,
+    layers: int,
+    waiting: float,
+    first: bool,
+    last: bool,
+) -> dict[str, float]:
+    size, training = ELEMENT_BYTES[work.dtype], work.mode == "training"
+    shared, own = (layers * count for count in layer_parameters(model, layout.tp, layout.ep))
+    start, end = end_parameters(model, layout.tp)
+    shared += (
+        start * first
+        + end * last
+        - (model.vocab * model.hidden / layout.tp if first and last else 0) * (model.tied)
+    )
+    replicas, copies = layout.dp * layout.cp, layout.dp * layout.cp / layout.ep  # of shared ones, of experts
+
+    def divided(level: int) -> float:
+        return shared / replicas + own / copies if layout.zero >= level else shared + own
+
+    parts = dict.fromkeys(PARTS, 0.0)
+    parts["weights"] = divided(3) * size
+    one = sum(layer_parameters(model, layout.tp, layout.ep)) * size
+    if layout.zero >= 3:
+        parts["buffers"] += 2 * one  # the layer at work and the next one, gathered
+    rows = layout.microbatch * work.sequence / layout.cp
+    token = rows * model.hidden * size
+    if training:
+        half = size < 4 and work.mixed and work.optimizer is not None
+        states = 4 * OPTIMIZER_STATES[work.optimizer] + (4 if half else 0)
+        parts["gradients"] = divided(2) * size
+        parts["optimizer"] = divided(1) * states
+        kept = activation_bytes(model, work, layout) * layers * waiting
+        if layout.recompute != "none":  # the layer being computed again
+            kept += activation_bytes(model, work, layout, "none") - activation_bytes(model, work, layout)
+        split = layout.tp if layout.sequence_parallel else 1
+        kept += waiting * rows * model.hidden * model.dropout / split * first  # the embedding's dropout mask
+        parts["activations"] = kept
+        if last:  # input of the last norm and of the head; logits in fp32 for the loss
+            parts["logits"] = 2 * token / split + 4 * rows * model.vocab / layout.tp
+        if layout.dp * layout.cp > 1 and layout.overlap:
+            parts["buffers"] += 2 * assume.bucket_bytes
+    else:
+        rows = layout.microbatch * (1 if work.phase == "decode" else work.sequence / layout.cp)
+        parts["activations"] = rows * size * (4 * model.hidden + 4 * model.ffn * (model.top_k or 1) / layout.tp)
+        if last:
+            parts["logits"] = rows * model.vocab / layout.tp * size
+        parts["kv_cache"] = cache_bytes(model, work, layout, layers)
+    parts["fragmentation"] = assume.fragmentation * sum(parts.values())
+    parts["context"] = assume.context_bytes
+    return parts

@@ -1,0 +1,252 @@
+"""One GPU's share of a model's kernels: the model is cut as tensor and expert parallelism cut it, then traced.
+
+Matrices are cut by columns or rows as Megatron does (arXiv 1909.08053), the vocabulary by rows, stacked experts by
+expert; two layers are traced, which must launch the same kernels, and one stands for all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from tilecast.errors import InputError
+from tilecast.graph.kernels import Kernel, KernelGraph
+from tilecast.hardware.device import ELEMENT_BYTES
+from tilecast.parallel.layout import Layout, Work
+
+if TYPE_CHECKING:
+    from torch import nn
+
+COLUMNS = {
+    "q_proj", "k_proj", "v_proj", "query", "key", "value", "c_attn", "fc1", "c_fc", "gate_proj", "up_proj",
+    "qkv_proj", "gate_up_proj", "intermediate.dense",
+}  # fmt: skip
+ROWS = {"o_proj", "out_proj", "c_proj", "fc2", "down_proj", "output.dense"}
+WORDS = {"embed_tokens", "wte", "word_embeddings", "lm_head", "decoder"}
+_DIVIDED = ("num_heads", "num_attention_heads", "all_head_size", "split_size", "num_key_value_heads")
+_CORE = ("bmm", "softmax", "attention")
+_PARTS = ("first", "layer", "last")
+_LAYER_KEYS = ("num_hidden_layers", "n_layer")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What decides the kernels of one microbatch on one GPU."""
+
+    tp: int
+    ep: int
+    cp: int
+    microbatch: int
+    sequence_parallel: bool
+
+    @classmethod
+    def of(cls, layout: Layout) -> Shape:
+        """The shape a layout needs."""
+        return cls(layout.tp, layout.ep, layout.cp, layout.microbatch, layout.sequence_parallel)
+
+
+@dataclass(frozen=True)
+class Share:
+    """Kernels of one microbatch on one GPU, with how often each runs, by part of the model and phase.
+
+    Parts: first (before the layers), layer (one of them), last (after them); the phase `core` is the forward pass
+    of attention's inner part, which `forward` contains too.
+    """
+
+    kernels: dict[tuple[str, str], dict[Kernel, int]]
+
+
+def share(work: Work, shape: Shape) -> Share:
+    """Trace two layers of `work`'s model as one GPU of `shape` holds them."""
+    from tilecast.graph.fuse import fuse
+    from tilecast.graph.tracer import trace
+
+    if work.phase == "decode" and shape.cp > 1:
+        raise InputError("cp", "decode with context parallelism is not modelled", "use cp 1 to serve")
+    values = dict(work.spec.values)
+    values.update({key: 2 for key in _LAYER_KEYS if key in values})
+    graph = trace(
+        replace(work.spec, values=values),
+        mode=work.mode,
+        phase=work.phase,
+        sequence_length=None if work.phase == "decode" else work.sequence // shape.cp,
+        batch_size=shape.microbatch,
+        context=work.context,
+        dtype=work.dtype,
+        attention=work.attention,
+        optimizer=work.optimizer if work.mode == "training" else None,
+        prepare=(lambda module: cut(module, shape.tp, shape.ep)) if shape.tp * shape.ep > 1 else None,
+    )
+    if work.fused:
+        graph = fuse(graph)
+    return _sorted(work, shape, graph)
+
+
+def cut(model: nn.Module, tp: int, ep: int) -> None:
+    """Make `model`, built on the meta device, one rank's share: narrower matrices, fewer heads and experts."""
+    import torch
+    from torch import nn
+
+    done: dict[int, Any] = {}
+
+    def narrowed(parameter: Any, axis: int, parts: int) -> Any:
+        if id(parameter) not in done:  # a tied matrix is cut once
+            size = list(parameter.shape)
+            size[axis] = math.ceil(size[axis] / parts)
+            done[id(parameter)] = nn.Parameter(torch.empty(size, dtype=parameter.dtype, device=parameter.device))
+        return done[id(parameter)]
+
+    for name, module in model.named_modules():
+        last, two = name.rpartition(".")[2], ".".join(name.split(".")[-2:])
+        own = module._parameters
+        if any(parameter is not None and parameter.dim() == 3 for parameter in own.values()):
+            for key, parameter in own.items():  # stacked experts: [expert, outputs, inputs]
+                if parameter is not None:
+                    own[key] = _expert(parameter, 1 if "up" in key or "gate" in key else 2, tp, ep)
+            continue
+        weight = own.get("weight")
+        if weight is None or weight.dim() != 2:
+            continue
+        if last in WORDS:
+            own["weight"] = narrowed(weight, 0, tp)
+            if own.get("bias") is not None:
+                own["bias"] = narrowed(own["bias"], 0, tp)
+            continue
+        across = last in COLUMNS or two in COLUMNS
+        if not across and last not in ROWS and two not in ROWS:
+            continue
+        flipped = type(module).__name__ == "Conv1D"  # [inputs, outputs]
+        keys = last in ("k_proj", "v_proj", "key", "value")
+        parts = _parts(model, tp) if keys else tp
+        own["weight"] = narrowed(weight, int(across == flipped), parts)
+        if across and own.get("bias") is not None:
+            own["bias"] = narrowed(own["bias"], 0, parts)
+        if across and flipped:
+            module.__dict__["nf"] = module.__dict__["nf"] // tp
+    for module in model.modules():
+        if any(child in COLUMNS for child in module._modules):
+            _fewer_heads(module, model, tp)
+
+
+def _parts(model: Any, tp: int) -> int:
+    """Into how many a key or value matrix is cut: ranks beyond the key-value heads hold copies."""
+    return math.gcd(tp, int(getattr(model.config, "num_key_value_heads", None) or tp))
+
+
+def _fewer_heads(module: Any, model: Any, tp: int) -> None:
+    for key in _DIVIDED:
+        value = module.__dict__.get(key)
+        if isinstance(value, int) and not isinstance(value, bool):
+            module.__dict__[key] = max(1, value // tp)
+    if "num_key_value_groups" in module.__dict__:
+        heads, kv = model.config.num_attention_heads, model.config.num_key_value_heads
+        module.num_key_value_groups = (heads // tp) // (kv // _parts(model, tp))
+
+
+def _expert(parameter: Any, axis: int, tp: int, ep: int) -> Any:
+    import torch
+    from torch import nn
+
+    size = list(parameter.shape)
+    size[0] //= ep
+    if len(size) > axis:
+        size[axis] //= tp
+    return nn.Parameter(torch.empty(size, dtype=parameter.dtype, device=parameter.device))
+
+
+def _sorted(work: Work, shape: Shape, graph: KernelGraph) -> Share:
+    """Launches by part and phase; layers compared, sequence and context parallelism applied."""
+    launches = list(graph.launches())
+    prefixes = _layers(work, [module for _, module in launches])
+    parts = _part_of(launches, prefixes)
+    counts: dict[tuple[str, str], Counter[Kernel]] = {}
+    for (kernel, _), part in zip(launches, parts, strict=True):
+        phase = "backward" if kernel.phase == "accumulation" else kernel.phase
+        times = 1
+        core = part not in ("first", "last") and _is_core(kernel, work, shape)
+        if core:
+            times = shape.cp
+        kernel = _local(kernel, work, shape)
+        counts.setdefault((part, phase), Counter())[kernel] += times
+        if core and phase == "forward":
+            counts.setdefault((part, "core"), Counter())[kernel] += times
+    for (part, phase), found in list(counts.items()):
+        if part == "1":
+            if found != counts.get(("0", phase)):
+                raise InputError(work.spec.source, "its layers differ", "multi-GPU forecasts need equal layers")
+            del counts[part, phase]
+    named = {("layer" if part == "0" else part, phase): dict(found) for (part, phase), found in counts.items()}
+    return Share(named)
+
+
+def _layers(work: Work, modules: Iterable[str]) -> tuple[str, str]:
+    """Paths of the two layers."""
+    for module in modules:
+        parts = module.split(".")
+        for place, part in enumerate(parts):
+            if part in ("0", "1") and place:
+                stem = ".".join(parts[:place])
+                return f"{stem}.0", f"{stem}.1"
+    raise InputError(work.spec.source, "has no numbered layers", "multi-GPU forecasts need equal layers")
+
+
+def _part_of(launches: list[tuple[Kernel, str]], prefixes: tuple[str, str]) -> list[str]:
+    """`0` or `1` for the layers' launches; else first or last, by order in each phase, or by module."""
+
+    def layer(module: str) -> str | None:
+        for number, prefix in enumerate(prefixes):
+            if module == prefix or module.startswith(prefix + "."):
+                return str(number)
+        return None
+
+    found: list[str] = []
+    seen = {"forward": False, "backward": False}
+    homes: dict[str, str] = {}
+    for kernel, module in launches:
+        part = layer(module)
+        phase = "backward" if kernel.phase == "accumulation" else kernel.phase
+        if part is not None:
+            seen[phase] = True
+        elif phase == "forward":
+            part = "last" if seen["forward"] else "first"
+            homes.setdefault(module, part)
+        elif phase == "backward":
+            part = "first" if seen["backward"] else "last"
+        else:
+            part = homes.get(module, "last")
+        found.append(part)
+    return found
+
+
+def _is_core(kernel: Kernel, work: Work, shape: Shape) -> bool:
+    if kernel.family in _CORE:
+        return True
+    tokens = work.sequence // shape.cp
+    heads = work.stack.heads // shape.tp
+    return not kernel.n and kernel.b * kernel.m == shape.microbatch * heads * tokens * tokens
+
+
+def _local(kernel: Kernel, work: Work, shape: Shape) -> Kernel:
+    """The kernel as sequence parallelism and mixed precision leave it."""
+    if kernel.phase == "optimizer":
+        size = ELEMENT_BYTES[work.dtype]
+        if size == 4 or not work.mixed:
+            return kernel
+        states = 4 * kernel.bytes_written // (kernel.m * size)  # fp32: each state, and the weights' own copy
+        return kernel._replace(bytes_read=kernel.m * (size + states), bytes_written=kernel.m * (size + states))
+    tokens = shape.microbatch * work.sequence // shape.cp
+    if not shape.sequence_parallel or kernel.n or tokens not in (kernel.b, kernel.m):
+        return kernel
+    if kernel.b * kernel.m != tokens * work.stack.hidden:
+        return kernel
+    rows = kernel.b == tokens
+    return kernel._replace(
+        b=kernel.b // shape.tp if rows else kernel.b,
+        m=kernel.m if rows else kernel.m // shape.tp,
+        flops=kernel.flops // shape.tp,
+        bytes_read=kernel.bytes_read // shape.tp,
+        bytes_written=kernel.bytes_written // shape.tp,
+    )
