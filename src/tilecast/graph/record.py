@@ -107,13 +107,25 @@ class Recorder(TorchDispatchMode):
         if func is _DEVICE:  # two thirds of all calls
             return args[0].fake_device
         result = func(*args, **(kwargs or {}))
-        if self.phase is not None:
-            skip = self._silent.get(func)
-            if skip is None:
-                skip = self._silent[func] = silent(func)
-            if not skip:
-                self._record(func, args, kwargs or {}, result)
+        skip = self.phase is None
+        if not skip:
+            known = self._silent.get(func)
+            skip = self._silent[func] = silent(func) if known is None else known
+        if skip:
+            self._forget(args, result)
+        else:
+            self._record(func, args, kwargs or {}, result)
         return result
+
+    def _forget(self, args: Any, result: Any) -> None:
+        """What an unrecorded operation allocates may lie where a recorded tensor lay: it is another one."""
+        outputs = _tensors(result if isinstance(result, (tuple, list)) else (result,))
+        if outputs and self._tensors:
+            kept = {tensor.untyped_storage()._cdata for tensor in _tensors(args)}
+            for tensor in outputs:
+                storage = tensor.untyped_storage()._cdata
+                if storage not in kept:
+                    self._tensors.pop(storage, None)
 
     def _record(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         tensors = _tensors((*args, *kwargs.values()))

@@ -1,13 +1,13 @@
 """One GPU's share of a model's kernels: the model is cut as tensor and expert parallelism cut it, then traced.
 
 Matrices are cut by columns or rows as Megatron does (arXiv 1909.08053), the vocabulary by rows, stacked experts by
-expert; two layers are traced, which must launch the same kernels, and one stands for all.
+expert; a few layers are traced, which must launch the same kernels, and one stands for all.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -60,14 +60,15 @@ class Share:
 
 
 def share(work: Work, shape: Shape) -> Share:
-    """Trace two layers of `work`'s model as one GPU of `shape` holds them."""
+    """Trace a few layers of `work`'s model as one GPU of `shape` holds them."""
     from tilecast.graph.fuse import fuse
     from tilecast.graph.tracer import trace
 
     if work.phase == "decode" and shape.cp > 1:
         raise InputError("cp", "decode with context parallelism is not modelled", "use cp 1 to serve")
     values = dict(work.spec.values)
-    values.update({key: 2 for key in _LAYER_KEYS if key in values})
+    layers = 4 if work.fused else 2  # chains reach across layers: the inner two are alike
+    values.update({key: layers for key in _LAYER_KEYS if key in values})
     graph = trace(
         replace(work.spec, values=values),
         mode=work.mode,
@@ -82,7 +83,7 @@ def share(work: Work, shape: Shape) -> Share:
     )
     if work.fused:
         graph = fuse(graph)
-    return _sorted(work, shape, graph)
+    return _sorted(work, shape, graph, layers)
 
 
 def cut(model: nn.Module, tp: int, ep: int) -> None:
@@ -157,44 +158,45 @@ def _expert(parameter: Any, axis: int, tp: int, ep: int) -> Any:
     return nn.Parameter(torch.empty(size, dtype=parameter.dtype, device=parameter.device))
 
 
-def _sorted(work: Work, shape: Shape, graph: KernelGraph) -> Share:
+def _sorted(work: Work, shape: Shape, graph: KernelGraph, layers: int) -> Share:
     """Launches by part and phase; layers compared, sequence and context parallelism applied."""
     launches = list(graph.launches())
-    prefixes = _layers(work, [module for _, module in launches])
-    parts = _part_of(launches, prefixes)
-    counts: dict[tuple[str, str], Counter[Kernel]] = {}
+    parts = _part_of(launches, _layers(work, [module for _, module in launches], layers))
+    counts: dict[tuple[str, str], Counter[Kernel]] = defaultdict(Counter)
     for (kernel, _), part in zip(launches, parts, strict=True):
         phase = "backward" if kernel.phase == "accumulation" else kernel.phase
-        times = 1
         core = part not in ("first", "last") and _is_core(kernel, work, shape)
-        if core:
-            times = shape.cp
+        times = shape.cp if core else 1
         kernel = _local(kernel, work, shape)
-        counts.setdefault((part, phase), Counter())[kernel] += times
+        counts[part, phase][kernel] += times
         if core and phase == "forward":
-            counts.setdefault((part, "core"), Counter())[kernel] += times
-    for (part, phase), found in list(counts.items()):
-        if part == "1":
-            if found != counts.get(("0", phase)):
-                raise InputError(work.spec.source, "its layers differ", "multi-GPU forecasts need equal layers")
-            del counts[part, phase]
-    named = {("layer" if part == "0" else part, phase): dict(found) for (part, phase), found in counts.items()}
-    return Share(named)
+            counts[part, "core"][kernel] += times
+    found: dict[tuple[str, str], dict[Kernel, int]] = {}
+    one, other, end = str((layers - 1) // 2), str(layers // 2), str(layers - 1)
+    for phase in sorted({phase for _, phase in counts}):
+        layer = counts[one, phase]
+        if layer != counts[other, phase]:
+            raise InputError(work.spec.source, "its layers differ", "multi-GPU forecasts need equal layers")
+        found["layer", phase] = dict(layer)
+        for part, nearest in (("first", "0"), ("last", end)):  # what an outer layer has more or less than an inner
+            counts[part, phase].update(counts[nearest, phase])
+            counts[part, phase].subtract(layer)
+            found[part, phase] = {kernel: count for kernel, count in counts[part, phase].items() if count}
+    return Share(found)
 
 
-def _layers(work: Work, modules: Iterable[str]) -> tuple[str, str]:
-    """Paths of the two layers."""
+def _layers(work: Work, modules: Iterable[str], layers: int) -> list[str]:
+    """Paths of the layers."""
     for module in modules:
         parts = module.split(".")
         for place, part in enumerate(parts):
-            if part in ("0", "1") and place:
-                stem = ".".join(parts[:place])
-                return f"{stem}.0", f"{stem}.1"
+            if part.isdecimal() and place:
+                return [".".join([*parts[:place], str(number)]) for number in range(layers)]
     raise InputError(work.spec.source, "has no numbered layers", "multi-GPU forecasts need equal layers")
 
 
-def _part_of(launches: list[tuple[Kernel, str]], prefixes: tuple[str, str]) -> list[str]:
-    """`0` or `1` for the layers' launches; else first or last, by order in each phase, or by module."""
+def _part_of(launches: list[tuple[Kernel, str]], prefixes: list[str]) -> list[str]:
+    """A layer's number for its launches; else first or last, by order in each phase, or by module."""
 
     def layer(module: str) -> str | None:
         for number, prefix in enumerate(prefixes):
