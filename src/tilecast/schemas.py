@@ -465,6 +465,57 @@ TABLES: dict[str, Table] = {
         },
         key=("basis", "system", "op", "sizes"),
     ),
+    "moe_alltoall_measurements": Table(  # transcribed: resources/published/moe_alltoall.csv
+        {
+            "system": Column("text", "system, as config/systems names it"),
+            "kernel": Column("text", "way of sending", values=("low latency", "high throughput")),
+            "gpus": Column("integer", "GPUs among which the experts lie", above=1),
+            "tokens": Column("integer", "of each GPU", above=0),
+            "dispatch_us": Column(
+                "number", "to the experts; empty where a rate is stated", nullable=True, above=0
+            ),
+            "combine_us": Column("number", "back; empty where a rate is stated", nullable=True, above=0),
+            "dispatch_bytes_per_s": Column("number", "rate stated instead", nullable=True, above=0),
+            "combine_bytes_per_s": Column("number", "rate stated instead", nullable=True, above=0),
+            "in_use": Column("flag", "whether the kernel is meant for so many tokens"),
+            "source": SOURCE,
+        },
+        key=("system", "kernel", "gpus", "tokens"),
+    ),
+    "moe_systems": Table(  # the expert-parallel study: a strategy on a system, as published and as physics allows
+        {
+            "mode": Column("text", "whose arithmetic", values=("as_published", "physical")),
+            "system": Column("text", "system of the study"),
+            "strategy": Column("text", "how GPUs are used", values=("expert_parallel", "data_parallel", "hybrid")),
+            "spread": Column("text", "replicas (DP) x expert parallel (EP)"),
+            "gpus": Column("integer", "GPUs", above=0),
+            "verdict": Column(
+                "text", "whether experts fit", values=("not asked", "resident", "offloaded", "impossible")
+            ),
+            "reason": Column("text", "why"),
+            "resident_percent": Column(
+                "number", "share of a GPU's experts in its memory", nullable=True, minimum=0
+            ),
+            "baseline_tokens_per_s": Column("number", "without the prefetcher", nullable=True, above=0),
+            "prophet_tokens_per_s": Column("number", "with it", nullable=True, above=0),
+            "speedup": Column("number", "prophet over baseline", nullable=True, above=0),
+            "baseline_communication_percent": Column("number", "share of time", nullable=True, minimum=0),
+            "prophet_communication_percent": Column("number", "share of time", nullable=True, minimum=0),
+            "baseline_waiting_percent": Column("number", "share of time, for the host", nullable=True, minimum=0),
+            "prophet_waiting_percent": Column("number", "share of time, for the host", nullable=True, minimum=0),
+            "communicated_bytes_per_token": Column("number", "between GPUs", nullable=True, minimum=0),
+            "communication_reduction": Column("number", "time communicated, before over after", nullable=True),
+            "baseline_efficiency_percent": Column("number", "of GPUs times one GPU's rate", nullable=True),
+            "prophet_efficiency_percent": Column("number", "of GPUs times one GPU's rate", nullable=True),
+            "baseline_usd_per_million_tokens": Column("number", "dollars", nullable=True, above=0),
+            "prophet_usd_per_million_tokens": Column("number", "dollars", nullable=True, above=0),
+            "saving_usd_per_year": Column("number", "if every hour is billed by itself", nullable=True),
+            "baseline_clusters": Column("number", "whole clusters for a month's tokens", nullable=True, above=0),
+            "prophet_clusters": Column("number", "whole clusters for a month's tokens", nullable=True, above=0),
+            "reserved_saving_usd_per_year": Column("number", "if whole clusters are kept", nullable=True),
+        },
+        key=("mode", "system", "strategy"),
+    ),
     "claim_rows": Table(  # the rows a claim's value rests on
         {
             "id": Column("text", "claim"),

@@ -12,7 +12,17 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from tilecast.errors import InputError
-from tilecast.evaluate.claims import Arithmetic, Claim, Claims, Fact, Figures, NotTestable, RecordedFact
+from tilecast.evaluate import expression
+from tilecast.evaluate.claims import (
+    Arithmetic,
+    Claim,
+    Claims,
+    Fact,
+    Figures,
+    NotTestable,
+    RecordedFact,
+    Relation,
+)
 from tilecast.evaluate.search import search
 from tilecast.naming import DEVICES, MODELS, MODES, OPTIONS_SHORT, PREDICTORS
 from tilecast.schemas import TABLES
@@ -139,6 +149,8 @@ def _rows(query: Figures, chosen: pd.DataFrame) -> list[dict[str, object]]:
 def _figures(claim: Claim, query: Figures, tables: Tables, where: object) -> Finding:
     table = tables[query.dataset]
     chosen = select(query, table)
+    if query.column:
+        chosen = chosen[chosen[query.column].notna()]  # a cell without a figure, such as what cannot run
     words = definition(query)
     if chosen.empty and not table.empty and claim.expect is None and query.statistic != "count":
         raise InputError(
@@ -199,8 +211,47 @@ def _arithmetic(claim: Claim, query: Arithmetic) -> Finding:
     return Finding(verdict, shown, len(rows), "sum of the terms the document gives", explanation, rows)
 
 
-def judge(claim: Claim, tables: Tables, facts: Mapping[str, RecordedFact], where: object) -> Finding:
-    """The finding on one claim."""
+def _relation(
+    claim: Claim, query: Relation, tables: Tables, others: Mapping[str, Claim], where: object
+) -> Finding:
+    """The expression over what other claims state, or over what those come to."""
+    known = {name: float(others[other].claimed) for name, other in query.of.items()}
+    for name, other in query.recomputed.items():
+        asked = others[other].query
+        assert isinstance(asked, Figures)
+        chosen = select(asked, tables[asked.dataset])
+        figures = chosen[asked.column].dropna() if asked.column else chosen.iloc[:, 0]
+        if figures.empty:
+            reason = f"Claim {other} comes to no figure, so nothing follows from it."
+            return Finding("no data", None, 0, query.relation, " ".join(filter(None, (reason, claim.note))))
+        known[name] = asked.scale * statistic(asked.statistic, figures)
+    try:
+        value = expression.value(expression.parsed(query.relation), known)
+    except (ZeroDivisionError, OverflowError):
+        raise InputError(
+            f"{where}, claim {claim.id}", f"{query.relation!r} divides by zero or overflows"
+        ) from None
+    verdict = agreement(claim, value)
+    shown = figure(value, claim.decimals, claim.unit)
+    given = ", ".join(f"{name} = {number:,.6g}" for name, number in known.items())
+    sentence = _sentence(claim, verdict, shown, f"{query.relation} with {given}").replace(" give ", " gives ", 1)
+    rows: list[dict[str, object]] = [
+        {"dataset": "claims", "row": f"{name}: {other}, {how}", "value": f"{known[name]:.6g}"}
+        for how, names in (("stated", query.of), ("recomputed", query.recomputed))
+        for name, other in names.items()
+    ]
+    explanation = " ".join(filter(None, (sentence, claim.note)))
+    return Finding(verdict, shown, len(rows), f"{query.relation}, of what claims state", explanation, rows)
+
+
+def judge(
+    claim: Claim,
+    tables: Tables,
+    facts: Mapping[str, RecordedFact],
+    where: object,
+    others: Mapping[str, Claim] | None = None,
+) -> Finding:
+    """The finding on one claim; `others` are the claims a relation may refer to."""
     query = claim.query
     if isinstance(query, Figures):
         return _figures(claim, query, tables, where)
@@ -208,6 +259,8 @@ def judge(claim: Claim, tables: Tables, facts: Mapping[str, RecordedFact], where
         return _fact(claim, query, facts)
     if isinstance(query, Arithmetic):
         return _arithmetic(claim, query)
+    if isinstance(query, Relation):
+        return _relation(claim, query, tables, others or {}, where)
     assert isinstance(query, NotTestable)
     return Finding("not testable here", None, 0, "none", " ".join(filter(None, (query.not_testable, claim.note))))
 
@@ -217,8 +270,9 @@ def audit(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The `claims` table, and the `claim_rows` table of the rows behind it, in the order of the claims file."""
     found, rows = [], []
+    named = {claim.id: claim for claim in claims.claims}
     for claim in claims.claims:
-        finding = judge(claim, tables, facts, where)
+        finding = judge(claim, tables, facts, where, named)
         found.append(
             {
                 "id": claim.id,

@@ -1,8 +1,8 @@
 """Published claims as data: what was said, and a declarative query that computes it from the tables.
 
 Light to import: the workflow checks the claims before anything runs, so nothing here reads a table with pandas.
-A claim's query is one of four: figures of a table, a recorded fact, arithmetic on the claim's own figures, or the
-reason why nothing here can decide it.
+A claim's query is one of five: figures of a table, a recorded fact, arithmetic on the claim's own figures, a
+relation between figures that claims state, or the reason why nothing here can decide it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from tilecast.config import Section
 from tilecast.errors import InputError
+from tilecast.evaluate import expression
 from tilecast.naming import DEVICES, MODELS, PREDICTORS, is_published, vendor
 from tilecast.schemas import CELL_KEY, TABLES
 
@@ -34,6 +35,7 @@ DATASETS: dict[str, str] = {
     "operator_errors": "results/evaluation/operator_errors.csv",
     "label_noise": "results/evaluation/label_noise.csv",
     "summary_comparison": "results/evaluation/summary_comparison.csv",
+    "moe_systems": "results/moe/data/all_systems_comparison.csv",
 }
 ROLL_UPS = {"device": ("NVIDIA", "AMD", "all"), "option": ("distributed", "all")}
 ROLLED_UP = ("mape", "operator_errors")
@@ -83,6 +85,23 @@ class Arithmetic(Section):
     terms: list[float] = Field(min_length=1)
 
 
+class Relation(Section):
+    """An expression of figures of other claims: as they state them (`of`), or as they come out (`recomputed`)."""
+
+    relation: str
+    of: dict[str, str] = Field(default_factory=dict)  # name in the expression -> claim
+    recomputed: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Relation:
+        wanted = expression.names(expression.parsed(self.relation))
+        given = {*self.of, *self.recomputed}
+        if wanted != given or set(self.of) & set(self.recomputed):
+            odd = ", ".join(sorted(wanted ^ given)) or "a name given twice"
+            raise ValueError(f"the names of {self.relation!r} and of its claims differ: {odd}")
+        return self
+
+
 class NotTestable(Section):
     """A statement that nothing here can decide."""
 
@@ -90,8 +109,14 @@ class NotTestable(Section):
 
 
 def _kind(query: Any) -> str | None:
-    """Which of the four queries is meant: each has one key of its own."""
-    keys = {"dataset": "figures", "fact": "fact", "terms": "arithmetic", "not_testable": "reason"}
+    """Which of the five queries is meant: each has one key of its own."""
+    keys = {
+        "dataset": "figures",
+        "fact": "fact",
+        "terms": "arithmetic",
+        "relation": "relation",
+        "not_testable": "reason",
+    }
     return next((tag for key, tag in keys.items() if isinstance(query, dict) and key in query), None)
 
 
@@ -99,13 +124,17 @@ Query = Annotated[
     Annotated[Figures, Tag("figures")]
     | Annotated[Fact, Tag("fact")]
     | Annotated[Arithmetic, Tag("arithmetic")]
+    | Annotated[Relation, Tag("relation")]
     | Annotated[NotTestable, Tag("reason")],
     Discriminator(
         _kind,
         custom_error_type="query",
-        custom_error_message="expected one of `dataset`, `fact`, `terms` and `not_testable`",
+        custom_error_message="expected one of `dataset`, `fact`, `terms`, `relation` and `not_testable`",
     ),
 ]
+
+
+_TAGS = ("figures", "fact", "arithmetic", "relation", "reason")
 
 
 class Claim(Section):
@@ -125,14 +154,20 @@ class Claim(Section):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Claim:
-        if isinstance(self.query, Figures | Arithmetic):
-            try:
-                float(self.claimed)
-            except ValueError:
-                raise ValueError(f"claimed {self.claimed!r} is not a number, but its query computes one") from None
+        if isinstance(self.query, Figures | Arithmetic | Relation) and not self.is_number:
+            raise ValueError(f"claimed {self.claimed!r} is not a number, but its query computes one")
         if self.expect and not self.note:
             raise ValueError("`expect: no_data` needs `note`, the reason why there are none")
         return self
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the claim states a figure."""
+        try:
+            float(self.claimed)
+        except ValueError:
+            return False
+        return True
 
     @property
     def decimals(self) -> int:
@@ -155,7 +190,7 @@ class Claims(Section):
 
     def datasets(self) -> list[str]:
         """The tables the claims need; errors always, the search for other definitions runs over them."""
-        used = {claim.query.dataset for claim in self.claims if isinstance(claim.query, Figures)}
+        used: set[str] = {claim.query.dataset for claim in self.claims if isinstance(claim.query, Figures)}
         return sorted(used | {"errors"})
 
 
@@ -186,7 +221,7 @@ def _yaml(path: str | os.PathLike[str]) -> Any:
 def _first_error(path: object, raw: Any, error: ValidationError) -> InputError:
     """The first complaint as one line, with the claim's id as its place."""
     first = error.errors()[0]
-    where = [str(part) for part in first["loc"] if part not in ("figures", "fact", "arithmetic", "reason")]
+    where = [str(part) for part in first["loc"] if part not in _TAGS]
     place = str(path)
     if len(where) > 1 and where[0] == "claims":
         entry = raw["claims"][int(where[1])]
@@ -210,7 +245,24 @@ def load_claims(path: str | os.PathLike[str]) -> Claims:
         if claim.source not in claims.documents:
             raise InputError(f"{path}, claim {claim.id}", f"source `{claim.source}` is not among `documents`")
         seen.add(claim.id)
+    _check_relations(claims, path)
     return claims
+
+
+def _check_relations(claims: Claims, path: str | os.PathLike[str]) -> None:
+    """Raise InputError for a relation that names no claim, or one without the figure it needs."""
+    known = {claim.id: claim for claim in claims.claims}
+    for claim in claims.claims:
+        if not isinstance(claim.query, Relation):
+            continue
+        for name, other in (*claim.query.of.items(), *claim.query.recomputed.items()):
+            place = f"{path}, claim {claim.id}"
+            if other not in known:
+                raise InputError(place, f"`{name}` is of claim `{other}`, which does not exist")
+            if name in claim.query.recomputed and not isinstance(known[other].query, Figures):
+                raise InputError(place, f"`{name}`: claim `{other}` does not recompute a figure from a table")
+            if not known[other].is_number:
+                raise InputError(place, f"`{name}`: claim `{other}` states no number")
 
 
 def load_facts(path: str | os.PathLike[str]) -> dict[str, RecordedFact]:

@@ -145,7 +145,7 @@ def steps(
 
 
 def _costs(study: Study, system: StudySystem, rates: Row) -> Row:
-    """Dollars of a million tokens, and what the prefetcher saves a year: billed by the hour, and of whole clusters."""
+    """Dollars of a million tokens; what the prefetcher saves a year, billed by the hour and in whole clusters."""
     price = system.gpus * system.usd_per_gpu_hour
     before, after = rates["baseline_tokens_per_s"], rates["prophet_tokens_per_s"]
     names = (
@@ -170,7 +170,7 @@ def spreads(gpus: int) -> Iterator[Spread]:
 
 
 def layouts_table(study: Study) -> pd.DataFrame:
-    """Every product of replicas, expert and tensor parallelism on every system, best first, impossible ones last."""
+    """Every product of replicas, expert and tensor parallelism on every system, fastest first."""
     model = study.model()
     rows = []
     for system in study.systems:

@@ -47,27 +47,41 @@ def exchange(
     combine_bytes: float = ACTIVATION_BYTES,
     imbalance: float = 1.0,
     kernel: str | None = None,
+    groups: tuple[int, int] = (1, 1),
 ) -> Exchange:
-    """`tokens` of each GPU of `group` go to `top_k` of `experts` and return; `imbalance` >= 1 is the busiest rank's.
+    """`tokens` of each GPU of `group` go to `top_k` of `experts` and return; `imbalance` is the busiest rank's.
 
-    `others` are groups that do the same at the same time. One GPU keeps its tokens: nothing is sent.
+    `others` are groups that do the same at the same time. `groups`: how many groups experts come in, and in how
+    many of them a token's experts lie. One GPU keeps its tokens: nothing is sent.
     """
     ranks = len(group)
     kernel = kernel or (LOW_LATENCY if tokens <= LOW_LATENCY_TOKENS else HIGH_THROUGHPUT)
     if ranks == 1 or tokens == 0:
         return Exchange(0.0, 0.0, 0.0, kernel)
-    copies = top_k if kernel == LOW_LATENCY else ranks_touched(ranks, top_k, experts)
+    copies = top_k if kernel == LOW_LATENCY else reached(ranks, top_k, experts, groups)
     elements = tokens * copies * hidden * imbalance
     times = []
     for element_bytes in (dispatch_bytes, combine_bytes):
         nodes = len({gpu // system.gpus_per_node for gpu in group})
         if kernel == HIGH_THROUGHPUT and nodes > 1:
-            once = tokens * ranks_touched(nodes, top_k, experts) * hidden * imbalance
+            once = tokens * reached(nodes, top_k, experts, groups) * hidden * imbalance
             times.append(_by_node(system, group, once * element_bytes, elements * element_bytes))
         else:
             times.append(collective("all_to_all", system, group, elements * element_bytes, others).latency_ms)
     sent = elements * (dispatch_bytes + combine_bytes) * (ranks - 1) / ranks
     return Exchange(times[0], times[1], sent, kernel)
+
+
+def reached(ranks: int, top_k: int, experts: int, groups: tuple[int, int]) -> float:
+    """Ranks, or nodes, that one token reaches when its experts lie in some of the `groups`."""
+    all_groups, chosen = groups
+    if ranks <= all_groups:  # a rank holds whole groups, and a chosen group has at least one of the experts
+        return (
+            ranks_touched(ranks, chosen, all_groups)
+            if chosen < all_groups
+            else ranks_touched(ranks, top_k, experts)
+        )
+    return ranks_touched(ranks * chosen // all_groups, top_k, experts * chosen // all_groups)
 
 
 def _by_node(system: System, group: Sequence[int], between: float, within: float) -> float:

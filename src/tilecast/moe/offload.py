@@ -1,6 +1,6 @@
-"""Experts that lie in host memory: what a cache holds, what a predictor fetches in time, what the step still waits for.
+"""Experts in host memory: what a cache holds, what a predictor fetches in time, what the step still waits for.
 
-Hit rate and recall are two things: the cache is asked first; of what it misses, the predictor names a part in time.
+Hit rate and recall are two things: the cache is asked first; of what it misses, the predictor names a part.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import brentq
 
 from tilecast.errors import InputError
 from tilecast.moe.routing import Chances
@@ -32,6 +31,9 @@ class Predictor:
             raise InputError("predictor", f"looks {self.lookahead_layers:g} layers ahead", "give zero or more")
 
 
+# Prefetching hides transfers behind computation: with the same cache it gains at most (compute + transfer) /
+# max(compute, transfer), which is two where both take as long and nothing is named wrongly.
+LARGEST_GAIN = 2.0
 ON_DEMAND = Predictor(recall=0.0, precision=1.0)
 
 
@@ -57,19 +59,18 @@ def lru_hit_rate(chance: Chances, slots: float) -> float:
         return 1.0
     # An expert is still there if it was asked for within the time in which `slots` different ones were.
     silent = np.log1p(-np.minimum(asked, 1 - 1e-15))
-
-    def held(log_time: float) -> float:
-        return float((1 - np.exp(silent * np.exp(log_time))).sum() - slots)
-
-    time = np.exp(brentq(held, -60.0, 60.0))
-    return float((asked * (1 - np.exp(silent * time))).sum() / asked.sum())
+    low, high = -60.0, 60.0  # of its logarithm
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if (1 - np.exp(silent * np.exp(middle))).sum() < slots else (low, middle)
+    return float((asked * (1 - np.exp(silent * np.exp(high)))).sum() / asked.sum())
 
 
 def transfer(missed_bytes: float, compute_s: float, host_bytes_per_s: float, predictor: Predictor) -> Transfer:
     """One layer: `missed_bytes` are needed and not resident, `compute_s` of work can hide what is named in time.
 
     The link carries one thing at a time. In the steady state each layer's prefetch has one layer's computation to
-    hide behind, however far ahead it was named; a predictor that speaks up late (less than a layer ahead) has less.
+    hide behind, however far ahead it was named; a predictor that speaks up less than a layer ahead has less.
     """
     named = predictor.recall * missed_bytes
     demanded = missed_bytes - named

@@ -55,7 +55,7 @@ def place(
     reserved_bytes: float = 0.0,
     host_bytes: float = 0.0,
 ) -> Placement:
-    """Whether a GPU of `memory_bytes` holds its part: experts, other weights, KV cache and activations of `tokens`.
+    """Whether a GPU of `memory_bytes` holds its experts, other weights, KV cache and activations of `tokens`.
 
     What does not fit lies in host memory (`host_bytes` for each GPU); InputError where not even one expert fits.
     """

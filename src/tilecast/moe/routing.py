@@ -1,4 +1,4 @@
-"""Which experts tokens go to: chances under a skewed router, distinct experts touched, load of ranks, dropped tokens.
+"""Which experts tokens go to: a skewed router, distinct experts touched, load of ranks, dropped tokens.
 
 Experts are numbered from the most to the least popular (Zipf), and dealt to ranks in turn.
 """
@@ -16,7 +16,7 @@ Chances = NDArray[np.float64]
 
 
 def chances(experts: int, top_k: int, exponent: float = 0.0) -> Chances:
-    """Chance of each expert to be among a token's `top_k`: in proportion to 1 / i^exponent, at most 1, sum top_k."""
+    """Chance of each expert to be among a token's `top_k`: as 1 / i^exponent, at most 1; they sum to top_k."""
     weights = np.arange(1, experts + 1, dtype=float) ** -exponent
     result = np.zeros(experts)
     certain = 0  # the most popular experts, which every token takes

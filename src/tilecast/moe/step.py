@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -125,7 +126,7 @@ def decode(
     predictor: Predictor,
     hit_rate: float | None = None,
 ) -> Step:
-    """One step in which each GPU of `spread` decodes `tokens_per_gpu` tokens; `hit_rate` None: that of an LRU cache.
+    """One step in which each GPU decodes `tokens_per_gpu` tokens; `hit_rate` None: that of an LRU cache.
 
     The busiest GPU sets the pace. Nothing overlaps but prefetching with everything that is not waiting for it.
     """
@@ -165,6 +166,7 @@ def decode(
     )
 
 
+@lru_cache(maxsize=1024)
 def _exchange(model: MoeModel, system: System, spread: Spread, tokens: int, imbalance: float) -> Exchange:
     """The slowest group's; GPUs of a replica stand together, those that share a layer nearest."""
     groups = [
@@ -172,9 +174,17 @@ def _exchange(model: MoeModel, system: System, spread: Spread, tokens: int, imba
         for replica in range(spread.replicas)
         for part in range(spread.tensor)
     ]
-    shared = {"hidden": model.hidden, "top_k": model.top_k, "experts": model.experts}
     times = [
-        exchange(system, group, tokens, **shared, others=_without(groups, place), imbalance=imbalance)
+        exchange(
+            system,
+            group,
+            tokens,
+            hidden=model.hidden,
+            top_k=model.top_k,
+            experts=model.experts,
+            others=_without(groups, place),
+            imbalance=imbalance,
+        )
         for place, group in enumerate(groups)
     ]
     slowest = max(times, key=lambda found: found.total_ms)

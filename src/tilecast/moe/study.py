@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -133,7 +134,7 @@ class Study(Section):
     def gpu(self, system: StudySystem) -> Gpu:
         """A system's GPU at the rates kernels reach."""
         given = self.physical
-        return gpu_of(load_device(system.device), Shares(given.matrix_share, given.memory_share, given.host_share))
+        return _gpu(system.device, Shares(given.matrix_share, given.memory_share, given.host_share))
 
     def figure_names(self) -> dict[str, str]:
         """System -> the end of its figures' names: 8gpu, or its own name where two have as many GPUs."""
@@ -144,9 +145,17 @@ class Study(Section):
         }
 
 
+@lru_cache(maxsize=64)
+def _gpu(device: str, shares: Shares) -> Gpu:
+    return gpu_of(load_device(device), shares)
+
+
+_system = lru_cache(maxsize=64)(load_system)
+
+
 def links(system: StudySystem) -> System:
     """What links a system's GPUs; InputError if it has fewer."""
-    found = load_system(system.system)
+    found = _system(system.system)
     if found.gpus < system.gpus:
         raise InputError(system.name, f"{system.gpus} GPUs", f"{system.system} has {found.gpus}")
     return found
@@ -157,9 +166,7 @@ def load_study(path: str | Path) -> Study:
     try:
         raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(
-            path, "does not exist", "name a study, such as config/studies/moe_prefetch.yaml"
-        ) from None
+        raise InputError(path, "does not exist", "name a study of config/studies") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise InputError(path, f"cannot be read as YAML ({error})") from None
     if not isinstance(raw, dict):

@@ -1,0 +1,62 @@
+"""Arithmetic written in a file: numbers, names, + - * / and a few functions; parsed, never run as code."""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+from collections.abc import Callable, Mapping
+
+_OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+_FUNCTIONS: dict[str, Callable[..., float]] = {"min": min, "max": max, "ceil": math.ceil, "abs": abs}
+LONGEST = 400
+
+
+def parsed(text: str) -> ast.expr:
+    """The expression's tree; ValueError says what in it is not arithmetic."""
+    if len(text) > LONGEST:
+        raise ValueError(f"an expression has at most {LONGEST} characters")
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise ValueError(f"{text!r} is no arithmetic expression") from None
+    for node in ast.walk(tree):
+        allowed = isinstance(
+            node, ast.BinOp | ast.UnaryOp | ast.USub | ast.Call | ast.Name | ast.Constant | ast.Load | ast.operator
+        )
+        if isinstance(node, ast.operator) and type(node) not in _OPERATORS:
+            allowed = False
+        if isinstance(node, ast.UnaryOp) and not isinstance(node.op, ast.USub):
+            allowed = False
+        if isinstance(node, ast.Constant) and type(node.value) not in (int, float):
+            allowed = False
+        if isinstance(node, ast.Call):
+            known = isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS
+            allowed = known and not node.keywords and len(node.args) > 0
+        if not allowed:
+            raise ValueError(f"{text!r}: only + - * / and {', '.join(_FUNCTIONS)} of numbers and names")
+    return tree
+
+
+def names(tree: ast.expr) -> set[str]:
+    """The names that need a value."""
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - set(_FUNCTIONS)
+
+
+def value(tree: ast.expr, known: Mapping[str, float]) -> float:
+    """What the expression comes to; ZeroDivisionError and OverflowError are the caller's."""
+    if isinstance(tree, ast.Constant):
+        return float(tree.value)  # type: ignore[arg-type]
+    if isinstance(tree, ast.Name):
+        return float(known[tree.id])
+    if isinstance(tree, ast.UnaryOp):
+        return -value(tree.operand, known)
+    if isinstance(tree, ast.BinOp):
+        return _OPERATORS[type(tree.op)](value(tree.left, known), value(tree.right, known))
+    assert isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name)
+    return float(_FUNCTIONS[tree.func.id](*(value(argument, known) for argument in tree.args)))
