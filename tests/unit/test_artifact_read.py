@@ -2,11 +2,12 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from tilecast.artifact import cells, names
-from tilecast.artifact.defects import Tables, find_defects
+from tilecast.artifact.defects import Tables, find_defects, timings
 from tilecast.artifact.fetch import write_archive
 from tilecast.artifact.graphs import read_graphs
 from tilecast.artifact.kernels import read_kernels
@@ -162,7 +163,7 @@ def test_a_kernel_without_time_names_file_and_line():
 def test_no_files_give_empty_tables_and_no_defects():
     tables = [
         empty("devices"), cells.read_labels({}), cells.read_predictions({}), read_operator_labels({}),
-        read_operator_predictions({}), read_graphs({}),
+        read_operator_predictions({}), read_graphs({}), read_kernels({}),
     ]  # fmt: skip
     assert all(table.empty for table in tables)
     assert read_kernels({}).empty
@@ -186,7 +187,7 @@ def test_defects_are_found():
     )
     tables = Tables(
         cells.read_devices(files), labels, predictions, read_operator_labels({}), read_operator_predictions({}),
-        read_graphs({GRAPH: graph_csv("[['VECsoftmax', (8, 4)]]", "[['VECsoftmax', (8, 2)]]")}),
+        read_graphs({GRAPH: graph_csv("[['VECsoftmax', (8, 4)]]", "[['VECsoftmax', (8, 2)]]")}), read_kernels({}),
     )  # fmt: skip
     found = find_defects(tables, files, {LABEL}, [LABEL, PREDICTION], reference)
     assert set(found["kind"]) == {
@@ -196,6 +197,18 @@ def test_defects_are_found():
     detail = found.set_index("kind")["detail"]
     assert "sm_count is 60; the vendor says 58" in detail["device fact"]
     assert "(8,4) forward but (8,2) backward" in detail["graph dimensions"]
+
+
+def test_timings_of_neighbours_in_two_files_are_compared():
+    sizes = pd.DataFrame({"b": 1, "m": range(64, 94), "n": 64, "k": 64})
+    halves = [sizes.assign(device=name, op="linear") for name in ("slow", "sound")]
+    rows = pd.concat(halves, ignore_index=True)
+    train = rows.assign(split="train", latency_ms=rows["m"] * np.where(rows["device"] == "slow", 3.0, 1.1))
+    test = rows.assign(split="test", latency_ms=rows["m"] * 1.0)
+    found = list(timings(pd.concat([train, test], ignore_index=True)))
+    assert [defect.where for defect in found] == ["linear on slow"]
+    assert "3 times as long" in found[0].detail
+    assert not list(timings(pd.concat([train, test.head(3)], ignore_index=True)))
 
 
 def test_an_archive_that_is_missing_or_damaged_is_named(tmp_path):

@@ -81,6 +81,7 @@ rule tidy_defects:
         operator_labels="results/tidy/operator_labels.parquet",
         operator_predictions="results/tidy/operator_predictions.parquet",
         graphs="results/tidy/graphs.parquet",
+        kernels="results/tidy/kernels.parquet",
         code=code("tidy_defects"),
     output:
         "results/tidy/defects.csv",

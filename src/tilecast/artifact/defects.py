@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 CELL = list(CELL_KEY)
 WORKLOAD = CELL[1:]
 SUM_LIMIT = 0.2  # a cell is listed when its operators' sum misses the measured latency by more than this
+# Two files' timings of an operation disagree when, at shapes this near, the median pace differs by more than that.
+NEAR_OCTAVES, LEAST_PAIRS, PACE_LIMIT = 0.5, 20, 2.0
 
 NOTE, AFFECTS = "note", "affects results"
 
@@ -43,6 +45,7 @@ class Tables(NamedTuple):
     operator_labels: pd.DataFrame
     operator_predictions: pd.DataFrame
     graphs: pd.DataFrame
+    kernels: pd.DataFrame
 
 
 def read_reference(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -74,6 +77,7 @@ def find_defects(
         *_sums(tables),
         *_parts(tables),
         *_free_kernels(tables),
+        *timings(tables.kernels),
         *_device_facts(tables, files, reference),
         *_model_facts(files, reference),
         *_parallel_graphs(tables, files),
@@ -188,6 +192,31 @@ def _free_kernels(tables: Tables) -> Iterator[Defect]:
                 f"predicted to cost exactly 0 ms though they have work: {', '.join(counts.values())} operators"
             )
             yield Defect("kernel for nothing", f"{predictor} on {device}", detail, AFFECTS)
+
+
+def timings(kernels: pd.DataFrame) -> Iterator[Defect]:
+    """Operations that one GPU's training file times unlike its test file, at shapes next to each other."""
+    import numpy as np
+    from scipy.spatial import cKDTree
+
+    for (device, op), rows in kernels.groupby(["device", "op"]):
+        shapes = np.log2(rows[list("bmnk")].clip(lower=1).to_numpy(dtype=float))
+        pace = np.log2(rows["latency_ms"].to_numpy(dtype=float)) - shapes.sum(axis=1)  # time per unit of work
+        train, test = ((rows["split"] == split).to_numpy() for split in ("train", "test"))
+        if not train.any() or not test.any():
+            continue
+        apart, nearest = cKDTree(shapes[train]).query(shapes[test], p=np.inf)
+        near = apart <= NEAR_OCTAVES
+        if near.sum() < LEAST_PAIRS:
+            continue
+        times = float(2 ** np.median((pace[train][nearest] - pace[test])[near]))
+        if max(times, 1 / times) > PACE_LIMIT:
+            detail = (
+                f"a kernel of the training file takes {times:.2g} times as long for its work as one of the test "
+                f"file (median of {near.sum()} pairs whose dimensions differ by at most a factor "
+                f"{2**NEAR_OCTAVES:.2g})"
+            )
+            yield Defect("timings disagree", f"{op} on {device}", detail, AFFECTS)
 
 
 def _device_facts(tables: Tables, files: dict[str, bytes], reference: pd.DataFrame) -> Iterator[Defect]:
