@@ -5,8 +5,9 @@ import pytest
 
 from tilecast.errors import InputError
 from tilecast.hardware.device import load_device
-from tilecast.predict.compose import compose, forecast_all, workloads
+from tilecast.predict.compose import compose, forecast_all
 from tilecast.predict.roofline import Roofline
+from tilecast.predict.workloads import workloads
 
 CELL = {"model": "toy", "mode": "training", "sequence_length": 8, "batch_size": 1, "option": "none"}
 DEVICE = load_device("H100")

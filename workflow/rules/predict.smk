@@ -10,9 +10,18 @@ OWN_OPERATOR_PREDICTIONS = [
 ]
 
 
+OWN_GRAPHS = "results/evaluation/own_graphs.csv"
+PREDICT_REPORT = [
+    "results/evaluation/coverage.csv",
+    "results/evaluation/kernel_errors.csv",
+    *([OWN_GRAPHS] if settings.graphs.cells else []),
+]
+
+
 wildcard_constraints:
     baseline="|".join(BASELINES),
     trained="|".join(TRAINED),
+    network="neusight|habitat",
 
 
 rule predict_baseline:
@@ -82,7 +91,10 @@ rule predict_logo:
     input:
         kernels="results/tidy/kernels.parquet",
         devices="results/tidy/devices.csv",
-        records=[weights(name) for name in TRAINED],
+        records=[
+            *(weights(name) for name in TRAINED),
+            *shipped_folder("resources/pretrained", "*/leave_one_out.json"),
+        ],
         code=code("predict_logo"),
     output:
         "results/predict/logo.csv",
@@ -122,3 +134,56 @@ rule train_predictor:
 rule train:
     input:
         expand("results/predict/trained/{trained}/distance.csv", trained=TRAINED),
+
+
+# Half an hour to an hour a predictor on one core; what it writes is shipped as resources/pretrained/*/leave_one_out.json.
+rule train_leave_one_out:
+    input:
+        kernels="results/tidy/kernels.parquet",
+        devices="results/tidy/devices.csv",
+        code=code("train_leave_one_out"),
+    output:
+        "results/predict/leave_one_out/{network}.json",
+    log:
+        "results/logs/train_leave_one_out_{network}.log",
+    conda:
+        "../../envs/torch.yaml"
+    params:
+        seed=settings.predictor.seed,
+    script:
+        "../scripts/train_leave_one_out.py"
+
+
+rule leave_one_out:
+    input:
+        expand(
+            "results/predict/leave_one_out/{network}.json",
+            network=["neusight", "habitat"],
+        ),
+
+
+rule evaluate_own_graphs:
+    input:
+        **{name: weights(name) for name in TRAINED},
+        **{f"{name}_cells": f"results/predict/{name}.csv" for name in OWN_PREDICTORS},
+        labels="results/tidy/labels.csv",
+        graphs=GRAPHS,
+        devices="results/tidy/devices.csv",
+        specifications=SPECIFICATIONS,
+        code=code("evaluate_own_graphs"),
+    output:
+        mape=OWN_GRAPHS,
+        cells="results/evaluation/own_graph_errors.csv",
+    log:
+        "results/logs/evaluate_own_graphs.log",
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        predictors=OWN_PREDICTORS,
+        resampling={
+            "resamples": settings.evaluation.bootstrap_resamples,
+            "confidence": settings.evaluation.confidence,
+            "seed": settings.evaluation.seed,
+        },
+    script:
+        "../scripts/evaluate_own_graphs.py"

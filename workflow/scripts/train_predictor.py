@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from tilecast.hardware.device import specifications
-from tilecast.predict.compose import layers_of, workloads
 from tilecast.predict.registry import load_predictor
 from tilecast.predict.train import distance, train
+from tilecast.predict.workloads import layers_of, workloads
 from tilecast.step import run_step
 from tilecast.tables import read, write_free
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -35,6 +35,15 @@ class Predictor(Protocol):
     def predict(self, kernels: pd.DataFrame, device: Device) -> pd.DataFrame:
         """FORECAST_COLUMNS for each kernel: one run's latency, its 80 % interval (NaN where none is claimed),
         what bounds it (one of BOUNDS), and its passport: `predicted`, `extrapolated`, or `floor`."""
+        ...
+
+
+@runtime_checkable
+class HostAware(Protocol):
+    """A predictor that also knows how long the host takes to issue a kernel."""
+
+    def issue_ms(self, ops: np.ndarray, phase: str, quantile: float = 0.5) -> np.ndarray:
+        """The host's milliseconds for an eager kernel of each operation; a host slower than a share of hosts."""
         ...
 
 
@@ -101,6 +110,19 @@ def streamed_ms(kernels: pd.DataFrame, device: Device) -> np.ndarray:
     It takes a GB/s as 2^30 bytes per second here.
     """
     return moved_bytes(kernels) / (device.bandwidth_bytes_per_s / 1e9 * 2**30) * 1e3
+
+
+HOSTS = (0.5, 0.1, 0.9)  # a forecast's host, and those its 80 % interval reaches to
+
+
+def wait_ms(issue_ms: np.ndarray, busy_ms: np.ndarray) -> float:
+    """Milliseconds a GPU waits for the host that issues its kernels one by one while it works off those before.
+
+    A kernel starts when it has been issued and the one before has ended. So the last one ends after the slowest of
+    "host up to kernel j, GPU from kernel j on". ASSUME: the host may run ahead as far as it likes.
+    """
+    ends = np.cumsum(issue_ms) + np.cumsum(busy_ms[::-1])[::-1]
+    return float(ends.max(initial=0.0) - busy_ms.sum())
 
 
 def forecast_frame(kernels: pd.DataFrame, latency_ms: np.ndarray, bound: np.ndarray) -> pd.DataFrame:

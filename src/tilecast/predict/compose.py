@@ -1,13 +1,13 @@
 """From kernels to models: the artifact's graphs as kernel lists, forecast in one batch, summed as they sum.
 
-A node's latency is the sum of its kernels; the step's the sum over nodes, each as often as the model repeats it.
+A node's latency is the sum of its kernels; the step's the sum over nodes, each as often as the model repeats it,
+and what the GPU waits for its host in each pass of an eager model where the predictor knows hosts.
 Four-GPU options follow the artifact's own rules (a fixed link, all communication of one step serialised or, for
 data parallelism, overlapped with the backward pass); they are its assumption, not a model of collectives.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,21 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from tilecast.errors import InputError
 from tilecast.hardware.device import Device
-from tilecast.predict.base import BINARY_OPS, FLOPS_PER_ELEMENT, KERNEL_COLUMNS, Predictor, complete
+from tilecast.predict.base import HOSTS, HostAware, Predictor, wait_ms
+from tilecast.predict.workloads import WORKLOAD, Workloads, layers_of, workloads
 from tilecast.schemas import TABLES
 from tilecast.tables import empty, read, write, write_free
 
 if TYPE_CHECKING:
     import pandas as pd
 
-WORKLOAD = ["model", "mode", "sequence_length", "batch_size", "option"]
-NODE = [*WORKLOAD, "position"]
-_FAMILY = {"softmax": "softmax", "ln": "norm"}
-_COMMUNICATION = {"ALLREDUCE": 3, "ALLREDUCE_ASYNC": 3, "SENDRECV": 1}  # times the buffer crosses a link, 4 GPUs
 _LINKED = ("dp4", "tp4", "pp4_1", "pp4_4")
-_PHASES = ("forward", "backward", "accumulation")
 _PIPELINE = 4  # stages of the artifact's pipeline
 
 # ASSUME: the artifact's links, 72 % of half of NVLink's 900 and 600 GB/s (GB: 2^30 bytes); it knows no other.
@@ -38,137 +33,6 @@ LINK_BYTES_PER_S = {
     "NVIDIA_A100-PCIE-40GB": 0.72 * 600 / 2 * 2**30,
     "NVIDIA_A100-SXM4-40GB": 0.72 * 600 / 2 * 2**30,
 }
-
-
-@dataclass(frozen=True)
-class Workloads:
-    """The artifact's graphs, read once: distinct kernels to forecast, and which node runs which of them."""
-
-    distinct: pd.DataFrame  # KERNEL_COLUMNS and node_bytes_per_element; communication excluded
-    nodes: pd.DataFrame  # NODE, name, operator, repeats, source, cell (row of `cells`): in graph order
-    cells: pd.DataFrame  # WORKLOAD, source
-    runs: dict[str, csr_array]  # phase -> how often each node (row) runs each distinct kernel (column)
-    sent_bytes: dict[str, np.ndarray]  # phase -> what each node sends over a link
-
-
-def workloads(graphs: pd.DataFrame, layers: Mapping[str, int]) -> Workloads:
-    """Read the `graphs` table; `layers` says how many layers each model has."""
-    import pandas as pd
-
-    graphs = graphs.sort_values([*NODE, "phase", "order"], kind="stable", ignore_index=True)
-    node_of = graphs.groupby(NODE, sort=False).ngroup().to_numpy()
-    nodes = graphs.loc[np.unique(node_of, return_index=True)[1], [*NODE, "name", "operator", "repeated", "source"]]
-    nodes = nodes.reset_index(drop=True)
-    unknown = set(nodes.loc[nodes["repeated"], "model"]) - set(layers)
-    if unknown:
-        raise InputError("graphs", f"how many layers {min(unknown)} has is not known", "a label of it says so")
-    nodes["repeats"] = np.where(nodes.pop("repeated"), nodes["model"].map(layers).fillna(1), 1).astype(int)
-    rows = [
-        (node, *kernel)
-        for node, fused, part in _parts(graphs, node_of)
-        for kernel in (_fused(part) if fused else map(_kernel, part))
-    ]
-    columns = ["node", "phase", "sent_bytes", *_COLUMNS]
-    table = pd.DataFrame(rows, columns=columns)
-    computed = table[table["sent_bytes"] == 0]
-    kernel = computed.groupby(_COLUMNS, sort=False).ngroup().to_numpy()
-    distinct = computed[_COLUMNS].drop_duplicates(ignore_index=True)
-    runs, sent = {}, {}
-    for phase in _PHASES:
-        rows_of = (computed["phase"] == phase).to_numpy()
-        places = (computed["node"].to_numpy()[rows_of], kernel[rows_of])
-        runs[phase] = csr_array((np.ones(rows_of.sum()), places), shape=(len(nodes), len(distinct)))
-        part = table[table["phase"] == phase]
-        sent[phase] = np.bincount(part["node"], part["sent_bytes"], len(nodes)) if len(nodes) else np.zeros(0)
-    cells = nodes[[*WORKLOAD, "source"]].drop_duplicates(ignore_index=True)
-    nodes["cell"] = nodes.groupby(WORKLOAD, sort=False).ngroup()
-    return Workloads(complete(distinct), nodes, cells, runs, sent)
-
-
-def layers_of(labels: pd.DataFrame) -> dict[str, int]:
-    """How many layers each model has, as the labels say."""
-    known = labels[labels["layers"] > 0].groupby("model")["layers"].max()
-    return {str(model): int(layers) for model, layers in known.items()}
-
-
-_COLUMNS = [name for name in KERNEL_COLUMNS if name not in ("phase", "count")] + ["node_bytes_per_element"]
-
-
-def _parts(graphs: pd.DataFrame, node_of: np.ndarray) -> Any:
-    """(node, whether fused, its rows) of each node; a fused node's rows of each phase apart."""
-    names = ["operator", "phase", "kernel", "dims", "input_elements", "output_elements"]
-    rows = list(zip(*(graphs[name] for name in names), strict=True))
-    groups: dict[tuple[int, str], list[Any]] = {}
-    for node, row in zip(node_of, rows, strict=True):
-        groups.setdefault((int(node), row[1]), []).append(row[1:])
-    fused = dict(zip(node_of.tolist(), (graphs["operator"] == "fused").tolist(), strict=True))
-    for (node, _), part in groups.items():
-        yield node, fused[node], part
-
-
-def _sizes(dims: str) -> list[int]:
-    return [1 if size == "scalar" else int(size) for size in dims.split(",")]
-
-
-def _kernel(row: Sequence[Any]) -> tuple[Any, ...]:
-    """(phase, sent bytes, *_COLUMNS) of one kernel of a graph.
-
-    NeuSight counts a vector kernel's bytes from the shapes of its node in every phase. That is what a forward
-    kernel moves; a backward one is counted from its own operands, and the node's count kept beside it.
-    """
-    phase, kernel, dims, read, written = row
-    if kernel == "Linear":
-        m, k, n = _sizes(dims)
-        return (phase, 0, *_matrix("linear", 1, m, n, k))
-    if kernel == "BMM":
-        b, m, k, n = _sizes(dims)
-        return (phase, 0, *_matrix("bmm", b, m, n, k))
-    if kernel == "MEM":
-        shapes = [math.prod(_sizes(shape)) for shape in dims.split(";")]
-        return (phase, 0, *_memory(4 * sum(shapes[:-1]), 4 * shapes[-1]))
-    if kernel in _COMMUNICATION:
-        sent = 4 * _COMMUNICATION[kernel] * math.prod(_sizes(dims))
-        return (phase, sent, "other", kernel.lower(), "fp32", 1, 1, 0, 0, 1, 0, 0, 0, 0.0)
-    op = kernel.removeprefix("VEC")
-    b, m = _sizes(dims)
-    share = 4 * (read + written) / written if written else 0.0
-    own = 4 * b * m * (2 if op in BINARY_OPS else 1)
-    moved = round((share - 4) * b * m) if phase == "forward" and share > 4 else own
-    return (phase, 0, *_vector(op, b, m, FLOPS_PER_ELEMENT.get(_FAMILY.get(op, ""), 1) * b * m, moved, share))
-
-
-def _fused(rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-    """A fused node as one kernel, as the artifact sees it: the last operation, everyone's work, outer bytes."""
-    phase, kernel, dims, read, written = rows[-1]
-    if kernel == "MEM":
-        return [(phase, 0, *_memory(4 * read, 4 * written))]
-    if not kernel.startswith("VEC"):
-        raise InputError("graphs", f"a fused node ends in {kernel}", "expected a vector kernel or MEM")
-    flops = sum(row[5] for row in map(_flops, rows))
-    b, m = _sizes(dims)
-    share = 4 * (read + written) / written
-    scaled = round(flops / written * b * m)
-    return [(phase, 0, *_vector(kernel.removeprefix("VEC"), b, m, scaled, round((share - 4) * b * m), share))]
-
-
-def _flops(row: Sequence[Any]) -> tuple[Any, ...]:
-    flops = 0 if row[1] == "MEM" else _kernel(row)[2 + _COLUMNS.index("flops")]
-    return (*row, flops)
-
-
-def _matrix(family: str, b: int, m: int, n: int, k: int) -> tuple[Any, ...]:
-    read, written = 4 * b * (m * k + k * n), 4 * b * m * n
-    return (family, family, "fp32", b, m, n, k, 2, 2 * b * m * n * k, read, written, 0.0)
-
-
-def _vector(op: str, b: int, m: int, flops: int, read: int, share: float) -> tuple[Any, ...]:
-    operands = 2 if op in BINARY_OPS else 1
-    family = _FAMILY.get(op, "elementwise")
-    return (family, op, "fp32", b, m, 0, 0, operands, flops, read, 4 * b * m, share)
-
-
-def _memory(read: int, written: int) -> tuple[Any, ...]:
-    return ("memory", "copy", "fp32", 1, max(1, (read + written) // 4), 0, 0, 1, 0, read, written, 0.0)
 
 
 _CELL = ["predictor", "device", *WORKLOAD]
@@ -220,15 +84,25 @@ def _on_device(predictor: Predictor, work: Workloads, name: str, device: Device)
     for column in ("latency_ms", "forward_ms", "backward_ms"):
         cells[column] = per_cell(operators[column])
     cells.loc[cells["mode"] == "inference", "backward_ms"] = np.nan
+    waiting = np.zeros((len(HOSTS), count))
+    if isinstance(predictor, HostAware):
+        for place, quantile in enumerate(HOSTS):
+            waits = _waits(work, per_node, predictor, quantile)
+            waiting[place] = sum(waits.values())
+            if place == 0:
+                for column, wait in waits.items():
+                    cells[column] += wait
+                cells["latency_ms"] += waiting[0]
     linked = cells["option"].isin(_LINKED)
     for cell in cells.index[linked] if link else ():
         composed = compose(operators[nodes["cell"] == cell], str(cells.loc[cell, "option"]))
         cells.loc[cell, list(composed)] = list(composed.values())
     runs = _runs_of_cells(work, often)
-    below, above = _margins(runs, work.distinct["family"].to_numpy(), forecast)
+    margins = _margins(runs, work.distinct["family"].to_numpy(), forecast)
+    below, above = (np.hypot(part, waiting[0] - end) for part, end in zip(margins, waiting[1:], strict=True))
     intervals = cells[_CELL].assign(low_ms=cells["latency_ms"] - below, high_ms=cells["latency_ms"] + above)
     keep = ~linked | (link is not None)
-    breakdown = _breakdown(work, forecast, runs)
+    breakdown = _breakdown(work, forecast, runs, waiting[0])
     breakdown = cells[_CELL].iloc[breakdown.pop("cell")].reset_index(drop=True).join(breakdown)
     known = operators["option"].isin(cells.loc[keep, "option"].unique())
     return (
@@ -237,6 +111,24 @@ def _on_device(predictor: Predictor, work: Workloads, name: str, device: Device)
         intervals[keep],
         breakdown[breakdown["option"].isin(cells[keep]["option"])],
     )
+
+
+def _waits(
+    work: Workloads, per_node: Mapping[str, np.ndarray], predictor: HostAware, quantile: float
+) -> dict[str, np.ndarray]:
+    """What the GPU waits for its host in each pass of each cell, by column; a compiled model is not issued so."""
+    ops, eager = work.distinct["op"].to_numpy(), np.flatnonzero(work.cells["option"] == "none")
+    result = {}
+    for column, phases in (("forward_ms", ("forward",)), ("backward_ms", ("backward", "accumulation"))):
+        issue, busy = np.zeros((2, len(work.nodes)))
+        for phase in phases:
+            issue += work.runs[phase] @ predictor.issue_ms(ops, phase, quantile)
+            busy += per_node[phase]
+        wait = result[column] = np.zeros(len(work.cells))
+        for place in eager:
+            order = work.sequences[place] if column == "forward_ms" else work.sequences[place][::-1]
+            wait[place] = wait_ms(issue[order], busy[order])
+    return result
 
 
 def _runs_of_cells(work: Workloads, often: np.ndarray) -> csr_array:
@@ -260,8 +152,11 @@ def _margins(runs: csr_array, family: np.ndarray, forecast: pd.DataFrame) -> tup
     return np.asarray(below).ravel(), np.asarray(above).ravel()
 
 
-def _breakdown(work: Workloads, forecast: pd.DataFrame, runs: csr_array) -> pd.DataFrame:
-    """Milliseconds of each cell by kernel family and bound: cell (row of `cells`), family, bound, latency_ms."""
+def _breakdown(work: Workloads, forecast: pd.DataFrame, runs: csr_array, waiting: np.ndarray) -> pd.DataFrame:
+    """Milliseconds of each cell by kernel family and bound: cell (row of `cells`), family, bound, latency_ms.
+
+    What the GPU waits for its host is latency of no family.
+    """
     import pandas as pd
 
     total = runs.tocoo()
@@ -275,7 +170,11 @@ def _breakdown(work: Workloads, forecast: pd.DataFrame, runs: csr_array) -> pd.D
     used = np.unique(place)
     sums = np.bincount(place, cost)[used]
     family, bound = zip(*(names[index] for index in used % len(names)), strict=True) if len(used) else ((), ())
-    return pd.DataFrame({"cell": used // len(names), "family": family, "bound": bound, "latency_ms": sums})
+    table = pd.DataFrame({"cell": used // len(names), "family": family, "bound": bound, "latency_ms": sums})
+    waits = np.flatnonzero(waiting > 0)
+    host = pd.DataFrame({"cell": waits, "family": "other", "bound": "latency", "latency_ms": waiting[waits]})
+    whole = pd.concat([table, host]) if len(waits) else table
+    return whole.groupby(["cell", "family", "bound"])["latency_ms"].sum().reset_index()
 
 
 def compose(nodes: pd.DataFrame, option: str) -> dict[str, float | None]:

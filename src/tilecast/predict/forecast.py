@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilecast.graph.kernels import KernelGraph
+from tilecast.graph.kernels import Kernel, KernelGraph
 from tilecast.hardware.device import ELEMENT_BYTES, Device
 from tilecast.predict import conformal
-from tilecast.predict.base import Predictor
+from tilecast.predict.base import HOSTS, HostAware, Predictor, wait_ms
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +22,8 @@ _ENDS = ("latency_ms", "low_ms", "high_ms")
 
 def forecast_model(graph: KernelGraph, predictor: Predictor, device: Device) -> dict[str, Any]:
     """Everything `tilecast forecast` says, as plain values: figures in their units, shares of the whole time."""
+    import pandas as pd
+
     kernels = graph.kernels()
     forecast = predictor.predict(kernels, device)
     times = kernels["count"].to_numpy(dtype=float)
@@ -30,9 +32,18 @@ def forecast_model(graph: KernelGraph, predictor: Predictor, device: Device) -> 
         bound=forecast["bound"].to_numpy(),
         passport=forecast["passport"].to_numpy(),
     )
+    waits, more = _waits_ms(graph, kernels, forecast["latency_ms"].to_numpy(dtype=float), predictor)
+    if waits:
+        host = dict.fromkeys(kernels.columns, 0) | {"family": "other", "op": "wait for the host"}
+        rows = [
+            host | {"phase": phase, "latency_ms": wait, "bound": "latency", "passport": "extrapolated"}
+            for phase, wait in waits.items()
+        ]
+        table = pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
     total = float(table["latency_ms"].sum())
     middle, low_ms, high_ms = (forecast[name].to_numpy(dtype=float) * times for name in _ENDS)
-    _, low, high = conformal.total(middle, low_ms, high_ms, kernels["family"].to_numpy())
+    busy, low, high = conformal.total(middle, low_ms, high_ms, kernels["family"].to_numpy())
+    low, high = total - float(np.hypot(busy - low, more[0])), total + float(np.hypot(high - busy, more[1]))
     return {
         "device": device.name,
         "predictor": predictor.name,
@@ -48,6 +59,33 @@ def forecast_model(graph: KernelGraph, predictor: Predictor, device: Device) -> 
         "kernels": int(times.sum()),
         "top": _top(table, total),
     }
+
+
+_PASSES = {"forward": ("forward",), "backward": ("backward", "accumulation"), "optimizer": ("optimizer",)}
+
+
+def _waits_ms(
+    graph: KernelGraph, kernels: pd.DataFrame, latency_ms: np.ndarray, predictor: Predictor
+) -> tuple[dict[str, float], tuple[float, float]]:
+    """Milliseconds the GPU waits for its host in each pass, and how much less and more with another host.
+
+    Nothing where the predictor knows no host. A graph whose kernels a compiler fused is not issued one by one.
+    """
+    if not isinstance(predictor, HostAware) or graph.about.get("fused"):
+        return {}, (0.0, 0.0)
+    place: dict[tuple[Any, ...], int] = {}
+    for index, row in enumerate(kernels[list(Kernel._fields)].itertuples(index=False, name=None)):
+        place.setdefault(row, index)
+    order = np.array([place[tuple(kernel)] for kernel, _ in graph.launches()], dtype=int)
+    phases, ops = kernels["phase"].to_numpy()[order], kernels["op"].to_numpy()
+    waits: list[dict[str, float]] = []
+    for quantile in HOSTS:
+        waits.append({})
+        for name, members in _PASSES.items():
+            mine = order[np.isin(phases, members)]
+            waits[-1][name] = wait_ms(predictor.issue_ms(ops, name, quantile)[mine], latency_ms[mine])
+    middle, low, high = (sum(passes.values()) for passes in waits)
+    return {name: wait for name, wait in waits[0].items() if wait > 0}, (middle - low, high - middle)
 
 
 def _sums(table: pd.DataFrame, keys: list[str]) -> dict[str, float]:

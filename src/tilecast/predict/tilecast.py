@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 WEIGHTS = Path(__file__).resolve().parents[3] / "resources/pretrained/tilecast"
-CHUNK = 1 << 16  # kernels worked on at a time: memory stays bounded, arrays stay in cache
-# ASSUME: kernels of a running model are launched ahead of time and follow each other after a short gap; but an
-# eager framework launches no more than one kernel in 0.01 ms.
-GAP_MS, ISSUE_MS = 0.002, 0.01
+CHUNK, BLOCK = 1 << 16, 1 << 19  # kernels worked on, and columns copied, at a time: memory stays bounded
+# ASSUME: kernels of a running model are launched ahead of time and follow each other after a short gap; what a
+# slow host adds is a matter of the whole pass (`issue_ms`). A kernel below SHORT_MS is mostly launch and drain.
+GAP_MS, SHORT_MS = 0.002, 0.01
 # ASSUME: share of peak bandwidth and FLOP/s where no kernel of that kind was measured (copies, attention, ...)
 STREAM_SHARE, WORK_SHARE = 0.85, 0.6
 VECTORS = 2  # matrix products with at most so many rows or columns are matrix-vector ones
@@ -189,13 +189,36 @@ class Tilecast:
         if family not in widths:
             return max([self.half_width(device, known, seen) for known in widths], default=1.0)
         if seen:
-            return float(widths[family])
+            return float(widths[family].get(device.name, max(widths[family].values())))
         folds = {name: self.donors[name] for name in widths[family]}
         weights = donor_weights(rates(device), folds, family in MATRIX_FAMILIES, self.meta["decay"])
         return float(sum(weight * widths[family][name] for name, weight in weights.items()))
 
+    def issue_ms(self, ops: Array, phase: str, quantile: float = 0.5) -> Array:
+        """Milliseconds that a host takes for an eager kernel of each operation, as the training GPUs' hosts did.
+
+        Which of these GPUs a host carries says nothing of its processor, so any GPU's host is one of them. Python
+        runs in the forward pass alone: elsewhere every kernel takes the least of all operations.
+        """
+        hosts = self.meta["launch_ms"].values()
+        known = {
+            op: float(np.quantile([host.get(op, host["add"]) for host in hosts], quantile))
+            for op in set().union(*hosts)
+        }
+        if phase != "forward":
+            return np.full(len(ops), min(known.values()))
+        return np.array([known.get(op, known["add"]) for op in ops.tolist()])
+
     def predict(self, kernels: pd.DataFrame, device: Device) -> pd.DataFrame:
         """Latency, 80 % interval, bound and passport of each kernel; never below the device's roofline."""
+        import pandas as pd
+
+        if len(kernels) <= BLOCK:
+            return self._predict(kernels, device)
+        starts = range(0, len(kernels), BLOCK)
+        return pd.concat([self._predict(kernels.iloc[start : start + BLOCK], device) for start in starts])
+
+    def _predict(self, kernels: pd.DataFrame, device: Device) -> pd.DataFrame:
         import pandas as pd
 
         frame = kernels if set(KERNEL_COLUMNS) <= set(kernels.columns) else complete(kernels)
@@ -267,10 +290,10 @@ class _Cast:
             if self.family in MATRIX_FAMILIES:  # matrix-vector kernels: none was measured
                 busy = np.where(np.minimum(v["m"], v["n"]) <= VECTORS, streamed, busy)
         busy = np.maximum(busy, floor)
-        latency = np.maximum(np.maximum(busy * self.relief, floor) + GAP_MS, ISSUE_MS)
+        latency = np.maximum(busy * self.relief, floor) + GAP_MS
         if isolated:
             latency = np.where(v["isolated"], busy + self._launch(op, rows), latency)
-        bound = np.where(busy + GAP_MS < ISSUE_MS, 2, bound)
+        bound = np.where(busy + GAP_MS < SHORT_MS, 2, bound)
         return latency, np.full(len(busy), self.width), floor, bound
 
     def _launch(self, op: Any, rows: Array) -> Array:

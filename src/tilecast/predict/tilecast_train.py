@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 HIDDEN, EPOCHS, BATCH, RATE, DECAY_WEIGHTS = 32, 120, 512, 5e-3, 1e-4
 MEMBERS = 2  # networks an expert, of different seeds, averaged
-HELD_BACK = 0.2  # share of a GPU's kernels an expert is judged on before it is trained on all
+HELD_BACK = 0.2  # share of a GPU's octaves of shape an expert is judged on before it is trained on all
 LEAST_ROWS = 200
 # What an isolated kernel's shortest time holds besides its launch, and the shortest time told apart from zero.
 SHORTEST_MS, LEAST_MS = 0.008, 0.003
@@ -62,6 +63,14 @@ class Examples:
         share = np.clip(self.busy / (self.busy + 0.01), 0.05, 1)  # short kernels are mostly launch: count less
         self.weight = np.where(self.large, LARGE_WEIGHT, 1.0) * share
         self.features, self.base = self.cast(on)
+
+    def identity(self, seed: int) -> str:
+        """What a training of these examples is told by: the numbers, the seed, the recipe."""
+        recipe = (seed, HIDDEN, EPOCHS, BATCH, RATE, DECAY_WEIGHTS, MEMBERS, HELD_BACK, LARGE_WEIGHT)
+        digest = hashlib.sha256(repr(recipe).encode())
+        for numbers in (self.features, self.base, self.measured, self.launch):
+            digest.update(np.ascontiguousarray(numbers).tobytes())
+        return digest.hexdigest()
 
     def cast(self, on: Rates) -> tuple[Array, Array]:
         """Features and base milliseconds at the rates `on`."""
@@ -107,13 +116,89 @@ def _error(measured: Array, forecast: Array) -> float:
     return round(float(100 * np.mean(np.abs(forecast / measured - 1))), 2)
 
 
+def octaves_held_back(data: Examples, seed: int) -> Array:
+    """Which kernels to judge an expert on: whole cells of a grid of octaves, a fifth of those that hold kernels.
+
+    A kernel a user asks about has no neighbour in the training data that differs by a few percent only, as one
+    held back at random has.
+    """
+    dims = np.stack([*data.dims.values(), data.op], axis=1)
+    cells = np.column_stack([np.floor(np.log2(np.maximum(dims[:, :4], 1))), dims[:, 4]])
+    kinds, cell = np.unique(cells, axis=0, return_inverse=True)
+    held = (np.random.default_rng(seed).random(len(kinds)) < HELD_BACK)[cell.ravel()]
+    if held.all() or not held.any():  # all of one shape
+        held = np.random.default_rng(seed).random(len(cells)) < HELD_BACK
+    return held
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An expert, and how one trained without some octaves of shape forecast those."""
+
+    members: tuple[Expert, ...]
+    measured: Array
+    forecast: Array
+    large: Array
+
+    @classmethod
+    def train(cls, data: Examples, seed: int) -> Judged:
+        """Fit the judge, then the members on everything."""
+        target = np.log(data.busy / data.base)
+        held = octaves_held_back(data, seed)
+        judge = fit_expert(data.features[~held], target[~held], data.weight[~held], seed)
+        forecast = data.base[held] * np.exp(judge.correction(data.features[held])) + data.launch[held]
+        members = tuple(fit_expert(data.features, target, data.weight, seed + member) for member in range(MEMBERS))
+        return cls(members, data.measured[held], forecast, data.large[held])
+
+    def save(self, path: Path, identity: str) -> None:
+        """Keep it for a training that is interrupted later on."""
+        from safetensors.numpy import save_file
+
+        arrays = {
+            f"{place}.{name}": a for place, one in enumerate(self.members) for name, a in one.arrays().items()
+        }
+        arrays |= {"measured": self.measured, "forecast": self.forecast, "large": self.large}
+        with atomic_path(path) as temporary:
+            save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, temporary, {"of": identity})
+
+    @classmethod
+    def load(cls, path: Path, identity: str) -> Judged | None:
+        """What `save` kept, if it is of this very training."""
+        from safetensors import safe_open
+
+        if not path.exists():
+            return None
+        with safe_open(path, framework="numpy") as stored:
+            if (stored.metadata() or {}).get("of") != identity:
+                return None
+            found = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
+        members = tuple(
+            Expert(
+                found[f"{place}.mean"],
+                found[f"{place}.scale"],
+                tuple(found[f"{place}.{layer}"] for layer in range(6)),
+            )
+            for place in range(MEMBERS)
+        )
+        return cls(members, found["measured"], found["forecast"], found["large"])
+
+    def error_percent(self) -> float:
+        """Of large kernels, which make up a model's time, where there are any."""
+        rows = self.large if self.large.any() else np.ones(len(self.large), dtype=bool)
+        return _error(self.measured[rows], self.forecast[rows])
+
+
 def fit(
     kernels: pd.DataFrame,
     devices: Mapping[str, Device],
+    checkpoints: Path,
     seed: int = 0,
     progress: Callable[[str], None] = print,
 ) -> Tilecast:
-    """Train on measured fp32 kernels (the `kernels` table's training rows) of the given devices."""
+    """Train on measured fp32 kernels (the `kernels` table's training rows) of the given devices.
+
+    An expert is kept in `checkpoints` when done: a later call with the same data and seed trains the others only.
+    """
     kernels = kernels[(kernels["dtype"] == "fp32") & kernels["family"].isin(LEARNED)]
     names = sorted(set(kernels["device"].unique()) & set(devices))
     if not names:
@@ -122,7 +207,7 @@ def fit(
     on = {name: rates(devices[name]) for name in names}
     examples: dict[tuple[str, str], Examples] = {}
     experts: dict[str, dict[str, tuple[Expert, ...]]] = {name: {} for name in names}
-    within: dict[str, list[tuple[Array, Array]]] = {}
+    widths: dict[str, dict[str, float]] = {}
     own: dict[str, dict[str, float]] = {}
     for name in names:
         for family in LEARNED:
@@ -130,17 +215,18 @@ def fit(
             if len(rows) < LEAST_ROWS:
                 continue
             data = examples[name, family] = Examples(rows, family, on[name], launch[name])
-            target = np.log(data.busy / data.base)
-            held = np.random.default_rng(seed).random(len(target)) < HELD_BACK
-            judge = fit_expert(data.features[~held], target[~held], data.weight[~held], seed)
-            forecast = data.base[held] * np.exp(judge.correction(data.features[held])) + data.launch[held]
-            large = data.large[held] if data.large[held].any() else np.ones(held.sum(), dtype=bool)
-            within.setdefault(family, []).append((data.measured[held][large], forecast[large]))
-            own.setdefault(family, {})[name] = _error(data.measured[held][large], forecast[large])
-            experts[name][family] = tuple(
-                fit_expert(data.features, target, data.weight, seed + member) for member in range(MEMBERS)
+            path, identity = checkpoints / f"{name}.{family}.safetensors", data.identity(seed)
+            judged = Judged.load(path, identity)
+            how = "as kept" if judged else "trained"
+            if judged is None:
+                judged = Judged.train(data, seed)
+                judged.save(path, identity)
+            experts[name][family] = judged.members
+            widths.setdefault(family, {})[name] = round(conformal.half_width(judged.measured, judged.forecast), 4)
+            own.setdefault(family, {})[name] = judged.error_percent()
+            progress(
+                f"tilecast {name} {family}: {len(rows)} kernels, held-back error {own[family][name]} %, {how}"
             )
-            progress(f"tilecast {name} {family}: {len(rows)} kernels, held-back error {own[family][name]} %")
     left_out, across = leave_one_out(examples, experts, on)
     meta = {
         "predictor": "tilecast",
@@ -151,19 +237,11 @@ def fit(
         "devices": {name: on[name].record() for name in names},
         "families": {name: sorted(experts[name]) for name in names},
         "launch_ms": {name: launch[name] for name in names},
-        "half_width": {
-            "seen": {family: round(_half_width(parts), 4) for family, parts in within.items()},
-            "unseen": across,
-        },
+        "half_width": {"seen": widths, "unseen": across},
         "held_back_mape_percent": own,
         "leave_one_gpu_out_mape_percent": left_out,
     }
     return Tilecast(experts, meta)
-
-
-def _half_width(parts: list[tuple[Array, Array]]) -> float:
-    measured, forecast = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    return conformal.half_width(measured, forecast)
 
 
 def leave_one_out(
@@ -208,7 +286,7 @@ def train_tilecast(
     """Train into `folder`: `experts.safetensors` (half precision) and `record.json`; returns the record."""
     from safetensors.numpy import save_file
 
-    model = fit(kernels, devices, seed, progress)
+    model = fit(kernels, devices, folder / ".checkpoints", seed, progress)
     with atomic_path(folder / "experts.safetensors") as temporary:
         save_file(model.arrays(), temporary)
     write_text(folder / "record.json", json.dumps(model.meta, indent=2, sort_keys=True) + "\n")

@@ -1,0 +1,64 @@
+"""Errors of the same forecasts on kernels traced here and on the artifact's graphs, side by side."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from tilecast.evaluate.errors import cell_errors
+from tilecast.evaluate.mape import mape_table
+from tilecast.hardware.device import specifications
+from tilecast.naming import vendor
+from tilecast.predict.registry import load_predictor
+from tilecast.predict.traced import forecast_traced, read_traced
+from tilecast.step import run_step
+from tilecast.tables import read, write, write_free
+
+KEY = ["predictor", "device", "mode", "option", "distribution"]
+
+
+def evaluate_own_graphs(
+    labels: str,
+    graphs: list[str],
+    devices: str,
+    records: Mapping[str, str | None],
+    theirs: Mapping[str, str],
+    resampling: Mapping[str, float],
+    cells: str,
+    mape: str,
+) -> None:
+    """Write the cells' errors on traced graphs, and the table of means with the artifact's graphs beside."""
+    measured, stated, traced = read(labels, "labels"), read(devices, "devices"), read_traced(graphs)
+    nvidia = sorted(name for name in measured["device"].unique() if vendor(name) == "NVIDIA")
+    parts = []
+    for name, record in records.items():
+        known = specifications(name, stated)
+        predictor = load_predictor(name, record and Path(record).parent)
+        parts.append(forecast_traced(predictor, traced, {device: known[device] for device in nvidia}))
+    own = cell_errors(measured, pd.concat(parts, ignore_index=True))
+    others = cell_errors(measured, pd.concat([read(path, "predictions") for path in theirs.values()]))
+    cell = [*KEY[:3], "model", "sequence_length", "batch_size", "option"]
+    both = others.merge(own[cell], on=cell)  # the same cells on both sides
+    tables = [mape_table(errors, **resampling) for errors in (own, both)]
+    columns = [*KEY, "n", "mape_percent", "bias_percent"]
+    table = tables[0][columns].merge(tables[1][columns], on=[*KEY, "n"], suffixes=("", "_artifact"))
+    write(own, cells, "errors")
+    write_free(table, mape)
+    for row in table[(table[["device", "mode", "distribution"]] == "all").all(axis=1)].itertuples():
+        figures = f"{row.mape_percent:.2f} % on traced graphs, {row.mape_percent_artifact:.2f} % on the artifact's"
+        print(f"{row.predictor} {row.option}: {figures} (n={row.n})")
+
+
+if __name__ == "__main__":
+    run_step(
+        evaluate_own_graphs,
+        snakemake,
+        labels=snakemake.input.labels,
+        graphs=list(snakemake.input.graphs),
+        devices=snakemake.input.devices,
+        records={name: str(snakemake.input.get(name, "")) or None for name in snakemake.params.predictors},
+        theirs={name: snakemake.input[f"{name}_cells"] for name in snakemake.params.predictors},
+        resampling=snakemake.params.resampling,
+        cells=snakemake.output.cells,
+        mape=snakemake.output.mape,
+    )
