@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from copies import ROOT, Copy, copy_tree
+from copies import ROOT, Copy, Run, copy_tree
+from smoke import arguments, smoke
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,3 +37,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     copy = copy_tree(tmp_path_factory.mktemp("finished") / "work tree")
     copy.snakemake()
     return copy
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Copy, Run]:
+    """The smoke workflow, run to its end from nothing; a test leaves it as it found it."""
+    copy = smoke(tmp_path_factory.mktemp("undisturbed"))
+    return copy, copy.snakemake(*arguments())

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tilecast.errors import TilecastError
+
+# What the machine can refuse at any write; not the fault of a line of code.
+_REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
 
 @contextlib.contextmanager
@@ -25,8 +30,10 @@ def _logged(log: str | None) -> Iterator[None]:
 def run_step(function: Callable[..., None], snakemake: Any, /, **arguments: Any) -> None:
     """Call `function(**arguments)` as one job: prints go to the rule's log, bad input is one line on stderr.
 
-    The thread count of numerical libraries follows the rule's `threads`. SystemExit(1) after a TilecastError.
+    The thread count of numerical libraries follows the rule's `threads`. SystemExit(1) after a TilecastError or
+    a disk that is full or read-only, SystemExit(130) after Ctrl-C; half-written files are gone by then.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # see workflow/site
     log = str(snakemake.log[0]) if snakemake.log else None
     os.environ["OMP_NUM_THREADS"] = str(snakemake.threads)
     if "torch" in sys.modules:
@@ -34,9 +41,20 @@ def run_step(function: Callable[..., None], snakemake: Any, /, **arguments: Any)
     try:
         with _logged(log):
             function(**arguments)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
     except TilecastError as error:
-        if log is not None:
-            with Path(log).open("a", encoding="utf-8") as stream:
-                stream.write(f"error: {error}\n")
-        print(f"tilecast: error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        _fail(log, str(error))
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        _fail(log, f"{error.filename or log}: {error.strerror}")
+
+
+def _fail(log: str | None, problem: str) -> NoReturn:
+    """Say what is wrong on stderr and, where that can be written, in the log; end the job."""
+    if log is not None:
+        with contextlib.suppress(OSError), Path(log).open("a", encoding="utf-8") as stream:
+            stream.write(f"error: {problem}\n")
+    print(f"tilecast: error: {problem}", file=sys.stderr)
+    raise SystemExit(1) from None

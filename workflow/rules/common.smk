@@ -15,9 +15,18 @@ from tilecast.errors import TilecastError
 from tilecast.models.registry import load_model
 
 # Conda jobs drop PYTHONPATH, but keep the shell prefix: the library reaches them this way.
-shell.prefix(
-    f"export PYTHONPATH={shlex.quote(str(ROOT / 'src'))} PYTHONDONTWRITEBYTECODE=1; "
-)
+library = shlex.quote(f"{ROOT / 'src'}:{ROOT / 'workflow/site'}")
+shell.prefix(f"export PYTHONPATH={library} PYTHONDONTWRITEBYTECODE=1; ")
+
+
+onerror:
+    files = [log] if isinstance(log, str) else log
+    signs = ("on user request", "SIGINT", "exit status 130")
+    if any(sign in Path(file).read_text() for file in files for sign in signs):
+        print(
+            "tilecast: interrupted; what is finished is kept, and the same command goes on from there",
+            file=sys.stderr,
+        )
 
 
 def stop(message):

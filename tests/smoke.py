@@ -1,0 +1,81 @@
+"""Runs of the smoke workflow (smoke.smk) in a folder of their own, and what happens to them."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO
+
+from copies import ROOT, Copy, Run
+
+JOBS = 8
+LEFT_BEHIND = ".*-????????.*"  # what a killed writer leaves beside its file
+
+
+def smoke(folder: Path, **environment: str) -> Copy:
+    """A folder in which `snakemake(*arguments(...))` runs the smoke workflow; nothing is copied."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Copy(folder, environment)
+
+
+def arguments(*further: str, tree: Path = ROOT, profile: str = "default") -> list[str]:
+    """Snakemake's arguments for the smoke workflow of a working tree."""
+    workflow = ["--snakefile", str(tree / "tests/smoke.smk")]
+    return [*workflow, "--workflow-profile", str(tree / "workflow/profiles" / profile), *further]
+
+
+def begin(copy: Copy, *further: str, output: IO[str] | int = subprocess.PIPE) -> subprocess.Popen[str]:
+    """Start the workflow in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "--cores", "2", *arguments(*further)],
+        cwd=copy.root,
+        env={**os.environ, **copy.environment},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def stop_after(copy: Copy, seconds: float, number: int = signal.SIGKILL, *further: str) -> tuple[int, str]:
+    """Run the workflow and send its whole process group a signal at a moment; (exit code, output)."""
+    process = begin(copy, *further)
+    try:
+        output, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, number)
+        output, _ = process.communicate()
+    return process.returncode, output
+
+
+def resume(copy: Copy, *further: str) -> Run:
+    """Run to the end; a lock that a killed run left is taken off first, as Snakemake's message asks for."""
+    if any((copy.root / ".snakemake/locks").glob("*")):
+        copy.snakemake(*arguments("--unlock"))
+    return copy.snakemake(*arguments(*further))
+
+
+def moments(count: int, seed: int, duration: float) -> list[float]:
+    """Seeded moments, seconds after the start of a run that takes `duration` undisturbed."""
+    draw = random.Random(seed)
+    return [draw.uniform(0.02, 1.0) * duration for _ in range(count)]
+
+
+def left_behind(copy: Copy) -> list[str]:
+    """Temporary files that are still there."""
+    return sorted(path.name for path in (copy.root / "results").rglob(LEFT_BEHIND))
+
+
+def wait_for(condition: object, seconds: float = 30) -> None:
+    """Return as soon as `condition()` holds."""
+    assert callable(condition)
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)

@@ -1,0 +1,160 @@
+"""The smoke workflow survives what happens to runs: kills, Ctrl-C, full and read-only disks, clocks set back."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from copies import Copy, Run
+from smoke import arguments, begin, left_behind, moments, resume, smoke, stop_after, wait_for
+
+pytestmark = pytest.mark.slow
+
+KILLS = 20
+Undisturbed = tuple[Copy, Run]
+
+
+def test_killed_at_twenty_moments_and_resumed_gives_the_same_bytes(
+    undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    """Each run goes on from where the killed one before it stood; after one that finishes, all begins anew."""
+    whole, run = undisturbed
+    copies = [smoke(tmp_path / "0")]
+    killed, met = 0, set()
+    for seconds in moments(KILLS, seed=10, duration=run.seconds):
+        shutil.rmtree(copies[-1].root / ".snakemake/locks", ignore_errors=True)  # what --unlock does, in no time
+        code, output = stop_after(copies[-1], seconds)
+        killed += code == -signal.SIGKILL
+        met |= set(re.findall(r"^(?:local)?rule (\w+):$", output, re.MULTILINE))
+        if code != -signal.SIGKILL:
+            assert code == 0, output
+            copies.append(smoke(tmp_path / str(len(copies))))
+    resume(copies[-1])
+    for copy in copies:
+        assert copy.results() == whole.results()
+        assert left_behind(copy) == []
+    assert copies[-1].snakemake("--dry-run", *arguments()).rules == set()
+    print(f"{killed} of {KILLS} runs killed, the others ended before; jobs begun: {sorted(met)}")
+    assert killed >= KILLS / 2
+    assert len(met) >= 4
+
+
+@pytest.mark.parametrize("moment", moments(2, seed=11, duration=1.0))
+def test_ctrl_c_is_one_line_and_the_same_command_goes_on(
+    moment: float, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    whole, run = undisturbed
+    copy = smoke(tmp_path)
+    code, output = stop_after(copy, (0.35 + 0.5 * moment) * run.seconds, signal.SIGINT)
+    assert code != 0
+    assert output.count("tilecast: interrupted") == 1, output
+    assert "Traceback" not in output
+    assert left_behind(copy) == []
+    assert not any((copy.root / ".snakemake/locks").glob("*"))
+    copy.snakemake(*arguments())
+    assert copy.results() == whole.results()
+
+
+@contextmanager
+def disk(folder: Path, size: str) -> Iterator[None]:
+    """A file system of its own at `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tilecast-test", str(folder)],
+        capture_output=True,
+        text=True,
+    )
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here ({mounted.stderr.strip()})")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def remount(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
+
+
+needs_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting needs root")
+
+
+@needs_root
+def test_a_disk_that_fills_up_is_one_line_and_the_run_goes_on_afterwards(
+    undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    """Five seeded sizes: the disk is full at five moments of the same run, which goes on when there is room."""
+    whole, _ = undisturbed
+    copy = smoke(tmp_path)
+    needed = sum(len(data) for data in whole.results().values())
+    with disk(copy.root / "results", "16k"):
+        for size in sorted(moments(5, seed=12, duration=0.9 * needed / 1024)):
+            remount(copy.root / "results", f"size={int(size) + 8}k")
+            run = copy.snakemake(*arguments(), fails=True)
+            said = [line for line in run.output.splitlines() if line.startswith("tilecast: error: ")]
+            assert said, run.output
+            assert all("No space left on device" in line for line in said)
+            assert "Traceback" not in run.output
+            assert left_behind(copy) == []
+            there = copy.results()
+            assert there == {name: whole.results()[name] for name in there}  # whole, or not there
+        remount(copy.root / "results", "size=100m")
+        copy.snakemake(*arguments())
+        assert copy.results() == whole.results()
+
+
+@needs_root
+def test_results_that_are_read_only_end_the_run_and_stay(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    whole, _ = undisturbed
+    copy = smoke(tmp_path)
+    with disk(copy.root / "results", "100m"):
+        for name, data in whole.results("artifact", "tidy").items():
+            path = copy.root / "results" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        before = copy.results()
+        remount(copy.root / "results", "ro")
+        run = copy.snakemake(*arguments(), fails=True)
+        assert "Read-only file system" in run.output
+        assert copy.results() == before
+        remount(copy.root / "results", "rw")
+        copy.snakemake(*arguments())
+        assert copy.results() == whole.results()
+
+
+def test_a_clock_set_back_by_an_hour_is_told_and_changes_no_byte(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    """What was made before the change lies an hour in the future: nothing is built on it until the dates are right."""
+    whole, _ = undisturbed
+    copy = smoke(tmp_path)
+    copy.snakemake(*arguments("results/evaluation/errors.csv"))
+    for path in (copy.root / "results").rglob("*"):
+        os.utime(path, (path.stat().st_atime + 3600, path.stat().st_mtime + 3600))
+    run = copy.snakemake(*arguments(), fails=True)
+    assert "clock skew" in run.output
+    assert not any((copy.root / "results/figures").glob("*"))
+    for path in (copy.root / "results").rglob("*"):
+        path.touch()
+    copy.snakemake(*arguments())
+    assert copy.results() == whole.results()
+
+
+def test_of_two_runs_at_once_the_second_says_so_and_the_first_ends_well(
+    undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    whole, _ = undisturbed
+    copy = smoke(tmp_path)
+    first = begin(copy)
+    wait_for(lambda: any((copy.root / ".snakemake/locks").glob("*")))
+    second = copy.snakemake(*arguments(), fails=True)
+    output, _ = first.communicate()
+    assert "Directory cannot be locked" in second.output
+    assert "Traceback" not in second.output
+    assert first.returncode == 0, output
+    assert copy.results() == whole.results()
