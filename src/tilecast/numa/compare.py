@@ -1,0 +1,143 @@
+"""Local against remote node: penalties with intervals, from pairs of runs of one block.
+
+Runs of a block are made one after the other, so that what drifts from block to block drops out of their ratio:
+blocks are a random effect. Over several GPUs, GPUs are one too: their means are what the interval is over.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from tilecast.numa.tables import FACTORS
+from tilecast.numa.topology import NOT_HERE, UNKNOWN, local_node
+from tilecast.schemas import TABLES
+
+KIND = ["model", "dtype", "compiled"]
+LEAST = 3  # pairs behind an interval
+
+
+def interval(logs: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
+    """Mean of log ratios and Student's interval of it, as penalties in percent."""
+    values = np.asarray(logs, dtype=float)
+    middle = float(values.mean())
+    half = math.nan
+    if len(values) >= LEAST:
+        error = float(values.std(ddof=1)) / math.sqrt(len(values))
+        half = float(stats.t.ppf(0.5 + confidence / 2, len(values) - 1)) * error
+    low, high = (100 * math.expm1(middle + side * half) for side in (-1, 1))
+    return 100 * math.expm1(middle), low, high
+
+
+def verdict(low: float, high: float) -> str:
+    """What an interval allows to conclude."""
+    if math.isnan(low):
+        return "too few repetitions"
+    if low > 0:
+        return "slower from the remote node"
+    return "faster from the remote node" if high < 0 else "no difference detected"
+
+
+def compare(runs: pd.DataFrame, topology: Mapping[str, Any]) -> pd.DataFrame:
+    """The `numa_comparison` table: a row a GPU, remote node, factor and model; and over all GPUs."""
+    rows: list[dict[str, Any]] = []
+    ok = runs[(runs["status"] == "ok") & (runs["verified"] != "no")]
+    for keys, cell in runs.groupby(KIND, sort=False):
+        kind = dict(zip(KIND, keys if isinstance(keys, tuple) else (keys,)))
+        mine = ok[(ok[KIND] == pd.Series(kind)).all(axis=1)]
+        found = []
+        for gpu in sorted(set(cell["gpu"])):
+            local = local_node(topology, gpu) if topology["testable"] else UNKNOWN
+            if local == UNKNOWN:
+                reason = topology["verdict"].removeprefix(f"{NOT_HERE}: ")
+                if topology["testable"]:
+                    reason = f"the kernel does not say which node GPU {gpu} is next to"
+                rows.append(_nothing(gpu, kind, reason))
+                continue
+            pairs = _pairs(mine[mine["gpu"] == gpu], local)
+            if not pairs:
+                rows.append(_nothing(gpu, kind, f"no pair of runs from node {local} and another"))
+            for (factor, remote), logs in pairs.items():
+                found.append((factor, gpu, [log for log, _, _ in logs]))
+                rows.append({"gpu": str(gpu), "remote_node": str(remote), "factor": factor} | kind | _row(logs))
+        rows += _over_gpus(kind, found)
+    return pd.DataFrame(rows, columns=list(TABLES["numa_comparison"].columns))
+
+
+def _pairs(runs: pd.DataFrame, local: int) -> dict[tuple[str, int], list[tuple[float, float, float]]]:
+    """(factor, remote node) -> for each block log(local / remote) and both throughputs."""
+    rates = {
+        (int(row["repetition"]), int(row["cpu_node"]), int(row["memory_node"])): float(row["samples_per_s"])
+        for row in runs.to_dict("records")
+    }
+    pairs: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
+    for (block, cpu, memory), rate in sorted(rates.items()):
+        here = rates.get((block, local, local))
+        if here is None or (cpu, memory) == (local, local):
+            continue
+        factor = "both" if cpu == memory else "memory" if cpu == local else "cpu" if memory == local else None
+        if factor is not None:
+            pairs.setdefault((factor, memory if cpu == local else cpu), []).append(
+                (math.log(here / rate), here, rate)
+            )
+    return dict(sorted(pairs.items(), key=lambda item: (FACTORS.index(item[0][0]), item[0][1])))
+
+
+def _row(logs: list[tuple[float, float, float]]) -> dict[str, Any]:
+    penalty, low, high = interval([log for log, _, _ in logs])
+    here, there = (float(np.exp(np.mean(np.log([row[place] for row in logs])))) for place in (1, 2))
+    return {
+        "n": len(logs),
+        "local_per_s": here,
+        "remote_per_s": there,
+        "penalty_percent": penalty,
+        "low_percent": low,
+        "high_percent": high,
+        "verdict": verdict(low, high),
+        "reason": None,
+    }
+
+
+def _nothing(gpu: int, kind: Mapping[str, Any], reason: str) -> dict[str, Any]:
+    return {
+        "gpu": str(gpu),
+        "remote_node": "none",
+        "factor": "both",
+        **kind,
+        "n": 0,
+        "verdict": NOT_HERE,
+        "reason": reason,
+    }
+
+
+def _over_gpus(kind: Mapping[str, Any], found: list[tuple[str, int, list[float]]]) -> list[dict[str, Any]]:
+    """For every factor moved on two GPUs or more: the mean of the GPUs' means, and its interval over GPUs."""
+    rows = []
+    for factor in FACTORS:
+        means: dict[int, list[float]] = {}
+        for name, gpu, logs in found:
+            if name == factor:
+                means.setdefault(gpu, []).extend(logs)
+        if len(means) < 2:
+            continue
+        penalty, low, high = interval([float(np.mean(logs)) for logs in means.values()])
+        rows.append(
+            {
+                "gpu": "all",
+                "remote_node": "all",
+                "factor": factor,
+                **kind,
+                "n": sum(map(len, means.values())),
+                "penalty_percent": penalty,
+                "low_percent": low,
+                "high_percent": high,
+                "verdict": verdict(low, high),
+                "reason": f"over {len(means)} GPUs",
+            }
+        )
+    return rows

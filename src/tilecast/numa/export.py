@@ -1,0 +1,173 @@
+"""A profile as a small database: an Nsight Systems export of any version, or what converts to one.
+
+The file itself is only read. What is needed of it is copied into a database of this module's own, with indexes.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tilecast.errors import InputError
+from tilecast.numa.convert import export, from_torch
+
+KERNEL, H2D, D2H, OTHER = 0, 1, 2, 3  # kinds of work on the device
+PINNED = 1  # CUDA_MEMOPR_MEMORY_KIND_PINNED
+# Ranges in NVTX_EVENTS: pushed and popped, started and ended, and both as imported from text files.
+RANGE_EVENTS = (59, 60, 70, 71)
+KERNEL_TABLES = ("CUPTI_ACTIVITY_KIND_KERNEL", "CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL")
+COPY_TABLE = "CUPTI_ACTIVITY_KIND_MEMCPY"
+OTHER_TABLE = "CUPTI_ACTIVITY_KIND_MEMSET"
+LAUNCH_TABLES = ("CUPTI_ACTIVITY_KIND_RUNTIME", "CUPTI_ACTIVITY_KIND_DRIVER")
+REPORTS = (".nsys-rep", ".qdrep", ".qdstrm")
+SUFFIXES = (".sqlite", ".json", *REPORTS)
+_CPU_STAGE = re.compile(r"cpu (h2d|compute|d2h) (\d+):\d+")  # ranges of the runner's CPU device: stage and bytes
+_BATCH = re.compile(r"(\d{1,12})\s*$")
+
+_SCHEMA = """
+CREATE TABLE gpu (kind INT, start INT, end INT, bytes INT, pinned INT, correlation INT);
+CREATE TABLE launch (thread INT, start INT, end INT, correlation INT);
+CREATE TABLE range (thread INT, start INT, end INT, batch INT, stage TEXT, bytes INT);
+"""
+_INDEXES = """
+CREATE INDEX gpu_by_time ON gpu (kind, start, end);
+CREATE INDEX gpu_by_correlation ON gpu (correlation);
+CREATE INDEX launch_by_time ON launch (thread, start, correlation);
+CREATE INDEX launch_by_correlation ON launch (correlation, start);
+"""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """A database with the tables `gpu`, `launch` and `range`, filled from the profile at `path`."""
+    with tempfile.TemporaryDirectory(prefix="tilecast-profile-") as folder:
+        source = path
+        if path.suffix in REPORTS:
+            source = export(path, Path(folder))
+        elif path.suffix == ".json":
+            source = Path(folder) / "trace.sqlite"
+            from_torch(path, source)
+        _check_file(source, path)
+        work = sqlite3.connect(Path(folder) / "work.sqlite", uri=True, isolation_level=None)
+        try:
+            work.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-200000;")
+            work.execute("ATTACH ? AS export", (f"{source.resolve().as_uri()}?mode=ro&immutable=1",))
+            work.executescript(_SCHEMA)
+            work.execute("BEGIN")
+            _copy(work, path)
+            work.execute("COMMIT")
+            work.executescript(_INDEXES + "ANALYZE main;")
+            yield work
+        except sqlite3.DatabaseError as error:
+            raise InputError(path, f"cannot be read as SQLite ({error})", "export it again") from None
+        finally:
+            work.close()
+
+
+def _check_file(file: Path, shown: Path) -> None:
+    """Refuse what is no SQLite file, and one whose header promises more pages than it has."""
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(100)
+        size = file.stat().st_size
+    except OSError as error:
+        raise InputError(shown, f"cannot be read ({error.strerror})") from None
+    if len(head) < 100 or not head.startswith(b"SQLite format 3\0"):
+        raise InputError(shown, "is no SQLite file", "nsys export --type=sqlite makes one of a report")
+    page = int.from_bytes(head[16:18])
+    promised = (65536 if page == 1 else page) * int.from_bytes(head[28:32])
+    if size < promised:
+        raise InputError(shown, f"is truncated: {size} of {promised} bytes", "export it again")
+
+
+def _columns(work: sqlite3.Connection, table: str) -> set[str]:
+    """Columns of a table of the export; empty where it has no such table with start and end."""
+    found = {row[1] for row in work.execute(f"PRAGMA export.table_info('{table}')")}
+    return found if {"start", "end"} <= found else set()
+
+
+def _or(name: str, known: set[str], otherwise: str = "NULL") -> str:
+    return f'"{name}"' if name in known else otherwise
+
+
+def _copy(work: sqlite3.Connection, path: Path) -> None:
+    """Fill the three tables from whatever the export has."""
+    kernels = next((name for name in KERNEL_TABLES if _columns(work, name)), None)
+    copies = _columns(work, COPY_TABLE)
+    _copy_ranges(work)
+    if kernels is None and not copies:
+        if _stages_as_work(work):
+            return
+        remedy = "nothing ran on a GPU, or it was recorded without --trace=cuda"
+        raise InputError(path, "has no CUDA tables", remedy)
+    for table, kind in ((kernels, KERNEL), (OTHER_TABLE, OTHER)):
+        if table is not None and (found := _columns(work, table)):
+            work.execute(
+                f"INSERT INTO gpu SELECT {kind}, start, end, NULL, NULL, {_or('correlationId', found)} "
+                f"FROM export.{table} WHERE end >= start"
+            )
+    if copies:
+        if not {"bytes", "copyKind"} <= copies:
+            raise InputError(
+                path, f"{COPY_TABLE} lacks `bytes` or `copyKind`", "export it with a known nsys version"
+            )
+        host = f"CASE copyKind WHEN {H2D} THEN {_or('srcKind', copies)} ELSE {_or('dstKind', copies)} END"
+        work.execute(
+            f"INSERT INTO gpu SELECT CASE WHEN copyKind IN ({H2D}, {D2H}) THEN copyKind ELSE {OTHER} END, "
+            f"start, end, bytes, ({host}) = {PINNED}, {_or('correlationId', copies)} "
+            f"FROM export.{COPY_TABLE} WHERE end >= start"
+        )
+    for table in LAUNCH_TABLES:
+        found = _columns(work, table)
+        if "correlationId" in found:
+            thread = _or("globalTid", found, _or("threadId", found, "0"))
+            work.execute(f"INSERT INTO launch SELECT {thread}, start, end, correlationId FROM export.{table}")
+
+
+def _copy_ranges(work: sqlite3.Connection) -> None:
+    """NVTX ranges whose text ends in a number: that of the batch."""
+    found = _columns(work, "NVTX_EVENTS")
+    if not found:
+        return
+    strings = "textId" in found and bool(work.execute("PRAGMA export.table_info('StringIds')").fetchone())
+    text = f"COALESCE({_or('text', found)}, s.value)" if strings else _or("text", found)
+    join = " LEFT JOIN export.StringIds s ON s.id = e.textId" if strings else ""
+    kinds = f"e.eventType IN {RANGE_EVENTS} AND" if "eventType" in found else ""
+    thread = _or("globalTid", found, _or("threadId", found, "0"))
+    work.create_function("batch_of", 1, _batch_of, deterministic=True)
+    work.create_function("stage_of", 1, _stage_of, deterministic=True)
+    work.create_function("bytes_of", 1, _bytes_of, deterministic=True)
+    work.execute(
+        f"INSERT INTO range SELECT {thread}, start, end, batch_of({text}) AS batch, stage_of({text}), "
+        f"bytes_of({text}) FROM export.NVTX_EVENTS e{join} WHERE {kinds} end IS NOT NULL AND batch IS NOT NULL"
+    )
+
+
+def _stages_as_work(work: sqlite3.Connection) -> int:
+    """Take the ranges of the runner's CPU device for its work: there, nothing else runs. Returns how many."""
+    work.execute(
+        f"INSERT INTO gpu SELECT CASE stage WHEN 'h2d' THEN {H2D} WHEN 'd2h' THEN {D2H} ELSE {KERNEL} END, start, "
+        "end, bytes, NULL, rowid FROM range WHERE stage IS NOT NULL"
+    )
+    return work.execute(
+        "INSERT INTO launch SELECT thread, start, end, rowid FROM range WHERE stage IS NOT NULL"
+    ).rowcount
+
+
+def _batch_of(text: str | None) -> int | None:
+    match = _BATCH.search(text or "")
+    return int(match[1]) if match else None
+
+
+def _stage_of(text: str | None) -> str | None:
+    match = _CPU_STAGE.fullmatch(text or "")
+    return match[1] if match else None
+
+
+def _bytes_of(text: str | None) -> int | None:
+    match = _CPU_STAGE.fullmatch(text or "")
+    return int(match[2]) if match else None

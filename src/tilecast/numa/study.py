@@ -1,0 +1,233 @@
+"""A locality study as configuration, expanded to an explicit list of runs in which no cell occurs twice.
+
+Light to import: the workflow expands studies before anything runs.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from tilecast.config import Section
+from tilecast.errors import InputError
+from tilecast.models.registry import ModelSpec, load_model
+
+STUDY_FOLDER = Path(__file__).resolve().parents[3] / "config/studies/numa"
+NO_OP = "vit0x0x0"
+IMAGE_VALUES = 3 * 224 * 224  # of one sample
+VALUE_BYTES = {"fp32": 4, "bf16": 2}
+_MODEL = re.compile(r"vit(\d+)x(\d+)x(\d+)")
+_CELL = re.compile(
+    r"pipeline_gpu(?P<gpu>\d+)_numa(?P<cpu_node>\d+)(?:_mem(?P<memory_node>\d+))?_(?P<model>vit\d+x\d+x\d+)"
+    r"(?P<dtype>_bf16)?(?P<compiled>_compiled)?"
+)
+Count = Annotated[int, Field(ge=1)]
+Number = Annotated[int, Field(ge=0, lt=1024)]
+
+
+class Claimed(Section):
+    """A number of runs that the guide gives for this study, and where."""
+
+    runs: Count
+    where: str
+
+
+class Study(Section):
+    """What is varied, and how long each run is."""
+
+    title: str
+    guide: str = ""  # the guide's command
+    claimed: list[Claimed] = Field(default_factory=list)
+    gpus: list[Number] = Field(min_length=1)
+    nodes: list[Number] = Field(min_length=1)
+    binding: Literal["together", "crossed"] = "together"  # CPU and memory on one node, or every pair of nodes
+    models: list[str] = Field(min_length=1)
+    heads: dict[str, Count] = Field(
+        default_factory=dict
+    )  # where a model's attention heads differ from what its width says
+    dtypes: list[Literal["fp32", "bf16"]] = Field(["fp32"], min_length=1)
+    compiled: list[bool] = Field([False], min_length=1)
+    batch_size: Count = 10
+    samples: Count = 1000
+    warmup: Annotated[int, Field(ge=0)] = 100
+    repetitions: Annotated[int, Field(ge=1, le=1000)] = 5
+    timeout_s: Count = 600
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator("models")
+    @classmethod
+    def _are_models(cls, names: list[str]) -> list[str]:
+        for name in names:
+            vit(name)
+        return names
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Study:
+        if self.samples < self.batch_size:
+            raise ValueError(f"{self.samples} samples are less than one batch of {self.batch_size}")
+        return self
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination that is measured, several times."""
+
+    gpu: int
+    cpu_node: int
+    memory_node: int
+    model: str
+    dtype: str = "fp32"
+    compiled: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of its files, as the guide wants it: what is not the guide's default is appended."""
+        memory = "" if self.memory_node == self.cpu_node else f"_mem{self.memory_node}"
+        ending = ("" if self.dtype == "fp32" else f"_{self.dtype}") + ("_compiled" if self.compiled else "")
+        return f"pipeline_gpu{self.gpu}_numa{self.cpu_node}{memory}_{self.model}{ending}"
+
+
+def parse_name(name: str) -> Cell:
+    """The cell that a file's stem names; InputError for any other name."""
+    match = _CELL.fullmatch(name)
+    if match is None:
+        raise InputError(name, "does not parse", "expected pipeline_gpu{N}_numa{N}_vit{patch}x{depth}x{width}")
+    part = match.groupdict()
+    node = int(part["cpu_node"])
+    memory = int(part["memory_node"]) if part["memory_node"] else node
+    dtype = "bf16" if part["dtype"] else "fp32"
+    return Cell(int(part["gpu"]), node, memory, part["model"], dtype, part["compiled"] is not None)
+
+
+def vit(name: str, heads: int | None = None) -> ModelSpec | None:
+    """The configuration of `vit{patch}x{depth}x{width}`, with as many heads as given; None for the no-op."""
+    if not _MODEL.fullmatch(name):
+        raise InputError(name, "does not parse", "expected vit{patch}x{depth}x{width}, such as vit32x6x512")
+    if name == NO_OP:
+        return None
+    spec = load_model(name)
+    return replace(spec, values={**spec.values, "num_attention_heads": heads}) if heads else spec
+
+
+def sample_bytes(dtype: str) -> int:
+    """Bytes of one image on its way to the device."""
+    return IMAGE_VALUES * VALUE_BYTES[dtype]
+
+
+def output_bytes(model: str, dtype: str) -> int:
+    """Bytes of one sample's result on its way back: 1000 scores, or the image itself after the no-op."""
+    return sample_bytes(dtype) if model == NO_OP else 1000 * VALUE_BYTES[dtype]
+
+
+def study_names(folder: Path = STUDY_FOLDER) -> tuple[str, ...]:
+    """Names of the shipped studies."""
+    return tuple(sorted(path.stem for path in folder.glob("*.yaml")))
+
+
+def load_study(name: str | Path, overrides: Mapping[str, Any] | None = None) -> Study:
+    """The study of a YAML file, or of config/studies/numa by name, with the overrides that are not None."""
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        if str(name) not in study_names():
+            raise InputError(
+                name, "is no study", f"give a YAML file, or one of {', '.join(study_names())}"
+            ) from None
+        path = STUDY_FOLDER / f"{name}.yaml"
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(path, "does not exist", f"shipped are {', '.join(study_names())}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(path, f"cannot be read as YAML ({error})") from None
+    if not isinstance(raw, dict):
+        raise InputError(path, "is no study", f"a study has {', '.join(Study.model_fields)}")
+    changed = {key: value for key, value in (overrides or {}).items() if value is not None}
+    try:
+        return Study.model_validate(raw | changed)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        where = f"numa.{key}" if first["loc"] and first["loc"][0] in changed else f"{path}, `{key}`"
+        problem = (
+            "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+        )
+        raise InputError(where, problem) from None
+
+
+def _combinations(study: Study) -> Iterator[Cell]:
+    for compiled in study.compiled:
+        for dtype in study.dtypes:
+            for gpu in study.gpus:
+                for cpu_node in study.nodes:
+                    for memory_node in study.nodes if study.binding == "crossed" else [cpu_node]:
+                        for model in study.models:
+                            yield Cell(gpu, cpu_node, memory_node, model, dtype, compiled)
+
+
+def cells(study: Study) -> tuple[list[Cell], list[Cell]]:
+    """The study's cells, each once, and the repeated ones that were rejected."""
+    found: dict[Cell, None] = {}
+    rejected = []
+    for cell in _combinations(study):
+        if cell in found:
+            rejected.append(cell)
+        found[cell] = None
+    return list(found), rejected
+
+
+def manifest(name: str, study: Study) -> list[dict[str, Any]]:
+    """Every run in the order in which it is to be made: each repetition is a block of all cells, shuffled anew."""
+    chosen, _ = cells(study)
+    rows: list[dict[str, Any]] = []
+    for repetition in range(1, study.repetitions + 1):
+        block = list(chosen)
+        random.Random(f"{study.seed}-{repetition}").shuffle(block)
+        for cell in block:
+            rows.append(
+                {
+                    "study": name,
+                    "position": len(rows) + 1,
+                    "run": f"{cell.name}_r{repetition}",
+                    "cell": cell.name,
+                    "repetition": repetition,
+                    **{key: getattr(cell, key) for key in Cell.__dataclass_fields__},
+                    "batch_size": study.batch_size,
+                    "samples": study.samples,
+                    "warmup": study.warmup,
+                    "timeout_s": study.timeout_s,
+                }
+            )
+    return rows
+
+
+def counts(studies: Mapping[str, Study]) -> list[dict[str, Any]]:
+    """For every number of runs the guide gives: what its own lists come to, and how many cells are distinct."""
+    rows = []
+    for name, study in studies.items():
+        chosen, rejected = cells(study)
+        places: list[Claimed | None] = [*study.claimed] or [None]
+        for claimed in places:
+            rows.append(
+                {
+                    "study": name,
+                    "place": claimed.where if claimed else None,
+                    "claimed": claimed.runs if claimed else None,
+                    "listed": len(chosen) + len(rejected),
+                    "cells": len(chosen),
+                    "rejected": _names(rejected),
+                    "repetitions": study.repetitions,
+                    "runs": len(chosen) * study.repetitions,
+                }
+            )
+    return rows
+
+
+def _names(rejected: Sequence[Cell]) -> str | None:
+    return ", ".join(dict.fromkeys(cell.name for cell in rejected)) or None

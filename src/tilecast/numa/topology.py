@@ -1,0 +1,131 @@
+"""Which node each GPU hangs on, as the kernel and NVML say; nothing is assumed, and what is unknown says so."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+_QUERY = ("index", "name", "pci.bus_id", "pcie.link.gen.max", "pcie.link.width.current", "pcie.link.width.max")
+NOT_HERE = "not testable here"
+UNKNOWN = -1  # the kernel's own word for a device whose node it does not know
+
+
+def cpu_list(text: str) -> list[int]:
+    """`0-3,8` as numbers."""
+    found: list[int] = []
+    for part in filter(None, text.strip().split(",")):
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def nvidia_smi() -> str:
+    """NVML's account of the GPUs, a line each; empty where there is no driver."""
+    command = ["nvidia-smi", f"--query-gpu={','.join(_QUERY)}", "--format=csv,noheader,nounits"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"-?\d+", text.strip()) else None
+
+
+def _nodes(sys_folder: Path) -> list[dict[str, Any]]:
+    found = []
+    for folder in (sys_folder / "devices/system/node").glob("node[0-9]*"):
+        memory = re.search(r"MemTotal:\s+(\d+) kB", _text(folder / "meminfo"))
+        found.append(
+            {
+                "node": int(folder.name.removeprefix("node")),
+                "cpus": _text(folder / "cpulist"),
+                "memory_bytes": int(memory[1]) * 1024 if memory else 0,
+                "distances": [int(word) for word in _text(folder / "distance").split() if word.isdigit()],
+            }
+        )
+    return sorted(found, key=lambda node: int(node["node"]))
+
+
+def _gpus(sys_folder: Path, listed: str) -> list[dict[str, Any]]:
+    found = []
+    for line in filter(None, (line.strip() for line in listed.splitlines())):
+        parts = [part.strip() for part in line.split(",")]
+        if len(parts) != len(_QUERY) or _whole(parts[0]) is None:
+            continue
+        said = dict(zip(_QUERY, parts))
+        domain, _, rest = said["pci.bus_id"].lower().partition(":")  # NVML writes 8 digits, the kernel 4
+        address = f"{domain[-4:]}:{rest}"
+        device = sys_folder / "bus/pci/devices" / address
+        node = _whole(_text(device / "numa_node"))
+        found.append(
+            {
+                "gpu": int(parts[0]),
+                "name": said["name"],
+                "pci_address": address,
+                "node": UNKNOWN if node is None else node,
+                "cpus": _text(device / "local_cpulist"),
+                "link_generation": _whole(said["pcie.link.gen.max"]),
+                "link_width": _whole(said["pcie.link.width.current"]),
+                "link_width_max": _whole(said["pcie.link.width.max"]),
+                "link_speed": _text(device / "current_link_speed"),
+            }
+        )
+    return sorted(found, key=lambda gpu: int(gpu["gpu"]))
+
+
+def read_topology(sys_folder: Path = Path("/sys"), smi: Callable[[], str] = nvidia_smi) -> dict[str, Any]:
+    """Nodes, GPUs, and whether locality can be tested on this host, with the reason where it cannot."""
+    nodes, gpus = _nodes(sys_folder), _gpus(sys_folder, smi())
+    reason = _why_not(nodes, gpus)
+    return {
+        "nodes": nodes,
+        "gpus": gpus,
+        "testable": not reason,
+        "verdict": "testable" if not reason else f"{NOT_HERE}: {reason}",
+    }
+
+
+def memory_nodes(topology: Mapping[str, Any]) -> list[int]:
+    """Nodes with memory and CPUs: a GPU's own memory may be a node, but no host's."""
+    return [node["node"] for node in topology["nodes"] if node["memory_bytes"] and node["cpus"]]
+
+
+def local_node(topology: Mapping[str, Any], gpu: int) -> int:
+    """The node next to a GPU; -1 where there is no such GPU or the kernel does not know."""
+    return next((int(entry["node"]) for entry in topology["gpus"] if entry["gpu"] == gpu), UNKNOWN)
+
+
+def _why_not(nodes: list[dict[str, Any]], gpus: list[dict[str, Any]]) -> str:
+    reasons = []
+    if not gpus:
+        reasons.append("no GPU")
+    hosts = memory_nodes({"nodes": nodes})
+    if not hosts:
+        reasons.append("the kernel shows no NUMA node")
+    elif len(hosts) == 1:
+        reasons.append("one node")
+    if gpus and all(gpu["node"] == UNKNOWN for gpu in gpus):
+        reasons.append("the kernel does not say which node any GPU is next to")
+    return ", ".join(reasons)
+
+
+def why_not_run(topology: Mapping[str, Any], gpu: int, nodes: set[int], device: str) -> str:
+    """Why a cell cannot run on this host; empty where it can."""
+    present = memory_nodes(topology)
+    for node in sorted(nodes):
+        if present and node not in present:
+            return f"node {node} does not exist here; this host has {', '.join(map(str, present))}"
+    if device == "cuda" and gpu not in [entry["gpu"] for entry in topology["gpus"]]:
+        return f"GPU {gpu} does not exist here"
+    return ""
