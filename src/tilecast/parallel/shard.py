@@ -52,8 +52,9 @@ class Shape:
 class Share:
     """Kernels of one microbatch on one GPU, with how often each runs, by part of the model and phase.
 
-    Parts: first (before the layers), layer (one of them), last (after them); the phase `core` is the forward pass
-    of attention's inner part, which `forward` contains too.
+    Parts: first (before the layers), layer (one of them), last (after them). Two phases stand beside the step's:
+    `core`, the forward pass of attention's inner part, which `forward` contains; `copies`, gradients copied into
+    buckets and back, as PyTorch's DDP does (one kernel a parameter each way).
     """
 
     kernels: dict[tuple[str, str], dict[Kernel, int]]
@@ -171,6 +172,8 @@ def _sorted(work: Work, shape: Shape, graph: KernelGraph, layers: int) -> Share:
         counts[part, phase][kernel] += times
         if core and phase == "forward":
             counts[part, "core"][kernel] += times
+        if kernel.phase == "accumulation":
+            counts[part, "copies"][_copy(kernel)] += 2
     found: dict[tuple[str, str], dict[Kernel, int]] = {}
     one, other, end = str((layers - 1) // 2), str(layers // 2), str(layers - 1)
     for phase in sorted({phase for _, phase in counts}):
@@ -231,14 +234,23 @@ def _is_core(kernel: Kernel, work: Work, shape: Shape) -> bool:
     return not kernel.n and kernel.b * kernel.m == shape.microbatch * heads * tokens * tokens
 
 
+def _copy(kernel: Kernel) -> Kernel:
+    """What copies the gradient that `kernel` adds to."""
+    moved = kernel.bytes_written
+    return kernel._replace(family="memory", op="copy", phase="backward", operands=1, flops=0, bytes_read=moved)
+
+
 def _local(kernel: Kernel, work: Work, shape: Shape) -> Kernel:
     """The kernel as sequence parallelism and mixed precision leave it."""
     if kernel.phase == "optimizer":
         size = ELEMENT_BYTES[work.dtype]
         if size == 4 or not work.mixed:
             return kernel
-        states = 4 * kernel.bytes_written // (kernel.m * size)  # fp32: each state, and the weights' own copy
-        return kernel._replace(bytes_read=kernel.m * (size + states), bytes_written=kernel.m * (size + states))
+        # Gradients are made fp32, unscaled, their norm taken, clipped; then each state and the fp32 weights are
+        # read and written, and the weights written once more as they are used.
+        states = 4 * kernel.bytes_written // (kernel.m * size)
+        read, written = size + 4 + 4 + 4 + 4 + states, 4 + 4 + 4 + states + size
+        return kernel._replace(bytes_read=kernel.m * read, bytes_written=kernel.m * written)
     tokens = shape.microbatch * work.sequence // shape.cp
     if not shape.sequence_parallel or kernel.n or tokens not in (kernel.b, kernel.m):
         return kernel

@@ -163,7 +163,11 @@ class Planner:
         count = table["count"].to_numpy(dtype=float)
         times = forecast["latency_ms"].to_numpy(dtype=float) * count / self.assume.compute_share
         # An interval is that of the whole step's kernels, not of each: see `conformal.total`.
-        often = np.where(table["part"] == "layer", self.model.layers, 1) * (table["group"] != "core") * count
+        often = (
+            np.where(table["part"] == "layer", self.model.layers, 1)
+            * (~table["group"].isin(["core", "copies"]))
+            * count
+        )
         middle, low, high = (forecast[name].to_numpy(dtype=float) * often for name in _ENDS)
         sums = total(middle, low, high, table["family"].to_numpy())
         reach = np.array(
@@ -357,9 +361,13 @@ class Planner:
                 held = key[0] * shared + start * key[1] + last * key[2]
                 if self.model.tied and pp == 1:
                     held -= self.model.vocab * self.model.hidden / layout.tp
-                opt = key[0] * kernels["layer", "optimizer"]
-                opt = opt + kernels["first", "optimizer"] * key[1] + kernels["last", "optimizer"] * key[2]
-                dp = self._gradients(layout, held, key[0] * own, backward[:, stage])
+                opt, copies = (
+                    key[0] * kernels["layer", phase]
+                    + key[1] * kernels["first", phase]
+                    + key[2] * kernels["last", phase]
+                    for phase in ("optimizer", "copies")
+                )
+                dp = self._gradients(layout, held, key[0] * own, backward[:, stage], copies[:ends])
                 if self.model.tied and pp > 1 and (key[1] or key[2]):  # both copies of the words agree
                     words = self.model.vocab * self.model.hidden / layout.tp * self.size
                     across = (0, layout.tp * replicas * (pp - 1), 2)
@@ -368,12 +376,13 @@ class Planner:
             tails[0, :, stage], tails[1, :, stage] = known[key]
         return tails
 
-    def _gradients(self, layout: Layout, shared: float, own: float, backward: Array) -> Array:
+    def _gradients(self, layout: Layout, shared: float, own: float, backward: Array, copies: Array) -> Array:
         """Milliseconds that exchanging a stage's gradients adds to its last backward pass.
 
         Buckets are sent one after the other, each when its share of the backward pass is over: the end is the
-        later of all buckets in a row after the first is ready, and one after the last is. ZeRO-1 and -2 scatter
-        gradients, and gather weights after the optimizer; ZeRO-2 scatters at every microbatch.
+        later of all buckets in a row after the first is ready, and one after the last is. `copies` is what moving
+        gradients into buckets and back costs. ZeRO-1 and -2 scatter gradients, and gather weights after the
+        optimizer; ZeRO-2 scatters at every microbatch.
         """
         ends = len(backward)
         if layout.dp * layout.cp == 1 or layout.zero >= 3:
@@ -384,6 +393,7 @@ class Planner:
         exposed = buckets * each
         if layout.overlap:
             exposed = np.maximum(each, buckets * each - backward * (1 - 1 / buckets))
+            exposed = exposed + copies
         if layout.zero == 2:
             exposed = exposed * layout.microbatches(self.work.batch)
         if layout.zero:
