@@ -104,6 +104,37 @@ class Prediction(Section):
     seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of that training")
 
 
+class Numa(Section):
+    """The host-memory locality study: which, whether it is run, and what of it is changed."""
+
+    study: str = Field("quick_test", description="a name of config/studies/numa, or a YAML file")
+    run: bool = Field(
+        False, description="run that study and show it; else the record shipped in resources/measured is shown"
+    )
+    resume: bool = Field(True, description="keep finished runs of an earlier attempt; false starts afresh")
+    device: Literal["auto", "cuda", "cpu"] = Field(
+        "auto", description="where the pipeline runs; auto is CUDA where there is a GPU"
+    )
+    gpus: list[int] | None = Field(None, min_length=1, description="GPUs instead of the study's own")
+    nodes: list[int] | None = Field(None, min_length=1, description="NUMA nodes instead of the study's own")
+    binding: Literal["together", "crossed"] | None = Field(
+        None, description="CPU and memory on one node, or every pair of nodes"
+    )
+    models: list[str] | None = Field(None, min_length=1, description="models, vit{patch}x{depth}x{width}")
+    dtypes: list[Literal["fp32", "bf16"]] | None = Field(None, min_length=1, description="number formats")
+    compiled: list[bool] | None = Field(None, min_length=1, description="with torch.compile, without, or both")
+    batch_size: Annotated[int, Field(ge=1)] | None = Field(None, description="samples a batch")
+    samples: Annotated[int, Field(ge=1)] | None = Field(None, description="samples timed in a run")
+    warmup: Annotated[int, Field(ge=0)] | None = Field(None, description="samples before they are timed")
+    repetitions: Annotated[int, Field(ge=1)] | None = Field(None, description="runs of each cell")
+    timeout_s: Annotated[int, Field(ge=1)] | None = Field(None, description="longest a run may take, seconds")
+
+    def overrides(self) -> dict[str, Any]:
+        """What is changed of the study: the keys that are set."""
+        own = ("study", "run", "resume", "device")
+        return {key: value for key, value in self.model_dump().items() if key not in own and value is not None}
+
+
 class Settings(Section):
     """The whole configuration."""
 
@@ -115,6 +146,7 @@ class Settings(Section):
     claims: str = Field("config/claims.yaml", description="file of published claims to audit")
     predictor: Prediction = Field(default_factory=Prediction, description="the predictors computed here")
     evaluation: Evaluation = Field(default_factory=Evaluation, description="statistics of the errors")
+    numa: Numa = Field(default_factory=Numa, description="the host-memory locality study")
 
 
 def load_config(config: dict[str, Any], where: str = "configuration") -> Settings:
