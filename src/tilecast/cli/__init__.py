@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import keyword
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from tilecast import __version__
 from tilecast.errors import TilecastError
 
 # name -> what it does; the module tilecast.cli.<name> offers add_arguments(parser) and run(args) -> int
 COMMANDS: dict[str, str] = {
+    "bundle": "results as one archive to send: make it, verify one",
     "collective": "time of a collective operation on a described system of GPUs",
     "forecast": "latency, memory and bottlenecks of a model on a GPU",
     "graph": "a model as a list of kernels: parameters, FLOPs, bytes, kernels by class",
+    "import": "add somebody else's measurements, from their bundle",
+    "measure": "time kernels and models on this machine, forecasts first",
     "train": "train predictors on measured kernels",
 }
+
+
+def _module(name: str) -> ModuleType:
+    """A sub-command's module; one that Python keeps the name of ends in an underscore."""
+    return importlib.import_module(f"tilecast.cli.{name}" + "_" * keyword.iskeyword(name))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,10 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         if arguments[:1] == [name]:
-            importlib.import_module(f"tilecast.cli.{name}").add_arguments(command)
+            _module(name).add_arguments(command)
     args = parser.parse_args(arguments)
     try:
-        return int(importlib.import_module(f"tilecast.cli.{args.command}").run(args))
+        return int(_module(args.command).run(args))
     except TilecastError as error:
         print(f"tilecast: error: {error}", file=sys.stderr)
         return 1

@@ -44,16 +44,19 @@ def offline() -> Iterator[None]:
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
-def build(spec: ModelSpec, mode: str, dtype: str, attention: str) -> nn.Module:
-    """The model of `spec` on the meta device, in `dtype`, with attention written out or as one call."""
+def build(spec: ModelSpec, mode: str, dtype: str, attention: str, device: str = "meta") -> nn.Module:
+    """The model of `spec` in `dtype`, with attention written out or as one call; on the meta device to be traced.
+
+    On a real device it has random weights and routes tokens to experts as transformers does.
+    """
     before = torch.get_default_dtype()
     torch.set_default_dtype(DTYPES[dtype])
     try:
-        with torch.device("meta"), offline():
+        with torch.device(device), offline():
             if spec.values["model_type"] == "tilecast_vit":
                 return VisionTransformer(spec.values)
-            return _hugging_face(spec, mode, attention)
-    except InputError:
+            return _hugging_face(spec, mode, attention, traced=device == "meta")
+    except (InputError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # whatever a model class raises on values it was not written for
         problem = str(error).split("\n")[0] or type(error).__name__
@@ -88,7 +91,7 @@ def unknown_keys(spec: ModelSpec) -> list[str]:
     return sorted(key for key in set(spec.values) - known if not hasattr(known_class, key))
 
 
-def _hugging_face(spec: ModelSpec, mode: str, attention: str) -> nn.Module:
+def _hugging_face(spec: ModelSpec, mode: str, attention: str, traced: bool) -> nn.Module:
     import transformers
 
     config = configuration(spec)
@@ -103,7 +106,7 @@ def _hugging_face(spec: ModelSpec, mode: str, attention: str) -> nn.Module:
     config.use_cache = False
     one_call = attention == "fused" and getattr(found, "_supports_sdpa", False)
     config._attn_implementation = "sdpa" if one_call else "eager"
-    if experts := register():
+    if traced and (experts := register()):
         config._experts_implementation = experts
     build_model: Any = found
     return build_model(config)

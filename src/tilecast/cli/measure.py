@@ -1,0 +1,266 @@
+"""`tilecast measure`: describe this machine, write forecasts down, measure, and see how far they were off."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from tilecast.errors import InputError
+from tilecast.hardware.device import devices
+from tilecast.measure.describe import describe, open_backend, read_description, write_description
+from tilecast.measure.grid import EACH, FAMILIES
+from tilecast.measure.store import DESCRIPTION, PLANS, digest
+from tilecast.schemas import DTYPE_NAMES
+
+LONGEST_S = 0.1  # kernels the device needs longer for at its peak rates are not in the grid
+STUDY = Path("config/studies/live.yaml")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    commands = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
+    added = {}
+    for name, summary in {
+        "device": "describe the device at hand",
+        "forecast": "write forecasts down, before anything is measured",
+        "kernels": "time kernels, least sure forecasts first, until the budget is spent; goes on where it stopped",
+        "model": "time whole models: one, or those of a study",
+        "calibrate": "fit the scales that measurements on a device ask for (tilecast forecast --calibration)",
+        "errors": "forecasts made before against what was measured",
+    }.items():
+        command = added[name] = commands.add_parser(name, help=summary, description=summary)
+        command.add_argument(
+            "--output", type=Path, default=Path("results/measured"), metavar="DIR",
+            help="folder with one folder a device (default: results/measured)",
+        )  # fmt: skip
+    for name in ("device", "forecast", "kernels", "model", "calibrate", "errors"):
+        added[name].add_argument(
+            "--device", default="auto", metavar="DEVICE",
+            help="auto, cpu, cuda" + (", or a name of config/devices" if name in _NAMED else ""),
+        )  # fmt: skip
+        added[name].add_argument("--threads", type=int, default=1, help="of a CPU (default: 1)")
+    for name in ("forecast", "kernels"):
+        added[name].add_argument("--dtypes", help="such as fp32,bf16 (default: all the device has)")
+        added[name].add_argument("--families", default=",".join(FAMILIES), help="default: all of %(default)s")
+        added[name].add_argument("--each", type=int, default=EACH, help="shapes a family (default: %(default)s)")
+    for name in ("forecast", "model"):
+        added[name].add_argument("--study", type=Path, metavar="FILE", help=f"workloads, such as {STUDY}")
+    for name in ("kernels", "model"):
+        added[name].add_argument("--budget", default="60s", help="time to measure: 90s, 5m, 1h (default: 60s)")
+    model = added["model"]
+    model.add_argument("--model", help="a name of config/models, or a config.json")
+    model.add_argument("--mode", choices=("inference", "training"), default="inference")
+    model.add_argument("--phase", choices=("prefill", "decode"), default="prefill", help="part of inference")
+    model.add_argument("--sequence", type=int, default=1024, help="tokens per sequence (default: 1024)")
+    model.add_argument("--batch", type=int, default=1, help="sequences per step (default: 1)")
+    model.add_argument("--context", type=int, default=0, help="tokens already cached, for --phase decode")
+    model.add_argument("--dtype", default="fp32", help="number format: " + ", ".join(DTYPE_NAMES))
+    model.add_argument("--attention", choices=("eager", "fused"), default="eager")
+    model.add_argument("--execution", choices=("eager", "compiled"), default="eager", help="torch.compile or not")
+    added["calibrate"].add_argument("--predictor", choices=("tilecast", "roofline"), default="tilecast")
+    added["calibrate"].add_argument(
+        "--file", type=Path, help="where to write (default: DIR/<device>/calibration.json)"
+    )
+
+
+_NAMED = ("forecast", "calibrate", "errors")
+
+
+def seconds(text: str) -> float:
+    """`90`, `90s`, `5m`, `1h` in seconds; more than zero."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text)
+    value = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else math.nan
+    if not 0 < value < 1e6:
+        raise InputError("--budget", f"{text!r} leaves no time to measure" if value == 0 else f"{text!r} is no time",
+                         "give more than zero, such as 60s or 5m")  # fmt: skip
+    return value
+
+
+def run(args: argparse.Namespace) -> int:
+    """Dispatch."""
+    budget = seconds(args.budget) if hasattr(args, "budget") else 0.0  # wrong words cost no time
+    if args.what == "device":
+        return _device(args)
+    if args.what == "forecast":
+        return _forecast(args)
+    if args.what == "kernels":
+        return _kernels(args, budget)
+    if args.what == "model":
+        return _model(args, budget)
+    if args.what == "calibrate":
+        return _calibrate(args)
+    return _errors(args)
+
+
+def _opened(args: argparse.Namespace) -> Any:
+    try:
+        return open_backend(args.device, args.threads)
+    except ImportError as error:
+        raise InputError("tilecast measure", f"needs torch ({error})", 'pip install "tilecast[torch]"') from None
+
+
+def _described(args: argparse.Namespace, backend: Any = None) -> dict[str, Any]:
+    """The description of a named device, or of the one at hand: as it was described first, if it was."""
+    if args.device in devices():
+        known = devices()[args.device]
+        return {"name": known.name, "title": known.title, "place": "cuda", "known": known.name,
+                "basis": {"*": "config/devices"}}  # fmt: skip
+    backend = backend or _opened(args)
+    path = args.output / backend.name / DESCRIPTION
+    return read_description(path) if path.exists() else describe(backend)
+
+
+def _folder(args: argparse.Namespace) -> Path:
+    """The folder of a device that something was measured on."""
+    if args.device not in ("auto", "cpu", "cuda"):
+        return Path(args.output / args.device)
+    return Path(args.output / _opened(args).name)
+
+
+def _device(args: argparse.Namespace) -> int:
+    backend = _opened(args)
+    found = describe(backend)
+    path = args.output / backend.name / DESCRIPTION
+    if not path.exists():  # what forecasts were made from stays
+        write_description(found, path)
+    print(f"{found['title']}: {path}")
+    for key, value in found.items():
+        if key not in ("name", "title", "basis", "place"):
+            print(f"  {key:24}{value}")
+    return 0
+
+
+def _listed(text: str, allowed: tuple[str, ...], option: str) -> list[str]:
+    names = [name for name in text.split(",") if name]
+    wrong = [name for name in names if name not in allowed]
+    if wrong or not names:
+        raise InputError(
+            option, f"{(wrong or [text])[0]!r} is not known", f"expected some of {', '.join(allowed)}"
+        )
+    return names
+
+
+def _planned(args: argparse.Namespace, description: dict[str, Any], dtypes: tuple[str, ...]) -> Path:
+    from tilecast.predict.before import write_kernel_plan
+
+    chosen = _listed(args.dtypes, DTYPE_NAMES, "--dtypes") if args.dtypes else list(dtypes)
+    families = _listed(args.families, FAMILIES, "--families")
+    folder = args.output / description["name"]
+    return write_kernel_plan(folder, description, chosen, families, args.each, LONGEST_S)
+
+
+def _forecast(args: argparse.Namespace) -> int:
+    named = args.device in devices()
+    backend = None if named else _opened(args)
+    description = _described(args, backend)
+    dtypes = backend.dtypes if backend else ("fp32", "bf16")
+    path = _planned(args, description, dtypes)
+    print(f"forecasts of kernels: {path}, sha256 {digest(path)}")
+    if args.study:
+        from tilecast.measure.models import read_study
+        from tilecast.predict.before import write_model_plan
+
+        path = write_model_plan(path.parent, description, read_study(args.study))
+        print(f"forecasts of models: {path}, sha256 {digest(path)}")
+    return 0
+
+
+def _about(folder: Path, kind: str) -> dict[str, Any]:
+    """What a run's record says of how it came about; of the command, options and names alone."""
+    plan = folder / PLANS[kind]
+    words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
+    return {"command": "tilecast " + " ".join(words)} | (
+        {"forecasts": plan.name, "forecasts_sha256": digest(plan)} if plan.exists() else {}
+    )
+
+
+def _kernels(args: argparse.Namespace, budget: float) -> int:
+    from tilecast.measure.session import measure_kernels
+    from tilecast.predict.before import distinct
+    from tilecast.tables import read
+
+    backend = _opened(args)
+    folder = args.output / backend.name
+    plan = read(_planned(args, _described(args, backend), backend.dtypes), "planned_kernels")
+    result = measure_kernels(backend, distinct(plan), folder, budget, _about(folder, "kernels"))
+    print(
+        f"{backend.title}: {result['measured']} kernels measured, {result['out of memory']} out of memory, "
+        f"{result['failed']} failed; {result['known']} were known, {result['left']} are left "
+        f"({result['too_long']} of them longer than a tenth of this budget)"
+    )
+    if result["measured"] + result["out of memory"] + result["failed"]:
+        print(f"written to {result['path']}")
+    return 0
+
+
+def _model(args: argparse.Namespace, budget: float) -> int:
+    from tilecast.measure.models import measure_models, read_study, workload
+
+    if (args.model is None) == (args.study is None):
+        raise InputError(
+            "tilecast measure model", "names no model and no study, or both", "give --model or --study"
+        )
+    if args.study:
+        works = read_study(args.study)
+    else:
+        given = {
+            "model": args.model, "mode": args.mode, "phase": args.phase, "sequence_length": args.sequence,
+            "batch_size": args.batch, "context": args.context, "dtype": args.dtype, "attention": args.attention,
+            "execution": args.execution,
+        }  # fmt: skip
+        works = [workload(given, "tilecast measure model")]
+    backend = _opened(args)
+    folder = args.output / backend.name
+    if not (folder / DESCRIPTION).exists():
+        write_description(_described(args, backend), folder / DESCRIPTION)
+    result = measure_models(backend, works, folder, budget, _about(folder, "models"), say=print)
+    print(f"{result['known']} were known, {result['left']} are left; written to {result['path'].parent}")
+    return 0
+
+
+def _calibrate(args: argparse.Namespace) -> int:
+    from tilecast.evaluate.live import kernels
+    from tilecast.predict.calibrate import fit, save
+
+    folder = _folder(args)
+    live, _ = kernels(folder, "live")
+    live = live[live["predictor"] == args.predictor]
+    if live.empty:
+        raise InputError(folder, "holds no measured kernel that was forecast before", "tilecast measure kernels")
+    names = ("family", "dtype", "measured_ms", "predicted_ms", "predicted_high_ms")
+    scales = fit(*(live[name].to_numpy() for name in names))
+    path = args.file or folder / "calibration.json"
+    save(scales, read_description(folder / DESCRIPTION)["name"], args.predictor, path)
+    print(f"{args.predictor} calibrated on {scales.n} kernels: {path}")
+    for (family, dtype), (shift, half) in sorted(scales.groups.items()):
+        print(f"  {family:12}{dtype:6}x {math.exp(shift):8.3g}, 80 % within a factor {math.exp(half):.3g}")
+    return 0
+
+
+def _errors(args: argparse.Namespace) -> int:
+    from tilecast.evaluate.live import kernels, models, summary
+
+    folder = _folder(args)
+    if not (folder / DESCRIPTION).exists():
+        raise InputError(folder, "holds no measurements", "tilecast measure kernels")
+    live, untimed = kernels(folder, "live")
+    table = summary(live, untimed.assign(where="live", device=read_description(folder / DESCRIPTION)["name"]))
+    head = f"{'predictor':10}{'family':13}{'format':7}{'n':>5}"
+    print(head + f"{'mean error %':>14}{'median %':>10}{'forecast/measured':>19}")
+    for row in table.to_dict("records"):
+        errors = f"{row['n']:5}{row['mape_percent']:14.1f}{row['median_percent']:10.1f}{row['ratio']:19.3g}"
+        print(f"{row['predictor']:10}{row['family']:13}{row['dtype']:7}{errors}")
+    for row in models(folder, "live").to_dict("records"):
+        words = f"{row['model']} {row['mode']} {row['phase']} {row['dtype']} {row['execution']}: {row['outcome']}"
+        if row["outcome"] == "measured":
+            words += f", {row['measured_ms']:.4g} ms [{row['passport']}]"
+        known = isinstance(row["predictor"], str)
+        before = (
+            f"forecast before {row['predicted_ms']:.4g} ms [{row['predictor']}]" if known else "no forecast before"
+        )
+        print(f"{words}; {before}")
+    return 0

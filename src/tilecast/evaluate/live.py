@@ -1,0 +1,218 @@
+"""Forecasts made before measuring against what was then measured, and what calibration makes of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from tilecast.errors import InputError
+from tilecast.measure.describe import read_description
+from tilecast.measure.store import DESCRIPTION, PLANS, digest, load_run, provenance, runs
+from tilecast.measure.tables import KERNEL_KEY, WORKLOAD_KEY
+from tilecast.predict.calibrate import fit, shifts
+from tilecast.schemas import TABLES
+from tilecast.tables import read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+STEPS = (0, 2, 4, 8, 16, 32, 64, 128, 256)  # measured kernels a calibration may use
+DRAWS = 40
+TESTED = 1 / 3  # share of the kernels that calibration never sees
+RATIO_COLUMNS = ["predicted_ms", "measured_ms", "predicted_high_ms"]
+
+
+def folders(root: Path) -> list[Path]:
+    """Devices measured below `root`."""
+    return sorted(path.parent for path in root.glob(f"*/{DESCRIPTION}"))
+
+
+def machine(folder: Path, where: str) -> dict[str, Any]:
+    """What was measured, on what, with which software: plain values for a reader."""
+    description = read_description(folder / DESCRIPTION)
+    records = [provenance(path) for kind in ("kernels", "models") for path in runs(folder, kind)]
+    last = records[-1] if records else {}
+    facts = last.get("facts", {})
+    return {
+        "where": where,
+        "device": description["name"],
+        "title": description["title"],
+        "described": "measured here" if "known" not in description else "config/devices",
+        "rates": {key: description.get(key) for key in ("matrix_flops_per_s", "bandwidth_bytes_per_s")},
+        "kernels": sum(record["rows"] for record in records if record["kind"] == "kernels"),
+        "models": sum(record["rows"] for record in records if record["kind"] == "models"),
+        "runs": len(records),
+        "interrupted": sum(record["status"] == "interrupted" for record in records),
+        "month": str(last.get("started", ""))[:7],
+        "versions": last.get("versions", {}),
+        "driver": facts.get("driver"),
+        "notes": sorted({note for record in records for note in record.get("facts", {}).get("notes", [])}),
+    }
+
+
+def _plan(folder: Path, kind: str, paths: Sequence[Path]) -> pd.DataFrame | None:
+    """The forecasts of a device's folder; refused where they are not those its runs were made after."""
+    file = folder / PLANS[kind]
+    if not file.exists():
+        return None
+    made = digest(file)
+    for path in paths:
+        stated = provenance(path).get("forecasts_sha256")
+        if stated is not None and stated != made:
+            raise InputError(file, f"are not the forecasts {path.name} was measured after", "restore the file")
+    return read(file, f"planned_{kind}")
+
+
+def _measured(folder: Path, kind: str) -> tuple[pd.DataFrame | None, list[Path]]:
+    paths = runs(folder, kind)
+    parts = [load_run(path, kind) for path in paths]
+    return (pd.concat(parts, ignore_index=True) if parts else None), paths
+
+
+def kernels(folder: Path, where: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The `live_kernels` rows of one device, and the kernels that could not be timed."""
+    columns = list(TABLES["live_kernels"].columns)
+    measured, paths = _measured(folder, "kernels")
+    plan = _plan(folder, "kernels", paths)
+    if measured is None or plan is None:
+        return pd.DataFrame(columns=columns), pd.DataFrame(columns=[*KERNEL_KEY, "outcome"])
+    for frame in (plan, measured):
+        frame["shape"] = frame["shape"].fillna("")
+    timed = measured[measured["outcome"] == "measured"]
+    both = plan.merge(timed, on=list(KERNEL_KEY))
+    both = both.assign(
+        where=where,
+        measured_ms=both["latency_ms"],
+        spread_percent=100 * (both["high_ms"] - both["low_ms"]) / both["latency_ms"],
+        ape_percent=100 * (both["predicted_ms"] / both["latency_ms"] - 1).abs(),
+    )
+    return both[columns], measured[measured["outcome"] != "measured"]
+
+
+def models(folder: Path, where: str) -> pd.DataFrame:
+    """The `live_models` rows of one device: with forecasts where some were made before."""
+    columns = list(TABLES["live_models"].columns)
+    measured, paths = _measured(folder, "models")
+    if measured is None:
+        return pd.DataFrame(columns=columns)
+    plan = _plan(folder, "models", paths)
+    if plan is None:
+        plan = pd.DataFrame(columns=list(TABLES["planned_models"].columns))
+    both = measured.merge(plan, on=list(WORKLOAD_KEY), how="left")
+    both = both.assign(where=where, measured_ms=both["latency_ms"])
+    both["ape_percent"] = 100 * (both["predicted_ms"].astype(float) / both["latency_ms"] - 1).abs()
+    return both[columns]
+
+
+def summary(live: pd.DataFrame, untimed: pd.DataFrame) -> pd.DataFrame:
+    """The `live_summary` table: error by family and format, and over all; what was not timed is counted beside."""
+    rows = []
+    for (where, device, predictor), part in live.groupby(["where", "device", "predictor"], sort=True):
+        missing = untimed[(untimed["where"] == where) & (untimed["device"] == device)]
+        groups: Iterable[tuple[tuple[str, str], pd.DataFrame]] = [
+            (("all", "all"), part),
+            *(((str(f), str(d)), group) for (f, d), group in part.groupby(["family", "dtype"], sort=True)),
+        ]
+        for (family, dtype), group in groups:
+            lost = (
+                missing
+                if family == "all"
+                else missing[(missing["family"] == family) & (missing["dtype"] == dtype)]
+            )
+            low, high = (group[name].astype(float) for name in ("predicted_low_ms", "predicted_high_ms"))
+            claimed = low.notna() & high.notna()
+            inside = (group["measured_ms"] >= low) & (group["measured_ms"] <= high)
+            rows.append(
+                {
+                    "where": where,
+                    "device": device,
+                    "predictor": predictor,
+                    "family": family,
+                    "dtype": dtype,
+                    "n": len(group),
+                    "not_timed": len(lost),
+                    "mape_percent": group["ape_percent"].mean(),
+                    "median_percent": group["ape_percent"].median(),
+                    "ratio": float(np.exp(np.log(group["predicted_ms"] / group["measured_ms"]).mean())),
+                    "inside_percent": 100 * inside[claimed].mean() if claimed.any() else None,
+                }
+            )
+    return pd.DataFrame(rows, columns=list(TABLES["live_summary"].columns))
+
+
+def calibration(live: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """The `live_calibration` table: error on kernels calibration never saw, by how many it did see."""
+    rows = []
+    for (where, device, predictor), part in live.groupby(["where", "device", "predictor"], sort=True):
+        family, dtype = part["family"].to_numpy(), part["dtype"].to_numpy()
+        predicted, measured, high = (part[name].to_numpy(dtype=float) for name in RATIO_COLUMNS)
+        tested = int(len(part) * TESTED)
+        steps = [n for n in STEPS if n <= len(part) - tested]
+        if tested == 0:
+            continue
+        errors: dict[int, list[np.ndarray]] = {n: [] for n in steps}
+        generator = np.random.default_rng(seed)
+        for _ in range(DRAWS):
+            shuffled = generator.permutation(len(part))
+            test, rest = shuffled[:tested], shuffled[tested:]
+            for n in steps:
+                used = rest[:n]
+                scales = fit(family[used], dtype[used], measured[used], predicted[used], high[used])
+                shift, _ = shifts(scales, family[test], dtype[test])
+                errors[n].append(100 * np.abs(predicted[test] * np.exp(shift) / measured[test] - 1))
+        for n in steps:
+            means = [error.mean() for error in errors[n]]
+            low, high_end = np.quantile(means, [0.1, 0.9])
+            rows.append(
+                {
+                    "where": where,
+                    "device": device,
+                    "predictor": predictor,
+                    "n": n,
+                    "tested": tested,
+                    "mape_percent": float(np.mean(means)),
+                    "median_percent": float(np.median(np.concatenate(errors[n]))),
+                    "low_percent": float(low),
+                    "high_percent": float(high_end),
+                }
+            )
+    return pd.DataFrame(rows, columns=list(TABLES["live_calibration"].columns))
+
+
+def evaluate(roots: Sequence[tuple[str, Path]], seed: int) -> dict[str, Any]:
+    """Everything the page says of measurements below each (where, root): tables by name, and `machines`."""
+    found: dict[str, list[pd.DataFrame]] = {"kernels": [], "models": [], "untimed": []}
+    machines = []
+    for where, root in roots:
+        for folder in folders(root):
+            about = machine(folder, where)
+            machines.append(about)
+            timed, untimed = kernels(folder, where)
+            found["kernels"].append(timed)
+            found["untimed"].append(untimed.assign(where=where, device=about["device"]))
+            found["models"].append(models(folder, where))
+    live = _joined(found["kernels"], "live_kernels")
+    untimed = pd.concat(found["untimed"]) if found["untimed"] else pd.DataFrame(columns=["where", "device"])
+    return {
+        "kernels": live,
+        "models": _joined(found["models"], "live_models"),
+        "summary": summary(live, untimed),
+        "calibration": calibration(live, seed),
+        "machines": machines,
+    }
+
+
+def _joined(parts: list[pd.DataFrame], table: str) -> pd.DataFrame:
+    full = [part for part in parts if len(part)]
+    columns = list(TABLES[table].columns)
+    return pd.concat(full, ignore_index=True)[columns] if full else pd.DataFrame(columns=columns)
+
+
+def as_json(machines: list[dict[str, Any]]) -> str:
+    """The machines as a JSON object."""
+    return json.dumps({"machines": machines}, indent=2, ensure_ascii=False) + "\n"

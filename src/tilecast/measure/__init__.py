@@ -1,0 +1,1 @@
+"""Timing kernels and whole models on the machine at hand."""

@@ -1,0 +1,264 @@
+"""Results as one archive to send: the same bytes for the same results, checksummed, described, and safe to open.
+
+Inside: `artifact_validation/`, `live_<model>.json`, `parallel_<layout>.json`, `fusion_<model>.json`,
+`scenarios.csv`, `measured/<device>/` as it was measured, `ro-crate-metadata.json`, and `manifest-sha256.txt` over all of these.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import re
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from tilecast.errors import InputError, TilecastError
+from tilecast.files import write_bytes
+from tilecast.measure.store import DESCRIPTION, KINDS, PLANS, load_run
+from tilecast.tables import read
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MANIFEST, CRATE = "manifest-sha256.txt", "ro-crate-metadata.json"
+LARGEST_BYTES = 512 << 20  # of everything in a bundle: more is no bundle of ours
+MOST_FILES = 10_000
+VALIDATION = ("claims", "claim_rows", "errors", "mape", "phase_mape", "operator_errors", "label_noise_mape")
+LAYOUTS = {"dp4": "dp4", "tp4": "tp4", "pp4_1": "pp4"}
+_DEVICE_FILE = re.compile(
+    r"measured/[\w.+-]+/(description\.json|forecasts-\w+\.parquet|\w+-\d{3}\.(parquet|json))"
+)
+
+
+def collect(results: Path, roots: Mapping[str, Path]) -> dict[str, bytes]:
+    """The files of a bundle by name, from finished results and folders of measurements."""
+    found: dict[str, bytes] = {}
+    for name in VALIDATION:
+        path = results / f"evaluation/{name}.csv"
+        if path.exists():
+            found[f"artifact_validation/{name}.csv"] = path.read_bytes()
+    errors = results / "evaluation/errors.csv"
+    if not errors.exists():
+        raise InputError(results, "holds no finished results", "run the workflow first (make reproduce)")
+    cells = read(errors, "errors")
+    for option, layout in LAYOUTS.items():
+        found |= _json(f"parallel_{layout}", cells[cells["option"] == option])
+    for model, part in cells[cells["option"] == "fusion"].groupby("model"):
+        plain = cells[(cells["option"] == "none") & (cells["model"] == model)]
+        pairs = plain.merge(part[["predictor", "device", "mode", "sequence_length", "batch_size"]])
+        found |= _json(f"fusion_{_safe(str(model))}", _both(part, pairs))
+    models = results / "measure/models.csv"
+    if models.exists():
+        for model, part in read(models, "live_models").groupby("model"):
+            found |= _json(f"live_{_safe(str(model))}", part)
+    if (results / "measure/scenarios.csv").exists():
+        found["scenarios.csv"] = (results / "measure/scenarios.csv").read_bytes()
+    for root in roots.values():
+        for folder in sorted(path.parent for path in root.glob(f"*/{DESCRIPTION}")):
+            for path in sorted(folder.iterdir()):
+                name = f"measured/{folder.name}/{path.name}"
+                if _DEVICE_FILE.fullmatch(name):
+                    found[name] = path.read_bytes()
+    return found
+
+
+def _both(fused: pd.DataFrame, plain: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat([plain, fused], ignore_index=True)
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", name)
+
+
+def _json(name: str, rows: pd.DataFrame) -> dict[str, bytes]:
+    """A JSON file of table rows; none where there are none."""
+    if rows.empty:
+        return {}
+    records = json.loads(rows.to_json(orient="records", double_precision=12))
+    return {f"{name}.json": (json.dumps({"rows": records}, indent=1, ensure_ascii=False) + "\n").encode()}
+
+
+def make(files: Mapping[str, bytes], target: Path, version: str) -> None:
+    """Write the archive: sorted, without owners, dates or modes, so that its bytes depend on its files alone."""
+    described = dict(files) | {CRATE: _crate(files, version)}
+    sums = "".join(f"{hashlib.sha256(described[name]).hexdigest()}  {name}\n" for name in sorted(described))
+    described[MANIFEST] = sums.encode()
+    buffer = io.BytesIO()
+    with (
+        gzip.GzipFile(filename="", fileobj=buffer, mode="wb", compresslevel=9, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for name in sorted(described):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(described[name]), 0o644
+            archive.addfile(entry, io.BytesIO(described[name]))
+    write_bytes(target, buffer.getvalue())
+
+
+def _crate(files: Mapping[str, bytes], version: str) -> bytes:
+    """RO-Crate 1.1 metadata: what the files are, with size and checksum."""
+    kinds = {".csv": "text/csv", ".json": "application/json", ".parquet": "application/vnd.apache.parquet"}
+    parts = [
+        {
+            "@id": name,
+            "@type": "File",
+            "encodingFormat": kinds[PurePosixPath(name).suffix],
+            "contentSize": str(len(files[name])),
+            "sha256": hashlib.sha256(files[name]).hexdigest(),
+        }
+        for name in sorted(files)
+    ]
+    crate = {
+        "@context": "https://w3id.org/ro/crate/1.1/context",
+        "@graph": [
+            {
+                "@id": CRATE,
+                "@type": "CreativeWork",
+                "conformsTo": {"@id": "https://w3id.org/ro/crate/1.1"},
+                "about": {"@id": "./"},
+            },
+            {
+                "@id": "./",
+                "@type": "Dataset",
+                "name": "Tilecast results",
+                "description": "Published claims about GPU performance forecasts held against data, and "
+                "measurements of this project with the forecasts made before them.",
+                "license": {"@id": "https://spdx.org/licenses/MIT"},
+                "hasPart": [{"@id": part["@id"]} for part in parts],
+                "mentions": {"@id": "#tilecast"},
+            },
+            {"@id": "#tilecast", "@type": "SoftwareApplication", "name": "Tilecast", "softwareVersion": version},
+            *parts,
+        ],
+    }
+    return (json.dumps(crate, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def verify(path: Path) -> dict[str, bytes]:
+    """The files of a bundle, every one checked; anything else about it is refused in one line."""
+    files = _unpacked(path)
+    for needed in (MANIFEST, CRATE):
+        if needed not in files:
+            raise InputError(path, f"has no {needed}", "it is no bundle of this project, or a part of one")
+    stated = _manifest(files[MANIFEST], path)
+    present = set(files) - {MANIFEST}
+    for name in sorted(set(stated) | present):
+        if name not in present:
+            raise InputError(path, f"{name} is missing", "ask for the bundle again")
+        if name not in stated:
+            raise InputError(
+                path, f"{name} is not in its manifest", "it was added later; ask for the bundle again"
+            )
+        if hashlib.sha256(files[name]).hexdigest() != stated[name]:
+            raise InputError(path, f"{name} was changed (its checksum differs)", "ask for the bundle again")
+    _check_crate(files, path)
+    with tempfile.TemporaryDirectory() as scratch:
+        _check_measured(files, Path(scratch), path)
+    return files
+
+
+def _unpacked(path: Path) -> dict[str, bytes]:
+    """Regular files of the archive by name, in memory; nothing is written, nothing outside is named."""
+    found: dict[str, bytes] = {}
+    total = 0
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            for entry in archive:
+                place = PurePosixPath(entry.name)
+                if not entry.isreg() or place.is_absolute() or ".." in place.parts or "\\" in entry.name:
+                    raise InputError(
+                        path, f"{entry.name!r} is no plain file inside it", "do not trust this archive"
+                    )
+                total += entry.size
+                if total > LARGEST_BYTES or len(found) >= MOST_FILES:
+                    raise InputError(path, "is larger than any bundle", "do not trust this archive")
+                if entry.name in found:
+                    raise InputError(path, f"holds {entry.name} twice", "do not trust this archive")
+                stream = archive.extractfile(entry)
+                found[entry.name] = stream.read() if stream else b""
+    except FileNotFoundError:
+        raise InputError(path, "does not exist") from None
+    except (OSError, EOFError, tarfile.TarError, gzip.BadGzipFile, ValueError) as error:
+        raise InputError(path, f"cannot be read as a .tar.gz ({error})", "ask for the bundle again") from None
+    except Exception as error:
+        if isinstance(error, TilecastError):
+            raise
+        raise InputError(
+            path, f"cannot be unpacked ({type(error).__name__})", "ask for the bundle again"
+        ) from None
+    return found
+
+
+def _manifest(data: bytes, path: Path) -> dict[str, str]:
+    stated: dict[str, str] = {}
+    for number, line in enumerate(data.decode("utf-8", errors="replace").splitlines(), 1):
+        match = re.fullmatch(r"([0-9a-f]{64})  (.+)", line)
+        if match is None or match[2] in stated:
+            raise InputError(f"{path}, {MANIFEST}, line {number}", "is not `<sha256>  <name>`", "ask for it again")
+        stated[match[2]] = match[1]
+    return stated
+
+
+def _check_crate(files: Mapping[str, bytes], path: Path) -> None:
+    try:
+        graph = json.loads(files[CRATE])["@graph"]
+        listed = {str(entry["@id"]) for entry in graph if entry.get("@type") == "File"}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(path, f"{CRATE} is not RO-Crate metadata", "ask for the bundle again") from None
+    if listed != set(files) - {MANIFEST, CRATE}:
+        raise InputError(path, f"{CRATE} does not list its files", "ask for the bundle again")
+
+
+def measured(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Those files of a bundle that hold measurements."""
+    return {name: data for name, data in files.items() if name.startswith("measured/")}
+
+
+def _check_measured(files: Mapping[str, bytes], scratch: Path, path: Path) -> None:
+    """Every measured table reads by its schema, with its record, from a scratch folder."""
+    for name, data in measured(files).items():
+        if not _DEVICE_FILE.fullmatch(name):
+            raise InputError(path, f"{name} is no file of a measurement", "ask for the bundle again")
+        (scratch / name).parent.mkdir(parents=True, exist_ok=True)
+        (scratch / name).write_bytes(data)
+    for folder in sorted(scratch.glob("measured/*")):
+        for file in sorted(folder.glob("*.parquet")):
+            try:
+                kind = file.stem.rsplit("-", 1)[0]
+                if file.name in PLANS.values():
+                    read(file, f"planned_{file.stem.removeprefix('forecasts-')}")
+                elif kind in KINDS:
+                    load_run(file, kind)
+                else:
+                    raise InputError(file, "is no table of a measurement")
+            except TilecastError as error:
+                words = str(error).replace(f"{scratch}/", "")
+                raise InputError(path, words, "it is refused") from None
+
+
+def import_measured(path: Path, root: Path) -> list[str]:
+    """Check a bundle and add its measurements below `root`; returns what was new. Nothing present is changed."""
+    wanted = {root / name.removeprefix("measured/"): data for name, data in measured(verify(path)).items()}
+    if not wanted:
+        raise InputError(path, "holds no measurements", "its maker has to measure first (tilecast measure)")
+    for target, data in wanted.items():
+        if target.exists() and target.read_bytes() != data:
+            raise InputError(
+                target, "is there already, and differs from the bundle's", "keep one of the two devices' folders"
+            )
+    new = [target for target in wanted if not target.exists()]
+    for target in sorted(new, key=lambda target: (target.name != DESCRIPTION, str(target))):
+        write_bytes(target, wanted[target])
+    return sorted(str(target.relative_to(root)) for target in new)
+
+
+def devices_of(files: Mapping[str, Any]) -> list[str]:
+    """Folders of devices in a bundle."""
+    return sorted({name.split("/")[1] for name in files if name.startswith("measured/")})

@@ -1,0 +1,138 @@
+"""The processor as a device: a monotonic clock, pinned threads, caches flushed by writing over them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tilecast.errors import InputError
+from tilecast.measure.backend import Action, LaunchRecord
+
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+DEFAULT_CACHE_BYTES = 32 << 20
+LARGEST_FLUSH_BYTES = 256 << 20
+
+
+class Cpu:
+    """This machine's processor, with a fixed number of threads."""
+
+    place = "cpu"
+    dtypes: tuple[str, ...] = ("fp32", "bf16")  # fp16 arithmetic is emulated on most, tf32 exists on none
+
+    def __init__(self, threads: int = 1) -> None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if not 1 <= threads <= cores:
+            raise InputError("threads", f"{threads} on {cores} cores", f"give 1 to {cores}")
+        torch.set_num_threads(threads)
+        self.threads = threads
+        model = _model_name()
+        self.title = f"{model}, {threads} thread{'s' if threads > 1 else ''}"
+        self.name = "CPU_" + re.sub(r"[^A-Za-z0-9]+", "_", model).strip("_") + f"_{threads}t"
+        self.resolution_ms = _resolution_ms()
+        self.memory_bytes = 0.5 * _available_bytes()
+        self.cache_bytes = _last_level_bytes()
+        self._flush: torch.Tensor | None = None
+
+    def time(self, action: Action, repetitions: int, flush: bool) -> list[float]:
+        """Milliseconds of each run by the monotonic clock."""
+        samples = []
+        for _ in range(repetitions):
+            if flush:
+                self._write_over()
+            start = time.perf_counter_ns()
+            action()
+            samples.append((time.perf_counter_ns() - start) / 1e6)
+        return samples
+
+    def _write_over(self) -> None:
+        if self._flush is None:
+            size = min(2 * self.cache_bytes, LARGEST_FLUSH_BYTES)
+            self._flush = torch.zeros(size // 4, dtype=torch.float32)
+        self._flush.add_(1.0)
+
+    def launches(self, action: Action) -> list[LaunchRecord]:
+        """The outermost operations of one run."""
+        activities = [torch.profiler.ProfilerActivity.CPU]
+        with torch.profiler.profile(activities=activities) as profiler:
+            action()
+        events = sorted(profiler.events(), key=lambda event: event.time_range.start)
+        found: list[LaunchRecord] = []
+        begin, until = None, float("-inf")
+        for event in events:
+            span = event.time_range
+            if not event.name.startswith("aten::") or span.start < until:
+                continue
+            begin = span.start if begin is None else begin
+            until = span.end
+            found.append(LaunchRecord(event.name, (span.start - begin) / 1e3, (span.end - span.start) / 1e3))
+        return found
+
+    def state(self) -> dict[str, float | None]:
+        """Nothing: a virtual machine does not say."""
+        return {"clock_hz": None, "power_w": None, "temperature_c": None}
+
+    def facts(self) -> dict[str, Any]:
+        """What the figures depend on besides the code."""
+        return {
+            "threads": self.threads,
+            "architecture": platform.machine(),
+            "vector_instructions": torch.backends.cpu.get_cpu_capability(),
+            "cache_bytes": self.cache_bytes,
+            "clock": "monotonic",
+            "notes": ["clock rate, power and temperature are not read on a CPU"],
+        }
+
+    def precision(self, dtype: str) -> None:
+        """A CPU has one single precision."""
+
+    def peak_memory_bytes(self) -> float | None:
+        """Nobody counts."""
+        return None
+
+    def free(self) -> None:
+        """Nothing is cached."""
+
+
+def _model_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return " ".join(line.split(":", 1)[1].split())
+    except OSError:
+        pass
+    return platform.processor() or platform.machine() or "unknown processor"
+
+
+def _resolution_ms() -> float:
+    """The smallest step of the clock that two readings in a row can tell."""
+    steps = []
+    for _ in range(200):
+        start = time.perf_counter_ns()
+        while (now := time.perf_counter_ns()) == start:
+            pass
+        steps.append(now - start)
+    return min(steps) / 1e6
+
+
+def _available_bytes() -> float:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable"):
+                return float(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 4e9
+
+
+def _last_level_bytes() -> int:
+    sizes = []
+    for file in CACHES.glob("index*/size"):
+        if match := re.fullmatch(r"(\d+)([KM])", file.read_text().strip()):
+            sizes.append(int(match[1]) << (10 if match[2] == "K" else 20))
+    return max(sizes, default=DEFAULT_CACHE_BYTES)

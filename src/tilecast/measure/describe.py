@@ -1,0 +1,166 @@
+"""The machine at hand as a device that forecasts can be made for, written down before anything is measured.
+
+A GPU that config/devices knows is described there. Any other is described by what its driver says and, where that
+leaves a rate open, by a few micro-measurements; so is a CPU. `basis` says of each value where it comes from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tilecast.errors import InputError
+from tilecast.files import write_text
+from tilecast.hardware.device import Device, devices
+
+if TYPE_CHECKING:
+    from tilecast.measure.backend import Backend
+
+PRODUCT = 1024  # edge of the matrix product whose rate is taken
+COPIED_BYTES = 128 << 20
+LANES = 32  # ASSUME: single-precision lanes of a CPU core: two vector units of 512 bits
+GPU_LANES = {6: 64, 7: 64, 8: 128, 9: 128, 10: 128, 12: 128}  # fp32 lanes a multiprocessor, by compute capability
+LANES_EXCEPT = {(6, 1): 128, (8, 0): 64}
+_KEYS = ("name", "title", "vendor", "sm_count", "cores_per_sm", "clock_hz", "vector_flops_per_s", "memory_bytes",
+         "bandwidth_bytes_per_s", "l2_bytes", "matrix_flops_per_s")  # fmt: skip
+
+
+def open_backend(device: str, threads: int = 1) -> Backend:
+    """`cpu`, `cuda`, or with `auto` the GPU where there is one."""
+    import torch
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError("device", f"{device!r} is not known", "expected auto, cpu or cuda")
+    if device == "cuda" or (device == "auto" and torch.cuda.is_available()):
+        from tilecast.measure.cuda import Cuda
+
+        return Cuda()
+    from tilecast.measure.cpu import Cpu
+
+    return Cpu(threads)
+
+
+def describe(backend: Backend) -> dict[str, Any]:
+    """The device's description: plain values in SI units."""
+    about: dict[str, Any] = {"name": backend.name, "title": backend.title, "place": backend.place.split(":")[0]}
+    if backend.name in devices():
+        return about | {"known": backend.name, "basis": {"*": "config/devices"}}
+    product = f"measured: matrix product of {PRODUCT} x {PRODUCT} x {PRODUCT}"
+    rate = {dtype: _product_rate(backend, dtype) for dtype in backend.dtypes}
+    copied = _copy_rate(backend)
+    common = {"memory_bytes": backend.memory_bytes, "bandwidth_bytes_per_s": copied}
+    basis = {
+        "memory_bytes": "what the system says is free, half of it" if about["place"] == "cpu" else "driver",
+        "bandwidth_bytes_per_s": f"measured: copy of {COPIED_BYTES >> 20} MiB, read and written",
+    }
+    if about["place"] == "cpu":
+        facts = backend.facts()
+        cores = int(facts["threads"])
+        return about | common | {
+            "vendor": "CPU",
+            "sm_count": cores,
+            "cores_per_sm": LANES,
+            "clock_hz": rate["fp32"] / (2 * LANES * cores),
+            "vector_flops_per_s": {"fp32": rate["fp32"]},
+            "matrix_flops_per_s": rate,
+            "l2_bytes": float(facts["cache_bytes"]),
+            "basis": basis | {
+                "matrix_flops_per_s": product,
+                "vector_flops_per_s": product,
+                "cores_per_sm": "assumed: two vector units of 512 bits",
+                "clock_hz": "so that lanes x 2 x clock is the measured rate",
+                "sm_count": "threads used",
+                "l2_bytes": "last-level cache",
+            },
+        }  # fmt: skip
+    found = backend.properties  # type: ignore[attr-defined]
+    capability = (int(found.major), int(found.minor))
+    lanes = LANES_EXCEPT.get(capability, GPU_LANES.get(capability[0], 128))
+    clock = backend.facts()["limits"]["clock_hz"] or rate["fp32"] / (2 * lanes * found.multi_processor_count)
+    peak = 2.0 * lanes * found.multi_processor_count * clock
+    return about | common | {
+        "vendor": "NVIDIA",
+        "sm_count": int(found.multi_processor_count),
+        "cores_per_sm": lanes,
+        "clock_hz": clock,
+        "vector_flops_per_s": {"fp32": peak},
+        "matrix_flops_per_s": {dtype: value for dtype, value in rate.items() if value > peak},
+        "l2_bytes": float(getattr(found, "L2_cache_size", 0) or 4 << 20),
+        "basis": basis | {
+            "matrix_flops_per_s": product,
+            "vector_flops_per_s": "lanes x 2 x clock",
+            "cores_per_sm": "compute capability",
+            "clock_hz": "driver: highest clock",
+            "sm_count": "driver",
+            "l2_bytes": "driver",
+        },
+    }  # fmt: skip
+
+
+def device_of(description: dict[str, Any], where: object = "description") -> Device:
+    """The description as forecasts take it."""
+    known = description.get("known")
+    if known is not None:
+        found = devices().get(str(known))
+        if found is None:
+            raise InputError(where, f"{known!r} is not in config/devices", "describe the device again")
+        return found
+    missing = [key for key in _KEYS if key not in description]
+    if missing:
+        raise InputError(
+            where, f"`{missing[0]}` is missing", "describe the device again (tilecast measure device)"
+        )
+    values = {key: description[key] for key in _KEYS}
+    return replace(Device(**values), sources=dict(description.get("basis", {})))
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """A description as `write_description` left it."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(path, "does not exist", "make it with `tilecast measure device`") from None
+    except (OSError, ValueError) as error:
+        raise InputError(path, f"is not JSON ({error})", "describe the device again") from None
+    if not isinstance(found, dict) or not isinstance(found.get("name"), str):
+        raise InputError(path, "describes no device", "describe the device again")
+    return found
+
+
+def write_description(description: dict[str, Any], path: Path) -> None:
+    """Write it as JSON."""
+    write_text(path, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
+
+
+def _fastest_s(backend: Backend, action: Callable[[], object]) -> float:
+    """Seconds of the fastest of some runs: what the device can do, not what it mostly does."""
+    backend.time(action, 2, flush=False)
+    return min(backend.time(action, 5, flush=False)) / 1e3
+
+
+def _product_rate(backend: Backend, dtype: str) -> float:
+    from tilecast.measure.kernels import action
+
+    row = {
+        "family": "bmm",
+        "op": "bmm",
+        "dtype": dtype,
+        "b": 1,
+        "m": PRODUCT,
+        "n": PRODUCT,
+        "k": PRODUCT,
+        "shape": "",
+    }
+    backend.precision(dtype)
+    return 2.0 * PRODUCT**3 / _fastest_s(backend, action(row, backend.place))
+
+
+def _copy_rate(backend: Backend) -> float:
+    import torch
+
+    source = torch.ones(COPIED_BYTES // 4, dtype=torch.float32, device=backend.place)
+    target = torch.empty_like(source)
+    return 2.0 * COPIED_BYTES / _fastest_s(backend, lambda: target.copy_(source))

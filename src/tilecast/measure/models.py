@@ -1,0 +1,310 @@
+"""Whole models on a device: prefill, decode and training steps, as written and compiled, with random weights.
+
+A model too large for the device is composed: shortened models with two and with four layers are timed, and the
+rest of the layers added at the difference.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from tilecast.errors import InputError, TilecastError
+from tilecast.graph.build import DTYPES, build, offline
+from tilecast.hardware.device import ELEMENT_BYTES
+from tilecast.measure.backend import Action, Backend, OutOfMemory, Timing, Unsupported, guarded, timed
+from tilecast.measure.store import Run, done
+from tilecast.measure.tables import WORKLOAD, WORKLOAD_KEY
+from tilecast.models.registry import ModelSpec, load_model
+
+SHORTENED = (2, 4)  # layers of the models a composed figure comes from
+FITS = 0.8  # of the device's memory, for weights and what training adds to them
+LAYER_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "num_decoder_layers")
+DEFAULTS: dict[str, Any] = {
+    "mode": "inference", "phase": "prefill", "sequence_length": 1024, "batch_size": 1, "context": 0,
+    "dtype": "fp32", "attention": "eager", "execution": "eager",
+}  # fmt: skip
+
+
+def workload(given: Mapping[str, Any], where: object = "workload") -> dict[str, Any]:
+    """A checked workload: WORKLOAD_KEY filled with defaults; training and decode set what follows from them."""
+    unknown = sorted(set(given) - set(WORKLOAD_KEY))
+    if unknown or "model" not in given:
+        problem = f"unknown key `{unknown[0]}`" if unknown else "names no `model`"
+        raise InputError(where, problem, f"a workload has {', '.join(WORKLOAD_KEY)}")
+    work = DEFAULTS | dict(given)
+    if work["mode"] == "training":
+        work["phase"] = "step"
+    if work["phase"] == "decode":
+        work["sequence_length"] = 1
+    for name, column in WORKLOAD.items():
+        value = work[name]
+        if column.values and value not in column.values:
+            raise InputError(where, f"{name} = {value!r}", f"expected one of {', '.join(column.values)}")
+        least = 0 if name == "context" else 1
+        if column.kind == "integer" and (type(value) is not int or value < least):
+            raise InputError(where, f"{name} = {value!r}", f"expected a whole number of at least {least}")
+    load_model(work["model"])
+    return {name: work[name] for name in WORKLOAD_KEY}
+
+
+def read_study(path: Path) -> list[dict[str, Any]]:
+    """The workloads of a study: `workloads:` with one mapping each; a list as a value means one workload each."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(path, f"cannot be read ({error})", "see config/studies/live.yaml") from None
+    entries = raw.get("workloads") if isinstance(raw, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(path, "has no list `workloads`", "see config/studies/live.yaml")
+    found: list[dict[str, Any]] = []
+    for place, entry in enumerate(entries, 1):
+        spread = [entry]
+        for key, value in entry.items():
+            if isinstance(value, list):
+                spread = [one | {key: each} for one in spread for each in value]
+        found += [workload(one, f"{path}, workload {place}") for one in spread]
+    return found
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model in memory: a step of the workload, and of a training step its forward pass alone."""
+
+    step: Action
+    forward: Action | None
+
+
+def measure_models(
+    backend: Backend,
+    works: Iterable[Mapping[str, Any]],
+    folder: Path,
+    budget_s: float,
+    about: Mapping[str, Any],
+    clock: Callable[[], float] = time.monotonic,
+    say: Callable[[str], None] = lambda words: None,
+) -> dict[str, Any]:
+    """Time workloads in order until the budget is spent; known ones are passed over. Returns counts and path."""
+    if budget_s <= 0:
+        raise InputError("budget", f"{budget_s:g} s leaves no time to measure", "give more than zero, such as 60s")
+    known, start = done(folder, "models"), clock()
+    todo = [dict(work) for work in works]
+    left = [work for work in todo if tuple(work[name] for name in WORKLOAD_KEY) not in known]
+    run = Run(
+        folder, "models", dict(about) | {"device": backend.name, "title": backend.title, "budget_s": budget_s}
+    )
+    lines = Run(
+        folder, "timelines", dict(about) | {"device": backend.name, "title": backend.title, "of": run.path.name}
+    )
+    tally, ended = {"measured": 0, "out of memory": 0, "failed": 0}, "interrupted"
+    try:
+        for work in left:
+            if clock() - start >= budget_s:
+                break
+            row, timeline = measure_model(backend, work)
+            run.add(row)
+            for line in timeline:
+                lines.add(work | line)
+            tally[row["outcome"]] += 1
+            result = (
+                f"{row['latency_ms']:.4g} ms" if row.get("latency_ms") else f"{row['outcome']}: {row['reason']}"
+            )
+            say(f"{title(work)}: {result}")
+        ended = "complete"
+    finally:
+        for part in (run, lines):
+            part.save(ended, facts=backend.facts())
+    return tally | {"known": len(todo) - len(left), "left": len(left) - len(run.rows), "path": run.path}
+
+
+def title(work: Mapping[str, Any]) -> str:
+    """A workload in words."""
+    after = f" after {work['context']}" if work["context"] else ""
+    return (
+        f"{work['model']} {work['mode']} {work['phase']} {work['batch_size']}x{work['sequence_length']}{after} "
+        f"{work['dtype']} {work['attention']} attention, {work['execution']}"
+    )
+
+
+def measure_model(
+    backend: Backend, work: Mapping[str, Any], seconds: float = 3.0
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """One row of `measured_models` and its timeline: timed whole, composed of layers, or why not."""
+    spec = load_model(work["model"])
+    result = dict(work)
+    try:
+        if work["dtype"] not in backend.dtypes:
+            raise Unsupported(f"{work['dtype']} is not measured on {backend.title}")
+        with guarded(f"the model {spec.name}"):
+            backend.precision(work["dtype"])
+            if _needed_bytes(spec, work) > FITS * backend.memory_bytes:
+                return result | _composed(backend, spec, work, seconds) | {"outcome": "measured"}, []
+            return _whole(backend, spec, work, seconds, result)
+    except (OutOfMemory, Unsupported) as error:
+        outcome = "out of memory" if isinstance(error, OutOfMemory) else "failed"
+        nothing = {"repetitions": 0, "outcome": outcome, "reason": str(error), "passport": "measured"}
+        return result | nothing, []
+    finally:
+        _release(backend)
+
+
+def _release(backend: Backend) -> None:
+    """Give the model's memory back; a device that is lost takes nothing."""
+    try:
+        torch._dynamo.reset()
+        backend.free()
+    except (RuntimeError, TilecastError):
+        pass
+
+
+def _whole(
+    backend: Backend, spec: ModelSpec, work: Mapping[str, Any], seconds: float, result: dict[str, Any]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    made = prepare(spec, work, backend.place)
+    backend.peak_memory_bytes()
+    found = _timed(backend, made.step, seconds)
+    peak = backend.peak_memory_bytes()
+    forward = _timed(backend, made.forward, seconds / 2).latency_ms if made.forward else None
+    state = backend.state()
+    launches = backend.launches(made.step)
+    timeline = [
+        {"place": place, "kernel_name": one.name, "start_ms": one.start_ms, "duration_ms": one.duration_ms,
+         "grid": one.grid or None, "block": one.block or None}
+        for place, one in enumerate(launches)
+    ]  # fmt: skip
+    more = {
+        "outcome": "measured",
+        "passport": "measured",
+        "forward_ms": forward,
+        "backward_ms": max(found.latency_ms - forward, backend.resolution_ms) if forward else None,
+        "kernels": len(launches) or None,
+        "kernel_ms": sum(one.duration_ms for one in launches) or None,
+        "memory_bytes": peak,
+    }
+    return result | vars(found) | state | more, timeline
+
+
+def _timed(backend: Backend, action: Action, seconds: float) -> Timing:
+    backend.time(action, 2, flush=False)  # the first run compiles, the second settles
+    return timed(backend, action, seconds)
+
+
+def _needed_bytes(spec: ModelSpec, work: Mapping[str, Any]) -> float:
+    """Bytes of weights, twice that with their gradients: what has to fit before anything else."""
+    with offline():
+        parameters = sum(
+            p.numel() for p in build(spec, work["mode"], work["dtype"], work["attention"]).parameters()
+        )
+    return float(parameters * ELEMENT_BYTES[work["dtype"]] * (2 if work["mode"] == "training" else 1))
+
+
+def shortened(spec: ModelSpec, layers: int) -> ModelSpec:
+    """The same model with fewer layers."""
+    names = [name for name in LAYER_KEYS if name in spec.values]
+    if not names:
+        raise Unsupported(f"{spec.name} does not fit and names no number of layers to shorten")
+    return replace(spec, values={**spec.values, **dict.fromkeys(names, layers)})
+
+
+def _composed(backend: Backend, spec: ModelSpec, work: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """Latency of the whole from shortened models: t(2) + (layers - 2) x (t(4) - t(2)) / 2."""
+    times = []
+    for layers in SHORTENED:
+        made = prepare(shortened(spec, layers), work, backend.place)
+        times.append(_timed(backend, made.step, seconds))
+        del made
+        _release(backend)
+    few, more = SHORTENED
+    layers = int(next(spec.values[name] for name in LAYER_KEYS if name in spec.values))
+    each = (times[1].latency_ms - times[0].latency_ms) / (more - few)
+    if each <= 0:
+        raise Unsupported(f"{more} layers were not slower than {few}: nothing can be composed of them")
+    latency = times[0].latency_ms + (layers - few) * each
+    return {
+        "latency_ms": latency,
+        "low_ms": latency * times[1].low_ms / times[1].latency_ms,
+        "high_ms": latency * times[1].high_ms / times[1].latency_ms,
+        "repetitions": times[1].repetitions,
+        "passport": "composed",
+        "layers_timed": ", ".join(str(number) for number in SHORTENED),
+    }
+
+
+def prepare(spec: ModelSpec, work: Mapping[str, Any], place: str, seed: int = 0) -> Prepared:
+    """Build the model on the device with random weights and inputs."""
+    torch.manual_seed(seed)
+    training = work["mode"] == "training"
+    module: Any = build(spec, work["mode"], work["dtype"], work["attention"], place)
+    module.train(training)
+    module.requires_grad_(training)
+    call: Any = torch.compile(module) if work["execution"] == "compiled" else module
+    arguments = _arguments(module, work, place)
+    if work["phase"] == "decode":
+        return Prepared(_decode(module, call, work, place), None)
+
+    def forward() -> Any:
+        with torch.set_grad_enabled(training):
+            return call(**arguments)
+
+    if not training:
+        return Prepared(forward, None)
+    for parameter in module.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+
+    def step() -> None:
+        outputs = _differentiable(forward())
+        torch.autograd.backward(outputs, [torch.ones_like(output) for output in outputs])
+
+    return Prepared(step, forward)
+
+
+def _arguments(module: Any, work: Mapping[str, Any], place: str) -> dict[str, Tensor]:
+    name, batch = getattr(module, "main_input_name", "input_ids"), work["batch_size"]
+    if name == "pixel_values":
+        size, channels = module.config.image_size, module.config.num_channels
+        dtype = DTYPES[work["dtype"]]
+        return {name: torch.rand(batch, channels, size, size, device=place).to(dtype)}
+    if name != "input_ids":
+        raise Unsupported(f"takes `{name}`, of unknown shape")
+    tokens = torch.randint(module.config.vocab_size, (batch, work["sequence_length"]), device=place)
+    pair = bool(getattr(module.config, "is_encoder_decoder", False))
+    return {"input_ids": tokens} | ({"decoder_input_ids": tokens} if pair else {})
+
+
+def _decode(module: Any, call: Any, work: Mapping[str, Any], place: str) -> Action:
+    """One token a sequence against a cache that is cut back after every step."""
+    vocabulary, batch, context = module.config.vocab_size, work["batch_size"], work["context"]
+    if getattr(module.config, "is_encoder_decoder", False):
+        raise Unsupported("decode of encoder-decoder models is not measured")
+    token = torch.randint(vocabulary, (batch, 1), device=place)
+    cache: Any = None
+    if context:
+        with torch.no_grad():
+            before = torch.randint(vocabulary, (batch, context), device=place)
+            cache = module(input_ids=before, use_cache=True).past_key_values
+
+    def step() -> None:
+        with torch.no_grad():
+            call(input_ids=token, past_key_values=cache, use_cache=True)
+            if cache is not None:
+                cache.crop(-1)
+
+    return step
+
+
+def _differentiable(result: Any) -> list[Tensor]:
+    """The outputs a loss would be computed from: logits where the model names some, else its last hidden state."""
+    named = dict(result.items()) if hasattr(result, "items") else {"logits": result}
+    chosen = [value for key, value in named.items() if key.endswith("logits") and "router" not in key]
+    chosen = chosen or [value for key, value in named.items() if key == "last_hidden_state"]
+    found = [value for value in chosen if isinstance(value, Tensor) and value.requires_grad]
+    if not found:
+        raise Unsupported("has no output that needs a gradient")
+    return found

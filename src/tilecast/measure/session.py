@@ -1,0 +1,147 @@
+"""Measuring a plan of kernels within a budget: go on where the last run stopped, repeat nothing, keep all."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from tilecast.errors import InputError
+from tilecast.hardware.device import ELEMENT_BYTES
+from tilecast.measure import kernels as torch_kernels
+from tilecast.measure.backend import Backend, OutOfMemory, Unsupported, guarded, timed
+from tilecast.measure.grid import counts
+from tilecast.measure.store import Run, done
+from tilecast.measure.tables import KERNEL_KEY
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EACH_S = 0.15  # timed for at most about so long, each of the two ways
+LONGEST_SHARE = 0.1  # a kernel forecast to need more than this share of the budget is left out of this run
+
+
+class Progress:
+    """A line on the terminal that says how far a run is and how much time is left; elsewhere silent."""
+
+    def __init__(self, total_s: float, clock: Callable[[], float], stream: TextIO | None = None) -> None:
+        self._total, self._clock, self._start = total_s, clock, clock()
+        self._stream = stream if stream is not None else sys.stderr
+        self._shown = self._stream.isatty()
+
+    def left_s(self) -> float:
+        """Seconds of the budget that remain."""
+        return self._total - (self._clock() - self._start)
+
+    def show(self, count: int, what: str) -> None:
+        """Draw the line anew."""
+        if self._shown:
+            left = max(0.0, self.left_s())
+            filled = round(30 * (1 - left / self._total))
+            bar = "#" * filled + "." * (30 - filled)
+            self._stream.write(f"\r[{bar}] {count} measured, {left:4.0f} s left, {what[:40]:40}")
+            self._stream.flush()
+
+    def end(self) -> None:
+        """Leave the line."""
+        if self._shown:
+            self._stream.write("\n")
+
+
+def measure_kernels(
+    backend: Backend,
+    plan: pd.DataFrame,
+    folder: Path,
+    budget_s: float,
+    about: Mapping[str, Any],
+    clock: Callable[[], float] = time.monotonic,
+    action: Callable[..., Any] = torch_kernels.action,
+) -> dict[str, Any]:
+    """Time the kernels of `plan` in its order until the budget is spent; rows go to a new run in `folder`.
+
+    Returns counts: measured, out_of_memory, failed, known (timed earlier), left, and the run's path.
+    What was timed is on disk however this ends.
+    """
+    if budget_s <= 0:
+        raise InputError("budget", f"{budget_s:g} s leaves no time to measure", "give more than zero, such as 60s")
+    known = done(folder, "kernels")
+    todo = [row for row in records(plan) if kernel_key(row) not in known]
+    run = Run(
+        folder, "kernels", dict(about) | {"device": backend.name, "title": backend.title, "budget_s": budget_s}
+    )
+    progress = Progress(budget_s, clock)
+    tally = {"measured": 0, "out of memory": 0, "failed": 0}
+    started, ended = backend.state(), "interrupted"
+    skipped = 0
+    try:
+        for row in todo:
+            left = progress.left_s()
+            if left <= 0:
+                break
+            forecast_s = float(row.get("predicted_ms") or 0.0) / 1e3
+            if forecast_s > LONGEST_SHARE * budget_s or forecast_s > left:
+                skipped += 1
+                continue
+            progress.show(len(run.rows), f"{row['op']} {row['dtype']}")
+            result = measure_one(backend, row, min(EACH_S, budget_s / 100), action)
+            run.add(result)
+            tally[result["outcome"]] += 1
+        ended = "complete"
+    finally:  # a lost device, an interruption: what was timed is kept
+        progress.end()
+        run.save(ended, facts=backend.facts(), state_before=started, state_after=_quietly(backend))
+    return tally | {
+        "known": len(plan) - len(todo), "left": len(todo) - len(run.rows), "too_long": skipped, "path": run.path,
+    }  # fmt: skip
+
+
+def records(plan: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a plan as dictionaries."""
+    return [{str(name): value for name, value in row.items()} for row in plan.to_dict("records")]
+
+
+def kernel_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What tells one kernel from another; an absent shape is an empty one."""
+    return tuple("" if row[name] != row[name] else row[name] for name in KERNEL_KEY)
+
+
+def measure_one(
+    backend: Backend, row: Mapping[str, Any], seconds: float, action: Callable[..., Any] = torch_kernels.action
+) -> dict[str, Any]:
+    """One row of `measured_kernels`: timed with caches flushed and as they are, or why not."""
+    result = {name: row[name] for name in KERNEL_KEY}
+    read, written, _ = counts(dict(row))
+    needed = (read + written) * ELEMENT_BYTES[row["dtype"]]
+    try:
+        if row["dtype"] not in backend.dtypes:
+            raise Unsupported(f"{row['dtype']} is not measured on {backend.title}")
+        if needed > backend.memory_bytes:
+            raise OutOfMemory(f"needs {needed / 1e9:.3g} GB, {backend.memory_bytes / 1e9:.3g} GB may be used")
+        with guarded(f"{row['family']} {row['op']}"):
+            backend.precision(row["dtype"])
+            run = action(row, backend.place)
+            cold = timed(backend, run, seconds)
+            warm = timed(backend, run, seconds, flush=False)
+            launches = backend.launches(run) if not backend.place.startswith("cpu") else []
+    except (OutOfMemory, Unsupported) as error:
+        backend.free()
+        outcome = "out of memory" if isinstance(error, OutOfMemory) else "failed"
+        return result | {"repetitions": 0, "outcome": outcome, "reason": str(error)}
+    main = max(launches, key=lambda launch: launch.duration_ms, default=None)
+    return result | vars(cold) | backend.state() | {
+        "warm_ms": warm.latency_ms,
+        "outcome": "measured",
+        "kernel_name": main.name if main else None,
+        "grid": main.grid if main else None,
+        "block": main.block if main else None,
+    }  # fmt: skip
+
+
+def _quietly(backend: Backend) -> dict[str, float | None]:
+    """The device's state, also of one that no longer answers."""
+    try:
+        return backend.state()
+    except Exception:  # whatever a lost device's driver raises must not hide why it was lost
+        return {}

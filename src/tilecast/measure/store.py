@@ -1,0 +1,146 @@
+"""Measurements on disk: a Parquet file and a provenance record a run, below a folder for each device.
+
+`<root>/<device>/kernels-001.parquet` and `.json`. A run adds files and changes none; what an earlier run timed is
+not timed again. A record says `interrupted` until its run has ended; then it holds the Parquet file's checksum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tilecast.errors import InputError
+from tilecast.files import write_text
+from tilecast.measure.tables import KERNEL_KEY, WORKLOAD_KEY
+from tilecast.schemas import TABLES
+from tilecast.tables import DTYPES, empty, read, write
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KINDS = {"kernels": "measured_kernels", "models": "measured_models", "timelines": "measured_timelines"}
+KEYS = {"kernels": KERNEL_KEY, "models": WORKLOAD_KEY, "timelines": (*WORKLOAD_KEY, "place")}
+EVERY_S = 5.0  # how often a running measurement is written down
+DESCRIPTION, PLANS = (
+    "description.json",
+    {"kernels": "forecasts-kernels.parquet", "models": "forecasts-models.parquet"},
+)
+PACKAGES = ("torch", "transformers", "numpy", "pandas", "pyarrow")
+
+
+def provenance(path: Path) -> dict[str, Any]:
+    """The record beside a run's Parquet file."""
+    try:
+        record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(path, "has no provenance record beside it", "take the .json file along") from None
+    except (OSError, ValueError) as error:
+        raise InputError(path.with_suffix(".json"), f"is not JSON ({error})", "restore the file") from None
+    if not isinstance(record, dict) or record.get("status") not in ("complete", "interrupted"):
+        raise InputError(path.with_suffix(".json"), "is no record of a measurement", "restore the file")
+    return record
+
+
+def load_run(path: Path, kind: str) -> pd.DataFrame:
+    """One run's rows, checked against schema and checksum, with columns `device` and `run`."""
+    record = provenance(path)
+    if record["status"] == "complete" and record.get("sha256") != digest(path):
+        raise InputError(
+            path, "is not what was measured (its checksum differs)", "restore the file, or delete the run"
+        )
+    frame = read(path, KINDS[kind])
+    return frame.assign(device=str(record.get("device", path.parent.name)), run=path.stem)
+
+
+def runs(folder: Path, kind: str) -> list[Path]:
+    """Parquet files of one kind in a device's folder, in the order they were made."""
+    return sorted(folder.glob(f"{kind}-*.parquet"))
+
+
+def load(root: Path, kind: str) -> pd.DataFrame:
+    """Every row of one kind below `root`; a folder that does not exist holds none."""
+    import pandas as pd
+
+    parts = [load_run(path, kind) for folder in sorted(root.glob("*")) for path in runs(folder, kind)]
+    parts = [part for part in parts if len(part)]
+    if not parts:
+        return empty(KINDS[kind]).assign(device=pd.Series(dtype="str"), run=pd.Series(dtype="str"))
+    return pd.concat(parts, ignore_index=True)
+
+
+def done(folder: Path, kind: str) -> set[tuple[Any, ...]]:
+    """Keys of what earlier runs on this device have an outcome for."""
+    return {
+        tuple("" if value != value else value for value in row)
+        for path in runs(folder, kind)
+        for row in load_run(path, kind)[list(KEYS[kind])].itertuples(index=False, name=None)
+    }
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+class Run:
+    """A measurement in progress: rows come in, and are on disk a few seconds later."""
+
+    def __init__(self, folder: Path, kind: str, about: Mapping[str, Any]) -> None:
+        number = 1 + max((int(path.stem.rsplit("-", 1)[1]) for path in runs(folder, kind)), default=0)
+        self.path, self.kind = folder / f"{kind}-{number:03d}.parquet", kind
+        self.rows: list[dict[str, Any]] = []
+        self._record = {
+            "kind": kind,
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            **about,
+            "versions": versions(),
+        }
+        self._written = time.monotonic()
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take one row; write everything down when EVERY_S have passed."""
+        self.rows.append(dict(row))
+        if time.monotonic() - self._written > EVERY_S:
+            self.save("interrupted")
+
+    def save(self, status: str, **more: Any) -> None:
+        """Write rows and record; without rows nothing."""
+        if not self.rows:
+            return
+        write(as_table(self.rows, KINDS[self.kind]), self.path, KINDS[self.kind])
+        record = self._record | {"status": status, "rows": len(self.rows)} | more
+        if status == "complete":
+            record["ended"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            record["sha256"] = digest(self.path)
+        write_text(self.path.with_suffix(".json"), json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+        self._written = time.monotonic()
+
+
+def as_table(rows: Sequence[Mapping[str, Any]], table: str) -> pd.DataFrame:
+    """Rows as a frame in the table's columns; what a row lacks is empty."""
+    import pandas as pd
+
+    declared = TABLES[table].columns
+    frame = pd.DataFrame(list(rows)).reindex(columns=list(declared))
+    numbers = [name for name, column in declared.items() if column.kind == "number"]
+    return frame.astype(dict.fromkeys(numbers, DTYPES["number"]))
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything a timing may depend on."""
+    found = {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release().split('-')[0]}",
+    }
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
