@@ -33,6 +33,7 @@ class Recorder(TorchDispatchMode):
         self._entered: list[str] = []  # ... and the module from there on
         self._gradients: dict[int, str] = {}  # a parameter's gradient -> the module that owns the parameter
         self._cache: set[int] = set()  # storages of the key-value cache
+        self._kept: list[Tensor] = []  # what lies in them, alive: no later tensor is given one of their addresses
         self._tensors: dict[int, int] = {}  # storage -> the tensor it holds now; renewed with every write
         self._count = 0
         self._silent: dict[Any, bool] = {}
@@ -74,6 +75,7 @@ class Recorder(TorchDispatchMode):
     def own_cache(self, tensors: list[Tensor]) -> None:
         """These tensors are the key-value cache: appended to in place, as serving engines do."""
         self._cache = {tensor.untyped_storage()._cdata for tensor in tensors}
+        self._kept = tensors
 
     def add(self, kernel: Kernel, module: str) -> None:
         """Write down a kernel that nothing ran (an optimizer's)."""

@@ -1,0 +1,96 @@
+"""Serving: definitions hold exactly, memory bounds the batch, one GPU is the forecast of one GPU."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+import pytest
+
+from tilecast.graph.tracer import trace
+from tilecast.hardware.device import load_device
+from tilecast.hardware.system import load_system
+from tilecast.models.registry import load_model
+from tilecast.parallel.layout import STANDARD, Assumptions, Layout
+from tilecast.parallel.serving import Server
+from tilecast.predict.roofline import Roofline
+
+DEVICE = load_device("H100")
+PROMPT, OUTPUT = 256, 65
+
+
+@lru_cache
+def server(model: str = "llama2_7b", assume: Assumptions = STANDARD) -> Server:
+    return Server(load_model(model), load_system("h100_sxm"), DEVICE, Roofline(), PROMPT, OUTPUT, assume=assume)
+
+
+def test_every_layer_of_a_decode_step_is_alike() -> None:
+    graph = trace("llama2_7b", phase="decode", context=300, dtype="bf16", attention="fused")
+    layers: dict[str, list[object]] = {}
+    for kernel, module in graph.launches():
+        if "layers." in module:
+            layers.setdefault(module.split(".")[2], []).append(kernel)
+    assert len(layers) == 32 and all(kernels == layers["0"] for kernels in layers.values())
+
+
+@pytest.mark.parametrize(("phase", "place"), [("prefill", "ttft_ms"), ("decode", "tpot_ms")])
+def test_one_gpu_is_the_forecast_of_its_kernels(phase: str, place: str) -> None:
+    from tilecast.graph.fuse import fuse
+    from tilecast.predict.forecast import forecast_model
+
+    length = {"context": PROMPT + OUTPUT // 2} if phase == "decode" else {"sequence_length": PROMPT}
+    graph = trace("llama2_7b", phase=phase, batch_size=4, dtype="bf16", attention="fused", **length)  # type: ignore[arg-type]
+    alone = forecast_model(fuse(graph), Roofline(), DEVICE)["latency_ms"]
+    assert getattr(server().serve(Layout(microbatch=4)), place)[0] == pytest.approx(alone, rel=1e-12)
+
+
+@pytest.mark.parametrize("layout", [Layout(microbatch=2), Layout(tp=4, microbatch=2), Layout(tp=2, pp=2, dp=2)])
+def test_throughput_is_tokens_over_time(layout: Layout) -> None:
+    served = server().serve(layout)
+    assert served.sequences == layout.pp * layout.microbatch
+    whole_ms = served.ttft_ms[0] + (OUTPUT - 1) * served.tpot_ms[0]
+    assert served.tokens_per_s == pytest.approx(layout.dp * served.sequences * OUTPUT / whole_ms * 1e3)
+    assert served.decode.keys() - {"other stages"} == served.prefill.keys() - {"bubble"}
+    assert sum(served.prefill.values()) == pytest.approx(served.ttft_ms[0])
+
+
+def test_replicas_change_throughput_alone() -> None:
+    one, four = server().serve(Layout(tp=2)), server().serve(Layout(tp=2, dp=4))
+    assert four.tokens_per_s == pytest.approx(4 * one.tokens_per_s)
+    assert (four.ttft_ms, four.tpot_ms) == (one.ttft_ms, one.tpot_ms)
+
+
+def test_a_pipeline_of_busy_stages_makes_a_token_a_pass() -> None:
+    """With as many groups as stages, no token waits but for the slowest stage."""
+    one, two = server().serve(Layout()), server().serve(Layout(pp=2))
+    assert two.sequences == 2 * one.sequences
+    assert one.tpot_ms[0] <= two.tpot_ms[0] < 1.5 * one.tpot_ms[0]
+
+
+@pytest.mark.parametrize("layout", [Layout(), Layout(tp=4), Layout(pp=2), Layout(tp=2, pp=2)])
+def test_the_most_sequences_fit_and_one_more_does_not(layout: Layout) -> None:
+    most = server().most(layout)
+    assert most > 0 and most % layout.pp == 0
+    room = most // layout.pp
+    assert server().memory(replace(layout, microbatch=room)).fits
+    assert not server().memory(replace(layout, microbatch=room + 1)).fits
+
+
+def test_no_room_is_none() -> None:
+    assert server("llama2_70b").most(Layout()) == 0
+    assert server("llama2_70b").fastest(Layout()) is None
+
+
+def test_the_fastest_batch_keeps_the_bound() -> None:
+    sizes = (1, 2, 4)
+    every = [server().serve(Layout(tp=2, microbatch=size)) for size in sizes]
+    bound = every[1].tpot_ms[0]
+    best = server().fastest(Layout(tp=2), tpot_ms=bound, sizes=sizes)
+    allowed = [served for served in every if served.tpot_ms[0] <= bound]
+    assert best is not None and best == max(allowed, key=lambda served: served.tokens_per_s)
+    assert server().fastest(Layout(tp=2), tpot_ms=1e-9, sizes=sizes) is None
+
+
+def test_faster_links_slow_nothing() -> None:
+    slow, fast = (server(assume=Assumptions(link_share=share)).serve(Layout(tp=4)) for share in (1.0, 2.0))
+    assert fast.ttft_ms[0] <= slow.ttft_ms[0] and fast.tpot_ms[0] <= slow.tpot_ms[0]
