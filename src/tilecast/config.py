@@ -135,6 +135,12 @@ class Numa(Section):
         return {key: value for key, value in self.model_dump().items() if key not in own and value is not None}
 
 
+class Moe(Section):
+    """The study of experts on several GPUs."""
+
+    study: str = Field("config/studies/moe_prefetch.yaml", description="file of the study; docs/moe.md has its keys")
+
+
 class Settings(Section):
     """The whole configuration."""
 
@@ -146,6 +152,7 @@ class Settings(Section):
     claims: str = Field("config/claims.yaml", description="file of published claims to audit")
     predictor: Prediction = Field(default_factory=Prediction, description="the predictors computed here")
     evaluation: Evaluation = Field(default_factory=Evaluation, description="statistics of the errors")
+    moe: Moe = Field(default_factory=Moe, description="experts on several GPUs")
     numa: Numa = Field(default_factory=Numa, description="the host-memory locality study")
 
 

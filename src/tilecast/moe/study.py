@@ -108,6 +108,7 @@ class Study(Section):
     published: Published
     physical: Physical
     systems: list[StudySystem] = Field(min_length=1)
+    focus: str
     sources: dict[str, str]
 
     @property
@@ -136,13 +137,9 @@ class Study(Section):
         given = self.physical
         return _gpu(system.device, Shares(given.matrix_share, given.memory_share, given.host_share))
 
-    def figure_names(self) -> dict[str, str]:
-        """System -> the end of its figures' names: 8gpu, or its own name where two have as many GPUs."""
-        counts = [system.gpus for system in self.systems]
-        return {
-            system.name: f"{system.gpus}gpu" if counts.count(system.gpus) == 1 else system.name
-            for system in self.systems
-        }
+    def system(self, name: str) -> StudySystem:
+        """The system of that name."""
+        return next(system for system in self.systems if system.name == name)
 
 
 @lru_cache(maxsize=64)
@@ -184,6 +181,8 @@ def _check(study: Study, path: str | Path) -> None:
     names = [system.name for system in study.systems]
     if len(set(names)) < len(names):
         raise InputError(path, "two systems have one name", "the files of each are named by it")
+    if study.focus not in names:
+        raise InputError(path, f"`focus` = {study.focus!r} is none of its systems", f"name {' or '.join(names)}")
     experts = study.published.experts
     model = study.model()
     if model.experts != experts:
