@@ -9,7 +9,7 @@ from tilecast.hardware.device import devices, load_device
 from tilecast.predict import conformal
 from tilecast.predict.base import complete
 from tilecast.predict.features import rates
-from tilecast.predict.tilecast import Tilecast, donor_weights
+from tilecast.predict.tilecast import SHORTEST_MS, Tilecast, donor_weights
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_never_below_the_hardware_and_never_free(model: Tilecast, name: str) -> 
     matrix = table["family"].isin(["linear", "bmm"])
     moved = 1e3 * (table["bytes_read"] + table["bytes_written"]) / device.bandwidth_bytes_per_s
     floor = np.maximum(1e3 * table["flops"] / device.peak_flops_per_s("fp32", matrix=True), moved)
-    assert (forecast["latency_ms"] > 0.002).all()
+    assert (forecast["latency_ms"] >= SHORTEST_MS).all()
     assert (forecast["latency_ms"][matrix] >= floor[matrix]).all()
     assert (forecast["low_ms"] <= forecast["latency_ms"]).all()
     assert (forecast["latency_ms"] < forecast["high_ms"]).all()

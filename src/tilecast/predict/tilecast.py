@@ -34,8 +34,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 WEIGHTS = Path(__file__).resolve().parents[3] / "resources/pretrained/tilecast"
 CHUNK, BLOCK = 1 << 16, 1 << 19  # kernels worked on, and columns copied, at a time: memory stays bounded
 # ASSUME: kernels of a running model are launched ahead of time and follow each other after a short gap; what a
-# slow host adds is a matter of the whole pass (`issue_ms`). A kernel below SHORT_MS is mostly launch and drain.
-GAP_MS, SHORT_MS = 0.002, 0.01
+# slow host adds is a matter of the whole pass (`issue_ms`). The least time measured of an isolated kernel is its
+# launch and this: the shortest time any kernel keeps a GPU busy, however little it does.
+GAP_MS, SHORTEST_MS = 0.002, 0.008
 # ASSUME: share of peak bandwidth and FLOP/s where no kernel of that kind was measured (copies, attention, ...)
 STREAM_SHARE, WORK_SHARE = 0.85, 0.6
 VECTORS = 2  # matrix products with at most so many rows or columns are matrix-vector ones
@@ -289,11 +290,11 @@ class _Cast:
             busy = base * np.exp(np.clip(correction, -3, 5))
             if self.family in MATRIX_FAMILIES:  # matrix-vector kernels: none was measured
                 busy = np.where(np.minimum(v["m"], v["n"]) <= VECTORS, streamed, busy)
-        busy = np.maximum(busy, floor)
-        latency = np.maximum(busy * self.relief, floor) + GAP_MS
+        bound = np.where(busy < SHORTEST_MS, 2, bound)
+        busy = np.maximum(np.maximum(busy, floor), SHORTEST_MS)
+        latency = np.maximum(np.maximum(busy * self.relief, floor), SHORTEST_MS) + GAP_MS
         if isolated:
             latency = np.where(v["isolated"], busy + self._launch(op, rows), latency)
-        bound = np.where(busy + GAP_MS < SHORT_MS, 2, bound)
         return latency, np.full(len(busy), self.width), floor, bound
 
     def _launch(self, op: Any, rows: Array) -> Array:

@@ -17,7 +17,7 @@ from tilecast.hardware.device import Device
 from tilecast.predict import conformal
 from tilecast.predict.base import BINARY_OPS, MATRIX_FAMILIES
 from tilecast.predict.features import LEARNED, OPS, Rates, matrix_features, rates, vector_features
-from tilecast.predict.tilecast import DECAY, Expert, Tilecast, donor_weights
+from tilecast.predict.tilecast import DECAY, SHORTEST_MS, Expert, Tilecast, donor_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,8 +28,7 @@ HIDDEN, EPOCHS, BATCH, RATE, DECAY_WEIGHTS = 32, 120, 512, 5e-3, 1e-4
 MEMBERS = 2  # networks an expert, of different seeds, averaged
 HELD_BACK = 0.2  # share of a GPU's octaves of shape an expert is judged on before it is trained on all
 LEAST_ROWS = 200
-# What an isolated kernel's shortest time holds besides its launch, and the shortest time told apart from zero.
-SHORTEST_MS, LEAST_MS = 0.008, 0.003
+LEAST_MS = 0.003  # the shortest time told apart from zero
 LARGE_FLOPS, LARGE_BYTES, LARGE_WEIGHT = 1e10, 3e7, 3.0  # kernels that make up a model's time count thrice
 
 
