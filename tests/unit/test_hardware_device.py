@@ -77,7 +77,7 @@ def test_an_unknown_name_lists_the_known():
 
 def test_every_shipped_device_names_a_source_for_every_value():
     known = devices()
-    assert len(known) == 19
+    assert len(known) == 23
     for device in known.values():
         raw = yaml.safe_load(
             next(p for p in DEVICE_FOLDER.glob("*.yaml") if device.name in p.read_text()).read_text()

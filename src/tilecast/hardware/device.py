@@ -17,7 +17,8 @@ import yaml
 from tilecast.errors import InputError
 
 DEVICE_FOLDER = Path(__file__).resolve().parents[3] / "config/devices"
-DTYPES = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "int8")
+DTYPES = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "int8", "fp4")
+# fp4 is a rate only: its elements are stored with scales, by the rules of the format (nvfp4, mxfp4)
 ELEMENT_BYTES = {"fp64": 8, "fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2, "fp8": 1, "int8": 1}
 
 # What any GPU of the years 2010 to 2035 can plausibly be; outside lies a wrong unit.
@@ -32,7 +33,7 @@ _RANGES: dict[str, tuple[float, float, str]] = {
 }
 _VECTOR_SHARE = (0.3, 3.0)  # fp32 vector peak against lanes x 2 x clock (some makers quote base, some boost clock)
 _OTHER_SHARE = (1 / 128, 8.0)  # other vector rates against lanes x 2 x clock (P4: fp16 at 1/64)
-_MATRIX_SHARE = (1 / 16, 300.0)  # matrix-unit rates against lanes x 2 x clock (B200: fp8 at 60)
+_MATRIX_SHARE = (1 / 16, 300.0)  # matrix-unit rates against lanes x 2 x clock (GB300: fp4 at 200)
 _BYTES_PER_FLOP = (0.002, 1.0)  # bandwidth against fp32 peak (L4: 0.01, P100: 0.08)
 _AMD_LANES = 16  # the artifact counts an AMD compute unit's SIMD units, of 16 lanes each
 
