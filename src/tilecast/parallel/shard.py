@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tilecast.errors import InputError
-from tilecast.graph.kernels import Kernel, KernelGraph
+from tilecast.graph.kernels import Kernel
 from tilecast.hardware.device import ELEMENT_BYTES
 from tilecast.parallel.layout import Layout, Work
 
@@ -60,31 +60,64 @@ class Share:
     kernels: dict[tuple[str, str], dict[Kernel, int]]
 
 
-def share(work: Work, shape: Shape) -> Share:
-    """Trace a few layers of `work`'s model as one GPU of `shape` holds them."""
+Launches = list[tuple[Kernel, str]]
+Traces = dict[tuple[int, int, int, int], Launches]  # (tp, ep, cp, microbatch) -> what was traced
+
+
+def share(work: Work, shape: Shape, traces: Traces | None = None) -> Share:
+    """The kernels of `work` on one GPU of `shape`; `traces` keeps what was traced, for other shapes.
+
+    Every size of a kernel grows evenly with the microbatch, so two traces tell all (of experts, tokens are shared
+    out anew: each microbatch is traced). A single sequence runs some operations differently and is always traced.
+    """
+    if work.phase == "decode" and shape.cp > 1:
+        raise InputError("cp", "decode with context parallelism is not modelled", "use cp 1 to serve")
+    traces = {} if traces is None else traces
+
+    def at(microbatch: int) -> Launches:
+        key = (shape.tp, shape.ep, shape.cp, microbatch)
+        if key not in traces:
+            traces[key] = _traced(work, *key)
+        return traces[key]
+
+    if shape.microbatch <= 3 or work.stack.experts:
+        return _sorted(work, shape, at(shape.microbatch))
+    return _sorted(work, shape, _grown(at(2), at(3), shape.microbatch - 2))
+
+
+def _grown(two: Launches, three: Launches, more: int) -> Launches:
+    """Launches of 2 + `more` sequences, from those of two and of three."""
+    grown = []
+    for (kernel, module), (next_kernel, _) in zip(two, three, strict=True):
+        sizes = (low + more * (high - low) for low, high in zip(kernel[4:], next_kernel[4:], strict=True))
+        grown.append((Kernel(*kernel[:4], *sizes), module))
+    return grown
+
+
+def _layer_count(work: Work) -> int:
+    """Layers to trace: chains of fused kernels reach into the next layer, so then the inner two are compared."""
+    return 4 if work.fused else 2
+
+
+def _traced(work: Work, tp: int, ep: int, cp: int, microbatch: int) -> Launches:
     from tilecast.graph.fuse import fuse
     from tilecast.graph.tracer import trace
 
-    if work.phase == "decode" and shape.cp > 1:
-        raise InputError("cp", "decode with context parallelism is not modelled", "use cp 1 to serve")
     values = dict(work.spec.values)
-    layers = 4 if work.fused else 2  # chains reach across layers: the inner two are alike
-    values.update({key: layers for key in _LAYER_KEYS if key in values})
+    values.update({key: _layer_count(work) for key in _LAYER_KEYS if key in values})
     graph = trace(
         replace(work.spec, values=values),
         mode=work.mode,
         phase=work.phase,
-        sequence_length=None if work.phase == "decode" else work.sequence // shape.cp,
-        batch_size=shape.microbatch,
+        sequence_length=None if work.phase == "decode" else work.sequence // cp,
+        batch_size=microbatch,
         context=work.context,
         dtype=work.dtype,
         attention=work.attention,
         optimizer=work.optimizer if work.mode == "training" else None,
-        prepare=(lambda module: cut(module, shape.tp, shape.ep)) if shape.tp * shape.ep > 1 else None,
+        prepare=(lambda module: cut(module, tp, ep)) if tp * ep > 1 else None,
     )
-    if work.fused:
-        graph = fuse(graph)
-    return _sorted(work, shape, graph, layers)
+    return list((fuse(graph) if work.fused else graph).launches())
 
 
 def cut(model: nn.Module, tp: int, ep: int) -> None:
@@ -159,9 +192,9 @@ def _expert(parameter: Any, axis: int, tp: int, ep: int) -> Any:
     return nn.Parameter(torch.empty(size, dtype=parameter.dtype, device=parameter.device))
 
 
-def _sorted(work: Work, shape: Shape, graph: KernelGraph, layers: int) -> Share:
+def _sorted(work: Work, shape: Shape, launches: Launches) -> Share:
     """Launches by part and phase; layers compared, sequence and context parallelism applied."""
-    launches = list(graph.launches())
+    layers = _layer_count(work)
     parts = _part_of(launches, _layers(work, [module for _, module in launches], layers))
     counts: dict[tuple[str, str], Counter[Kernel]] = defaultdict(Counter)
     for (kernel, _), part in zip(launches, parts, strict=True):
@@ -198,7 +231,7 @@ def _layers(work: Work, modules: Iterable[str], layers: int) -> list[str]:
     raise InputError(work.spec.source, "has no numbered layers", "multi-GPU forecasts need equal layers")
 
 
-def _part_of(launches: list[tuple[Kernel, str]], prefixes: list[str]) -> list[str]:
+def _part_of(launches: Launches, prefixes: list[str]) -> list[str]:
     """A layer's number for its launches; else first or last, by order in each phase, or by module."""
 
     def layer(module: str) -> str | None:

@@ -20,7 +20,7 @@ from tilecast.parallel.collectives import timed
 from tilecast.parallel.layout import STANDARD, Assumptions, Layout, Work, check, stages
 from tilecast.parallel.memory import Memory, end_parameters, layer_parameters, memory
 from tilecast.parallel.schedule import BACKWARD, FORWARD, Event, simulate, stage_ends
-from tilecast.parallel.shard import Shape, share
+from tilecast.parallel.shard import Shape, Traces, share
 from tilecast.predict.base import Predictor
 from tilecast.predict.conformal import total
 
@@ -66,6 +66,7 @@ class Planner:
         self.model = work.stack
         self.system = _scaled(system, assume.link_share)
         self.size = ELEMENT_BYTES[work.dtype]
+        self._traces: Traces = {}
         self._kernels: dict[Shape, dict[tuple[str, str], Array]] = {}
         self._routes: dict[tuple[int, int, int], Route] = {}
         self._times: dict[tuple[str, tuple[int, int, int], float], Array] = {}
@@ -150,7 +151,7 @@ class Planner:
     def _forecast(self, shape: Shape) -> dict[tuple[str, str], Array]:
         import pandas as pd
 
-        parts = share(self.work, shape).kernels
+        parts = share(self.work, shape, self._traces).kernels
         rows = [
             (*kernel, count, part, phase)
             for (part, phase), kernels in parts.items()
