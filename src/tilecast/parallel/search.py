@@ -11,7 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 from tilecast.errors import InputError
+from tilecast.hardware.device import Device
+from tilecast.parallel.cost import Prices, bill
 from tilecast.parallel.layout import RECOMPUTE, SCHEDULES, Layout, Stack
+from tilecast.parallel.serving import Server
+from tilecast.parallel.step import Planner
 
 OBJECTIVES = ("step_time", "tokens_per_dollar", "ttft")
 # constraint -> (figure of a candidate, whether the figure must stay at or below it)
@@ -52,15 +56,15 @@ SERVING = Space(
 
 @dataclass(frozen=True)
 class Candidate:
-    """A layout with its figures, its time by part, and why it cannot be used (None if it can)."""
+    """A layout with its figures, and why it cannot be used (None if it can)."""
 
     layout: Layout
     figures: Mapping[str, float]
-    parts_ms: Mapping[str, float]
     reason: str | None = None
 
 
 Evaluate = Callable[[Sequence[Layout]], Sequence[Candidate]]
+Parts = Callable[[Layout], Mapping[str, float]]  # milliseconds of a layout by part
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,7 @@ def search(
         if reason is None:
             possible.append(layout)
         else:
-            infeasible.append(Candidate(layout, {}, {}, reason))
+            infeasible.append(Candidate(layout, {}, reason))
     ranked = []
     for candidate in evaluate(possible):
         reason = candidate.reason or broken(candidate.figures, constraints or {})
@@ -218,18 +222,16 @@ def _word(thing: object) -> str:
     return {True: "on", False: "off"}[thing] if isinstance(thing, bool) else str(thing)
 
 
-def explain(candidate: Candidate, best: Candidate) -> str:
-    """Why `candidate` is behind `best`: what differs, and the parts of the step that cost or save most."""
-    changes = {
-        name: candidate.parts_ms.get(name, 0.0) - best.parts_ms.get(name, 0.0)
-        for name in {**best.parts_ms, **candidate.parts_ms}
-    }
+def explain(layout: Layout, best: Layout, parts: Parts) -> str:
+    """Why `layout` is behind `best`: what differs, and the parts of the time that cost or save most."""
+    mine, theirs = parts(layout), parts(best)
+    changes = {name: mine.get(name, 0.0) - theirs.get(name, 0.0) for name in {**theirs, **mine}}
     largest = sorted(changes.items(), key=lambda item: (-abs(item[1]), item[0]))
     told = [f"{name} {change:+.3g} ms" for name, change in largest[:3] if abs(change) > 1e-6]
-    return f"{differences(candidate.layout, best.layout) or 'the same'}: {', '.join(told) or 'no part differs'}"
+    return f"{differences(layout, best) or 'the same'}: {', '.join(told) or 'no part differs'}"
 
 
-def why_not(found: Found, part: str, wanted: object) -> str:
+def why_not(found: Found, part: str, wanted: object, parts: Parts) -> str:
     """Why no layout with `part` = `wanted` is the best: the best such one explained, or what stops them all."""
     if part not in {field.name for field in fields(Layout)}:
         raise InputError("--why-not", f"{part!r} is no part of a layout", "such as tp=8, zero=3, recompute=full")
@@ -238,8 +240,9 @@ def why_not(found: Found, part: str, wanted: object) -> str:
         return f"{part} {wanted}: the best layout has it"
     if mine:
         place = found.ranked.index(mine[0]) + 1
+        told = explain(mine[0].layout, found.ranked[0].layout, parts)
         behind = value(mine[0], found.objective) / value(found.ranked[0], found.objective) - 1
-        return f"{part} {wanted}: place {place:,}, {behind:.1%} behind; {explain(mine[0], found.ranked[0])}"
+        return f"{part} {wanted}: place {place:,}, {behind:.1%} behind; {told}"
     stopped = [candidate for candidate in found.infeasible if getattr(candidate.layout, part) == wanted]
     if not stopped:
         return f"{part} {wanted}: no layout of the space has it on these GPUs"
@@ -248,3 +251,73 @@ def why_not(found: Found, part: str, wanted: object) -> str:
         kinds.setdefault(kind_of(candidate.reason or ""), []).append(candidate.reason or "")
     most = max(kinds.values(), key=len)
     return f"{part} {wanted}: none of {len(stopped):,} layouts can run, most often because {most[0]}"
+
+
+def reasons(found: Found) -> list[tuple[int, str]]:
+    """How many layouts each kind of reason stops, most first, each with one example."""
+    kinds: dict[str, list[str]] = {}
+    for candidate in found.infeasible:
+        kinds.setdefault(kind_of(candidate.reason or ""), []).append(candidate.reason or "")
+    return sorted(((len(every), every[0]) for every in kinds.values()), key=lambda item: (-item[0], item[1]))
+
+
+class Training:
+    """Layouts of one training step, evaluated and explained."""
+
+    def __init__(self, planner: Planner, prices: Prices, price: str = "on_demand") -> None:
+        self.planner, self.prices, self.price = planner, prices, price
+
+    def __call__(self, layouts: Sequence[Layout]) -> list[Candidate]:
+        """Memory of every layout, time of those that fit."""
+        held = [self.planner.memory(layout) for layout in layouts]
+        fit = [layout for layout, memory in zip(layouts, held, strict=True) if memory.fits]
+        times = iter(self.planner.latencies(fit))
+        found = []
+        for layout, memory in zip(layouts, held, strict=True):
+            figures = {"memory_gb": memory.total_bytes / 1e9}
+            if memory.fits:
+                figures["step_ms"] = float(next(times))
+                figures["tokens_per_s"] = self.planner.work.tokens / figures["step_ms"] * 1e3
+                figures |= costs(
+                    self.prices, self.price, self.planner.device, layout.gpus, figures["tokens_per_s"]
+                )
+            found.append(Candidate(layout, figures, None if memory.fits else memory.verdict))
+        return found
+
+    def parts(self, layout: Layout) -> Mapping[str, float]:
+        """Milliseconds of the step by part."""
+        return self.planner.step(layout).parts
+
+
+class Answering:
+    """Layouts of serving, evaluated and explained."""
+
+    def __init__(self, server: Server, prices: Prices, objective: str, price: str = "on_demand") -> None:
+        self.server, self.prices, self.objective, self.price = server, prices, objective, price
+
+    def __call__(self, layouts: Sequence[Layout]) -> list[Candidate]:
+        """Memory of every layout, times of those that fit."""
+        found = []
+        for layout in layouts:
+            memory = self.server.memory(layout)
+            figures = {"memory_gb": memory.total_bytes / 1e9}
+            if memory.fits:
+                served = self.server.serve(layout)
+                figures |= {"ttft_ms": served.ttft_ms[0], "tpot_ms": served.tpot_ms[0]}
+                figures["tokens_per_s"] = served.tokens_per_s
+                figures |= costs(self.prices, self.price, self.server.device, layout.gpus, served.tokens_per_s)
+            found.append(Candidate(layout, figures, None if memory.fits else memory.verdict))
+        return found
+
+    def parts(self, layout: Layout) -> Mapping[str, float]:
+        """Milliseconds by part: of the prefill where its time is the objective, else of one decode step."""
+        served = self.server.serve(layout)
+        return served.prefill if self.objective == "ttft" else served.decode
+
+
+def costs(prices: Prices, price: str, device: Device, gpus: int, tokens_per_s: float) -> dict[str, float]:
+    """Dollars per hour and per million tokens; nothing where no price is known."""
+    hourly = getattr(bill(prices, device, gpus, 1.0), f"{price}_usd")
+    if hourly is None:
+        return {}
+    return {"usd_per_hour": hourly, "usd_per_million_tokens": hourly / 3600 / tokens_per_s * 1e6}
