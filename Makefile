@@ -8,7 +8,7 @@ TORCH ?= 2.13.0
 export SOURCE_DATE_EPOCH ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test check unit workflow-tests dag lock clean distclean
+.PHONY: help setup reproduce cluster test check unit workflow-tests dag lock clean distclean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,9 +28,16 @@ reproduce: setup ## run the whole workflow and print where the report is
 	$(BIN)/snakemake --cores $(CORES) --quiet rules
 	@echo "report: $(CURDIR)/results/report/index.html"
 
-test: check ## every check and every test
+build/cluster/.ready: requirements/cluster.txt $(VENV)/.ready
+	rm -rf build/cluster
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/cluster -r $<
+	touch $@
+
+cluster: build/cluster/.ready ## what SLURM, Kubernetes and S3 need, into build/cluster (docs/cluster.md)
+
+test: check cluster ## every check and every test
 	$(BIN)/python -m pytest -n $(WORKERS) tests/unit
-	$(BIN)/python -m pytest tests/workflow tests/report
+	$(BIN)/python -m pytest tests/workflow tests/cluster tests/report
 
 check: setup ## style, types and the workflow's own linter: the cheapest checks
 	$(BIN)/ruff check .

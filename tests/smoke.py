@@ -9,11 +9,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import IO
 
 from copies import ROOT, Copy, Run
 
-JOBS = 8
 LEFT_BEHIND = ".*-????????.*"  # what a killed writer leaves beside its file
 
 
@@ -29,23 +27,23 @@ def arguments(*further: str, tree: Path = ROOT, profile: str = "default") -> lis
     return [*workflow, "--workflow-profile", str(tree / "workflow/profiles" / profile), *further]
 
 
-def begin(copy: Copy, *further: str, output: IO[str] | int = subprocess.PIPE) -> subprocess.Popen[str]:
-    """Start the workflow in a process group of its own."""
+def begin(copy: Copy, *words: str) -> subprocess.Popen[str]:
+    """Start snakemake with these arguments in a process group of its own; what it says can be read."""
     return subprocess.Popen(
-        [sys.executable, "-m", "snakemake", "--cores", "2", *arguments(*further)],
+        [sys.executable, "-m", "snakemake", *words],
         cwd=copy.root,
         env={**os.environ, **copy.environment},
         stdin=subprocess.DEVNULL,
-        stdout=output,
+        stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
     )
 
 
-def stop_after(copy: Copy, seconds: float, number: int = signal.SIGKILL, *further: str) -> tuple[int, str]:
+def stop_after(copy: Copy, seconds: float, number: int = signal.SIGKILL) -> tuple[int, str]:
     """Run the workflow and send its whole process group a signal at a moment; (exit code, output)."""
-    process = begin(copy, *further)
+    process = begin(copy, "--cores", "2", *arguments())
     try:
         output, _ = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:

@@ -130,7 +130,7 @@ def test_results_that_are_read_only_end_the_run_and_stay(undisturbed: Undisturbe
 
 
 def test_a_clock_set_back_by_an_hour_is_told_and_changes_no_byte(undisturbed: Undisturbed, tmp_path: Path) -> None:
-    """What was made before the change lies an hour in the future: nothing is built on it until the dates are right."""
+    """What was made before the change lies an hour ahead: nothing is built on it until the dates are right."""
     whole, _ = undisturbed
     copy = smoke(tmp_path)
     copy.snakemake(*arguments("results/evaluation/errors.csv"))
@@ -150,7 +150,7 @@ def test_of_two_runs_at_once_the_second_says_so_and_the_first_ends_well(
 ) -> None:
     whole, _ = undisturbed
     copy = smoke(tmp_path)
-    first = begin(copy)
+    first = begin(copy, "--cores", "2", *arguments())
     wait_for(lambda: any((copy.root / ".snakemake/locks").glob("*")))
     second = copy.snakemake(*arguments(), fails=True)
     output, _ = first.communicate()
