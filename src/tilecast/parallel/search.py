@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from tilecast.errors import InputError
 from tilecast.hardware.device import Device
 from tilecast.parallel.cost import Prices, bill
-from tilecast.parallel.layout import RECOMPUTE, SCHEDULES, Layout, Stack
+from tilecast.parallel.layout import RECOMPUTE, SCHEDULES, Layout, Stack, Work
 from tilecast.parallel.serving import Server
 from tilecast.parallel.step import Planner
 
@@ -52,6 +52,11 @@ SERVING = Space(
     microbatch=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
     interleave=(1,), schedule=("1f1b",), recompute=("none",), zero=(0,), sequence_parallel=(False,),
 )  # fmt: skip
+
+
+def training_space(work: Work) -> Space:
+    """Every layout of training; fused attention keeps nothing that recomputing it alone would free."""
+    return replace(TRAINING, recompute=("none", "full")) if work.attention == "fused" else TRAINING
 
 
 @dataclass(frozen=True)
@@ -178,6 +183,17 @@ def parse_constraints(texts: Sequence[str]) -> dict[str, float]:
             )
         found[match[1]] = float(match[2])
     return found
+
+
+def parse_part(text: str) -> tuple[str, object]:
+    """`tp=8`, `recompute=full` as a part of a layout and its value."""
+    part, _, wanted = text.partition("=")
+    kinds = {field.name: type(getattr(Layout(), field.name)) for field in fields(Layout)}
+    kind = kinds.get(part.replace("-", "_"))
+    good = {bool: wanted in ("true", "false"), int: wanted.isdigit(), str: wanted in (*SCHEDULES, *RECOMPUTE)}
+    if kind is None or not good[kind]:
+        raise InputError("--why-not", f"{text!r} is no part of a layout", "such as tp=8, zero=3, recompute=full")
+    return part.replace("-", "_"), wanted == "true" if kind is bool else kind(wanted)
 
 
 def broken(figures: Mapping[str, float], constraints: Mapping[str, float]) -> str | None:

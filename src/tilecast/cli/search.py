@@ -1,0 +1,220 @@
+"""`tilecast search`: the best layout of a model on a system of GPUs, and why the others are not."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from tilecast.errors import InputError
+from tilecast.models.registry import load_model, model_names
+from tilecast.predict.registry import PREDICTORS, load_predictor
+from tilecast.schemas import DTYPE_NAMES
+
+if TYPE_CHECKING:
+    from tilecast.parallel.search import Answering, Candidate, Found, Training
+
+OBJECTIVES = ("step_time", "tokens_per_dollar", "ttft")
+WORDS = {"step_time": "step time", "tokens_per_dollar": "tokens per dollar", "ttft": "time to first token"}
+SHOWN = 5  # reasons, and points of the front
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--model", required=True, help="a config.json, or one of: " + ", ".join(model_names()))
+    parser.add_argument("--system", required=True, help="a system file (YAML), or a name of config/systems")
+    parser.add_argument("--gpus", type=int, required=True, help="GPUs to use, all of them")
+    parser.add_argument("--objective", choices=OBJECTIVES, default="step_time")
+    parser.add_argument(
+        "--constraints", nargs="+", default=[], metavar="NAME=NUMBER",
+        help="bounds: memory_gb, step_ms, ttft_ms, tpot_ms, usd_per_hour at most, tokens_per_s at least",
+    )  # fmt: skip
+    parser.add_argument(
+        "--mode", choices=("training", "inference"), help="default: inference for ttft, training for the others"
+    )
+    parser.add_argument("--batch", type=int, help="training: sequences of one step over all GPUs (default: 512)")
+    parser.add_argument("--sequence", type=int, default=2048, help="tokens per sequence, or of a prompt")
+    parser.add_argument("--output", type=int, default=256, help="inference: tokens of an answer (default: 256)")
+    parser.add_argument("--dtype", default="bf16", help="number format: " + ", ".join(DTYPE_NAMES))
+    parser.add_argument("--attention", choices=("eager", "fused"), default="fused")
+    parser.add_argument("--optimizer", choices=("sgd", "momentum", "adam", "adamw"), default="adam")
+    parser.add_argument("--device", help="a device file, in place of the system's")
+    parser.add_argument("--predictor", choices=PREDICTORS, default="tilecast")
+    parser.add_argument("--weights", metavar="DIR", help="folder of a predictor you trained (tilecast train)")
+    parser.add_argument("--prices", metavar="FILE", help="in place of config/prices.yaml")
+    parser.add_argument("--price", choices=("on_demand", "reserved"), default="on_demand")
+    parser.add_argument(
+        "--why-not", action="append", default=[], metavar="PART=VALUE", help="such as tp=8; may be repeated"
+    )
+    parser.add_argument("--top", type=int, default=10, help="layouts listed and explained (default: 10)")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, try every layout, print the best and what is wrong with the others."""
+    from tilecast.parallel import search as searching
+
+    constraints = searching.parse_constraints(args.constraints)
+    questions = [searching.parse_part(text) for text in args.why_not]
+    for name, number in (("--gpus", args.gpus), ("--top", args.top), ("--output", args.output)):
+        if number < 1:
+            raise InputError(name, f"{number} is too small", "expected at least 1")
+    mode = args.mode or ("inference" if args.objective == "ttft" else "training")
+    if (mode, args.objective) in (("training", "ttft"), ("inference", "step_time")):
+        other = "tokens_per_dollar or " + ("ttft" if mode == "inference" else "step_time")
+        raise InputError("--objective", f"{args.objective} is no figure of {mode}", f"expected {other}")
+    if mode == "inference" and args.batch is not None:
+        raise InputError("--batch", "is of training", "the search chooses how many requests are served at once")
+    judge, tried, impossible = _task(args, mode)
+    start = time.perf_counter()
+    found = searching.search(tried, impossible, judge, args.objective, constraints)
+    seconds = time.perf_counter() - start
+    result = _result(args, mode, judge, found, questions) | {
+        "seconds": round(seconds, 3),
+        "layouts_per_s": round(found.tried / seconds) if seconds else None,
+    }
+    print(json.dumps(result, indent=2) if args.json else _text(result))
+    return 0 if found.ranked else 3
+
+
+def _task(args: argparse.Namespace, mode: str) -> Any:
+    """What judges layouts, the layouts, and what rules one out before it is judged."""
+    from tilecast.hardware.device import load_device
+    from tilecast.hardware.system import load_system
+    from tilecast.parallel import search as searching
+    from tilecast.parallel.cost import PRICES, load_prices
+    from tilecast.parallel.layout import Work, legal, stack
+    from tilecast.parallel.serving import Server
+    from tilecast.parallel.step import Planner
+
+    if args.dtype not in DTYPE_NAMES:
+        raise InputError("--dtype", f"unknown dtype {args.dtype!r}", f"expected one of {', '.join(DTYPE_NAMES)}")
+    spec, system = load_model(args.model), load_system(args.system)
+    device = load_device(args.device or system.device)
+    predictor = load_predictor(args.predictor, args.weights)
+    prices = load_prices(args.prices or PRICES)
+    model = stack(spec)
+    if args.gpus > system.gpus:
+        raise InputError("--gpus", f"{args.gpus} are more than the {system.gpus} of {system.name}")
+    if mode == "training":
+        batch = args.batch or 512
+        work = Work(
+            spec, batch, args.sequence, dtype=args.dtype, attention=args.attention, optimizer=args.optimizer,
+            fused=True,
+        )  # fmt: skip
+        training: Training = searching.Training(Planner(work, system, device, predictor), prices, args.price)
+        tried = searching.layouts(searching.training_space(work), model, args.gpus, batch)
+        return training, tried, lambda layout: legal(layout, model, args.gpus, batch, args.sequence)
+    server = Server(spec, system, device, predictor, args.sequence, args.output, args.dtype, args.attention)
+    answering: Answering = searching.Answering(server, prices, args.objective, args.price)
+    tried = searching.layouts(searching.SERVING, model, args.gpus, 1)
+    return answering, tried, lambda layout: legal(layout, model, args.gpus, None, args.sequence)
+
+
+def _result(
+    args: argparse.Namespace, mode: str, judge: Any, found: Found, questions: list[tuple[str, object]]
+) -> dict[str, Any]:
+    from tilecast.parallel import search as searching
+
+    best = found.ranked[0] if found.ranked else None
+    time_name = "step_ms" if mode == "training" else "tpot_ms"
+    beside = "memory_gb" if mode == "training" else "usd_per_million_tokens"
+    front = []
+    if best is not None and beside in best.figures:
+        front = searching.pareto(found.ranked, time_name, beside)
+    if best is not None:
+        others = sorted({layout.layout.tp for layout in (*found.ranked, *found.infeasible)} - {best.layout.tp})
+        questions = questions or [("tp", ranks) for ranks in others]
+    return {
+        "model": args.model,
+        "system": args.system,
+        "gpus": args.gpus,
+        "mode": mode,
+        "objective": args.objective,
+        "constraints": args.constraints,
+        "tried": found.tried,
+        "feasible": len(found.ranked),
+        "top": [
+            _row(place + 1, candidate)
+            | {
+                "why": ""
+                if place == 0
+                else searching.explain(candidate.layout, found.ranked[0].layout, judge.parts)
+            }
+            for place, candidate in enumerate(found.ranked[: args.top])
+        ],
+        "best_parts_ms": {} if best is None else dict(judge.parts(best.layout)),
+        "pareto": {"figures": [time_name, beside], "layouts": [_row(None, point) for point in front]},
+        "infeasible": [{"layouts": count, "such_as": words} for count, words in searching.reasons(found)],
+        "why_not": [
+            searching.why_not(found, *question, judge.parts) for question in questions if best is not None
+        ],
+    }
+
+
+def _row(place: int | None, candidate: Candidate) -> dict[str, Any]:
+    return {"place": place, "layout": candidate.layout.label, **candidate.figures}
+
+
+_SHOWN = {
+    "step_ms": ("step ms", "{:,.1f}"),
+    "ttft_ms": ("TTFT ms", "{:,.1f}"),
+    "tpot_ms": ("TPOT ms", "{:,.2f}"),
+    "tokens_per_s": ("tokens/s", "{:,.0f}"),
+    "memory_gb": ("memory GB", "{:.1f}"),
+    "usd_per_hour": ("$/hour", "{:,.2f}"),
+    "usd_per_million_tokens": ("$/1M tokens", "{:,.4g}"),
+}
+
+
+def _text(result: dict[str, Any]) -> str:
+    lines = [
+        f"{result['model']} on {result['gpus']:,} GPUs of {result['system']}, {result['mode']}: "
+        f"{result['tried']:,} layouts tried in {result['seconds']:.1f} s ({result['layouts_per_s']:,}/s), "
+        f"{result['feasible']:,} can run",
+        "",
+    ]
+    if result["top"]:
+        lines += [f"best by {WORDS[result['objective']]}", *_table(result["top"]), ""]
+        parts = {name: spent for name, spent in result["best_parts_ms"].items() if spent}
+        lines += [
+            "the best one's time: " + ", ".join(f"{name} {spent:.4g} ms" for name, spent in parts.items()),
+            "",
+        ]
+        lines += ["what the others do otherwise, and what it costs"]
+        lines += [f"{row['place']:4}  {row['why']}" for row in result["top"][1:]] + [""]
+        front = result["pareto"]["layouts"]
+        if front:
+            names = " and ".join(_SHOWN[name][0] for name in result["pareto"]["figures"])
+            more = f", {SHOWN} of {len(front)}" if len(front) > SHOWN else ""
+            lines += [f"Pareto front of {names}{more}", *_table(_spread(front)), ""]
+        lines += ["why not", *(f"      {words}" for words in result["why_not"]), ""]
+    if result["infeasible"]:
+        lines += ["cannot run"]
+        lines += [f"{row['layouts']:8,}  such as: {row['such_as']}" for row in result["infeasible"][:SHOWN]]
+        rest = result["infeasible"][SHOWN:]
+        lines += [f"{sum(row['layouts'] for row in rest):8,}  for {len(rest)} other reasons"] if rest else []
+    return "\n".join(lines).rstrip()
+
+
+def _spread(front: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """At most SHOWN points, both ends among them."""
+    if len(front) <= SHOWN:
+        return front
+    return [front[round(place * (len(front) - 1) / (SHOWN - 1))] for place in range(SHOWN)]
+
+
+def _table(rows: list[dict[str, Any]]) -> list[str]:
+    columns = [name for name in _SHOWN if name in rows[0]]
+    cells = [[_SHOWN[name][0] for name in columns]]
+    cells += [[_SHOWN[name][1].format(row[name]) for name in columns] for row in rows]
+    widths = [max(len(row[place]) for row in cells) for place in range(len(columns))]
+    head = ["layout", *(row["layout"] for row in rows)]
+    width = max(map(len, head))
+    places = ["", *(str(row["place"] or "") for row in rows)]
+    return [
+        f"{place:>4}  {label:<{width}}  "
+        + "  ".join(f"{cell:>{size}}" for cell, size in zip(row, widths, strict=True))
+        for place, label, row in zip(places, head, cells, strict=True)
+    ]
