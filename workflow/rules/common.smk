@@ -163,3 +163,13 @@ def paper_table(name):
     return {
         kind: f"results/tables/{name}.{kind}" for kind in ("csv", "html", "tex", "typ")
     }
+
+
+def forced(rule, target):
+    """Whether the command line asks to run a rule again even though its output is there."""
+    asked = workflow.dag_settings
+    return (
+        asked.forceall
+        or bool({rule, target} & set(asked.forcerun))
+        or (asked.forcetargets and bool({rule, target} & set(asked.targets)))
+    )

@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "graph": "a model as a list of kernels: parameters, FLOPs, bytes, kernels by class",
     "import": "add somebody else's measurements, from their bundle",
     "measure": "time kernels and models on this machine, forecasts first",
+    "numa": "host-memory locality: topology, studies, analysis of profiles",
     "search": "the best layout of a model on a system of GPUs, and why the others are not",
     "train": "train predictors on measured kernels",
 }

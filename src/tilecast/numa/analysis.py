@@ -179,7 +179,7 @@ def analyse_folder(paths: Iterable[Path], sizes: Mapping[str, int], batch_size: 
     for path in paths:
         row: dict[str, Any] = {"cell": path.stem, "profiler": "torch" if path.suffix == ".json" else "nsys"}
         try:
-            cell = parse_name(path.stem)
+            cell = parse_name(path.stem, path)
             row |= {name: getattr(cell, name) for name in cell.__dataclass_fields__}
             measured, _ = analyse(path, sizes.get(path.stem, batch_size))
             row |= {"status": "ok", "reason": None} | measured

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 from tilecast.numa.tables import FACTORS
 from tilecast.numa.topology import NOT_HERE, UNKNOWN, local_node
@@ -22,25 +22,33 @@ KIND = ["model", "dtype", "compiled"]
 LEAST = 3  # pairs behind an interval
 
 
-def interval(logs: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
-    """Mean of log ratios and Student's interval of it, as penalties in percent."""
+def interval(logs: Sequence[float], confidence: float = 0.95) -> dict[str, float]:
+    """Mean of log ratios as a penalty in percent, its Student interval, and the chance of it without a cause."""
     values = np.asarray(logs, dtype=float)
-    middle = float(values.mean())
-    half = math.nan
+    middle, freedom = float(values.mean()), len(values) - 1
+    half = chance = math.nan
     if len(values) >= LEAST:
         error = float(values.std(ddof=1)) / math.sqrt(len(values))
-        half = float(stats.t.ppf(0.5 + confidence / 2, len(values) - 1)) * error
-    low, high = (100 * math.expm1(middle + side * half) for side in (-1, 1))
-    return 100 * math.expm1(middle), low, high
+        half = float(stdtrit(freedom, 0.5 + confidence / 2)) * error
+        chance = 2 * float(stdtr(freedom, -abs(middle) / error)) if error else float(middle == 0)
+    return {
+        "penalty_percent": 100 * math.expm1(middle),
+        "low_percent": 100 * math.expm1(middle - half),
+        "high_percent": 100 * math.expm1(middle + half),
+        "p_value": chance,
+    }
 
 
-def verdict(low: float, high: float) -> str:
-    """What an interval allows to conclude."""
-    if math.isnan(low):
-        return "too few repetitions"
-    if low > 0:
-        return "slower from the remote node"
-    return "faster from the remote node" if high < 0 else "no difference detected"
+def verdicts(rows: list[dict[str, Any]], level: float = 0.05) -> None:
+    """Say what each row allows to conclude among all rows: of many some differ by chance (Holm's procedure)."""
+    tested = sorted((row for row in rows if not math.isnan(row["p_value"])), key=lambda row: float(row["p_value"]))
+    rejecting = True
+    for place, row in enumerate(tested):
+        rejecting = rejecting and row["p_value"] <= level / (len(tested) - place)
+        side = "slower" if row["penalty_percent"] > 0 else "faster"
+        row["verdict"] = f"{side} from the remote node" if rejecting else "no difference detected"
+    for row in rows:
+        row.setdefault("verdict", "too few repetitions")
 
 
 def compare(runs: pd.DataFrame, topology: Mapping[str, Any]) -> pd.DataFrame:
@@ -66,6 +74,7 @@ def compare(runs: pd.DataFrame, topology: Mapping[str, Any]) -> pd.DataFrame:
                 found.append((factor, gpu, [log for log, _, _ in logs]))
                 rows.append({"gpu": str(gpu), "remote_node": str(remote), "factor": factor} | kind | _row(logs))
         rows += _over_gpus(kind, found)
+    verdicts([row for row in rows if "p_value" in row])
     return pd.DataFrame(rows, columns=list(TABLES["numa_comparison"].columns))
 
 
@@ -89,16 +98,12 @@ def _pairs(runs: pd.DataFrame, local: int) -> dict[tuple[str, int], list[tuple[f
 
 
 def _row(logs: list[tuple[float, float, float]]) -> dict[str, Any]:
-    penalty, low, high = interval([log for log, _, _ in logs])
     here, there = (float(np.exp(np.mean(np.log([row[place] for row in logs])))) for place in (1, 2))
     return {
         "n": len(logs),
         "local_per_s": here,
         "remote_per_s": there,
-        "penalty_percent": penalty,
-        "low_percent": low,
-        "high_percent": high,
-        "verdict": verdict(low, high),
+        **interval([log for log, _, _ in logs]),
         "reason": None,
     }
 
@@ -125,7 +130,6 @@ def _over_gpus(kind: Mapping[str, Any], found: list[tuple[str, int, list[float]]
                 means.setdefault(gpu, []).extend(logs)
         if len(means) < 2:
             continue
-        penalty, low, high = interval([float(np.mean(logs)) for logs in means.values()])
         rows.append(
             {
                 "gpu": "all",
@@ -133,10 +137,7 @@ def _over_gpus(kind: Mapping[str, Any], found: list[tuple[str, int, list[float]]
                 "factor": factor,
                 **kind,
                 "n": sum(map(len, means.values())),
-                "penalty_percent": penalty,
-                "low_percent": low,
-                "high_percent": high,
-                "verdict": verdict(low, high),
+                **interval([float(np.mean(logs)) for logs in means.values()]),
                 "reason": f"over {len(means)} GPUs",
             }
         )

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from tilecast.numa import tables as _tables  # noqa: F401 (declares the tables)
 from tilecast.numa.study import NO_OP, output_bytes, sample_bytes
 from tilecast.schemas import TABLES
 
 # ASSUME: what PyTorch's CPU side takes for one kernel in eager mode; accounts of it lie between 5 and 25 us.
 LAUNCH_MS_PER_KERNEL = 0.01
+HEAVY = "vit16x12x1024"
 COPIES = 2  # launches a batch besides the model's kernels: copy in and out
 ENDS = ("latency_ms", "low_ms", "high_ms")
 
@@ -117,6 +119,12 @@ def arithmetic(claimed: Mapping[str, float], heavy_flops: float) -> pd.DataFrame
     image = sample_bytes("fp32")
     heavy = heavy_flops / claimed["rate_flops_per_s"] * 1e3
     copy = image / claimed["pcie4_bytes_per_s"] * 1e3
+    pace = claimed["numa_minutes"] * 60 / 48
+    longer = pace + 1000 / claimed["least_samples_per_s"]  # a run of 2000 samples instead of 1000
+    at_that_pace = (
+        ("quick_test", 3, 100, pace), ("quick_test_gpus", 12, 100, pace), ("scaling_study", 9, 2000, longer),
+        ("scaling_compile", 18, 2000, longer), ("comprehensive", 96, 500, pace),
+    )  # fmt: skip
     rows: list[tuple[str, float, str, str]] = [
         ("image_bytes", image, "bytes", "3 x 224 x 224 values of 4 bytes"),
         ("pcie4_samples_per_s", claimed["pcie4_bytes_per_s"] / image, "samples/s", "what PCIe 4 carries"),
@@ -132,19 +140,20 @@ def arithmetic(claimed: Mapping[str, float], heavy_flops: float) -> pd.DataFrame
             "claimed_maximum_batch_ms", claimed["batch"] / claimed["samples_per_s"] * 1e3, "ms",
             "time a batch at the claimed maximum, which copies nothing but images",
         ),
-        ("heavy_compute_ms", heavy, "ms", "a sample of vit16x12x1024 at 40 TFLOP/s"),
+        ("heavy_compute_ms", heavy, "ms", f"a sample of {HEAVY} at 40 TFLOP/s"),
         ("heavy_copy_ms", copy, "ms", "its copy over PCIe 4"),
         ("heavy_copy_percent", 100 * copy / heavy, "%", "copy of compute: what could be hidden 1/this times over"),
         (
             "heavy_slowdown_needed", heavy * (1 + claimed["heavy_penalty_percent"] / 100) / copy, "times",
             "how much slower copies would have to be for a 10 % penalty of overlapped stages",
         ),
-        ("numa_study_run_s", claimed["numa_minutes"] * 60 / 48, "s", "35 minutes over 48 runs"),
-        ("scaling_study_run_s", claimed["scaling_minutes"] * 60 / 9, "s", "45 minutes over 9 runs"),
+        ("numa_study_run_s", pace, "s", "35 minutes over 48 runs of 1000 samples: the guide's own pace"),
         (
-            "scaling_study_timed_s", claimed["scaling_samples"] / claimed["least_samples_per_s"], "s",
-            "2000 samples at the least claimed throughput: what of a run is timed",
+            "numa_study_timed_s", 1000 / claimed["least_samples_per_s"], "s",
+            "1000 samples at the least claimed throughput: what of such a run is timed, at most",
         ),
+        *((f"{name}_min", runs * run_s / 60, "min", f"{runs} runs of {samples} samples at that pace")
+          for name, runs, samples, run_s in at_that_pace),
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=list(TABLES["numa_arithmetic"].columns))
 
@@ -156,8 +165,6 @@ GUIDE = {
     "batch": 10.0,
     "heavy_penalty_percent": 10.0,
     "numa_minutes": 35.0,
-    "scaling_minutes": 45.0,
-    "scaling_samples": 2000.0,
     "rate_flops_per_s": 4e13,
     "pcie4_bytes_per_s": 2.52e10,  # 0.8 of 31.5 GB/s
 }

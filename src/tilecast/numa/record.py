@@ -30,7 +30,7 @@ def load(path: Path) -> dict[str, Any]:
         raise InputError(path, "does not exist", "run the study, or name its record") from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(path, f"cannot be read as JSON ({error})") from None
-    if not isinstance(raw, dict) or not _KEYS <= set(raw):
+    if not isinstance(raw, dict) or _KEYS - set(raw):
         raise InputError(path, "is no record of a locality study", f"one has {', '.join(sorted(_KEYS))}")
     return raw
 

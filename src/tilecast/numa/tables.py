@@ -55,7 +55,7 @@ def _time(meaning: str) -> Column:
 
 
 PROFILE: dict[str, Column] = {
-    "batch_size": Column("integer", "samples a batch", nullable=False, above=0),
+    "batch_size": Column("integer", "samples a batch", above=0),
     "span_ms": _time("first to last work on the device"),
     "kernels": Column("integer", "kernels", minimum=0),
     "kernel_ms": _time("sum of the kernels' times"),
@@ -130,7 +130,8 @@ TABLES.update(
                 "penalty_percent": Column("number", "how much longer a sample takes", nullable=True),
                 "low_percent": Column("number", "low end of its 95 % interval", nullable=True),
                 "high_percent": Column("number", "high end", nullable=True),
-                "verdict": Column("text", "what may be concluded", values=VERDICTS),
+                "p_value": Column("number", "chance of such a ratio without a cause", nullable=True, minimum=0),
+                "verdict": Column("text", "what it allows to conclude among all (Holm, 5 %)", values=VERDICTS),
                 "reason": Column("text", "why nothing may", nullable=True),
             },
             key=("gpu", "remote_node", "factor", "model", "dtype", "compiled"),
@@ -139,7 +140,7 @@ TABLES.update(
             {"cell": _RUN["cell"]}
             | CELL
             | {"profiler": Column("text", "who recorded", nullable=True)}
-            | {name: Column(column.kind, column.meaning, True, column.minimum, column.above)
+            | {name: Column("number", column.meaning, True, column.minimum, column.above)
                for name, column in PROFILE.items()}
             | OUTCOME,
             key=("cell",),

@@ -179,8 +179,8 @@ def perform(request: dict[str, Any]) -> dict[str, Any]:
             found, method = pages_by_node(buffer.data_ptr(), buffer.nbytes)
             for node, number in found.items():
                 pages[node] = pages.get(node, 0) + number
-        pipeline.run(max(SLOTS, request["warmup"] // request["batch_size"]))
-        batches = max(SLOTS, request["samples"] // request["batch_size"])
+        pipeline.run(max(SLOTS, -(-request["warmup"] // request["batch_size"])))
+        batches = max(SLOTS, -(-request["samples"] // request["batch_size"]))
         with _profiler(request.get("trace"), engine, request.get("ranges")):
             started = time.perf_counter()
             pipeline.run(batches)

@@ -1,0 +1,35 @@
+"""Expands every locality study to the runs it consists of."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import tilecast.numa.tables  # noqa: F401 (declares the tables)
+from tilecast.numa.study import counts, load_study, manifest
+from tilecast.step import run_step
+from tilecast.tables import write
+
+
+def numa_manifests(
+    studies: Iterable[str], overrides: Mapping[str, Any], manifests: Iterable[str], output: str
+) -> None:
+    """A manifest for every study, with what the command line changes; and their sizes as shipped."""
+    files = {Path(study).stem: study for study in studies}
+    for path in manifests:
+        name = Path(path).parent.name
+        write(pd.DataFrame(manifest(name, load_study(files[name], overrides))), path, "numa_manifest")
+    shipped = {name: load_study(file) for name, file in files.items()}
+    write(pd.DataFrame(counts(shipped)), output, "numa_counts")
+
+
+if __name__ == "__main__":
+    run_step(
+        numa_manifests,
+        snakemake,
+        studies=snakemake.input.studies,
+        overrides=snakemake.params.overrides,
+        manifests=snakemake.output.manifests,
+        output=snakemake.output.counts,
+    )

@@ -1,0 +1,33 @@
+"""Forecasts what distance costs each model on each host, and does the guide's arithmetic."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from tilecast.numa.compute import forecasts, wanted
+from tilecast.numa.model import GUIDE, HEAVY, arithmetic, predicted
+from tilecast.numa.study import load_study
+from tilecast.step import run_step
+from tilecast.tables import read, write
+
+
+def numa_predict(hosts: str, studies: Iterable[str], weights: str, output: str, sums: str) -> None:
+    """Every model of the studies that compare nodes, on every host whose rates are known."""
+    places = read(hosts, "numa_hosts")
+    models = wanted(load_study(study) for study in studies)
+    devices = list(dict.fromkeys(places["gpu"].dropna()))
+    compute = forecasts(models, devices, Path(weights).parent)
+    write(predicted(places, models, compute), output, "numa_predicted")
+    name, dtype, batch = next(key for key in models if key[:2] == (HEAVY, "fp32"))
+    write(arithmetic(GUIDE, compute(devices[0], name, dtype, batch).flops / batch), sums, "numa_arithmetic")
+
+
+if __name__ == "__main__":
+    run_step(
+        numa_predict,
+        snakemake,
+        hosts=snakemake.input.hosts,
+        studies=snakemake.input.studies,
+        weights=snakemake.input.weights,
+        output=snakemake.output.predicted,
+        sums=snakemake.output.arithmetic,
+    )

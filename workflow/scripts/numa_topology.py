@@ -1,0 +1,18 @@
+"""Reads which nodes this host has, and next to which of them each GPU is."""
+
+import json
+
+from tilecast.files import write_text
+from tilecast.numa.topology import read_topology
+from tilecast.step import run_step
+
+
+def numa_topology(output: str) -> None:
+    """Write nodes, GPUs and whether locality can be tested here."""
+    topology = read_topology()
+    write_text(output, json.dumps(topology, indent=1) + "\n")
+    print(topology["verdict"])
+
+
+if __name__ == "__main__":
+    run_step(numa_topology, snakemake, output=snakemake.output[0])

@@ -1,0 +1,23 @@
+"""Draws two batches on their way through the pipeline."""
+
+import tilecast.numa.tables  # noqa: F401 (declares the tables)
+from tilecast.plot.numa_timeline import draw
+from tilecast.plot.style import save
+from tilecast.step import run_step
+from tilecast.tables import read
+
+
+def plot_numa_timeline(timeline: str, runs: str, svg: str, pdf: str, png: str, data: str, about: str) -> None:
+    """Draw from the stage's tables and save every form of the figure."""
+    picture = draw(read(timeline, "numa_timeline"), read(runs, "numa_runs"))
+    save(picture, svg=svg, pdf=pdf, png=png, data=data, about=about)
+
+
+if __name__ == "__main__":
+    run_step(
+        plot_numa_timeline,
+        snakemake,
+        timeline=snakemake.input.timeline,
+        runs=snakemake.input.runs,
+        **dict(snakemake.output.items()),
+    )
