@@ -138,7 +138,28 @@ class Numa(Section):
 class Moe(Section):
     """The study of experts on several GPUs."""
 
-    study: str = Field("config/studies/moe_prefetch.yaml", description="file of the study; docs/moe.md has its keys")
+    study: str = Field(
+        "config/studies/moe_prefetch.yaml", description="file of the study; docs/moe.md has its keys"
+    )
+    overlap_device: Literal["cpu", "cuda"] = Field(
+        "cpu", description="where the target `results/moe/overlap.csv` measures copies behind a matrix product"
+    )
+
+
+class Measure(Section):
+    """What is timed on the machine at hand."""
+
+    mode: Literal["auto", "measure", "replay", "off"] = Field(
+        "auto",
+        description="auto: this machine as far as the budget goes, besides what is kept in resources/measured; "
+        "measure: likewise, on exactly `device`; replay: only what is kept, so that every file is the same each run; "
+        "off: nothing",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto: the GPU where there is one, else the CPU"
+    )
+    budget_s: Annotated[float, Field(gt=0, le=86_400)] = Field(6.0, description="time to measure kernels, seconds")
+    threads: Annotated[int, Field(ge=1)] = Field(1, description="threads of a CPU that is measured")
 
 
 class Settings(Section):
@@ -153,6 +174,7 @@ class Settings(Section):
     predictor: Prediction = Field(default_factory=Prediction, description="the predictors computed here")
     evaluation: Evaluation = Field(default_factory=Evaluation, description="statistics of the errors")
     moe: Moe = Field(default_factory=Moe, description="experts on several GPUs")
+    measure: Measure = Field(default_factory=Measure, description="timing on the machine at hand")
     numa: Numa = Field(default_factory=Numa, description="the host-memory locality study")
 
 
