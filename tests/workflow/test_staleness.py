@@ -30,15 +30,23 @@ CLAIMS = {"audit_claims", "table_claims", "table_pdf", "report_page"}
 PREDICTIONS = {"predict_baseline", "predict_neusight", "predict_tilecast", "predict_logo"}
 EVALUATION = {
     "audit_claims",
+    "evaluate_bars",
     "evaluate_coverage",
     "evaluate_errors",
     "evaluate_kernels",
     "evaluate_mape",
     "evaluate_operators",
+    "evaluate_own_graphs",
     "evaluate_summaries",
 }
-AFTER_OPERATORS = {"evaluate_summaries", "table_operators", "table_pdf", "report_page"} | OPERATOR_PLOTS
-STATISTICS = {"evaluate_mape", "table_mape", "evaluate_operators"} | AFTER_OPERATORS
+AFTER_OPERATORS = {
+    "evaluate_bars",
+    "evaluate_summaries",
+    "table_operators",
+    "table_pdf",
+    "report_page",
+} | OPERATOR_PLOTS
+STATISTICS = {"evaluate_mape", "evaluate_own_graphs", "table_mape", "evaluate_operators"} | AFTER_OPERATORS
 AFTER_LABELS = {"tidy_defects", "table_pdf", "report_page"} | PREDICTIONS | EVALUATION | PLOTS | TABLES
 
 

@@ -12,6 +12,7 @@ OWN_OPERATOR_PREDICTIONS = [
 
 OWN_GRAPHS = "results/evaluation/own_graphs.csv"
 PREDICT_REPORT = [
+    "results/evaluation/bars.csv",
     "results/evaluation/coverage.csv",
     "results/evaluation/kernel_errors.csv",
     *([OWN_GRAPHS] if settings.graphs.cells else []),
@@ -160,6 +161,22 @@ rule leave_one_out:
             "results/predict/leave_one_out/{network}.json",
             network=["neusight", "habitat"],
         ),
+
+
+rule evaluate_bars:
+    input:
+        errors="results/evaluation/errors.csv",
+        phases="results/evaluation/phase_errors.csv",
+        operators="results/evaluation/operator_cells.csv",
+        code=code("evaluate_bars"),
+    output:
+        "results/evaluation/bars.csv",
+    log:
+        "results/logs/evaluate_bars.log",
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/evaluate_bars.py"
 
 
 rule evaluate_own_graphs:

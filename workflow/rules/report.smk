@@ -28,6 +28,7 @@ rule report_page:
             *REPORT_FILES,
             *TABLE_FILES,
             *FIGURE_FILES,
+            *PREDICT_REPORT,
             *MODERN_REPORT,
             *MEASURE_REPORT,
             *PARALLEL_REPORT,
