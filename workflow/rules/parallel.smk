@@ -2,6 +2,8 @@
 PARALLEL_FIGURES = ["parallel_collectives"]
 PARALLEL_REPORT = [
     "results/parallel/collectives_mape.csv",
+    "results/parallel/validation.csv",
+    "results/parallel/scoreboard.csv",
     *expand(
         "results/figures/{name}.{kind}",
         name=PARALLEL_FIGURES,
@@ -40,3 +42,26 @@ rule plot_parallel_collectives:
         "../../envs/report.yaml"
     script:
         "../scripts/plot_parallel_collectives.py"
+
+
+rule parallel_validation:
+    input:
+        labels="results/tidy/labels.csv",
+        predictions="results/tidy/predictions.csv",
+        megatron=shipped("resources/published/megatron_sc21_table1.csv"),
+        traced=shipped("resources/pretrained/parallel_kernels.json"),
+        curves=shipped("resources/pretrained/collectives.json"),
+        weights=weights("tilecast"),
+        systems=shipped_folder("config/systems", "*.yaml"),
+        devices=shipped_folder("config/devices", "*.yaml"),
+        models=shipped_folder("config/models", "*.json"),
+        code=code("parallel_validation"),
+    output:
+        cells="results/parallel/validation.csv",
+        scores="results/parallel/scoreboard.csv",
+    log:
+        "results/logs/parallel_validation.log",
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/parallel_validation.py"

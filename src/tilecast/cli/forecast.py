@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+from tilecast.cli import layout
 from tilecast.errors import InputError
 from tilecast.hardware.device import load_device
 from tilecast.models.registry import load_model, model_names
@@ -16,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--model", required=True, help="a config.json, or one of: " + ", ".join(model_names()))
     parser.add_argument(
-        "--device", required=True, help="a device file (YAML, or the artifact's JSON), or H100, ..."
+        "--device", help="a device file (YAML, or the artifact's JSON), or H100, ...; with --system, its own"
     )
     parser.add_argument("--mode", choices=MODES, default="inference")
     parser.add_argument("--phase", choices=("prefill", "decode"), default="prefill", help="part of inference")
@@ -31,13 +32,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--predictor", choices=PREDICTORS, default="tilecast")
     parser.add_argument("--weights", metavar="DIR", help="folder of a predictor you trained (tilecast train)")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    layout.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Check what is cheap to check first, trace, forecast, print."""
     if args.dtype not in DTYPE_NAMES:
         raise InputError("--dtype", f"unknown dtype {args.dtype!r}", f"expected one of {', '.join(DTYPE_NAMES)}")
-    device, spec = load_device(args.device), load_model(args.model)
+    spec = load_model(args.model)
+    if args.system:
+        return layout.run(args, spec, load_predictor(args.predictor, args.weights))
+    layout.refuse(args)
+    if not args.device:
+        raise InputError("--device", "is missing", "name a GPU, or a --system of many")
+    device = load_device(args.device)
     predictor = load_predictor(args.predictor, args.weights)
     try:
         from tilecast.graph.tracer import trace

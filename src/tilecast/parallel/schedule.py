@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
 FORWARD, BACKWARD = 0, 1
+NAN = float("nan")
 _CELLS = 4_000_000  # of the table of finishing times worked on at once
 
 
@@ -61,8 +61,7 @@ def _order(
     return ops
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """One pass of one microbatch through one chunk of a stage."""
 
     stage: int
@@ -82,29 +81,37 @@ def simulate(
     figure, or one forward and one back). Without `backward` only forward passes run.
     """
     chunks, stages = forward.shape
-    there, back = send if isinstance(send, tuple) else (send, send)
+    there, back = (send if isinstance(send, tuple) else (send, send)) if stages > 1 else (0.0, 0.0)
     lists = orders(schedule, stages, microbatches, chunks, backward is not None)
-    ends: dict[tuple[int, int, int], float] = {}  # (kind, microbatch, piece of the model)
+    last = chunks * stages - 1
+    times = [forward.tolist(), backward.tolist() if backward is not None else []]
+    # when each (kind, piece of the model, microbatch) has ended; not a number before that
+    ends = [[[NAN] * microbatches for _ in range(last + 1)] for _ in times]
     events: list[Event] = []
     place, free = [0] * stages, [0.0] * stages
     ready = list(range(stages))
     while ready:
         stage = ready.pop()
-        while place[stage] < len(lists[stage]):
-            kind, microbatch, chunk = lists[stage][place[stage]]
+        order, at, now = lists[stage], place[stage], free[stage]
+        while at < len(order):
+            kind, microbatch, chunk = order[at]
             piece = chunk * stages + stage
-            needs = _needs(kind, microbatch, piece, chunks * stages)
-            if needs is not None and needs not in ends:
+            if kind == FORWARD:
+                needed = ends[FORWARD][piece - 1][microbatch] + there if piece else 0.0
+            elif piece == last:
+                needed = ends[FORWARD][last][microbatch]
+            else:
+                needed = ends[BACKWARD][piece + 1][microbatch] + back
+            if needed != needed:
                 break
-            travel = 0.0 if needs is None or needs[2] == piece or stages == 1 else (there, back)[kind]
-            start = max(free[stage], ends[needs] + travel if needs is not None else 0.0)
-            times = forward if kind == FORWARD else backward
-            assert times is not None
-            free[stage] = start + float(times[chunk, stage])
-            ends[kind, microbatch, piece] = free[stage]
-            events.append(Event(stage, kind, microbatch, chunk, start, free[stage]))
-            place[stage] += 1
-            ready += [other for other in ((stage + 1) % stages, (stage - 1) % stages) if other != stage]
+            start = max(now, needed)
+            now = start + times[kind][chunk][stage]
+            ends[kind][piece][microbatch] = now
+            events.append(Event(stage, kind, microbatch, chunk, start, now))
+            at += 1
+        if at > place[stage]:
+            place[stage], free[stage] = at, now
+            ready += {(stage + 1) % stages, (stage - 1) % stages} - {stage}
     if any(place[stage] < len(lists[stage]) for stage in range(stages)):
         raise RuntimeError(f"schedule {schedule} of {stages} stages and {microbatches} microbatches locks up")
     return events
@@ -141,14 +148,17 @@ def _levels(schedule: str, stages: int, microbatches: int, chunks: int, training
     return ops[by_level], np.searchsorted(level[by_level], np.arange(level.max() + 2))
 
 
-def stage_ends(schedule: str, microbatches: int, forward: Array, backward: Array | None, send: Array) -> Array:
+def stage_ends(
+    schedule: str, microbatches: int, forward: Array, backward: Array | None, send: Array, periodic: bool = True
+) -> Array:
     """When each stage ends its last pass, of many pipelines at once: what `simulate` finds, without its events.
 
     `forward[case, chunk, stage]`, `backward` alike, `send[case, 2]` (forward, back); returns [case, stage].
-    Beyond ten microbatches a stage a pipeline is periodic: what is left is extrapolated by whole rounds of stages.
+    Beyond ten microbatches a stage a pipeline of near-equal stages is periodic: if `periodic`, what is left is
+    extrapolated by whole rounds of stages.
     """
     cases, chunks, stages = forward.shape
-    if microbatches > 10 * stages + 10 and stages > 1:
+    if periodic and microbatches > 10 * stages + 10 and stages > 1:
         rounds = (microbatches - 8 * stages) // stages
         short = microbatches - rounds * stages
         end = stage_ends(schedule, short, forward, backward, send)
@@ -169,6 +179,7 @@ def stage_ends(schedule: str, microbatches: int, forward: Array, backward: Array
                     forward[cut],
                     backward[cut] if backward is not None else None,
                     send[cut],
+                    periodic,
                 )
                 for cut in cuts
             ]

@@ -7,7 +7,7 @@ A `Planner` forecasts the kernels of a microbatch once per shape (tp, cp, ep, mi
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from tilecast.parallel.collectives import timed
 from tilecast.parallel.layout import STANDARD, Assumptions, Layout, Work, check, stages
 from tilecast.parallel.memory import Memory, end_parameters, layer_parameters, memory
 from tilecast.parallel.schedule import BACKWARD, FORWARD, Event, simulate, stage_ends
-from tilecast.parallel.shard import Shape, Traces, share
+from tilecast.parallel.shard import Shape, Share, Traces, share
 from tilecast.predict.base import Predictor
 from tilecast.predict.conformal import total
 
@@ -61,12 +61,13 @@ class Planner:
         device: Device,
         predictor: Predictor,
         assume: Assumptions = STANDARD,
+        traced: Mapping[Shape, Share] | None = None,
     ) -> None:
         self.work, self.device, self.predictor, self.assume = work, device, predictor, assume
         self.model = work.stack
         self.system = _scaled(system, assume.link_share)
         self.size = ELEMENT_BYTES[work.dtype]
-        self._traces: Traces = {}
+        self._traced, self._traces = traced or {}, Traces()
         self._kernels: dict[Shape, dict[tuple[str, str], Array]] = {}
         self._routes: dict[tuple[int, int, int], Route] = {}
         self._times: dict[tuple[str, tuple[int, int, int], float], Array] = {}
@@ -90,19 +91,25 @@ class Planner:
         passes = self._passes(layout, 3)  # part, kind, end, chunk, stage
         whole, send = passes.sum(axis=0), self._send(layout, 3)
         training = work.mode == "training"
-        runs = []
-        for end in range(3):
-            forward, backward = whole[FORWARD, end], whole[BACKWARD, end] if training else None
-            hops = (float(send[end]), float(send[end]) if training else 0.0)
-            runs.append(simulate(layout.schedule, count, forward, backward, hops))
-        ends = np.array([_ends(events, layout.pp) for events in runs])
+        if not training:
+            whole[BACKWARD] = 0.0
+        # forecast, low, high, and once more with links that take no time
+        cases = [0, 1, 2, 0]
+        hops = np.outer(np.append(send, 0.0), (1.0, 1.0 if training else 0.0))
+        backward = whole[BACKWARD, cases] if training else None
+        forward = whole[FORWARD, cases]
+        found = stage_ends(layout.schedule, count, forward, backward, hops, periodic=False)
+        ends, still = found[:3], found[3]
+        events = simulate(
+            layout.schedule,
+            count,
+            forward[0],
+            backward[0] if backward is not None else None,
+            (hops[0, 0], hops[0, 1]),
+        )
         tails = self._tails(layout, whole, 3)  # tail part (dp, optimizer), end, stage
         finish = ends + tails.sum(axis=0)
         latency, low, high = (float(value) for value in finish.max(axis=1))
-        still = _ends(
-            simulate(layout.schedule, count, whole[FORWARD, 0], whole[BACKWARD, 0] if training else None, 0.0),
-            layout.pp,
-        )
         per_stage = []
         for stage in range(layout.pp):
             parts = dict.fromkeys(PARTS, 0.0)
@@ -118,7 +125,7 @@ class Planner:
         chosen = {name: per_stage[last][name] for name in PARTS}
         rate = work.tokens / latency * 1e3 if latency else 0.0
         held = self.memory(layout)
-        return Step(layout, latency, low, high, chosen, rate, held, tuple(per_stage), tuple(runs[0]))
+        return Step(layout, latency, low, high, chosen, rate, held, tuple(per_stage), tuple(events))
 
     def latencies(self, layouts: Sequence[Layout]) -> Array:
         """Milliseconds of each (legal) layout, many at once: what `step` finds, without events and intervals."""
@@ -151,7 +158,7 @@ class Planner:
     def _forecast(self, shape: Shape) -> dict[tuple[str, str], Array]:
         import pandas as pd
 
-        parts = share(self.work, shape, self._traces).kernels
+        parts = (self._traced.get(shape) or share(self.work, shape, self._traces)).kernels
         rows = [
             (*kernel, count, part, phase)
             for (part, phase), kernels in parts.items()
@@ -400,14 +407,6 @@ class Planner:
         if layout.zero:
             exposed = exposed + self._grouped("all_gather", layout, shared, own)[:ends]
         return np.asarray(exposed)
-
-
-def _ends(events: Sequence[Event], count: int) -> Array:
-    """When each stage ends."""
-    ends = np.zeros(count)
-    for event in events:
-        ends[event.stage] = max(ends[event.stage], event.end_ms)
-    return ends
 
 
 def _scaled(system: System, share: float) -> System:

@@ -1,0 +1,71 @@
+"""Kernels of one GPU's share of a model, traced once and shipped: the default run needs no torch for them.
+
+`python -m tilecast.parallel.validate` writes them anew; a test holds some of them against a fresh trace.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tilecast.errors import InputError
+from tilecast.files import write_text
+from tilecast.graph.kernels import Kernel
+from tilecast.parallel.layout import Work
+from tilecast.parallel.shard import Shape, Share, Traces, share
+
+TRACED = Path(__file__).resolve().parents[3] / "resources/pretrained/parallel_kernels.json"
+
+
+def key(work: Work) -> str:
+    """What decides the kernels of a piece of work, as text; the global batch does not."""
+    kind = (work.spec.name, work.mode, work.phase, work.sequence, work.context)
+    how = (work.dtype, work.attention, work.optimizer or "none", work.fused, work.mixed)
+    parts = (*kind, *how)
+    return " ".join(str(part) for part in parts)
+
+
+def load(path: str | Path, work: Work) -> dict[Shape, Share]:
+    """The shares of `work` in a file; none if it holds none."""
+    try:
+        stored = json.loads(Path(path).read_text(encoding="utf-8"))
+        kernels = [Kernel(*row) for row in stored["kernels"]]
+        return {
+            Shape(*shape): _share(kernels, groups)
+            for shape, groups in (
+                (json.loads(name), groups) for name, groups in stored["works"].get(key(work), {}).items()
+            )
+        }
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        remedy = "write it with python -m tilecast.parallel.validate"
+        raise InputError(path, f"holds no traced kernels ({error!r})", remedy) from None
+
+
+def _share(kernels: list[Kernel], groups: Mapping[str, list[list[int]]]) -> Share:
+    found: dict[tuple[str, str], dict[Kernel, int]] = {}
+    for name, rows in groups.items():
+        part, phase = name.split(" ")
+        found[part, phase] = {kernels[place]: count for place, count in rows}
+    return Share(found)
+
+
+def save(path: str | Path, wanted: Iterable[tuple[Work, Iterable[Shape]]]) -> None:
+    """Trace shapes of works, and write them; each kernel is stored once."""
+    kernels: dict[Kernel, int] = {}
+    works: dict[str, Any] = {}
+    for work, shapes in wanted:
+        traces: Traces = {}
+        for shape in sorted(set(shapes), key=repr):
+            parts = share(work, shape, traces).kernels
+            name = json.dumps([shape.tp, shape.ep, shape.cp, shape.microbatch, shape.sequence_parallel])
+            works.setdefault(key(work), {})[name] = {
+                f"{part} {phase}": [
+                    [kernels.setdefault(kernel, len(kernels)), count] for kernel, count in group.items()
+                ]
+                for (part, phase), group in sorted(parts.items())
+            }
+    rows = ",\n".join(json.dumps(kernel) for kernel in kernels)
+    shares = ",\n".join(f"{json.dumps(name)}: {json.dumps(groups)}" for name, groups in sorted(works.items()))
+    write_text(path, f'{{"kernels": [\n{rows}\n],\n"works": {{\n{shares}\n}}}}\n')

@@ -1,0 +1,39 @@
+"""Hold forecasts of steps on many GPUs against what was measured."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from tilecast.parallel.validate import scoreboard, validate
+from tilecast.predict.registry import load_predictor
+from tilecast.step import run_step
+from tilecast.tables import read, write_free
+
+
+def parallel_validation(
+    labels: str, predictions: str, megatron: str, traced: str, weights: str, cells: str, scores: str
+) -> None:
+    """Forecast every case of both suites; write the cases, and their errors' means beside the bars."""
+    cases = validate(
+        read(labels, "labels"),
+        read(predictions, "predictions"),
+        pd.read_csv(megatron),
+        load_predictor("tilecast", Path(weights).parent),
+        traced,
+    )
+    write_free(cases, cells)
+    write_free(scoreboard(cases), scores)
+
+
+if __name__ == "__main__":
+    run_step(
+        parallel_validation,
+        snakemake,
+        labels=snakemake.input.labels,
+        predictions=snakemake.input.predictions,
+        megatron=snakemake.input.megatron,
+        traced=snakemake.input.traced,
+        weights=snakemake.input.weights,
+        cells=snakemake.output.cells,
+        scores=snakemake.output.scores,
+    )
