@@ -1,3 +1,202 @@
+from tilecast.numa.study import load_study, study_names
+
+# Every study by name; a file of the user's own takes part where the configuration names it.
+STUDIES = {name: shipped(f"config/studies/numa/{name}.yaml") for name in study_names()}
+STUDY = Path(settings.numa.study).stem
+if STUDY not in STUDIES:
+    STUDIES[STUDY] = settings.numa.study
+OVERRIDES = settings.numa.overrides()
+
+try:  # what cannot be expanded ends the run before it begins
+    for file in STUDIES.values():
+        load_study(file, OVERRIDES)
+except TilecastError as error:
+    stop(error)
+
+# The study that is run makes a folder of its own, its manifest included.
+MANIFESTS = [
+    f"results/numa/{name}/manifest.csv"
+    for name in STUDIES
+    if not (settings.numa.run and name == STUDY)
+]
+RECORD_SHIPPED = "resources/measured/numa/quick_test.json"
+NUMA_FIGURES = [
+    "numa_penalty",
+    "numa_intensity",
+    "numa_timeline",
+    "numa_heatmap",
+]
 # What the default run makes of this stage, and what of it the page reads.
-NUMA_TARGETS = []
-NUMA_REPORT = []
+NUMA_REPORT = [
+    "results/numa/topology.json",
+    "results/numa/counts.csv",
+    "results/numa/arithmetic.csv",
+    "results/numa/predicted.csv",
+    "results/numa/record/runs.csv",
+    "results/numa/record/comparison.csv",
+    "results/numa/record/profiles.csv",
+    "results/numa/record/summary.json",
+    *expand(
+        "results/figures/{name}.{kind}",
+        name=NUMA_FIGURES,
+        kind=["svg", "pdf", "png", "csv", "json"],
+    ),
+]
+NUMA_TARGETS = [*MANIFESTS, *NUMA_REPORT]
+
+
+wildcard_constraints:
+    study="|".join(STUDIES),
+
+
+rule numa_manifests:
+    input:
+        studies=list(STUDIES.values()),
+        code=code("numa_manifests"),
+    output:
+        manifests=MANIFESTS,
+        counts="results/numa/counts.csv",
+    log:
+        "results/logs/numa_manifests.log",
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        overrides=OVERRIDES,
+    script:
+        "../scripts/numa_manifests.py"
+
+
+rule numa_topology:
+    input:
+        code=code("numa_topology"),
+    output:
+        "results/numa/topology.json",
+    log:
+        "results/logs/numa_topology.log",
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/numa_topology.py"
+
+
+rule numa_predict:
+    input:
+        hosts=shipped("resources/published/numa_hosts.csv"),
+        studies=[shipped(f"config/studies/numa/{name}.yaml") for name in study_names()],
+        specifications=SPECIFICATIONS,
+        weights=weights("tilecast"),
+        code=code("numa_predict"),
+    output:
+        predicted="results/numa/predicted.csv",
+        arithmetic="results/numa/arithmetic.csv",
+    log:
+        "results/logs/numa_predict.log",
+    conda:
+        "../../envs/torch.yaml"
+    script:
+        "../scripts/numa_predict.py"
+
+
+# `snakemake results/numa/quick_test` runs a study. Finished runs are kept beside the results, so that a study that was
+# interrupted, or whose tables are made anew, repeats none of them; --forcerun numa_study starts afresh.
+rule numa_study:
+    input:
+        study=lambda wildcards: STUDIES[wildcards.study],
+        code=code("numa_study"),
+    output:
+        directory("results/numa/{study}"),
+    log:
+        "results/logs/numa_study_{study}.log",
+    conda:
+        "../../envs/torch.yaml"
+    threads: workflow.cores
+    resources:
+        gpu=1,
+    params:
+        overrides=OVERRIDES,
+        device=settings.numa.device,
+        state=lambda wildcards, input: f"results/measured/numa/{wildcards.study}",
+        fresh=lambda wildcards, input, output: not settings.numa.resume
+        or forced("numa_study", output[0]),
+    script:
+        "../scripts/numa_study.py"
+
+
+rule numa_record:
+    input:
+        record=(
+            f"results/numa/{STUDY}" if settings.numa.run else shipped(RECORD_SHIPPED)
+        ),
+        code=code("numa_record"),
+    output:
+        runs="results/numa/record/runs.csv",
+        comparison="results/numa/record/comparison.csv",
+        profiles="results/numa/record/profiles.csv",
+        timeline="results/numa/record/timeline.csv",
+        summary="results/numa/record/summary.json",
+    log:
+        "results/logs/numa_record.log",
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/numa_record.py"
+
+
+rule plot_numa_penalty:
+    input:
+        predicted="results/numa/predicted.csv",
+        comparison="results/numa/record/comparison.csv",
+        code=code("plot_numa_penalty"),
+    output:
+        **picture("numa_penalty", "Locality", "Penalty by model"),
+    log:
+        "results/logs/plot_numa_penalty.log",
+    conda:
+        "../../envs/report.yaml"
+    script:
+        "../scripts/plot_numa_penalty.py"
+
+
+rule plot_numa_intensity:
+    input:
+        predicted="results/numa/predicted.csv",
+        runs="results/numa/record/runs.csv",
+        code=code("plot_numa_intensity"),
+    output:
+        **picture("numa_intensity", "Locality", "Throughput against intensity"),
+    log:
+        "results/logs/plot_numa_intensity.log",
+    conda:
+        "../../envs/report.yaml"
+    script:
+        "../scripts/plot_numa_intensity.py"
+
+
+rule plot_numa_timeline:
+    input:
+        timeline="results/numa/record/timeline.csv",
+        runs="results/numa/record/runs.csv",
+        code=code("plot_numa_timeline"),
+    output:
+        **picture("numa_timeline", "Locality", "Two batches"),
+    log:
+        "results/logs/plot_numa_timeline.log",
+    conda:
+        "../../envs/report.yaml"
+    script:
+        "../scripts/plot_numa_timeline.py"
+
+
+rule plot_numa_heatmap:
+    input:
+        runs="results/numa/record/runs.csv",
+        comparison="results/numa/record/comparison.csv",
+        code=code("plot_numa_heatmap"),
+    output:
+        **picture("numa_heatmap", "Locality", "GPU and node"),
+    log:
+        "results/logs/plot_numa_heatmap.log",
+    conda:
+        "../../envs/report.yaml"
+    script:
+        "../scripts/plot_numa_heatmap.py"

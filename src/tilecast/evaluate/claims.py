@@ -13,13 +13,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from tilecast.config import Section
+from tilecast.documents import read_yaml
 from tilecast.errors import InputError
 from tilecast.evaluate import expression
 from tilecast.naming import DEVICES, MODELS, PREDICTORS, is_published, vendor
+from tilecast.numa import tables as _locality  # noqa: F401 (declares its tables)
 from tilecast.schemas import CELL_KEY, TABLES
 
 DATASETS: dict[str, str] = {
@@ -36,6 +37,11 @@ DATASETS: dict[str, str] = {
     "label_noise": "results/evaluation/label_noise.csv",
     "summary_comparison": "results/evaluation/summary_comparison.csv",
     "moe_systems": "results/moe/data/all_systems_comparison.csv",
+    "numa_counts": "results/numa/counts.csv",
+    "numa_arithmetic": "results/numa/arithmetic.csv",
+    "numa_predicted": "results/numa/predicted.csv",
+    "numa_runs": "results/numa/record/runs.csv",
+    "numa_comparison": "results/numa/record/comparison.csv",
 }
 ROLL_UPS = {"device": ("NVIDIA", "AMD", "all"), "option": ("distributed", "all")}
 ROLLED_UP = ("mape", "operator_errors")
@@ -209,13 +215,7 @@ class Facts(Section):
 
 
 def _yaml(path: str | os.PathLike[str]) -> Any:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        return yaml.load(Path(path).read_text(encoding="utf-8"), Loader=loader)
-    except FileNotFoundError:
-        raise InputError(path, "does not exist") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(path, f"cannot be read as YAML ({' '.join(str(error).split())})") from None
+    return read_yaml(path)
 
 
 def _first_error(path: object, raw: Any, error: ValidationError) -> InputError:
@@ -305,6 +305,8 @@ def check_claims(claims: Claims, facts: dict[str, RecordedFact], cells: Cells, w
             "predictor": set(PREDICTORS),
             "model": models,
         }
+        if query.dataset.startswith("numa_"):  # that study's models and devices have names of their own
+            known = {}
         for column, wanted in query.conditions().items():
             missing = sorted(str(value) for value in set(wanted) - known.get(column, set(wanted)))
             if missing and not (column == "model" and claim.expect == "no_data"):

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from tilecast.documents import read_json
 from tilecast.errors import InputError
 from tilecast.files import write_text
 from tilecast.numa.compare import compare
@@ -24,12 +25,7 @@ _KEYS = {"study", "definition", "device", "topology", "measured_on", "runs", "pr
 
 def load(path: Path) -> dict[str, Any]:
     """Read and check a record."""
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(path, "does not exist", "run the study, or name its record") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(path, f"cannot be read as JSON ({error})") from None
+    raw = read_json(path, "run the study, or name its record")
     if not isinstance(raw, dict) or _KEYS - set(raw):
         raise InputError(path, "is no record of a locality study", f"one has {', '.join(sorted(_KEYS))}")
     return raw

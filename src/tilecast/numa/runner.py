@@ -77,7 +77,7 @@ def run_study(
         "topology": dict(topology),
         "measured_on": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "python": platform.python_version(),
-        "kernel": platform.release(),
+        "machine": platform.machine(),
         "runs": runs,
         "profiles": profiles,
     }

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from tilecast.config import Section
+from tilecast.documents import read_yaml
 from tilecast.errors import InputError
 from tilecast.models.registry import ModelSpec, load_model
 
@@ -142,12 +142,7 @@ def load_study(name: str | Path, overrides: Mapping[str, Any] | None = None) -> 
                 name, "is no study", f"give a YAML file, or one of {', '.join(study_names())}"
             ) from None
         path = STUDY_FOLDER / f"{name}.yaml"
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(path, "does not exist", f"shipped are {', '.join(study_names())}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(path, f"cannot be read as YAML ({error})") from None
+    raw = read_yaml(path, f"shipped are {', '.join(study_names())}")
     if not isinstance(raw, dict):
         raise InputError(path, "is no study", f"a study has {', '.join(Study.model_fields)}")
     changed = {key: value for key, value in (overrides or {}).items() if value is not None}

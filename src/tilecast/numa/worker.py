@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -197,6 +198,7 @@ def perform(request: dict[str, Any]) -> dict[str, Any]:
         "allowed": allowed(),
         "output_copied": copied,
         "threads": torch.get_num_threads(),
+        "load_average": os.getloadavg()[0],  # of the whole machine: above its CPUs, others were in the way
         "torch": torch.__version__,
         "driver": _driver() if engine.cuda else None,
     }
