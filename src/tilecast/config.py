@@ -151,15 +151,21 @@ class Measure(Section):
 
     mode: Literal["auto", "measure", "replay", "off"] = Field(
         "auto",
-        description="auto: this machine as far as the budget goes, besides what is kept in resources/measured; "
-        "measure: likewise, on exactly `device`; replay: only what is kept, so that every file is the same each run; "
-        "off: nothing",
+        description="auto: this machine as far as the budget goes, and what is kept in resources/measured; "
+        "measure: likewise, and a device must be there; replay: only what is kept, so that every run gives the same "
+        "files; off: nothing",
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="auto: the GPU where there is one, else the CPU"
-    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: the GPU, or else the CPU")
     budget_s: Annotated[float, Field(gt=0, le=86_400)] = Field(6.0, description="time to measure kernels, seconds")
     threads: Annotated[int, Field(ge=1)] = Field(1, description="threads of a CPU that is measured")
+
+
+class Parallel(Section):
+    """The worked examples of many GPUs."""
+
+    compute: bool = Field(
+        False, description="forecast the worked examples anew (two minutes) instead of showing their record"
+    )
 
 
 class Settings(Section):
@@ -173,6 +179,7 @@ class Settings(Section):
     claims: str = Field("config/claims.yaml", description="file of published claims to audit")
     predictor: Prediction = Field(default_factory=Prediction, description="the predictors computed here")
     evaluation: Evaluation = Field(default_factory=Evaluation, description="statistics of the errors")
+    parallel: Parallel = Field(default_factory=Parallel, description="worked examples of many GPUs")
     moe: Moe = Field(default_factory=Moe, description="experts on several GPUs")
     measure: Measure = Field(default_factory=Measure, description="timing on the machine at hand")
     numa: Numa = Field(default_factory=Numa, description="the host-memory locality study")

@@ -1,3 +1,139 @@
+# Timing on the machine at hand, forecasts first; and named scenarios, which are forecasts alone.
+#
+# What is timed lies in results/measured/<device>: raw, with its record, named in no rule, so that an interrupted run
+# goes on where it stopped and an edited library times nothing again. `-R measure_kernels` times more of the plan.
+LIVE = settings.measure.mode in ("auto", "measure")
+KEPT = "resources/measured"
+MEASURE_TABLES = ["kernels", "models", "summary", "calibration"]
+MEASURE_FIGURES = ["measure_validation", "measure_calibration"]
+MEASURE_REPORT = [
+    "results/measure/scenarios.csv",
+    *(
+        [
+            "results/measure/machines.json",
+            *expand("results/measure/{name}.csv", name=MEASURE_TABLES),
+            *expand(
+                "results/figures/{name}.{kind}",
+                name=MEASURE_FIGURES,
+                kind=["svg", "pdf", "png", "csv", "json"],
+            ),
+        ]
+        if settings.measure.mode != "off"
+        else []
+    ),
+]
 # What the default run makes of this stage, and what of it the page reads.
-MEASURE_TARGETS = []
-MEASURE_REPORT = []
+MEASURE_TARGETS = MEASURE_REPORT
+
+
+if LIVE:
+
+    rule measure_forecast:
+        output:
+            "results/measured/before.json",
+        log:
+            "results/logs/measure_forecast.log",
+        conda:
+            "../../envs/torch.yaml"
+        # All cores, also for the next rule: what else runs meanwhile would be measured with it.
+        threads: workflow.cores
+        resources:
+            gpu=1,
+        params:
+            device=settings.measure.device,
+            measured_threads=settings.measure.threads,
+        script:
+            "../scripts/measure_forecast.py"
+
+    rule measure_kernels:
+        input:
+            before="results/measured/before.json",
+        output:
+            "results/measured/after.json",
+        log:
+            "results/logs/measure_kernels.log",
+        conda:
+            "../../envs/torch.yaml"
+        threads: workflow.cores
+        resources:
+            gpu=1,
+        params:
+            device=settings.measure.device,
+            measured_threads=settings.measure.threads,
+            budget_s=settings.measure.budget_s,
+        script:
+            "../scripts/measure_kernels.py"
+
+
+if settings.measure.mode != "off":
+
+    rule measure_evaluate:
+        input:
+            after="results/measured/after.json" if LIVE else [],
+            kept=shipped_folder(KEPT, "*/description.json")
+            + shipped_folder(KEPT, "*/*.parquet")
+            + shipped_folder(KEPT, "*/*-[0-9][0-9][0-9].json"),
+            code=code("measure_evaluate"),
+        output:
+            machines="results/measure/machines.json",
+            kernels="results/measure/kernels.csv",
+            models="results/measure/models.csv",
+            summary="results/measure/summary.csv",
+            calibration="results/measure/calibration.csv",
+        log:
+            "results/logs/measure_evaluate.log",
+        conda:
+            "../../envs/analysis.yaml"
+        params:
+            seed=settings.evaluation.seed,
+            kept=lambda wildcards: shipped(KEPT),
+            live="results/measured" if LIVE else "",
+        script:
+            "../scripts/measure_evaluate.py"
+
+    rule plot_measure_validation:
+        input:
+            kernels="results/measure/kernels.csv",
+            code=code("plot_measure_validation"),
+        output:
+            **picture("measure_validation", "This machine", "Forecast before, measured after"),
+        log:
+            "results/logs/plot_measure_validation.log",
+        conda:
+            "../../envs/report.yaml"
+        script:
+            "../scripts/plot_measure_validation.py"
+
+    rule plot_measure_calibration:
+        input:
+            calibration="results/measure/calibration.csv",
+            code=code("plot_measure_calibration"),
+        output:
+            **picture("measure_calibration", "This machine", "What measuring a few kernels helps"),
+        log:
+            "results/logs/plot_measure_calibration.log",
+        conda:
+            "../../envs/report.yaml"
+        script:
+            "../scripts/plot_measure_calibration.py"
+
+
+rule measure_scenarios:
+    input:
+        scenarios=shipped("config/studies/scenarios.yaml"),
+        labels="results/tidy/labels.csv",
+        lists=GRAPHS,
+        weights=weights("tilecast"),
+        systems=shipped_folder("config/systems", "*.yaml"),
+        specifications=SPECIFICATIONS,
+        models=shipped_folder("config/models", "*.json"),
+        curves=shipped("resources/pretrained/collectives.json"),
+        code=code("measure_scenarios"),
+    output:
+        "results/measure/scenarios.csv",
+    log:
+        "results/logs/measure_scenarios.log",
+    conda:
+        "../../envs/torch.yaml"
+    script:
+        "../scripts/measure_scenarios.py"

@@ -75,8 +75,8 @@ def seconds(text: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text)
     value = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else math.nan
     if not 0 < value < 1e6:
-        raise InputError("--budget", f"{text!r} leaves no time to measure" if value == 0 else f"{text!r} is no time",
-                         "give more than zero, such as 60s or 5m")  # fmt: skip
+        problem = f"{text!r} leaves no time to measure" if value == 0 else f"{text!r} is no time"
+        raise InputError("--budget", problem, "give more than zero, such as 60s or 5m")
     return value
 
 
@@ -179,8 +179,7 @@ def _about(folder: Path, kind: str) -> dict[str, Any]:
 
 
 def _kernels(args: argparse.Namespace, budget: float) -> int:
-    from tilecast.measure.session import measure_kernels
-    from tilecast.predict.before import distinct
+    from tilecast.measure.session import distinct, measure_kernels
     from tilecast.tables import read
 
     backend = _opened(args)

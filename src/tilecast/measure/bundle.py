@@ -1,7 +1,8 @@
 """Results as one archive to send: the same bytes for the same results, checksummed, described, and safe to open.
 
 Inside: `artifact_validation/`, `live_<model>.json`, `parallel_<layout>.json`, `fusion_<model>.json`,
-`scenarios.csv`, `measured/<device>/` as it was measured, `ro-crate-metadata.json`, and `manifest-sha256.txt` over all of these.
+`scenarios.csv`, `measured/<device>/` as it was measured, `ro-crate-metadata.json`, and `manifest-sha256.txt` over
+all of these.
 """
 
 from __future__ import annotations

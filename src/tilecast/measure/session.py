@@ -97,6 +97,12 @@ def measure_kernels(
     }  # fmt: skip
 
 
+def distinct(plan: pd.DataFrame) -> pd.DataFrame:
+    """A plan's kernels in the order to measure them, each once, with the longest time anyone forecasts."""
+    ordered = plan.sort_values(["rank", "predicted_ms"], kind="stable")
+    return ordered.drop_duplicates(list(KERNEL_KEY), keep="last")
+
+
 def records(plan: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a plan as dictionaries."""
     return [{str(name): value for name, value in row.items()} for row in plan.to_dict("records")]

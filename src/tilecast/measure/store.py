@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tilecast.documents import read_json
 from tilecast.errors import InputError
 from tilecast.files import write_text
 from tilecast.measure.tables import KERNEL_KEY, WORKLOAD_KEY
@@ -36,12 +37,7 @@ PACKAGES = ("torch", "transformers", "numpy", "pandas", "pyarrow")
 
 def provenance(path: Path) -> dict[str, Any]:
     """The record beside a run's Parquet file."""
-    try:
-        record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(path, "has no provenance record beside it", "take the .json file along") from None
-    except (OSError, ValueError) as error:
-        raise InputError(path.with_suffix(".json"), f"is not JSON ({error})", "restore the file") from None
+    record = read_json(path.with_suffix(".json"), "restore the provenance record of the measurement")
     if not isinstance(record, dict) or record.get("status") not in ("complete", "interrupted"):
         raise InputError(path.with_suffix(".json"), "is no record of a measurement", "restore the file")
     return record

@@ -17,7 +17,7 @@ from tilecast.hardware.device import Device
 from tilecast.measure.describe import device_of, write_description
 from tilecast.measure.grid import grid, with_work
 from tilecast.measure.store import DESCRIPTION, PLANS, done, runs
-from tilecast.measure.tables import KERNEL_KEY, WORKLOAD_KEY
+from tilecast.measure.tables import WORKLOAD_KEY
 from tilecast.predict.base import Predictor
 from tilecast.predict.forecast import forecast_model
 from tilecast.predict.registry import load_predictor
@@ -108,13 +108,6 @@ def plan_models(
                 }
             )
     return pd.DataFrame(rows, columns=list(TABLES["planned_models"].columns))
-
-
-def distinct(plan: pd.DataFrame) -> pd.DataFrame:
-    """A plan's kernels in the order to measure them, each once, with the forecast of KEPT's first predictor."""
-    first = plan[plan["predictor"] == plan["predictor"].iloc[0]] if len(plan) else plan
-    named = plan[plan["predictor"] == KEPT[0]]
-    return (named if len(named) else first).sort_values("rank").drop_duplicates(list(KERNEL_KEY))
 
 
 def write_kernel_plan(

@@ -15,9 +15,12 @@ from tilecast.report.sections import (
     errors,
     figures,
     graphs,
+    machine,
+    numa,
     paper_tables,
     predictors,
     provenance,
+    scenarios,
     summary,
 )
 
@@ -41,6 +44,9 @@ SECTIONS: tuple[Section, ...] = (
     Section("errors", "Errors", ("evaluation/mape.csv",), errors.context),
     Section("predictors", "Predictors", ("predict/logo.csv",), predictors.context),
     Section("graphs", "Operator graphs", ("graphs/differences.csv",), graphs.context),
+    Section("numa", "Locality", numa.NEEDS, numa.context),
+    Section("machine", "This machine", ("measure/machines.json", "measure/summary.csv"), machine.context),
+    Section("scenarios", "Scenarios", ("measure/scenarios.csv",), scenarios.context),
     Section("defects", "Artifact defects", ("tidy/defects.csv",), defects.context),
     Section("provenance", "Provenance", ("artifact/source.json",), provenance.context),
 )

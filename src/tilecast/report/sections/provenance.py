@@ -53,7 +53,7 @@ def context(results: Results) -> dict[str, Any]:
             "End-to-end latencies",
             "measured by the artifact's authors on their GPUs; nothing of it was timed again",
         ),
-        ("Measured on this machine", "nothing yet"),
+        ("Measured by this project", "see the section This machine"),
         ("Processor of this machine", platform.machine()),
     ]
     versions = [{"package": "python", "version": platform.python_version()}]

@@ -1,0 +1,30 @@
+"""Hold forecasts made before measuring against what was measured: kept measurements, and this machine's."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tilecast.evaluate.live import as_json, evaluate
+from tilecast.files import write_text
+from tilecast.step import run_step
+from tilecast.tables import write
+
+
+def measure_evaluate(kept: str, live: str, seed: int, outputs: Mapping[str, str]) -> None:
+    """Write the tables of the page's section on this machine."""
+    roots = [("replayed", Path(kept))] + ([("live", Path(live))] if live else [])
+    found = evaluate(roots, seed)
+    write_text(outputs["machines"], as_json(found["machines"]))
+    for name in ("kernels", "models", "summary", "calibration"):
+        write(found[name], outputs[name], f"live_{name}")
+    print(f"{len(found['machines'])} devices, {len(found['kernels'])} forecasts of measured kernels")
+
+
+if __name__ == "__main__":
+    run_step(
+        measure_evaluate,
+        snakemake,
+        kept=snakemake.params.kept,
+        live=snakemake.params.live,
+        seed=snakemake.params.seed,
+        outputs=dict(snakemake.output.items()),
+    )
