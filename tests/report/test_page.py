@@ -56,6 +56,12 @@ def outline(page: str) -> Outline:
     return Outline(page)
 
 
+def test_own_predictors_are_weighed(page: str, outline: Outline) -> None:
+    shown = {table["id"] for table in outline.all("table") if table.get("id")}
+    assert {"bars", "logo", "own_graphs", "coverage", "kernel_errors"} <= shown
+    assert "Met: 1; open: 0" in page and "none claimed" in page
+
+
 def test_a_script_in_a_claim_or_a_defect_or_a_row_stays_text(page: str, outline: Outline) -> None:
     assert HOSTILE not in page
     assert page.count("&lt;script&gt;window.hacked") >= 2 + 2 * len(VERDICTS)

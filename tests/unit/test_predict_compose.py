@@ -1,16 +1,28 @@
 """Graphs to kernel lists, and the artifact's rules of summing."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from tilecast.errors import InputError
 from tilecast.hardware.device import load_device
+from tilecast.predict.base import complete
 from tilecast.predict.compose import compose, forecast_all
 from tilecast.predict.roofline import Roofline
+from tilecast.predict.traced import forecast_traced, read_traced
 from tilecast.predict.workloads import workloads
+from tilecast.schemas import TABLES
+from tilecast.tables import write
 
 CELL = {"model": "toy", "mode": "training", "sequence_length": 8, "batch_size": 1, "option": "none"}
 DEVICE = load_device("H100")
+
+
+class Slow(Roofline):
+    """A roofline whose host takes a second a kernel."""
+
+    def issue_ms(self, ops, phase, quantile=0.5):
+        return np.full(len(ops), 1e3 * (1 + quantile))
 
 
 def node(position, name, phase, kernel, dims, operator="x", repeated=False, order=0, read=64, written=64, **cell):
@@ -40,6 +52,37 @@ def test_layers_repeat_and_phases_are_kept_apart():
     assert triple["forward_ms"] == triple["backward_ms"] == pytest.approx(triple["latency_ms"] / 2)
     assert many.breakdown["latency_ms"].sum() == pytest.approx(triple["latency_ms"])
     assert len(many.operators) == 1
+
+
+def test_a_pass_takes_as_long_as_its_host_and_the_rest_is_latency():
+    rows = [
+        node(0, "a", phase, "Linear", "64,64,64", repeated=True, option=option)
+        for option in ("none", "fusion")
+        for phase in ("forward", "backward")
+    ]
+    work = workloads(pd.DataFrame(rows), {"toy": 3})
+    slow = forecast_all(Slow(), work, {DEVICE.name: DEVICE})
+    fast = forecast_all(Roofline(), work, {DEVICE.name: DEVICE})
+    waits = dict(zip(slow.cells["option"], slow.cells["latency_ms"] - fast.cells["latency_ms"], strict=True))
+    assert waits == {"none": pytest.approx(2 * 3 * 1500, rel=1e-3), "fusion": 0}  # compiled: not one by one
+    parts = slow.breakdown.groupby("option")["latency_ms"].sum()
+    assert parts["none"] == pytest.approx(slow.cells.set_index("option").loc["none", "latency_ms"])
+    waiting = slow.breakdown[slow.breakdown["family"] == "other"]
+    assert waiting[["option", "bound"]].to_numpy().tolist() == [["none", "latency"]]
+    span = slow.intervals.set_index("option").loc["none", ["low_ms", "high_ms"]].to_list()
+    assert np.isnan(span).all()  # a roofline claims no interval, so neither does its sum
+
+
+def test_traced_kernel_lists_are_summed_by_pass_and_held_up_by_the_host(tmp_path):
+    columns = {"op": "linear", "dtype": "fp32", "b": 1, "m": 64, "n": 64, "k": 64, "operands": 2}
+    rows = pd.DataFrame({"family": "linear", "phase": ["forward", "backward", "accumulation"], **columns})
+    rows = complete(rows).assign(count=[4, 2, 1], module="a", layer="")
+    write(rows[list(TABLES["kernel_list"].columns)], tmp_path / "toy-training-8-1.parquet", "kernel_list")
+    lists = read_traced([str(tmp_path / "toy-training-8-1.parquet")])
+    once = Roofline().predict(rows.head(1), DEVICE)["latency_ms"].iloc[0]
+    cell = forecast_traced(Roofline(), lists, {DEVICE.name: DEVICE}).iloc[0]
+    assert (cell["forward_ms"], cell["backward_ms"]) == (pytest.approx(4 * once), pytest.approx(3 * once))
+    assert forecast_traced(Slow(), lists, {DEVICE.name: DEVICE})["latency_ms"].iloc[0] == 7 * 1500
 
 
 def test_a_model_of_unknown_depth_is_refused():

@@ -1,13 +1,18 @@
 """tilecast: physics holds whatever the networks say; seen and unseen GPUs; intervals; training on little data."""
 
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from tilecast.errors import InputError
-from tilecast.hardware.device import devices, load_device
+from tilecast.hardware.device import Device, devices, load_device
 from tilecast.predict import conformal
-from tilecast.predict.base import complete
+from tilecast.predict.base import complete, wait_ms
 from tilecast.predict.features import rates
 from tilecast.predict.tilecast import SHORTEST_MS, Tilecast, donor_weights
 
@@ -141,25 +146,82 @@ def test_half_width_covers_what_it_says() -> None:
     assert conformal.coverage(new, low, high) == pytest.approx(0.8, abs=0.03)
 
 
-def test_training_is_deterministic_and_learns(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    pytest.importorskip("torch")
-    from tilecast.predict.tilecast_train import train_tilecast
-
+def measured() -> tuple[pd.DataFrame, dict[str, Device]]:
+    """Made-up timings of an addition on two GPUs."""
     draw = np.random.default_rng(0)
-    known = {name: load_device(name) for name in ("V100", "A100-40GB")}
+    known = {device.name: device for device in (load_device("V100"), load_device("A100-40GB"))}
     rows = []
     for device in known.values():
         b, m = draw.integers(1000, 30000, 400), draw.integers(512, 4096, 400)
         busy = 1e3 * 12 * b * m / (0.8 * device.bandwidth_bytes_per_s)
-        part = pd.DataFrame(
-            {"device": device.name, "family": "elementwise", "op": "add", "dtype": "fp32", "b": b, "m": m}
-        )
-        rows.append(part.assign(n=0, k=0, latency_ms=busy + 0.02))
-    table, by_name = pd.concat(rows, ignore_index=True), {device.name: device for device in known.values()}
-    first = train_tilecast(table, by_name, tmp_path / "one", progress=lambda line: None)
-    again = train_tilecast(table, by_name, tmp_path / "two", progress=lambda line: None)
-    assert first == again
+        part = {"device": device.name, "family": "elementwise", "op": "add", "dtype": "fp32", "b": b, "m": m}
+        rows.append(pd.DataFrame(part).assign(n=0, k=0, latency_ms=busy + 0.02))
+    return pd.concat(rows, ignore_index=True), known
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_predict_tilecast import measured
+from tilecast.predict.tilecast_train import train_tilecast
+train_tilecast(*measured(), Path({folder!r}), progress=lambda line: os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+def test_training_learns_and_goes_on_where_it_was_killed_to_the_same_bytes(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from tilecast.predict.tilecast_train import train_tilecast
+
+    code = KILLED.format(tests=str(Path(__file__).parent), folder=str(tmp_path / "one"))
+    killed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    lines: dict[str, list[str]] = {"one": [], "two": []}
+    records = [train_tilecast(*measured(), tmp_path / name, progress=told.append) for name, told in lines.items()]
+    assert [line.rsplit(", ")[-1] for line in lines["one"]] == ["as kept", "trained"]
+    assert [line.rsplit(", ")[-1] for line in lines["two"]] == ["trained", "trained"]
+    assert records[0] == records[1]
     for name in ("experts.safetensors", "record.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    assert max(first["held_back_mape_percent"]["elementwise"].values()) < 3
-    assert Tilecast.load(tmp_path / "one").seen(known["V100"])
+    assert max(records[0]["held_back_mape_percent"]["elementwise"].values()) < 5
+    loaded = Tilecast.load(tmp_path / "one")
+    assert loaded.seen(load_device("V100"))
+    narrow = loaded.half_width(load_device("V100"), "elementwise", seen=True)
+    assert 0 < narrow < 0.1
+
+
+def test_whole_octaves_are_held_back() -> None:
+    pytest.importorskip("torch")
+    from tilecast.predict.tilecast_train import Examples, octaves_held_back
+
+    table, known = measured()
+    rows = table[table["device"] == "Tesla_V100-PCIE-32GB"]
+    data = Examples(rows, "elementwise", rates(known["Tesla_V100-PCIE-32GB"]), {"add": 0.01})
+    held = octaves_held_back(data, 0)
+    cells = np.floor(np.log2(rows[["b", "m"]])).astype(int).astype(str).agg("x".join, axis=1).to_numpy()
+    assert not set(cells[held]) & set(cells[~held])
+    assert 0.02 < held.mean() < 0.6
+
+
+def test_a_gpu_waits_for_its_host_only_where_the_host_is_slower() -> None:
+    ones = np.ones(10)
+    assert wait_ms(0.1 * ones, ones) == pytest.approx(0.1)  # the first kernel has to be issued
+    assert wait_ms(2 * ones, ones) == pytest.approx(11)  # issued at 20, and one more to run
+    assert wait_ms(ones, np.r_[100, np.zeros(9)]) == pytest.approx(1)  # issued meanwhile
+    assert wait_ms(ones, np.r_[np.zeros(9), 100]) == pytest.approx(10)  # nothing to run meanwhile
+    assert wait_ms(np.zeros(0), np.zeros(0)) == 0
+
+
+def test_hosts_are_slower_at_linear_layers_and_in_python(model: Tilecast) -> None:
+    ops = np.array(["add", "linear", "never seen"])
+    forward, backward = (model.issue_ms(ops, phase) for phase in ("forward", "backward"))
+    assert forward[0] == forward[2] < forward[1] < 0.2
+    assert (backward <= forward).all() and len(set(backward)) == 1
+    assert (model.issue_ms(ops, "forward", 0.9) > forward).all()
+
+
+def test_many_kernels_are_worked_on_in_blocks(model: Tilecast, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, device = kernels(300).set_index(np.arange(300)[::-1]), load_device("L4")
+    whole = model.predict(table, device)
+    monkeypatch.setattr("tilecast.predict.tilecast.BLOCK", 64)
+    pd.testing.assert_frame_equal(model.predict(table, device), whole, rtol=1e-5)

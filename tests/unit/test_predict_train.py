@@ -1,5 +1,11 @@
 """Training: deterministic, resumed to the same weights, refused where there is nothing to learn from."""
 
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +15,14 @@ from tilecast.hardware.device import load_device
 from tilecast.predict.base import complete
 from tilecast.predict.fitting import Recipe, evaluate_network, fit
 from tilecast.predict.registry import load_predictor
-from tilecast.predict.train import distance, neusight_examples, train
+from tilecast.predict.train import (
+    SHORTER,
+    distance,
+    leave_one_out_networks,
+    neusight_examples,
+    train,
+    train_networks,
+)
 
 torch = pytest.importorskip("torch")
 T4, V100 = load_device("T4"), load_device("V100")
@@ -53,6 +66,46 @@ def test_an_interrupted_training_ends_with_the_same_weights(tmp_path):
     resumed = trained(tmp_path / "a", lines.append)[0]
     assert lines[0].startswith("pass 3/4")
     assert same(resumed, trained(tmp_path / "b")[0])
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_predict_train import kernels, T4, SHORT
+from tilecast.predict.train import train_networks
+def progress(line):
+    if line.startswith("pass 2/"):
+        os.kill(os.getpid(), signal.SIGKILL)
+train_networks("neusight", kernels(), {{T4.name: T4}}, Path({folder!r}), 3, progress, SHORT)
+"""
+SHORT = {"linear": Recipe(1e-3, 16, 3)}
+
+
+def test_a_killed_training_of_neusight_goes_on_to_the_same_files(tmp_path):
+    tests = str(Path(__file__).parent)
+    code = KILLED.format(tests=tests, folder=str(tmp_path / "a"))
+    killed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (tmp_path / "a/linear.safetensors").exists()
+    lines: list[str] = []
+    for folder in ("a", "b"):
+        train_networks("neusight", kernels(), {T4.name: T4}, tmp_path / folder, 3, lines.append, SHORT)
+    assert [line.split()[1] for line in lines if line.startswith("pass")] == ["3/3", "1/3", "2/3", "3/3"]
+    for name in ("linear.safetensors", "profiles.safetensors"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_networks_are_judged_on_a_gpu_left_out(tmp_path, monkeypatch):
+    monkeypatch.setitem(SHORTER, "habitat", dict.fromkeys(("linear", "bmm"), Recipe(1e-3, 16, 2, loss="mape")))
+    both = pd.concat([kernels(device) for device in (T4, V100)], ignore_index=True)
+    both = pd.concat([both, both.assign(family="bmm", op="bmm", b=4)], ignore_index=True)
+    known = {device.name: device for device in (T4, V100)}
+    record = leave_one_out_networks("habitat", both, known, tmp_path, progress=lambda line: None)
+    errors = record["leave_one_gpu_out_mape_percent"]
+    assert set(errors) == {"linear", "bmm"} and set(errors["linear"]) == set(known)
+    left_out = json.loads((tmp_path / T4.name / "record.json").read_text())
+    assert left_out["devices"] == [V100.name]
 
 
 def test_a_checkpoint_of_another_training_is_not_taken_up(tmp_path):

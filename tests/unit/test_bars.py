@@ -1,0 +1,47 @@
+"""Bars: the right cells, the same for both sides, and words that follow from the figures."""
+
+import pandas as pd
+import pytest
+
+from tilecast.evaluate.bars import BARS, COLUMNS, OPERATORS, OURS, THEIRS, bars_table
+
+CELL = {"model": "bert_large", "sequence_length": 512, "batch_size": 8, "option": "none", "distribution": "in"}
+H100, T4 = "NVIDIA_H100_80GB_HBM3", "Tesla_T4"
+
+
+def cells(*rows: tuple[str, str, str, float]) -> pd.DataFrame:
+    columns = ["predictor", "device", "mode", "ape_percent"]
+    return pd.DataFrame([dict(zip(columns, row, strict=True)) | CELL for row in rows])
+
+
+def by_group(table: pd.DataFrame) -> dict[str, dict[str, object]]:
+    return {str(row["group"]): row for row in table.to_dict("records")}
+
+
+def test_bars_are_held_against_the_cells_both_sides_have() -> None:
+    errors = cells(
+        (OURS, H100, "inference", 4.0),
+        (THEIRS, H100, "inference", 9.0),
+        (OURS, H100, "training", 5.0),
+        (THEIRS, H100, "training", 3.0),
+        (OURS, T4, "inference", 90.0),  # theirs is missing: it counts for nobody
+        (OURS, "AMD_Instinct_MI100", "inference", 90.0),
+    )
+    phases = errors.assign(phase="forward")
+    operators = errors.assign(operator_class="bmm", distribution="out")
+    table = bars_table(errors, phases, operators)
+    assert list(table.columns) == list(COLUMNS)
+    found = by_group(table)
+    figures = {"n": 2, "theirs_percent": 6.0, "ours_percent": 4.5, "bar_percent": 6.5}
+    assert found["all cells"] == {"group": "all cells", "verdict": "met"} | figures
+    assert found["H100 training"]["verdict"] == "open" and found["H100 inference"]["verdict"] == "met"
+    assert found["T4"]["verdict"] == "no data" and found["T4"]["n"] == 0
+    assert found["backward pass of training"]["verdict"] == "no data"
+    operators_row = found["Batched matmul operators out of distribution"]
+    assert operators_row["bar_percent"] == pytest.approx(6.0) and operators_row["verdict"] == "met"
+
+
+def test_without_cells_every_bar_says_so() -> None:
+    nothing = cells((OURS, H100, "inference", 1.0)).head(0)
+    table = bars_table(nothing, nothing.assign(phase=""), nothing.assign(operator_class=""))
+    assert set(table["verdict"]) == {"no data"} and len(table) == len(BARS) + len(OPERATORS)
