@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import json
 import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tilecast import documents
 from tilecast.errors import InputError
 from tilecast.tables import check, empty
 
@@ -44,18 +44,15 @@ def load(archive: str | os.PathLike[str], *folders: str) -> dict[str, bytes]:
 
 def parse_json(path: str, data: bytes, numbers: Iterable[str], optional: Iterable[str] = ()) -> dict[str, Any]:
     """The JSON object in `data`; each key in `numbers` must be there and be a number that is not negative."""
-    try:
-        parsed = json.loads(data)
-    except ValueError as error:  # covers text that is not UTF-8 and JSON that is cut short
-        raise InputError(path, f"is not JSON ({error})") from None
+    parsed = documents.parse_json(data, path)
     if not isinstance(parsed, dict):
         raise InputError(path, "is not a JSON object")
     for key in (*numbers, *(key for key in optional if key in parsed)):
         value = parsed.get(key)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InputError(path, f"`{key}` = {value!r} is not a number")
+            raise InputError(path, f"`{key}` = {documents.shown(value)} is not a number")
         if not 0 <= value < float("inf"):
-            raise InputError(path, f"`{key}` = {value!r} is not a number of at least 0")
+            raise InputError(path, f"`{key}` = {documents.shown(value)} is not a number of at least 0")
     return parsed
 
 

@@ -6,14 +6,12 @@ of documents to their titles. The artifact's JSON files are read as they are (se
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from tilecast.documents import read_json, read_yaml, shown
 from tilecast.errors import InputError
 
 DEVICE_FOLDER = Path(__file__).resolve().parents[3] / "config/devices"
@@ -135,16 +133,8 @@ def specifications(predictor: str, table: Any) -> Mapping[str, Device]:
 
 
 def _read(path: Path) -> Device:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(path, "does not exist", "name a device file, or a device of config/devices") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(path, f"cannot be read ({error})") from None
-    try:
-        raw = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
-    except (json.JSONDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise InputError(path, f"is not valid {path.suffix[1:].upper()} ({error})") from None
+    read = read_json if path.suffix.lower() == ".json" else read_yaml
+    raw = read(path, "name a device file, or a device of config/devices")
     if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
         raise InputError(path, "is no device description", "expected keys such as sm_count and clock_hz")
     return _from_artifact(raw, path) if "Num_Sm" in raw else _from_yaml(raw, path)
@@ -157,7 +147,7 @@ def _number(value: Any, key: str, where: Path) -> float:
     except (TypeError, ValueError):
         number = float("nan")
     if not 0 < number < float("inf"):
-        raise InputError(where, f"`{key}` = {value!r} is not a number above zero", "give it in SI units")
+        raise InputError(where, f"`{key}` = {shown(value)} is not a number above zero", "give it in SI units")
     return number
 
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from tilecast.documents import read_yaml
 from tilecast.errors import InputError
 
 SYSTEM_FOLDER = Path(__file__).resolve().parents[3] / "config/systems"
@@ -181,14 +180,7 @@ def _used(system: System, local: Sequence[int], node: int) -> list[Tier]:
 
 
 def _read(path: Path) -> System:
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(path, "does not exist", "name a system file, or one of config/systems") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(path, f"cannot be read ({error})") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(path, f"is not valid YAML ({error})") from None
+    raw = read_yaml(path, "name a system file, or one of config/systems")
     entry = _mapping(raw, _KEYS, {"gpus_per_node", "tiers"}, path, "a system")
     gpus = _whole(entry["gpus_per_node"], "gpus_per_node", path)
     nodes = _whole(entry.get("nodes", 1), "nodes", path)

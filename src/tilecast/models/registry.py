@@ -8,13 +8,13 @@ the locality study.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tilecast.documents import read_json, shown
 from tilecast.errors import InputError
 
 MODEL_FOLDER = Path(__file__).resolve().parents[3] / "config/models"
@@ -85,14 +85,7 @@ def model_spec(values: Mapping[str, Any], name: str, source: str) -> ModelSpec:
 
 
 def _read(path: Path) -> ModelSpec:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            path, "does not exist", f"give a config.json, or one of {', '.join(model_names())}"
-        ) from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise InputError(path, f"cannot be read as JSON ({error})") from None
+    values = read_json(path, f"give a config.json, or one of {', '.join(model_names())}")
     if not isinstance(values, dict):
         raise InputError(path, "is no model configuration", "expected a JSON object with `model_type`")
     return model_spec(values, path.parent.name if path.stem == "config" else path.stem, str(path))

@@ -13,8 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from tilecast.documents import read_yaml
 from tilecast.errors import InputError
 from tilecast.hardware.device import Device
 
@@ -72,12 +71,7 @@ class Bill:
 def load_prices(path: str | Path = PRICES) -> Prices:
     """Read and check a price file; InputError on a price without a date or a source."""
     where = Path(path)
-    try:
-        raw = yaml.safe_load(where.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(where, f"cannot be read ({error.strerror})", "name a price file") from None
-    except (UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
-        raise InputError(where, f"is not valid YAML ({str(error).splitlines()[0]})") from None
+    raw = read_yaml(where, "name a price file")
     entry = _mapping(raw, _TOP, where, "a price file")
     documents = _mapping(entry["sources"], None, where, "`sources`")
     energy = _mapping(entry["energy"], ("host_w_per_gpu", "site_factor"), where, "`energy`")

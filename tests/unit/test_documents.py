@@ -1,0 +1,62 @@
+"""YAML and JSON from outside: data, or one line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tilecast.documents import DEEPEST, LARGEST_BYTES, read_json, read_yaml, shown
+from tilecast.errors import InputError
+
+LAUGHS = "\n".join([*(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30))]).replace("*a0", "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("!!python/object/apply:os.system [echo]", "could not determine a constructor"),
+        ("!!python/name:os.system", "could not determine a constructor"),
+        (LAUGHS, "aliases are not read"),
+        ("[" * 5000, f"more than {DEEPEST} levels"),
+        ("{" * 5000, f"more than {DEEPEST} levels"),
+        ("a: 2024-99-99", "is not YAML"),
+        ("a: 1" + "0" * 5000, "is not YAML"),
+        ("a: [1, 2", "is not YAML"),
+        ("a: \0", "is not YAML"),
+    ],
+)
+def test_hostile_yaml_is_one_short_line(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(InputError, match=said) as caught:
+        read_yaml(tmp_path / "x.yaml")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": 1' + "0" * 5000 + "}", "", "{", '{"a": \\}'])
+def test_hostile_json_is_one_short_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(InputError, match="is not JSON") as caught:
+        read_json(tmp_path / "x.json")
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("read", [read_yaml, read_json])
+def test_what_is_no_readable_file_is_one_line(tmp_path: Path, read) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "huge").touch()
+    os.truncate(tmp_path / "huge", LARGEST_BYTES + 1)
+    for name, said in (
+        ("missing", "does not exist"), ("bytes", "cannot be read"), ("pipe", "not a file"),
+        ("huge", "larger than"), ("", "not a file"), ("\0", "cannot be read"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=said):
+            read(f"{tmp_path}/{name}")
+
+
+def test_a_long_value_is_not_quoted_whole() -> None:
+    assert shown("x" * 1000).endswith("...")
+    assert len(shown([10**5000])) < 100
