@@ -53,7 +53,7 @@ def test_the_locality_study_names_its_models():
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("{", "cannot be read as JSON"),
+        ("{", "is not JSON"),
         ("[1]", "no model configuration"),
         ("{}", "names no `model_type`"),
         ('{"model_type": 3}', "names no `model_type`"),
