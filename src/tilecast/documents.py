@@ -13,27 +13,44 @@ from tilecast.errors import InputError
 
 LARGEST_BYTES = 32 << 20
 DEEPEST = 64  # levels of nesting
+MOST_VALUES = 2_000_000  # with every alias written out
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _OPENING = (yaml.MappingStartEvent, yaml.SequenceStartEvent)
 _CLOSING = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
 
 
 def read_yaml(path: str | os.PathLike[str], remedy: str = "") -> Any:
-    """The content of a YAML file; no tag constructs an object, no alias stands for a copy."""
+    """The content of a YAML file; no tag constructs an object, no alias stands for more than a file can hold."""
     text = _text(path, remedy)
     try:
-        depth = 0
-        for event in yaml.parse(text, Loader=_LOADER):
-            if isinstance(event, yaml.AliasEvent):  # a few lines of them can stand for gigabytes
-                raise InputError(
-                    f"{path}, line {event.start_mark.line + 1}", "aliases are not read", "write it out"
-                )
-            depth += isinstance(event, _OPENING) - isinstance(event, _CLOSING)
-            if depth > DEEPEST:
-                raise InputError(path, f"is nested more than {DEEPEST} levels deep", remedy)
+        _measure(text, path, remedy)
         return yaml.load(text, Loader=_LOADER)
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:  # dates, figures of any length
         raise InputError(path, f"is not YAML ({_short(error)})", remedy) from None
+
+
+def _measure(text: str, path: object, remedy: str) -> None:
+    """Refuse YAML that is nested too deep, or that aliases blow up: a few lines can stand for gigabytes."""
+    open_nodes: list[tuple[str | None, int]] = []  # anchor and size of every collection not yet closed
+    sizes: dict[str, int] = {}  # values below each anchor, aliases written out
+    for event in yaml.parse(text, Loader=_LOADER):
+        size, anchor = 0, getattr(event, "anchor", None)
+        if isinstance(event, _OPENING):
+            open_nodes.append((anchor, 1))
+        elif isinstance(event, _CLOSING):
+            anchor, size = open_nodes.pop()
+        elif isinstance(event, yaml.AliasEvent):
+            size, anchor = sizes.get(event.anchor, MOST_VALUES), None  # one within itself has no end
+        elif isinstance(event, yaml.ScalarEvent):
+            size = 1
+        if anchor and size:
+            sizes[anchor] = size
+        if open_nodes and size:
+            open_nodes[-1] = (open_nodes[-1][0], open_nodes[-1][1] + size)
+        if len(open_nodes) > DEEPEST:
+            raise InputError(path, f"is nested more than {DEEPEST} levels deep", remedy)
+        if size > MOST_VALUES or open_nodes and open_nodes[-1][1] > MOST_VALUES:
+            raise InputError(path, f"stands for more than {MOST_VALUES} values", "use fewer aliases")
 
 
 def read_json(path: str | os.PathLike[str], remedy: str = "") -> Any:

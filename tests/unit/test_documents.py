@@ -18,7 +18,8 @@ LAUGHS = "\n".join([*(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in 
     [
         ("!!python/object/apply:os.system [echo]", "could not determine a constructor"),
         ("!!python/name:os.system", "could not determine a constructor"),
-        (LAUGHS, "aliases are not read"),
+        (LAUGHS, "stands for more than"),
+        ("a: &a [*a]", "stands for more than"),
         ("[" * 5000, f"more than {DEEPEST} levels"),
         ("{" * 5000, f"more than {DEEPEST} levels"),
         ("a: 2024-99-99", "is not YAML"),
@@ -33,6 +34,13 @@ def test_hostile_yaml_is_one_short_line(tmp_path: Path, text: str, said: str) ->
         read_yaml(tmp_path / "x.yaml")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
+
+
+def test_an_alias_is_read(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("a: &a {b: [1, 2]}\nc: *a\nd: {<<: *a, e: 3}\n")
+    assert read_yaml(tmp_path / "x.yaml") == {
+        "a": {"b": [1, 2]}, "c": {"b": [1, 2]}, "d": {"b": [1, 2], "e": 3},
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a": 1' + "0" * 5000 + "}", "", "{", '{"a": \\}'])
