@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tilecast.cli import work
 from tilecast.errors import InputError
 from tilecast.models.registry import load_model, model_names
-from tilecast.schemas import DTYPE_NAMES, MODES
 from tilecast.tables import write
 
 
@@ -27,16 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--input", action="append", default=[], metavar="SHAPE[:DTYPE]",
         help="example input of a --module, such as 8x3x224x224 or 8x128:int64; repeat for each argument",
     )  # fmt: skip
-    parser.add_argument("--mode", choices=MODES, default="inference")
-    parser.add_argument("--phase", choices=("prefill", "decode"), default="prefill", help="part of inference")
-    parser.add_argument("--sequence", type=int, help="tokens per sequence (default: 1024, or all positions)")
-    parser.add_argument("--batch", type=int, default=1, help="sequences per step (default: 1)")
-    parser.add_argument("--context", type=int, default=0, help="tokens already cached, for --phase decode")
-    parser.add_argument("--dtype", choices=DTYPE_NAMES, default="fp32")
-    parser.add_argument("--attention", choices=("eager", "fused"), default="eager")
-    parser.add_argument(
-        "--optimizer", choices=("sgd", "momentum", "adam", "adamw"), help="add its step to training"
-    )
+    work.add_arguments(parser)
     parser.add_argument("--routing", default="balanced", help="balanced, zipf:1.2, capacity:1.25, comma-separated")
     parser.add_argument("--fuse", action="store_true", help="fuse elementwise chains as a compiler would")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
@@ -45,35 +36,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trace, fuse if asked, write the table, print the summary."""
+    work.check(args)
     if args.output and Path(args.output).suffix not in (".parquet", ".csv"):
         raise InputError(args.output, "is neither .parquet nor .csv", "name one of them")
     spec = load_model(args.model) if args.model else None
     if spec and args.input:
         raise InputError("--input", "belongs to --module", "a configuration makes its own inputs")
-    try:
+    with work.torch_needed("graph"):
         from tilecast.graph.build import unknown_keys
         from tilecast.graph.fuse import fuse
-        from tilecast.graph.tracer import trace
-    except ImportError as error:
-        raise InputError("tilecast graph", f"needs torch ({error})", 'pip install "tilecast[torch]"') from None
     if spec and (unknown := unknown_keys(spec)):
         print(
             f"tilecast: note: {spec.source}: keys its class does not list, misspelt perhaps: {', '.join(unknown)}",
             file=sys.stderr,
         )
-    graph = trace(
-        spec if spec else _module(args.module),
-        mode=args.mode,
-        phase=args.phase,
-        sequence_length=args.sequence,
-        batch_size=args.batch,
-        context=args.context,
-        dtype=args.dtype,
-        attention=args.attention,
-        optimizer=args.optimizer,
-        routing=args.routing,
-        inputs=tuple(_example(text) for text in args.input) or None,
-    )
+    inputs = tuple(_example(text) for text in args.input) or None
+    model = spec if spec else _module(args.module)
+    graph = work.traced(args, model, routing=args.routing, inputs=inputs)
     graph = fuse(graph) if args.fuse else graph
     if args.output:
         write(graph.kernels(), args.output, "kernel_list")

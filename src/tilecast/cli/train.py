@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tilecast.cli.work import torch_needed
 from tilecast.errors import InputError, TilecastError
 from tilecast.hardware.device import DEVICE_FOLDER, Device, devices, load_device
 from tilecast.predict.registry import PREDICTORS
@@ -41,10 +42,8 @@ def run(args: argparse.Namespace) -> int:
     kernels, found = read_kernels(Path(args.data)), known_devices(Path(args.devices), Path(args.data))
     if args.seed < 0:
         raise InputError("--seed", f"{args.seed} is below zero")
-    try:
+    with torch_needed("train"):
         from tilecast.predict.train import train
-    except ImportError as error:
-        raise InputError("tilecast train", f"needs torch ({error})", 'pip install "tilecast[torch]"') from None
     for name in args.predictor or ["tilecast"]:
         folder = Path(args.output) / name
         train(name, kernels, found, folder, args.seed, progress=_progress)

@@ -1,0 +1,62 @@
+"""What a model is to do, as options of a command, and the kernels it launches for that."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tilecast.errors import InputError
+from tilecast.schemas import DTYPE_NAMES, MODES
+
+if TYPE_CHECKING:
+    from tilecast.graph.kernels import KernelGraph
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare mode, phase, sizes, number format, attention and optimizer."""
+    parser.add_argument("--mode", choices=MODES, default="inference")
+    parser.add_argument("--phase", choices=("prefill", "decode"), default="prefill", help="part of inference")
+    parser.add_argument("--context", type=int, default=0, help="tokens already cached, for --phase decode")
+    parser.add_argument("--sequence", type=int, help="tokens per sequence (default: 1024, or all positions)")
+    parser.add_argument("--batch", type=int, default=1, help="sequences per step (default: 1)")
+    parser.add_argument("--dtype", default="fp32", help="number format: " + ", ".join(DTYPE_NAMES))
+    parser.add_argument("--attention", choices=("eager", "fused"), default="eager")
+    parser.add_argument(
+        "--optimizer", choices=("sgd", "momentum", "adam", "adamw"), help="add its step to training"
+    )
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse in one line what costs nothing to see: a number format nobody knows."""
+    if args.dtype not in DTYPE_NAMES:
+        raise InputError("--dtype", f"unknown dtype {args.dtype!r}", f"expected one of {', '.join(DTYPE_NAMES)}")
+
+
+@contextmanager
+def torch_needed(command: str) -> Iterator[None]:
+    """Imports within end in one line where torch is not installed."""
+    try:
+        yield
+    except ImportError as error:
+        problem, remedy = f"needs torch ({error})", 'pip install "tilecast[torch]"'
+        raise InputError(f"tilecast {command}", problem, remedy) from None
+
+
+def traced(args: argparse.Namespace, model: Any, **more: Any) -> KernelGraph:
+    """The graph of `model` doing what the options say."""
+    with torch_needed(args.command):
+        from tilecast.graph.tracer import trace
+    return trace(
+        model,
+        mode=args.mode,
+        phase=args.phase,
+        sequence_length=args.sequence,
+        batch_size=args.batch,
+        context=args.context,
+        dtype=args.dtype,
+        attention=args.attention,
+        optimizer=args.optimizer,
+        **more,
+    )
