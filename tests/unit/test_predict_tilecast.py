@@ -14,6 +14,7 @@ from tilecast.hardware.device import Device, devices, load_device
 from tilecast.predict import conformal
 from tilecast.predict.base import complete, wait_ms
 from tilecast.predict.features import rates
+from tilecast.predict.stream import forecast_file
 from tilecast.predict.tilecast import SHORTEST_MS, Tilecast, donor_weights
 
 
@@ -225,3 +226,27 @@ def test_many_kernels_are_worked_on_in_blocks(model: Tilecast, monkeypatch: pyte
     whole = model.predict(table, device)
     monkeypatch.setattr("tilecast.predict.tilecast.BLOCK", 64)
     pd.testing.assert_frame_equal(model.predict(table, device), whole, rtol=1e-5)
+
+
+def test_a_file_of_kernels_is_forecast_block_by_block(
+    model: Tilecast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, device, seen = kernels(300), load_device("H100"), []
+    table.to_parquet(tmp_path / "kernels.parquet", index=False)
+    monkeypatch.setattr("tilecast.predict.stream.STREAMED", 64)
+
+    class Watched:
+        name = "watched"
+
+        def predict(self, part: pd.DataFrame, on: Device) -> pd.DataFrame:
+            seen.append(len(part))
+            return model.predict(part, on)
+
+    rows = forecast_file(Watched(), tmp_path / "kernels.parquet", device, tmp_path / "out.parquet")
+    assert rows == 300 and max(seen) <= 64 and sum(seen) == 300
+    whole = model.predict(table, device)
+    found = pd.read_parquet(tmp_path / "out.parquet")
+    pd.testing.assert_frame_equal(found, whole, rtol=1e-5, check_dtype=False)
+    with pytest.raises(InputError, match="Parquet"):
+        forecast_file(model, Path(__file__), device, tmp_path / "no.parquet")
+    assert not (tmp_path / "no.parquet").exists()
