@@ -79,7 +79,7 @@ TWO = errors(("neusight_published", H100, "bert_large", 8, 8.0), ("neusight_publ
         ({"query": {**FIGURES, "dataset": "guesses"}}, "claim one: `query.dataset`: Input should be"),
         ({"query": {**FIGURES, "where": {"mode": "training_"}}}, "mode .* is not known"),
         ({"query": {**FIGURES, "code": "1+1"}}, "claim one: `query.code`: unknown key"),
-        ({"query": {}}, "claim one: `query`: expected one of `dataset`, `fact`, `terms` and `not_testable`"),
+        ({"query": {}}, "claim one: `query`: expected one of `dataset`, `fact`, `terms`, `relation` and `not_testable`"),
         ({"claimed": "ten"}, "claim one: claimed 'ten' is not a number"),
         ({"tolerance": -1.0}, "claim one: `tolerance`"),
         ({"tolerance": "0.1"}, "claim one: `tolerance`"),

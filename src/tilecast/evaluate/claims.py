@@ -45,6 +45,7 @@ DATASETS: dict[str, str] = {
 }
 ROLL_UPS = {"device": ("NVIDIA", "AMD", "all"), "option": ("distributed", "all")}
 ROLLED_UP = ("mape", "operator_errors")
+MAIN_SUBJECT = "NeuSight"  # what the page's first screen counts claims about
 Scalar = str | int | float | bool
 Statistic = Literal["mean", "accuracy", "median", "p90", "max", "min", "sum", "count", "value"]
 
@@ -186,6 +187,7 @@ class Document(Section):
 
     title: str
     about: str = ""
+    subject: str = MAIN_SUBJECT
 
 
 class Claims(Section):

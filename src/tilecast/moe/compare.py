@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 
 from tilecast.moe.model import MoeModel
+from tilecast.moe.names import STRATEGIES
 from tilecast.moe.offload import ON_DEMAND
 from tilecast.moe.placement import IMPOSSIBLE, Placement, Spread, place
 from tilecast.moe.published import outcome
 from tilecast.moe.step import Step, decode
-from tilecast.moe.study import STRATEGIES, Study, StudySystem, links
+from tilecast.moe.study import Study, StudySystem, links
 
 MODES = ("as_published", "physical")
 HOURS_A_MONTH = 730.0
@@ -106,40 +107,41 @@ def _efficiency(step: Step, single: Step | None, gpus: int) -> float | None:
     return None if single is None else 100 * step.tokens_per_s / (gpus * single.tokens_per_s)
 
 
-def steps(
-    study: Study, model: MoeModel, system: StudySystem, spread: Spread, **changed: Any
-) -> tuple[Placement, Step | None, Step | None]:
-    """Placement, and a step on demand and with the predictor; none where it is impossible.
-
-    `changed` replaces keys of the study's physical inputs.
-    """
-    given = study.physical.model_copy(update=changed) if changed else study.physical
-    now = study.model_copy(update={"physical": given})
-    gpu = now.gpu(system)
-    placement = place(
+def placed(study: Study, model: MoeModel, system: StudySystem, spread: Spread) -> Placement:
+    """Where the experts lie, at the study's physical inputs."""
+    given = study.physical
+    return place(
         model,
         spread,
-        gpu.memory_bytes,
+        study.gpu(system).memory_bytes,
         tokens=given.tokens_per_gpu * spread.tensor,
         context_tokens=given.context_tokens,
         reserved_bytes=given.reserved_bytes,
         host_bytes=given.host_bytes_per_gpu,
     )
+
+
+def steps(
+    study: Study, model: MoeModel, system: StudySystem, spread: Spread
+) -> tuple[Placement, Step | None, Step | None]:
+    """Placement, and a step on demand and with the predictor; none where it is impossible."""
+    given = study.physical
+    placement = placed(study, model, system, spread)
     if placement.verdict == IMPOSSIBLE:
         return placement, None, None
     both = [
         decode(
             model,
-            gpu,
+            study.gpu(system),
             links(system),
             spread,
             placement,
             tokens_per_gpu=given.tokens_per_gpu,
             context_tokens=given.context_tokens,
-            routing=now.routing,
+            routing=study.routing,
             predictor=predictor,
         )
-        for predictor in (ON_DEMAND, now.predictor)
+        for predictor in (ON_DEMAND, study.predictor)
     ]
     return placement, both[0], both[1]
 

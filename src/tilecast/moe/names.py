@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-import yaml
-
+from tilecast.documents import read_yaml
 from tilecast.errors import InputError
+
+STRATEGIES = {"expert_parallel": "Expert Parallel", "data_parallel": "Data Parallel", "hybrid": "Hybrid"}
 
 
 def figure_names(path: str | Path) -> dict[str, str]:
     """System -> the end of its figures' names: 8gpu, or its own name where two systems have as many GPUs."""
     try:
-        raw = yaml.load(
-            Path(path).read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        )
-        gpus = {str(system["name"]): int(system["gpus"]) for system in raw["systems"]}
-    except FileNotFoundError:
-        raise InputError(path, "does not exist", "name a study of config/studies") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise InputError(path, f"cannot be read as YAML ({error})") from None
+        gpus = {str(system["name"]): int(system["gpus"]) for system in _raw(path)["systems"]}
     except (KeyError, TypeError, ValueError):
         raise InputError(path, "`systems` is no list of systems, each with `name` and `gpus`") from None
     bad = [name for name in gpus if not name or not all(c.isalnum() or c in "_.-" for c in name)]
@@ -28,3 +24,16 @@ def figure_names(path: str | Path) -> dict[str, str]:
         raise InputError(path, f"system {bad[0]!r} cannot be part of a file's name" if bad else "has no system")
     counts = Counter(gpus.values())
     return {name: f"{count}gpu" if counts[count] == 1 else name for name, count in gpus.items()}
+
+
+def focus_of(path: str | Path) -> str:
+    """The system whose sensitivity is shown."""
+    raw = _raw(path)
+    if not isinstance(raw, dict) or not isinstance(raw.get("focus"), str):
+        raise InputError(path, "names no `focus`", "name the system whose sensitivity is shown")
+    return str(raw["focus"])
+
+
+@lru_cache(maxsize=4)
+def _raw(path: str | Path) -> Any:
+    return read_yaml(path, "name a study of config/studies")

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from tilecast.errors import InputError
-from tilecast.moe.compare import steps
+from tilecast.moe.compare import placed
 from tilecast.moe.offload import ON_DEMAND, Predictor
 from tilecast.moe.placement import IMPOSSIBLE
 from tilecast.moe.step import Step, decode
@@ -22,9 +22,7 @@ FACTORS: dict[str, tuple[str, tuple[float, float]]] = {
     "hit_rate": ("share of requests the cache answers", (0.0, 0.99)),
 }
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-HOST_RATES = tuple(
-    1e9 * rate for rate in (10, 12.5, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128, 160, 200, 256, 320, 400)
-)
+HOST_RATES = tuple(1e9 * rate for rate in (10, 14, 20, 25, 35, 50, 70, 100, 140, 200, 280, 400))
 HIT_RATES = (0.5, 0.8, 0.95, 0.99)
 
 
@@ -35,7 +33,7 @@ def pair(study: Study, system: StudySystem, **changed: float) -> tuple[Step, Ste
         model = replace(model, top_k=int(changed["top_k"]))
     given = study.physical
     tokens = int(changed.get("tokens_per_gpu", given.tokens_per_gpu))
-    placement = steps(study, model, system, system.spread("hybrid"))[0]
+    placement = placed(study, model, system, system.spread("hybrid"))
     if placement.verdict == IMPOSSIBLE:
         raise InputError(f"system {system.name}", placement.reason, "name a system of the study that can run it")
     gpu = study.gpu(system)

@@ -7,13 +7,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from tilecast.config import Section
+from tilecast.documents import read_yaml
 from tilecast.errors import InputError
 from tilecast.graph.routing import Routing, parse_routing
-from tilecast.hardware.device import load_device
+from tilecast.hardware.device import devices, load_device
 from tilecast.hardware.system import System, load_system
 from tilecast.moe.model import MoeModel, moe_model, resized
 from tilecast.moe.offload import Predictor
@@ -24,7 +24,6 @@ Positive = Annotated[float, Field(gt=0, le=1e18)]
 Share = Annotated[float, Field(ge=0, le=1)]
 PartOf = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
-STRATEGIES = {"expert_parallel": "Expert Parallel", "data_parallel": "Data Parallel", "hybrid": "Hybrid"}
 
 
 class Published(Section):
@@ -142,9 +141,12 @@ class Study(Section):
         return next(system for system in self.systems if system.name == name)
 
 
+_known = lru_cache(maxsize=1)(devices)
+
+
 @lru_cache(maxsize=64)
 def _gpu(device: str, shares: Shares) -> Gpu:
-    return gpu_of(load_device(device), shares)
+    return gpu_of(_known().get(device) or load_device(device), shares)
 
 
 _system = lru_cache(maxsize=64)(load_system)
@@ -160,12 +162,7 @@ def links(system: StudySystem) -> System:
 
 def load_study(path: str | Path) -> Study:
     """Read and check a study file: one line names the file, the system and the key at fault."""
-    try:
-        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(path, "does not exist", "name a study of config/studies") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise InputError(path, f"cannot be read as YAML ({error})") from None
+    raw = read_yaml(path, "name a study of config/studies")
     if not isinstance(raw, dict):
         raise InputError(path, "is no study", f"it has {', '.join(Study.model_fields)}")
     try:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
+from tilecast.documents import read_yaml
 from tilecast.errors import InputError
 from tilecast.graph.routing import Routing
 from tilecast.hardware.system import load_system
@@ -93,9 +93,9 @@ def all_to_all_errors(rows: pd.DataFrame) -> pd.DataFrame:
 def anchors(path: str | Path, shares: Shares, reserved_bytes: float) -> pd.DataFrame:
     """A row an end-to-end figure: what the model gives for the slowest and the fastest reading of the method."""
     try:
-        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        raw = read_yaml(path)
         return pd.DataFrame([_anchor(raw, entry, shares, reserved_bytes) for entry in raw["anchors"]])
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(path, f"is no file of anchors ({error!r})", "see docs/moe.md") from None
 
 
@@ -157,7 +157,7 @@ def _alone(model: MoeModel, gpu: Gpu, reserved_bytes: float) -> tuple[str, Step,
 
 def gains(path: str | Path) -> pd.DataFrame:
     """Gains of prefetching that others state, beside the most that hiding behind computation can give."""
-    raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    raw = read_yaml(path)
     return pd.DataFrame(
         {
             "source": raw["sources"][entry["source"]],

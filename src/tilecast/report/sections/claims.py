@@ -78,6 +78,13 @@ def context(results: Results) -> dict[str, Any]:
     }
 
 
+def subjects(results: Results) -> dict[str, str]:
+    """Document -> what its claims are about."""
+    if results.claims is None:
+        return {}
+    return {name: document.subject for name, document in load_claims(results.claims).documents.items()}
+
+
 def _documents(results: Results) -> list[tuple[str, str, str]]:
     """Name, title and description of every document that makes claims."""
     if results.claims is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tilecast.evaluate.claims import MAIN_SUBJECT
 from tilecast.naming import MODES, PREDICTORS, display, method, ordered
 from tilecast.report.results import Results
 from tilecast.report.sections import claims
@@ -12,11 +13,23 @@ from tilecast.report.sections.provenance import SERVED
 
 def context(results: Results) -> dict[str, Any]:
     """Verdict counts, the evidence behind them and each predictor's headline error; None where not produced."""
-    audited = [] if results.path("evaluation/claims.csv") is None else claims.records(results)
+    everything = [] if results.path("evaluation/claims.csv") is None else claims.records(results)
+    subjects = claims.subjects(results)
+    audited = [claim for claim in everything if subjects.get(claim["source"], MAIN_SUBJECT) == MAIN_SUBJECT]
+    others = dict.fromkeys(subject for subject in subjects.values() if subject != MAIN_SUBJECT)
     source = results.json("artifact/source.json")
-    holding = sum(claim["slug"] in ("reproduced", "within") for claim in audited)
-    contradicted = sum(claim["slug"] == "contradicted" for claim in audited)
+    holding, contradicted = _counts(audited)
     return {
+        "others": [
+            {
+                "subject": subject,
+                "claims": len(part),
+                "holding": _counts(part)[0],
+                "contradicted": _counts(part)[1],
+            }
+            for subject in others
+            if (part := [claim for claim in everything if subjects.get(claim["source"]) == subject])
+        ],
         "claims": audited,
         "holding": holding,
         "contradicted": contradicted,
@@ -29,6 +42,12 @@ def context(results: Results) -> dict[str, Any]:
         "evidence": _evidence(results),
         "headline": _headline(results),
     }
+
+
+def _counts(audited: list[dict[str, Any]]) -> tuple[int, int]:
+    """How many hold, and how many are contradicted."""
+    holding = sum(claim["slug"] in ("reproduced", "within") for claim in audited)
+    return holding, sum(claim["slug"] == "contradicted" for claim in audited)
 
 
 def _evidence(results: Results) -> dict[str, int] | None:

@@ -1,0 +1,114 @@
+"""The study in words: a summary of each system, the log of the analysis, the paragraph for a paper."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from tilecast.moe.names import STRATEGIES
+
+MODES = {"as_published": "As published", "physical": "Physical"}
+_HEAD = (
+    "| Reading | Strategy | GPUs as | Experts | Baseline tok/s | Prophet tok/s | Speedup | Communication "
+    "| Waiting for the host | $ per 1M tokens | Saving a year | of whole clusters |"
+)
+
+
+def summary(table: pd.DataFrame, system: str) -> str:
+    """`SUMMARY_<system>.md`: every strategy in both readings, then why each fits or does not."""
+    rows = table[table["system"] == system].to_dict("records")
+    lines = [f"# {system}: expert parallelism with and without a prefetcher", "", _HEAD, "|" + "---|" * 12]
+    for row in rows:
+        cells = [
+            MODES[row["mode"]],
+            STRATEGIES[row["strategy"]],
+            row["spread"],
+            row["verdict"],
+            number(row["baseline_tokens_per_s"]),
+            number(row["prophet_tokens_per_s"]),
+            number(row["speedup"], "x"),
+            _change(row, "communication_percent", "%"),
+            _change(row, "waiting_percent", "%"),
+            _change(row, "usd_per_million_tokens"),
+            number(row["saving_usd_per_year"]),
+            number(row["reserved_saving_usd_per_year"]),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", "## Where the experts lie", ""]
+    lines += [
+        f"- {STRATEGIES[row['strategy']]} ({row['spread']}): {row['reason']}."
+        for row in rows
+        if row["mode"] == "physical"
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def log(table: pd.DataFrame, title: str, written: list[str]) -> str:
+    """The log: what was analysed, what cannot run and why, what was written, and how it ended."""
+    lines = [f"INFO {title}"]
+    for row in table.to_dict("records"):
+        head = f"{row['system']} {STRATEGIES[row['strategy']]} ({row['mode']}, {row['spread']})"
+        if row["verdict"] == "impossible":
+            lines.append(f"WARNING {head}: cannot run: {row['reason']}")
+        else:
+            rates = f"{number(row['baseline_tokens_per_s'])} -> {number(row['prophet_tokens_per_s'])} tok/s"
+            lines.append(f"INFO {head}: {rates}, {number(row['speedup'], 'x')}, {row['verdict']}")
+    lines += [f"INFO wrote {name}" for name in written]
+    impossible = int((table["verdict"] == "impossible").sum())
+    ending = f"{len(table)} strategies analysed, {impossible} cannot run"
+    return "\n".join([*lines, f"ANALYSIS COMPLETED SUCCESSFULLY: {ending}"]) + "\n"
+
+
+def paragraph(template: str | Path, table: pd.DataFrame, validation: pd.DataFrame, focus: str) -> str:
+    """The paragraph for the paper: `template` filled from the tables, as LaTeX."""
+    path = Path(template)
+    engine = Environment(
+        loader=FileSystemLoader(path.parent),
+        undefined=StrictUndefined,
+        autoescape=False,  # LaTeX, of numbers and names of the checked study
+        block_start_string="<%",
+        block_end_string="%>",
+        variable_start_string="<<",
+        variable_end_string=">>",
+        comment_start_string="<#",
+        comment_end_string="#>",
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    engine.filters["number"] = number
+    rows: dict[str, dict[str, Any]] = {mode: {} for mode in MODES}
+    for row in table[table["system"] == focus].to_dict("records"):
+        rows[row["mode"]][row["strategy"]] = row
+    physical = table[table["mode"] == "physical"]
+    nvlink = validation[(validation["links"] == "NVLink") & (validation["kernel"] == "all")]
+    return engine.get_template(path.name).render(
+        focus=focus,
+        published=rows["as_published"],
+        physical=rows["physical"],
+        systems=int(table["system"].nunique()),
+        strategies=len(physical),
+        resident=int((physical["verdict"] == "resident").sum()),
+        impossible=int((physical["verdict"] == "impossible").sum()),
+        best=physical["speedup"].max(),
+        exchange_error=float(nvlink[nvlink["sizes"] == "in use"]["mape_percent"].iloc[0]),
+    )
+
+
+def number(value: Any, unit: str = "") -> str:
+    """Three significant digits, thousands separated; `none` where there is no figure."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "none"
+    digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
+    return f"{value:,.{min(digits, 6)}f}{unit}"
+
+
+def _change(row: Mapping[Any, Any], column: str, unit: str = "") -> str:
+    before, after = row[f"baseline_{column}"], row[f"prophet_{column}"]
+    if number(before) == "none":
+        return "none"
+    return f"{number(before)} to {number(after)}{unit}"

@@ -1,0 +1,14 @@
+"""Measures how much of a copy hides behind a matrix product on this machine."""
+
+from tilecast.moe.overlap import measure
+from tilecast.step import run_step
+from tilecast.tables import write_free
+
+
+def moe_overlap(device: str, output: str) -> None:
+    """Write what was measured beside the formula."""
+    write_free(measure(device), output)
+
+
+if __name__ == "__main__":
+    run_step(moe_overlap, snakemake, device=snakemake.params.device, output=snakemake.output[0])

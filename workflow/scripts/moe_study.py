@@ -1,0 +1,58 @@
+"""Computes the study of experts on several GPUs, what its result depends on, and how its model fares elsewhere."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from tilecast.moe.compare import layouts_table, models_table, systems_table
+from tilecast.moe.sensitivity import tornado, where_it_wins
+from tilecast.moe.step import Shares
+from tilecast.moe.study import load_study
+from tilecast.moe.validation import all_to_all, all_to_all_errors, anchors, gains
+from tilecast.step import run_step
+from tilecast.tables import read, write, write_free
+
+
+def moe_study(
+    study: str,
+    measured: str,
+    stated: str,
+    overlap: Iterable[str],
+    systems: Mapping[str, str],
+    outputs: Mapping[str, str],
+) -> None:
+    """Write every table of the stage; `systems`: the file of each system, `outputs`: all others by name."""
+    loaded = load_study(study)
+    table = systems_table(loaded)
+    write(table, outputs["everything"], "moe_systems")
+    for name, path in systems.items():
+        write(table[table["system"] == name], path, "moe_systems")
+    write_free(layouts_table(loaded), outputs["layouts"])
+    write_free(models_table(loaded), outputs["models"])
+
+    focus = loaded.system(loaded.focus)
+    write_free(tornado(loaded, focus), outputs["tornado"])
+    write_free(where_it_wins(loaded, focus), outputs["where"])
+
+    compared = all_to_all(read(measured, "moe_alltoall_measurements"))
+    write_free(compared, outputs["alltoall"])
+    write_free(all_to_all_errors(compared), outputs["errors"])
+    given = loaded.physical
+    shares = Shares(given.matrix_share, given.memory_share, given.host_share)
+    write_free(anchors(stated, shares, given.reserved_bytes), outputs["anchors"])
+    write_free(gains(stated), outputs["gains"])
+    write_free(pd.concat([pd.read_csv(path) for path in overlap]), outputs["overlap"])
+
+
+if __name__ == "__main__":
+    run_step(
+        moe_study,
+        snakemake,
+        study=snakemake.input.study,
+        measured=snakemake.input.measured,
+        stated=snakemake.input.anchors,
+        overlap=snakemake.input.overlap,
+        systems={Path(path).stem.removeprefix("results_"): path for path in snakemake.output.systems},
+        outputs={key: path for key, path in snakemake.output.items() if key != "systems"},
+    )
