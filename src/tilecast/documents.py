@@ -49,7 +49,7 @@ def _measure(text: str, path: object, remedy: str) -> None:
             open_nodes[-1] = (open_nodes[-1][0], open_nodes[-1][1] + size)
         if len(open_nodes) > DEEPEST:
             raise InputError(path, f"is nested more than {DEEPEST} levels deep", remedy)
-        if size > MOST_VALUES or open_nodes and open_nodes[-1][1] > MOST_VALUES:
+        if size > MOST_VALUES or (open_nodes and open_nodes[-1][1] > MOST_VALUES):
             raise InputError(path, f"stands for more than {MOST_VALUES} values", "use fewer aliases")
 
 
