@@ -62,8 +62,8 @@ class Expert:
         return weight.astype(np.float32), (self.layers[1] - self.mean @ weight).astype(np.float32)
 
     def correction(self, features: Array) -> Array:
-        """The log of the correction, one a row of single-precision features."""
-        x = features
+        """The log of the correction, one a row of features: in double precision, whatever it is computed with."""
+        x = features.astype(float)  # rounded singly, a product's last bits depend on how many rows there are
         for weight, bias in (self.first, self.layers[2:4]):
             x = x @ weight
             x += bias
