@@ -10,10 +10,10 @@ from tilecast.parallel.schedule import BACKWARD, Event
 from tilecast.parallel.step import Step
 
 WORDS = {
-    "compute": "kernels", "recompute": "recomputing activations", "tp": "tensor-parallel communication",
-    "ep": "expert-parallel communication", "cp": "context-parallel communication",
-    "dp": "gradients and sharded weights", "pp": "passing activations between stages",
-    "bubble": "waiting in the pipeline", "optimizer": "optimizer",
+    "compute": "kernels", "recompute": "recomputing activations", "host": "waiting for the host",
+    "tp": "tensor-parallel communication", "ep": "expert-parallel communication",
+    "cp": "context-parallel communication", "dp": "gradients and sharded weights",
+    "pp": "passing activations between stages", "bubble": "waiting in the pipeline", "optimizer": "optimizer",
 }  # fmt: skip
 
 

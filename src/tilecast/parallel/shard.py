@@ -32,6 +32,9 @@ _PARTS = ("first", "layer", "last")
 _LAYER_KEYS = ("num_hidden_layers", "n_layer")
 
 
+Counted = list[tuple[Kernel, int]]
+
+
 @dataclass(frozen=True)
 class Shape:
     """What decides the kernels of one microbatch on one GPU."""
@@ -50,14 +53,14 @@ class Shape:
 
 @dataclass(frozen=True)
 class Share:
-    """Kernels of one microbatch on one GPU, with how often each runs, by part of the model and phase.
+    """Kernels of one microbatch on one GPU, as they run, by part of the model and phase, with a count each.
 
     Parts: first (before the layers), layer (one of them), last (after them). Two phases stand beside the step's:
     `core`, the forward pass of attention's inner part, which `forward` contains; `copies`, gradients copied into
     buckets and back, as PyTorch's DDP does (one kernel a parameter each way).
     """
 
-    kernels: dict[tuple[str, str], dict[Kernel, int]]
+    kernels: dict[tuple[str, str], Counted]
 
 
 Launches = list[tuple[Kernel, str]]
@@ -196,29 +199,36 @@ def _sorted(work: Work, shape: Shape, launches: Launches) -> Share:
     """Launches by part and phase; layers compared, sequence and context parallelism applied."""
     layers = _layer_count(work)
     parts = _part_of(launches, _layers(work, [module for _, module in launches], layers))
-    counts: dict[tuple[str, str], Counter[Kernel]] = defaultdict(Counter)
+    lists: dict[tuple[str, str], Counted] = defaultdict(list)
     for (kernel, _), part in zip(launches, parts, strict=True):
         phase = "backward" if kernel.phase == "accumulation" else kernel.phase
         core = part not in ("first", "last") and _is_core(kernel, work, shape)
         times = shape.cp if core else 1
         kernel = _local(kernel, work, shape)
-        counts[part, phase][kernel] += times
+        lists[part, phase].append((kernel, times))
         if core and phase == "forward":
-            counts[part, "core"][kernel] += times
+            lists[part, "core"].append((kernel, times))
         if kernel.phase == "accumulation":
-            counts[part, "copies"][_copy(kernel)] += 2
-    found: dict[tuple[str, str], dict[Kernel, int]] = {}
+            lists[part, "copies"].append((_copy(kernel), 2))
+    found: dict[tuple[str, str], Counted] = {}
     one, other, end = str((layers - 1) // 2), str(layers // 2), str(layers - 1)
-    for phase in sorted({phase for _, phase in counts}):
-        layer = counts[one, phase]
-        if layer != counts[other, phase]:
+    for phase in sorted({phase for _, phase in lists}):
+        layer = _counter(lists[one, phase])
+        if layer != _counter(lists[other, phase]):
             raise InputError(work.spec.source, "its layers differ", "multi-GPU forecasts need equal layers")
-        found["layer", phase] = dict(layer)
-        for part, nearest in (("first", "0"), ("last", end)):  # what an outer layer has more or less than an inner
-            counts[part, phase].update(counts[nearest, phase])
-            counts[part, phase].subtract(layer)
-            found[part, phase] = {kernel: count for kernel, count in counts[part, phase].items() if count}
+        found["layer", phase] = lists[one, phase]
+        for part, nearest in (("first", "0"), ("last", end)):
+            more = _counter(lists[nearest, phase])  # what an outer layer has more or less than an inner one
+            more.subtract(layer)
+            found[part, phase] = lists[part, phase] + [(kernel, count) for kernel, count in more.items() if count]
     return Share(found)
+
+
+def _counter(rows: Counted) -> Counter[Kernel]:
+    counts: Counter[Kernel] = Counter()
+    for kernel, times in rows:
+        counts[kernel] += times
+    return counts
 
 
 def _layers(work: Work, modules: Iterable[str], layers: int) -> list[str]:

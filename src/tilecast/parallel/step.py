@@ -8,27 +8,35 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tilecast.errors import InputError
 from tilecast.hardware.device import ELEMENT_BYTES, Device
-from tilecast.hardware.system import Route, System, route
-from tilecast.parallel.collectives import timed
+from tilecast.hardware.system import System
+from tilecast.parallel.kernels import NOTHING, Kernels, Run, sent
 from tilecast.parallel.layout import STANDARD, Assumptions, Layout, Work, check, stages
+from tilecast.parallel.links import Links
 from tilecast.parallel.memory import Memory, end_parameters, layer_parameters, memory
 from tilecast.parallel.schedule import BACKWARD, FORWARD, Event, simulate, stage_ends
-from tilecast.parallel.shard import Shape, Share, Traces, share
+from tilecast.parallel.shard import Shape, Share
 from tilecast.predict.base import Predictor
-from tilecast.predict.conformal import total
 
 Array = np.ndarray[Any, np.dtype[Any]]
-PARTS = ("compute", "recompute", "tp", "ep", "cp", "dp", "pp", "bubble", "optimizer")
-_UNIT = ("compute", "recompute", "tp", "ep", "cp", "dp")  # what a pass through a piece of the model is made of
+PARTS = ("compute", "recompute", "host", "tp", "ep", "cp", "dp", "pp", "bubble", "optimizer")
+_UNIT = (
+    "compute",
+    "recompute",
+    "tp",
+    "ep",
+    "cp",
+    "dp",
+    "host",
+)  # what a pass through a piece of the model is made of
 _FIRST, _LAYER, _LAST = range(3)
-_ENDS = ("latency_ms", "low_ms", "high_ms")
+_HOST = _UNIT.index("host")
 
 
 @dataclass(frozen=True)
@@ -65,13 +73,11 @@ class Planner:
     ) -> None:
         self.work, self.device, self.predictor, self.assume = work, device, predictor, assume
         self.model = work.stack
-        self.system = _scaled(system, assume.link_share)
+        self.links = Links(system, assume.link_share)
         self.size = ELEMENT_BYTES[work.dtype]
-        self._traced, self._traces = traced or {}, Traces()
-        self._kernels: dict[Shape, dict[tuple[str, str], Array]] = {}
-        self._routes: dict[tuple[int, int, int], Route] = {}
-        self._times: dict[tuple[str, tuple[int, int, int], float], Array] = {}
+        self.kernels = Kernels(work, device, predictor, assume.compute_share, traced)
         self._units: dict[tuple[Any, ...], Array] = {}
+        self._waits: dict[tuple[Any, ...], Array] = {}
 
     def memory(self, layout: Layout) -> Memory:
         """What each stage's GPUs hold."""
@@ -80,8 +86,8 @@ class Planner:
     def check(self, layout: Layout) -> None:
         """One line if the layout cannot run this work on this system."""
         check(layout, self.model, None, self.work.batch, self.work.sequence)
-        if layout.gpus > self.system.gpus:
-            problem = f"needs {layout.gpus} GPUs, the system has {self.system.gpus}"
+        if layout.gpus > self.links.system.gpus:
+            problem = f"needs {layout.gpus} GPUs, the system has {self.links.system.gpus}"
             raise InputError(f"layout {layout.label}", problem, "choose a larger system or smaller ranks")
 
     def step(self, layout: Layout) -> Step:
@@ -147,92 +153,15 @@ class Planner:
                 found[place] = (end + self._tails(layouts[place], times, 1).sum(axis=0)[0]).max()
         return found
 
-    # --- kernels ---
-
-    def _kernel_ms(self, shape: Shape) -> dict[tuple[str, str], Array]:
-        """(part, phase) -> milliseconds (latency, low, high) of a microbatch's kernels, of one layer or an end."""
-        if shape not in self._kernels:
-            self._kernels[shape] = self._forecast(shape)
-        return self._kernels[shape]
-
-    def _forecast(self, shape: Shape) -> dict[tuple[str, str], Array]:
-        import pandas as pd
-
-        parts = (self._traced.get(shape) or share(self.work, shape, self._traces)).kernels
-        rows = [
-            (*kernel, count, part, phase)
-            for (part, phase), kernels in parts.items()
-            for kernel, count in kernels.items()
-        ]
-        from tilecast.graph.kernels import Kernel
-
-        table = pd.DataFrame(rows, columns=[*Kernel._fields, "count", "part", "group"])
-        forecast = self.predictor.predict(table, self.device)
-        count = table["count"].to_numpy(dtype=float)
-        times = forecast["latency_ms"].to_numpy(dtype=float) * count / self.assume.compute_share
-        # An interval is that of the whole step's kernels, not of each: see `conformal.total`.
-        often = (
-            np.where(table["part"] == "layer", self.model.layers, 1)
-            * (~table["group"].isin(["core", "copies"]))
-            * count
-        )
-        middle, low, high = (forecast[name].to_numpy(dtype=float) * often for name in _ENDS)
-        sums = total(middle, low, high, table["family"].to_numpy())
-        reach = np.array(
-            [1.0, *(value / sums[0] if np.isfinite(value) and sums[0] else 1.0 for value in sums[1:])]
-        )
-        result: dict[tuple[str, str], Array] = defaultdict(lambda: np.zeros(3))
-        part, group = table["part"].to_numpy(), table["group"].to_numpy()
-        for key in parts:
-            result[key] = times[(part == key[0]) & (group == key[1])].sum() * reach
-        return result
-
-    # --- collectives ---
-
-    def _time(self, op: str, group: tuple[int, int, int], size: float) -> Array:
-        """Milliseconds (latency, low, high) of a collective of n GPUs from `first` on: (first, stride, n)."""
-        key = (op, group, size)
-        if key not in self._times:
-            if group[2] == 1 or size == 0:
-                self._times[key] = np.zeros(3)
-            else:
-                found = timed(op, self.system, self._route(group), size)
-                self._times[key] = np.array([found.latency_ms, found.low_ms, found.high_ms])
-        return self._times[key]
-
-    def _route(self, group: tuple[int, int, int]) -> Route:
-        """Equal groups, side by side, communicate at the same time."""
-        if group not in self._routes:
-            first, stride, ranks = group
-            node, span = self.system.gpus_per_node, stride * ranks
-            starts = [
-                block + place for block in range(0, max(node, 1), span) for place in range(min(stride, node))
-            ]
-            others = [
-                range(first + start, first + start + span, stride)
-                for start in starts
-                if start and first + start + span - stride < self.system.gpus
-            ]
-            self._routes[group] = route(self.system, range(first, first + span, stride), others)
-        return self._routes[group]
-
-    def _hop(self, stride: int, ranks: int) -> tuple[int, int, int]:
-        """The slowest hop of a chain: between two nodes where it leaves the first."""
-        node = self.system.gpus_per_node
-        if stride < node < stride * ranks:
-            return ((node - 1) // stride * stride, stride, 2)
-        return (0, stride, 2)
-
     # --- a microbatch through one piece of the model ---
 
     def _unit(self, layout: Layout) -> Array:
         """Milliseconds by part (_UNIT), kind (forward, backward), place (first, layer, last), interval's end."""
-        zero3 = layout.dp * layout.cp if layout.zero >= 3 else 1
-        key = (Shape.of(layout), layout.recompute, layout.overlap, zero3, layout.zero >= 3)
+        key = self._unit_key(layout)
         if key in self._units:
             return self._units[key]
         unit = np.zeros((len(_UNIT), 2, 3, 3))
-        kernels = self._kernel_ms(Shape.of(layout))
+        kernels = self.kernels(Shape.of(layout)).ms
         for place, name in enumerate(("first", "layer", "last")):
             unit[0, FORWARD, place] = kernels[name, "forward"]
             unit[0, BACKWARD, place] = kernels[name, "backward"]
@@ -251,6 +180,36 @@ class Planner:
         self._units[key] = unit
         return unit
 
+    def _unit_key(self, layout: Layout) -> tuple[Any, ...]:
+        """What of a layout a pass through one piece depends on."""
+        zero3 = layout.dp * layout.cp if layout.zero >= 3 else 0
+        return (Shape.of(layout), layout.recompute, layout.overlap, zero3)
+
+    def _wait(self, layout: Layout, layers: int, first: bool, last: bool) -> Array:
+        """Milliseconds [kind, interval's end] that a pass through a piece waits for the host."""
+        key = (*self._unit_key(layout), layers, first, last)
+        if key not in self._waits:
+            runs = self.kernels(Shape.of(layout)).runs
+            self._waits[key] = np.zeros((2, 3)) if runs is None else self._host(layout, runs, layers, first, last)
+        return self._waits[key]
+
+    def _host(
+        self, layout: Layout, runs: Mapping[tuple[str, str], Run], layers: int, first: bool, last: bool
+    ) -> Array:
+        messages = self._unit(layout)[2:6, :, :, 0].sum(axis=0)  # kind, place
+        waits = np.zeros((2, 3))
+        for kind, phase in ((FORWARD, "forward"), (BACKWARD, "backward")):
+            if kind == BACKWARD and self.work.mode == "inference":
+                break
+            layer = runs["layer", phase].then(sent(messages[kind, _LAYER]))
+            if kind == BACKWARD and layout.recompute == "full":
+                layer = runs["layer", "forward"].then(layer)
+            start = runs["first", phase].then(sent(messages[kind, _FIRST])) if first else NOTHING
+            end = runs["last", phase].then(sent(messages[kind, _LAST])) if last else NOTHING
+            ordered = (start, end) if kind == FORWARD else (end, start)
+            waits[kind] = ordered[0].then(layer.times(layers)).then(ordered[1]).wait_ms
+        return waits
+
     def _rows(self, layout: Layout) -> float:
         """Tokens of a microbatch on one GPU."""
         return layout.microbatch * (1 if self.work.phase == "decode" else self.work.sequence / layout.cp)
@@ -259,20 +218,20 @@ class Planner:
         """Two all-reduces a layer and pass, or as many gathers and scatters; the vocabulary's own at both ends."""
         if layout.tp == 1:
             return
-        group = (0, 1, layout.tp)
+        group = (0, 1, layout.tp, layout.gpus)
         token = self._rows(layout) * self.model.hidden * self.size
-        gather, scatter = (self._time(op, group, token) for op in ("all_gather", "reduce_scatter"))
-        both = gather + scatter if layout.sequence_parallel else self._time("all_reduce", group, token)
+        gather, scatter = (self.links.time(op, group, token) for op in ("all_gather", "reduce_scatter"))
+        both = gather + scatter if layout.sequence_parallel else self.links.time("all_reduce", group, token)
         one = scatter if layout.sequence_parallel else both
         other = gather if layout.sequence_parallel else np.zeros(3)
         out[FORWARD, _LAYER] = out[BACKWARD, _LAYER] = 2 * both
         out[FORWARD, _FIRST], out[BACKWARD, _FIRST] = one, other
         if self.work.mode == "training":
-            loss = 3 * self._time("all_reduce", group, 4 * self._rows(layout))  # largest, sum, target
+            loss = 3 * self.links.time("all_reduce", group, 4 * self._rows(layout))  # largest, sum, target
             out[FORWARD, _LAST], out[BACKWARD, _LAST] = other + loss, one
         else:
             logits = layout.microbatch * self.model.vocab * self.size
-            out[FORWARD, _LAST] = other + self._time("all_gather", group, logits)
+            out[FORWARD, _LAST] = other + self.links.time("all_gather", group, logits)
         out *= 1 - self.assume.tp_overlap
         if self.work.mode == "inference":
             out[BACKWARD] = 0
@@ -283,8 +242,8 @@ class Planner:
             return
         rows = self._rows(layout) / (layout.tp if layout.sequence_parallel else 1)
         sent = rows * self.model.top_k * self.model.hidden * self.size
-        group = (0, layout.tp * layout.cp, layout.ep)
-        out[FORWARD, _LAYER] = 2 * self._time("all_to_all", group, sent)
+        group = (0, layout.tp * layout.cp, layout.ep, layout.gpus)
+        out[FORWARD, _LAYER] = 2 * self.links.time("all_to_all", group, sent)
         out[BACKWARD, _LAYER] = out[FORWARD, _LAYER] * (self.work.mode == "training")
 
     def _context_parallel(self, layout: Layout, out: Array, core: Array) -> None:
@@ -292,9 +251,9 @@ class Planner:
         if layout.cp == 1:
             return
         keys = max(self.model.kv_heads / layout.tp, 1) * self.model.head_dim * self._rows(layout) * self.size
-        hop = self._hop(layout.tp, layout.cp)
+        hop = self.links.hop(layout.tp, layout.cp, layout.gpus)
         for kind, tensors, work in ((FORWARD, 2, 1.0), (BACKWARD, 4, 2.0)):
-            send = self._time("send_recv", hop, tensors * keys)
+            send = self.links.time("send_recv", hop, tensors * keys)
             hidden = work * core / layout.cp if layout.overlap else 0.0
             out[kind, _LAYER] = (layout.cp - 1) * np.maximum(0.0, send - hidden)
         if self.work.mode == "inference":
@@ -305,9 +264,9 @@ class Planner:
         shared, own = layer_parameters(self.model, layout.tp, layout.ep)
         gather, scatter = (self._grouped(op, layout, shared, own) for op in ("all_gather", "reduce_scatter"))
         busy = unit.sum(axis=0)
-        for kind, sent in ((FORWARD, gather), (BACKWARD, gather + scatter)):
+        for kind, travel in ((FORWARD, gather), (BACKWARD, gather + scatter)):
             hidden = busy[kind, _LAYER] if layout.overlap else 0.0
-            unit[5, kind, _LAYER] = np.maximum(0.0, sent - hidden)
+            unit[5, kind, _LAYER] = np.maximum(0.0, travel - hidden)
         # Nothing hides the first layer's gathering and the last one's scattering, nor either end's.
         first, last = (
             self._grouped("all_gather", layout, count, 0) for count in end_parameters(self.model, layout.tp)
@@ -322,8 +281,9 @@ class Planner:
     def _grouped(self, op: str, layout: Layout, shared: float, own: float) -> Array:
         """A collective over parameters: those all replicas share, and experts', which fewer do."""
         stride, ranks = layout.tp, layout.dp * layout.cp
-        experts = (0, stride * layout.cp * layout.ep, layout.dp // layout.ep) if own else (0, 1, 1)
-        return self._time(op, (0, stride, ranks), shared * self.size) + self._time(op, experts, own * self.size)
+        every = (0, stride, ranks, layout.gpus)
+        experts = (0, stride * layout.ep, ranks // layout.ep, layout.gpus)
+        return self.links.time(op, every, shared * self.size) + self.links.time(op, experts, own * self.size)
 
     # --- the pipeline, and what follows it ---
 
@@ -335,6 +295,9 @@ class Planner:
         passes = unit[:, :, _LAYER, :, None] * counts
         passes[..., 0] += unit[:, :, _FIRST]
         passes[..., -1] += unit[:, :, _LAST]
+        for piece in range(pieces):
+            wait = self._wait(layout, int(counts[piece]), piece == 0, piece == pieces - 1)
+            passes[_HOST, :, :, piece] = wait[:, :ends]
         return np.asarray(passes.reshape(len(_UNIT), 2, ends, layout.interleave, layout.pp))
 
     def _send(self, layout: Layout, ends: int) -> Array:
@@ -342,10 +305,10 @@ class Planner:
         if layout.pp == 1:
             return np.zeros(ends)
         token = self._rows(layout) * self.model.hidden * self.size
-        hop = self._hop(layout.tp * layout.cp * layout.dp, layout.pp)
-        send = self._time("send_recv", hop, token / layout.tp)
+        hop = self.links.hop(layout.tp * layout.cp * layout.dp, layout.pp, layout.gpus)
+        send = self.links.time("send_recv", hop, token / layout.tp)
         if layout.tp > 1 and not layout.sequence_parallel:
-            send = send + self._time("all_gather", (0, 1, layout.tp), token)
+            send = send + self.links.time("all_gather", (0, 1, layout.tp, layout.gpus), token)
         return send[:ends]
 
     def _tails(self, layout: Layout, whole: Array, ends: int) -> Array:
@@ -357,7 +320,7 @@ class Planner:
         counts = (
             np.array(stages(self.model.layers, pp * layout.interleave)).reshape(layout.interleave, pp).sum(axis=0)
         )
-        kernels = self._kernel_ms(Shape.of(layout))
+        kernels = self.kernels(Shape.of(layout)).ms
         backward = whole[BACKWARD].sum(axis=1)  # end, stage
         shared, own = layer_parameters(self.model, layout.tp, layout.ep)
         start, last = end_parameters(self.model, layout.tp)
@@ -378,11 +341,24 @@ class Planner:
                 dp = self._gradients(layout, held, key[0] * own, backward[:, stage], copies[:ends])
                 if self.model.tied and pp > 1 and (key[1] or key[2]):  # both copies of the words agree
                     words = self.model.vocab * self.model.hidden / layout.tp * self.size
-                    across = (0, layout.tp * replicas * (pp - 1), 2)
-                    dp = dp + self._time("all_reduce", across, words)[:ends]
-                known[key] = dp, opt[:ends] / (replicas if layout.zero else 1)
+                    across = (0, layout.tp * replicas * (pp - 1), 2, layout.gpus)
+                    dp = dp + self.links.time("all_reduce", across, words)[:ends]
+                known[key] = dp, self._update(layout, opt, *key)[:ends]
             tails[0, :, stage], tails[1, :, stage] = known[key]
         return tails
+
+    def _update(self, layout: Layout, busy: Array, layers: int, first: bool, last: bool) -> Array:
+        """Milliseconds of the optimizer; ZeRO shares its work out, but not what issuing it takes."""
+        runs = self.kernels(Shape.of(layout)).runs
+        share = layout.dp * layout.cp if layout.zero else 1
+        if runs is None:
+            return busy / share
+        start, layer, end = (
+            run._replace(busy_ms=run.busy_ms / share, ends_ms=run.ends_ms - run.busy_ms * (1 - 1 / share))
+            for run in (runs[name, "optimizer"] for name in ("first", "layer", "last"))
+        )
+        whole = (start if first else NOTHING).then(layer.times(layers)).then(end if last else NOTHING)
+        return busy / share + whole.wait_ms
 
     def _gradients(self, layout: Layout, shared: float, own: float, backward: Array, copies: Array) -> Array:
         """Milliseconds that exchanging a stage's gradients adds to its last backward pass.
@@ -407,14 +383,3 @@ class Planner:
         if layout.zero:
             exposed = exposed + self._grouped("all_gather", layout, shared, own)[:ends]
         return np.asarray(exposed)
-
-
-def _scaled(system: System, share: float) -> System:
-    """`system` with every link's rate times `share`."""
-    if share == 1:
-        return system
-    tiers = tuple(replace(tier, bytes_per_s=tier.bytes_per_s * share) for tier in system.tiers)
-    network = system.network
-    if network is not None:
-        network = replace(network, bytes_per_s=network.bytes_per_s * share)
-    return replace(system, tiers=tiers, network=network)

@@ -14,7 +14,7 @@ from tilecast.errors import InputError
 from tilecast.files import write_text
 from tilecast.graph.kernels import Kernel
 from tilecast.parallel.layout import Work
-from tilecast.parallel.shard import Shape, Share, Traces, share
+from tilecast.parallel.shard import Counted, Shape, Share, Traces, share
 
 TRACED = Path(__file__).resolve().parents[3] / "resources/pretrained/parallel_kernels.json"
 
@@ -44,10 +44,10 @@ def load(path: str | Path, work: Work) -> dict[Shape, Share]:
 
 
 def _share(kernels: list[Kernel], groups: Mapping[str, list[list[int]]]) -> Share:
-    found: dict[tuple[str, str], dict[Kernel, int]] = {}
+    found: dict[tuple[str, str], Counted] = {}
     for name, rows in groups.items():
         part, phase = name.split(" ")
-        found[part, phase] = {kernels[place]: count for place, count in rows}
+        found[part, phase] = [(kernels[place], count) for place, count in rows]
     return Share(found)
 
 
@@ -61,9 +61,7 @@ def save(path: str | Path, wanted: Iterable[tuple[Work, Iterable[Shape]]]) -> No
             parts = share(work, shape, traces).kernels
             name = json.dumps([shape.tp, shape.ep, shape.cp, shape.microbatch, shape.sequence_parallel])
             works.setdefault(key(work), {})[name] = {
-                f"{part} {phase}": [
-                    [kernels.setdefault(kernel, len(kernels)), count] for kernel, count in group.items()
-                ]
+                f"{part} {phase}": [[kernels.setdefault(kernel, len(kernels)), count] for kernel, count in group]
                 for (part, phase), group in sorted(parts.items())
             }
     rows = ",\n".join(json.dumps(kernel) for kernel in kernels)
