@@ -50,6 +50,8 @@ class Engine:
         self.cuda = device == "cuda"
         self.place = torch.device("cuda", gpu) if self.cuda else torch.device("cpu")
         if self.cuda:
+            if gpu >= torch.cuda.device_count():
+                raise TilecastError(f"torch {torch.__version__} has no CUDA device {gpu} here")
             torch.cuda.set_device(self.place)
         self.streams = {stage: torch.cuda.Stream() if self.cuda else _Nothing() for stage in STAGES}
         self._mark = _marker(ranges, self.cuda)

@@ -1,0 +1,225 @@
+"""The four-stage model, the guide's arithmetic, the statistics: limits, and truths that must be found again."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tilecast.errors import InputError
+from tilecast.numa.compare import compare, interval
+from tilecast.numa.model import GUIDE, Stages, Work, arithmetic, penalty_percent, predicted, stages
+from tilecast.numa.record import load, summary, tables
+from tilecast.numa.study import cells, load_study, manifest
+from tilecast.tables import check, read
+
+times = st.floats(0.001, 100)
+
+
+@given(h2d=times, compute=times, d2h=times, launch=times, factor=st.floats(1, 10))
+def test_distance_costs_no_more_than_it_slows_copies_and_nothing_where_copies_hide(
+    h2d: float, compute: float, d2h: float, launch: float, factor: float
+) -> None:
+    near = Stages(h2d, compute, d2h, launch)
+    far = Stages(h2d * factor, compute, d2h * factor, launch)
+    penalty = penalty_percent(near, far)
+    assert 0 <= penalty <= 100 * (factor - 1) + 1e-6
+    assert near.batch_ms == getattr(near, near.bound)
+    if far.bound in ("compute", "launch"):
+        assert penalty == 0
+    if near.bound in ("h2d", "d2h"):
+        assert penalty == pytest.approx(100 * (factor - 1), abs=1e-6)
+
+
+def test_the_stages_of_a_batch() -> None:
+    work = Work(1e9, 30, 0.5, 0.4, 0.6)
+    found = stages(work, work.latency_ms, 6_021_120, 40_000, (2.4e10, 1.2e10))
+    assert found.h2d == pytest.approx(0.25088)
+    assert found.d2h == pytest.approx(0.003333, rel=1e-3)
+    assert (found.compute, found.launch, found.bound) == (0.5, pytest.approx(0.32), "compute")
+
+
+def hosts(remote: float) -> pd.DataFrame:
+    rate = {"h2d_local_bytes_per_s": 2e10, "d2h_local_bytes_per_s": 2e10}
+    far = {"h2d_remote_bytes_per_s": remote, "d2h_remote_bytes_per_s": remote}
+    row: dict[str, Any] = {
+        "host": "a",
+        "title": "a",
+        "gpu": "L40S",
+        **rate,
+        **far,
+        "passport": "assumed",
+        "source": "s",
+    }
+    return check(pd.DataFrame([row, row | {"host": "b", "h2d_local_bytes_per_s": None}]), "numa_hosts", "hosts")
+
+
+def test_predicted_rows_are_of_hosts_whose_rates_are_known() -> None:
+    work = Work(1e9, 30, 0.5, 0.4, 0.6)
+    found = predicted(hosts(1e10), [("vit0x0x0", "fp32", 10), ("vit32x2x128", "fp32", 10)], lambda *_: work)
+    check(found, "numa_predicted", "predicted")
+    assert set(found["host"]) == {"a"}
+    no_op, small = found.to_dict("records")
+    assert no_op["penalty_percent"] == pytest.approx(100) and no_op["bound_local"] == "h2d"
+    # 0.602 ms of copy from afar against 0.5 ms of compute, or 0.4 to 0.6 at the ends of its interval
+    assert small["penalty_percent"] == pytest.approx(20.42, abs=0.01)
+    assert (small["low_percent"], small["high_percent"]) == pytest.approx((0.352, 50.528), abs=0.01)
+
+
+def test_equal_links_cost_nothing() -> None:
+    found = predicted(hosts(2e10), [("vit0x0x0", "bf16", 5)], lambda *_: Work(0, 0, 0, 0, 0))
+    assert found["penalty_percent"].tolist() == [0]
+
+
+def test_the_guides_arithmetic() -> None:
+    found = arithmetic(GUIDE, 61.7e9).set_index("quantity")["value"]
+    assert found["image_bytes"] == 602_112
+    assert found["pcie4_samples_per_s"] == pytest.approx(41_853, abs=1)
+    assert found["claimed_maximum_bytes_per_s"] == pytest.approx(4.2148e9, rel=1e-4)
+    assert found["heavy_compute_ms"] == pytest.approx(1.5425)
+    assert found["heavy_copy_ms"] == pytest.approx(0.0239, rel=0.01)
+    assert found["numa_study_run_s"] == pytest.approx(43.75)
+    assert found["comprehensive_min"] == pytest.approx(70)
+
+
+def test_published_hosts_say_where_they_come_from(repository: Any) -> None:
+    found = read(repository / "resources/published/numa_hosts.csv", "numa_hosts")
+    assert found["source"].str.len().min() > 20 and set(found["passport"]) == {"published", "assumed"}
+
+
+@given(st.lists(st.floats(-0.5, 0.5), min_size=3, max_size=12))
+def test_an_interval_holds_its_mean(logs: list[float]) -> None:
+    found = interval(logs)
+    assert found["low_percent"] - 1e-9 <= found["penalty_percent"] <= found["high_percent"] + 1e-9
+    assert 0 <= found["p_value"] <= 1
+
+
+def test_an_interval_by_hand() -> None:
+    found = interval([0.1, 0.2, 0.3])  # mean 0.2, standard error 0.057735, Student's t with 2 degrees 4.302653
+    assert found["penalty_percent"] == pytest.approx(22.1403, abs=1e-3)
+    assert found["low_percent"] == pytest.approx(-4.7256, abs=1e-3)
+    assert found["high_percent"] == pytest.approx(56.5826, abs=1e-3)
+    assert found["p_value"] == pytest.approx(0.0742, abs=1e-4)
+
+
+TOPOLOGY = {
+    "nodes": [{"node": node, "cpus": "0-7", "memory_bytes": 1, "distances": []} for node in (0, 1)],
+    "gpus": [{"gpu": gpu, "node": node, "name": "X"} for gpu, node in ((0, 0), (1, 1), (2, 0))],
+    "testable": True,
+    "verdict": "testable",
+}
+
+
+def record(noise: float, memory: float, cpu: float, **changes: Any) -> dict[str, Any]:
+    """A made-up study in which remote memory and a remote CPU slow a run by known factors."""
+    chosen = {"repetitions": 8, "gpus": [0, 1, 2], "dtypes": ["fp32"], "models": ["vit0x0x0"], **changes}
+    study = load_study("locality", chosen)
+    chance = random.Random(study.seed + 3)
+    runs = []
+    for row in manifest("locality", study):
+        local = {gpu["gpu"]: gpu["node"] for gpu in TOPOLOGY["gpus"]}[row["gpu"]]  # type: ignore[index, attr-defined]
+        slower = (memory if row["memory_node"] != local else 1) * (cpu if row["cpu_node"] != local else 1)
+        rate = 1000 * (1 + 0.3 * row["repetition"]) / slower * chance.gauss(1, noise)  # blocks drift, pairs do not
+        runs.append(
+            row
+            | {
+                "status": "ok",
+                "reason": None,
+                "device": "cuda",
+                "samples_per_s": rate,
+                "batches": 10,
+                "wall_s": 0.1,
+            }
+            | {"pages": {str(row["memory_node"]): 9}, "output_copied": True, "verified": "yes", "gpu_node": local}
+        )
+    profiles = [
+        {"cell": cell.name, "status": "failed", "reason": "not profiled"}
+        | {key: getattr(cell, key) for key in cell.__dataclass_fields__}
+        for cell in cells(study)[0]
+    ]
+    return {
+        "study": "locality", "definition": study.model_dump(), "device": "cuda", "topology": TOPOLOGY,
+        "measured_on": "2026-01-01", "runs": runs, "profiles": profiles,
+    }  # fmt: skip
+
+
+def test_penalties_put_in_are_found_again_and_told_apart() -> None:
+    found = tables(record(noise=0.005, memory=1.3, cpu=1.1))["numa_comparison"]
+    assert set(found["factor"]) == {"both", "memory", "cpu"}
+    for factor, truth in (("memory", 30), ("cpu", 10), ("both", 43)):
+        rows = found[(found["factor"] == factor) & (found["gpu"] != "all")]
+        assert len(rows) == 3 and rows["n"].tolist() == [8, 8, 8]
+        assert (rows["penalty_percent"] - truth).abs().max() < 1
+        assert set(rows["verdict"]) == {"slower from the remote node"}
+        over = found[(found["factor"] == factor) & (found["gpu"] == "all")].iloc[0]
+        assert over["low_percent"] < truth < over["high_percent"] and over["n"] == 24
+
+
+def test_no_difference_is_said_where_there_is_none() -> None:
+    found = [tables(record(0.02, 1, 1, gpus=[0, 1], seed=seed))["numa_comparison"] for seed in range(20)]
+    wrong = [set(table["verdict"]) - {"no difference detected", "too few repetitions"} for table in found]
+    assert len([words for words in wrong if words]) <= 4  # one in twenty studies is expected to err, not one row
+
+
+def test_two_repetitions_are_too_few() -> None:
+    found = tables(record(noise=0.02, memory=2, cpu=1, repetitions=2, gpus=[0]))["numa_comparison"]
+    assert set(found["verdict"]) == {"too few repetitions"} and found["low_percent"].isna().all()
+
+
+def test_runs_whose_pages_lie_elsewhere_are_not_compared() -> None:
+    raw = record(noise=0.01, memory=2, cpu=1, gpus=[0])
+    for run in raw["runs"]:
+        run["verified"] = "no" if run["memory_node"] == 1 else "yes"
+    found = tables(raw)["numa_comparison"]
+    assert set(found["factor"]) == {"cpu"}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"testable": False, "verdict": "not testable here: one node"}, "one node"),
+        ({"gpus": []}, "the kernel does not say which node GPU 0 is next to"),
+    ],
+)
+def test_an_untestable_host_gives_no_penalty(change: dict[str, Any], reason: str) -> None:
+    raw = record(noise=0.01, memory=2, cpu=1, gpus=[0])
+    found = tables(raw | {"topology": TOPOLOGY | change})["numa_comparison"]
+    assert found["verdict"].tolist() == ["not testable here"] and found["reason"].tolist() == [reason]
+    assert found["penalty_percent"].isna().all()
+
+
+def test_a_summary_counts_what_succeeded() -> None:
+    raw = record(noise=0.01, memory=1, cpu=1, gpus=[0], repetitions=5)
+    for run, status in zip(raw["runs"], ("timeout", "failed", "not testable here", "not testable here")):
+        run["status"] = status
+    found = summary(raw)
+    assert found["by_status"] == {"ok": 16, "failed": 1, "timeout": 1, "not testable here": 2}
+    assert found["success_rate_percent"] == 80
+    assert found["success_rate_of_testable_percent"] == pytest.approx(100 * 16 / 18)
+
+
+def test_the_shipped_record_is_whole_and_says_what_it_is(repository: Any) -> None:
+    raw = load(repository / "resources/measured/numa/quick_test.json")
+    found = tables(raw)
+    assert len(found["numa_runs"]) == 15 and set(found["numa_runs"]["status"]) == {"ok"}
+    assert set(found["numa_runs"]["verified"]) == {"yes"}
+    assert found["numa_comparison"]["verdict"].tolist() == ["not testable here"] * 3
+    assert compare(found["numa_runs"], raw["topology"])["penalty_percent"].isna().all()
+    assert found["numa_timeline"].groupby("cell").size().tolist() == [6, 6, 6]
+
+
+@pytest.mark.parametrize(("text", "words"), [("{", "is not JSON"), ("{}", "is no record")])
+def test_a_record_that_is_none_is_refused(text: str, words: str, tmp_path: Any) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputError, match=words):
+        load(tmp_path / "a.json")
+    with pytest.raises(InputError, match="does not exist"):
+        load(tmp_path / "b.json")
+    half = record(0.01, 1, 1, gpus=[0], repetitions=1)
+    del half["runs"][0]["wall_s"]
+    with pytest.raises(InputError, match="is no whole record"):
+        tables(half)
