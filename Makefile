@@ -28,9 +28,10 @@ reproduce: setup ## run the whole workflow and print where the report is
 	$(BIN)/snakemake --cores $(CORES) --quiet rules
 	@echo "report: $(CURDIR)/results/report/index.html"
 
-build/cluster/.ready: requirements/cluster.txt $(VENV)/.ready
+build/cluster/.ready: requirements/cluster.txt requirements/cluster-test.txt $(VENV)/.ready
 	rm -rf build/cluster
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/cluster -r $<
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/cluster \
+		-r requirements/cluster.txt -r requirements/cluster-test.txt
 	touch $@
 
 cluster: build/cluster/.ready ## what SLURM, Kubernetes and S3 need, into build/cluster (docs/cluster.md)
@@ -45,6 +46,9 @@ check: setup ## style, types and the workflow's own linter: the cheapest checks
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 	$(BIN)/mypy
+
+envs/Dockerfile: envs/analysis.yaml envs/report.yaml envs/torch.yaml ## renew the image with one conda environment a rule
+	$(BIN)/python tests/cluster/containerize.py $@
 
 dag: setup ## draw the workflow's rules into docs/images/dag.svg (needs graphviz's `dot`)
 	mkdir -p docs/images

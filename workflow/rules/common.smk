@@ -10,6 +10,8 @@ from pathlib import Path
 ROOT = Path(os.path.abspath(str(workflow.current_basedir))).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
+from snakemake.io import sourcecache_entry
+
 from tilecast.config import load_config
 from tilecast.errors import TilecastError
 from tilecast.models.registry import load_model
@@ -42,8 +44,9 @@ except TilecastError as error:
 
 
 def shipped(path):
-    """A file of this project as an input: beside the workflow, wherever it runs, and never in remote storage."""
-    return local(os.path.relpath(ROOT / path))
+    """A file of this project as an input: found beside the workflow wherever a job runs, never in remote storage."""
+    file = os.path.relpath(ROOT / path)
+    return sourcecache_entry(file, file)
 
 
 def shipped_folder(path, pattern):
@@ -52,8 +55,9 @@ def shipped_folder(path, pattern):
 
 
 def given(path):
-    """A file that the configuration names: in the working directory, or else the one of that name shipped here."""
-    return local(path) if Path(path).exists() else shipped(path)
+    """A file that the configuration names: the user's, which is on this machine alone, or the one shipped here."""
+    user = Path(path).exists() and Path(path).resolve() != (ROOT / path).resolve()
+    return local(path) if user else shipped(path)
 
 
 @lru_cache(maxsize=None)

@@ -1,0 +1,33 @@
+"""What `snakemake --containerize` writes, with the tests' stand-in for conda: `python containerize.py [FILE]`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/workflow"))
+
+from conda_standin import write_commands  # noqa: E402 - found by the line above
+
+
+def containerize() -> str:
+    """The Dockerfile with one conda environment for each file in envs/; nothing is installed, nothing is asked."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{write_commands(Path(folder) / 'conda')}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            [sys.executable, "-m", "snakemake", "--cores", "1", "--containerize"],
+            cwd=ROOT,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1] if len(sys.argv) > 1 else "/dev/stdout").write_text(containerize())
