@@ -152,8 +152,8 @@ class Measure(Section):
     mode: Literal["auto", "measure", "replay", "off"] = Field(
         "auto",
         description="auto: this machine as far as the budget goes, and what is kept in resources/measured; "
-        "measure: likewise, and a device must be there; replay: only what is kept, so that every run gives the same "
-        "files; off: nothing",
+        "measure: likewise, and a device must be there; replay: only what is kept, for the same files every run; "
+        "off: nothing",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: the GPU, or else the CPU")
     budget_s: Annotated[float, Field(gt=0, le=86_400)] = Field(6.0, description="time to measure kernels, seconds")

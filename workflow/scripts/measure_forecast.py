@@ -3,9 +3,9 @@
 import json
 
 from tilecast.files import write_text
-from tilecast.measure.describe import describe, open_backend, read_description
+from tilecast.measure.describe import DESCRIPTION, describe, open_backend, read_description
 from tilecast.measure.grid import FAMILIES
-from tilecast.measure.store import DESCRIPTION, digest
+from tilecast.measure.store import digest
 from tilecast.predict.before import write_kernel_plan
 from tilecast.step import run_step
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from tilecast.documents import read_json
 from tilecast.errors import InputError
 from tilecast.files import write_text
 from tilecast.measure.describe import open_backend
@@ -14,7 +15,7 @@ from tilecast.tables import read
 
 def measure_on_device(before: str, device: str, threads: int, budget_s: float, output: str) -> None:
     """Add a run to the device's folder; write which runs there are to `output`."""
-    planned = json.loads(Path(before).read_text(encoding="utf-8"))
+    planned = read_json(before)
     backend = open_backend(device, threads)
     folder = Path(before).parent / backend.name
     plan = folder / PLANS["kernels"]

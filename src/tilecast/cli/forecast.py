@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 from tilecast.cli import layout, work
 from tilecast.errors import InputError
-from tilecast.hardware.device import load_device
+from tilecast.measure.describe import described
 from tilecast.models.registry import load_model, model_names
+from tilecast.predict.calibrate import Calibrated
+from tilecast.predict.calibrate import load as load_scales
 from tilecast.predict.registry import PREDICTORS, load_predictor
 
 
@@ -21,6 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     work.add_arguments(parser)
     parser.add_argument("--predictor", choices=PREDICTORS, default="tilecast")
     parser.add_argument("--weights", metavar="DIR", help="folder of a predictor you trained (tilecast train)")
+    parser.add_argument(
+        "--calibration",
+        metavar="FILE",
+        type=Path,
+        help="scales measured on this device (tilecast measure calibrate)",
+    )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     layout.add_arguments(parser)
 
@@ -34,8 +43,10 @@ def run(args: argparse.Namespace) -> int:
     layout.refuse(args)
     if not args.device:
         raise InputError("--device", "is missing", "name a GPU, or a --system of many")
-    device = load_device(args.device)
+    device = described(args.device)
     predictor = load_predictor(args.predictor, args.weights)
+    if args.calibration:
+        predictor = Calibrated(predictor, load_scales(args.calibration, device.name, args.predictor))
     graph = work.traced(args, spec)
     from tilecast.predict.forecast import as_text, forecast_model
 

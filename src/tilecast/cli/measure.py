@@ -11,9 +11,9 @@ from typing import Any
 
 from tilecast.errors import InputError
 from tilecast.hardware.device import devices
-from tilecast.measure.describe import describe, open_backend, read_description, write_description
+from tilecast.measure.describe import DESCRIPTION, describe, open_backend, read_description, write_description
 from tilecast.measure.grid import EACH, FAMILIES
-from tilecast.measure.store import DESCRIPTION, PLANS, digest
+from tilecast.measure.store import PLANS, digest
 from tilecast.schemas import DTYPE_NAMES
 
 LONGEST_S = 0.1  # kernels the device needs longer for at its peak rates are not in the grid
@@ -107,7 +107,7 @@ def _described(args: argparse.Namespace, backend: Any = None) -> dict[str, Any]:
     """The description of a named device, or of the one at hand: as it was described first, if it was."""
     if args.device in devices():
         known = devices()[args.device]
-        return {"name": known.name, "title": known.title, "place": "cuda", "known": known.name,
+        return {"name": known.name, "title": known.title, "kind": "cuda", "known": known.name,
                 "basis": {"*": "config/devices"}}  # fmt: skip
     backend = backend or _opened(args)
     path = args.output / backend.name / DESCRIPTION
@@ -129,7 +129,7 @@ def _device(args: argparse.Namespace) -> int:
         write_description(found, path)
     print(f"{found['title']}: {path}")
     for key, value in found.items():
-        if key not in ("name", "title", "basis", "place"):
+        if key not in ("name", "title", "basis", "kind"):
             print(f"  {key:24}{value}")
     return 0
 

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from tilecast.errors import InputError
-from tilecast.measure.describe import read_description
-from tilecast.measure.store import DESCRIPTION, PLANS, digest, load_run, provenance, runs
+from tilecast.measure.describe import DESCRIPTION, read_description
+from tilecast.measure.store import PLANS, digest, load_run, provenance, runs
 from tilecast.measure.tables import KERNEL_KEY, WORKLOAD_KEY
 from tilecast.predict.calibrate import fit, shifts
 from tilecast.schemas import TABLES

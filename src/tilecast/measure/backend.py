@@ -46,6 +46,7 @@ class Backend(Protocol):
 
     name: str  # folder of its measurements
     title: str
+    kind: str  # cpu or cuda
     place: str  # torch's name of it
     resolution_ms: float  # of its clock: nothing is reported faster
     memory_bytes: float  # that a kernel may take

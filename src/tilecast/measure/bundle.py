@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from tilecast.errors import InputError, TilecastError
 from tilecast.files import write_bytes
-from tilecast.measure.store import DESCRIPTION, KINDS, PLANS, load_run
+from tilecast.measure.describe import DESCRIPTION
+from tilecast.measure.store import KINDS, PLANS, load_run
 from tilecast.tables import read
 
 if TYPE_CHECKING:

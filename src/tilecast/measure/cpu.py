@@ -22,7 +22,7 @@ LARGEST_FLUSH_BYTES = 256 << 20
 class Cpu:
     """This machine's processor, with a fixed number of threads."""
 
-    place = "cpu"
+    kind = place = "cpu"
     dtypes: tuple[str, ...] = ("fp32", "bf16")  # fp16 arithmetic is emulated on most, tf32 exists on none
 
     def __init__(self, threads: int = 1) -> None:
@@ -30,7 +30,7 @@ class Cpu:
         if not 1 <= threads <= cores:
             raise InputError("threads", f"{threads} on {cores} cores", f"give 1 to {cores}")
         torch.set_num_threads(threads)
-        self.threads = threads
+        self.threads, self.cores = threads, cores
         model = _model_name()
         self.title = f"{model}, {threads} thread{'s' if threads > 1 else ''}"
         self.name = "CPU_" + re.sub(r"[^A-Za-z0-9]+", "_", model).strip("_") + f"_{threads}t"
@@ -79,13 +79,17 @@ class Cpu:
 
     def facts(self) -> dict[str, Any]:
         """What the figures depend on besides the code."""
+        notes, load = ["clock rate, power and temperature are not read on a CPU"], os.getloadavg()[0]
+        if load > self.cores + 0.5:
+            notes.append(f"others used the machine meanwhile: {load:.1f} processes for {self.cores} cores")
         return {
             "threads": self.threads,
             "architecture": platform.machine(),
             "vector_instructions": torch.backends.cpu.get_cpu_capability(),
             "cache_bytes": self.cache_bytes,
             "clock": "monotonic",
-            "notes": ["clock rate, power and temperature are not read on a CPU"],
+            "load_average": load,
+            "notes": notes,
         }
 
     def precision(self, dtype: str) -> None:

@@ -26,7 +26,7 @@ RESOLUTION_MS = 0.0005  # of CUDA events, as their documentation states
 class Cuda:
     """One CUDA device."""
 
-    resolution_ms = RESOLUTION_MS
+    kind, resolution_ms = "cuda", RESOLUTION_MS
 
     def __init__(
         self,

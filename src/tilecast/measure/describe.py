@@ -12,13 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tilecast.documents import read_json
 from tilecast.errors import InputError
 from tilecast.files import write_text
-from tilecast.hardware.device import Device, devices
+from tilecast.hardware.device import Device, devices, load_device
 
 if TYPE_CHECKING:
     from tilecast.measure.backend import Backend
 
+DESCRIPTION = "description.json"  # its file in the folder of a device's measurements
 PRODUCT = 1024  # edge of the matrix product whose rate is taken
 COPIED_BYTES = 128 << 20
 LANES = 32  # ASSUME: single-precision lanes of a CPU core: two vector units of 512 bits
@@ -45,7 +47,7 @@ def open_backend(device: str, threads: int = 1) -> Backend:
 
 def describe(backend: Backend) -> dict[str, Any]:
     """The device's description: plain values in SI units."""
-    about: dict[str, Any] = {"name": backend.name, "title": backend.title, "place": backend.place.split(":")[0]}
+    about: dict[str, Any] = {"name": backend.name, "title": backend.title, "kind": backend.kind}
     if backend.name in devices():
         return about | {"known": backend.name, "basis": {"*": "config/devices"}}
     product = f"measured: matrix product of {PRODUCT} x {PRODUCT} x {PRODUCT}"
@@ -53,10 +55,10 @@ def describe(backend: Backend) -> dict[str, Any]:
     copied = _copy_rate(backend)
     common = {"memory_bytes": backend.memory_bytes, "bandwidth_bytes_per_s": copied}
     basis = {
-        "memory_bytes": "what the system says is free, half of it" if about["place"] == "cpu" else "driver",
+        "memory_bytes": "what the system says is free, half of it" if backend.kind == "cpu" else "driver",
         "bandwidth_bytes_per_s": f"measured: copy of {COPIED_BYTES >> 20} MiB, read and written",
     }
-    if about["place"] == "cpu":
+    if backend.kind == "cpu":
         facts = backend.facts()
         cores = int(facts["threads"])
         return about | common | {
@@ -119,15 +121,16 @@ def device_of(description: dict[str, Any], where: object = "description") -> Dev
 
 def read_description(path: Path) -> dict[str, Any]:
     """A description as `write_description` left it."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(path, "does not exist", "make it with `tilecast measure device`") from None
-    except (OSError, ValueError) as error:
-        raise InputError(path, f"is not JSON ({error})", "describe the device again") from None
+    found = read_json(path, "make it with `tilecast measure device`")
     if not isinstance(found, dict) or not isinstance(found.get("name"), str):
         raise InputError(path, "describes no device", "describe the device again")
     return found
+
+
+def described(path_or_name: str) -> Device:
+    """The device of a `description.json`, or else of whatever `load_device` takes."""
+    path = Path(path_or_name)
+    return device_of(read_description(path), path) if path.name == DESCRIPTION else load_device(path_or_name)
 
 
 def write_description(description: dict[str, Any], path: Path) -> None:

@@ -57,8 +57,7 @@ def grid(
         found = 0
         for _ in range(200 * each):
             row = _draw(family, found, generator)
-            flops, moved = work(row)
-            if flops <= limit_flops and moved <= limit_bytes:
+            if counts(row)[2] <= limit_flops and 4 * held(row) <= limit_bytes:
                 rows.append(row)
                 found += 1
             if found == each:
@@ -111,10 +110,10 @@ def details(shape: object) -> dict[str, int]:
         raise InputError(f"shape {shape!r}", "is not understood", "expected words such as rows=50257") from None
 
 
-def work(row: Mapping[str, Any]) -> tuple[float, float]:
-    """FLOPs, and bytes in single precision, of one kernel."""
-    elements_read, elements_written, flops = counts(row)
-    return flops, 4.0 * (elements_read + elements_written)
+def held(row: Mapping[str, Any]) -> float:
+    """Elements a kernel needs in memory: what it reads and writes, and the rest of a table it picks from."""
+    read, written, _ = counts(row)
+    return read + written + details(row["shape"]).get("rows", 0) * float(row["m"])
 
 
 def counts(row: Mapping[str, Any]) -> tuple[float, float, float]:

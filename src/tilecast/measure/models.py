@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
+from tilecast.documents import read_yaml
 from tilecast.errors import InputError, TilecastError
 from tilecast.graph.build import DTYPES, build, offline
 from tilecast.hardware.device import ELEMENT_BYTES
@@ -57,10 +57,7 @@ def workload(given: Mapping[str, Any], where: object = "workload") -> dict[str, 
 
 def read_study(path: Path) -> list[dict[str, Any]]:
     """The workloads of a study: `workloads:` with one mapping each; a list as a value means one workload each."""
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(path, f"cannot be read ({error})", "see config/studies/live.yaml") from None
+    raw = read_yaml(path, "see config/studies/live.yaml")
     entries = raw.get("workloads") if isinstance(raw, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(path, "has no list `workloads`", "see config/studies/live.yaml")

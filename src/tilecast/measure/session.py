@@ -12,7 +12,7 @@ from tilecast.errors import InputError
 from tilecast.hardware.device import ELEMENT_BYTES
 from tilecast.measure import kernels as torch_kernels
 from tilecast.measure.backend import Backend, OutOfMemory, Unsupported, guarded, timed
-from tilecast.measure.grid import counts
+from tilecast.measure.grid import held
 from tilecast.measure.store import Run, done
 from tilecast.measure.tables import KERNEL_KEY
 
@@ -118,8 +118,7 @@ def measure_one(
 ) -> dict[str, Any]:
     """One row of `measured_kernels`: timed with caches flushed and as they are, or why not."""
     result = {name: row[name] for name in KERNEL_KEY}
-    read, written, _ = counts(dict(row))
-    needed = (read + written) * ELEMENT_BYTES[row["dtype"]]
+    needed = held(row) * ELEMENT_BYTES[row["dtype"]]
     try:
         if row["dtype"] not in backend.dtypes:
             raise Unsupported(f"{row['dtype']} is not measured on {backend.title}")
@@ -130,7 +129,7 @@ def measure_one(
             run = action(row, backend.place)
             cold = timed(backend, run, seconds)
             warm = timed(backend, run, seconds, flush=False)
-            launches = backend.launches(run) if not backend.place.startswith("cpu") else []
+            launches = backend.launches(run) if backend.kind == "cuda" else []
     except (OutOfMemory, Unsupported) as error:
         backend.free()
         outcome = "out of memory" if isinstance(error, OutOfMemory) else "failed"

@@ -28,10 +28,7 @@ if TYPE_CHECKING:
 KINDS = {"kernels": "measured_kernels", "models": "measured_models", "timelines": "measured_timelines"}
 KEYS = {"kernels": KERNEL_KEY, "models": WORKLOAD_KEY, "timelines": (*WORKLOAD_KEY, "place")}
 EVERY_S = 5.0  # how often a running measurement is written down
-DESCRIPTION, PLANS = (
-    "description.json",
-    {"kernels": "forecasts-kernels.parquet", "models": "forecasts-models.parquet"},
-)
+PLANS = {"kernels": "forecasts-kernels.parquet", "models": "forecasts-models.parquet"}  # beside the runs
 PACKAGES = ("torch", "transformers", "numpy", "pandas", "pyarrow")
 
 

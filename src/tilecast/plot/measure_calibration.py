@@ -53,11 +53,10 @@ def draw(calibration: pd.DataFrame) -> style.Picture:
     )
     style.frame(figure, title, note, predictors)
     caption = (
-        "Error of forecasts after calibration: one factor a kernel family, with the forecast from the description "
-        "as its prior, fitted on the given number of measured kernels and tested on others."
+        "Error of forecasts after calibration: one factor a kernel family, with the forecast from the "
+        "description as its prior, fitted on the given number of measured kernels and tested on others."
     )
     words = "; ".join(
-        f"{naming.predictor_name(str(row['predictor']))} {naming.significant(row['mape_percent'])} % with {row['n']}"
-        for row in mine.to_dict("records")
+        f"{naming.significant(row['mape_percent'])} % with {row['n']} measured" for row in mine.to_dict("records")
     )
     return style.Picture(figure, calibration, title, caption, f"{title}. {words}.", len(calibration))

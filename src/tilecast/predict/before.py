@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilecast.hardware.device import Device
-from tilecast.measure.describe import device_of, write_description
+from tilecast.measure.describe import DESCRIPTION, device_of, write_description
 from tilecast.measure.grid import grid, with_work
-from tilecast.measure.store import DESCRIPTION, PLANS, done, runs
+from tilecast.measure.store import PLANS, done, runs
 from tilecast.measure.tables import WORKLOAD_KEY
 from tilecast.predict.base import Predictor
 from tilecast.predict.forecast import forecast_model

@@ -1,8 +1,8 @@
 """A few measurements on a new device make the forecasts for it better: one factor a kernel family and format.
 
-The factor's prior is that the forecast from the specification is right, as far as its own interval says; what all
-families have in common is learned first. So a family with one measured kernel moves a little, one with fifty
-follows its measurements, and one with none moves with the others.
+The factor's prior is that the forecast from the specification is right, as far as its own interval and the other
+families say; what all families have in common is learned first. So a family with one measured kernel moves a
+little, one with fifty follows its measurements, and one with none moves with the others.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilecast.documents import read_json
 from tilecast.errors import InputError
 from tilecast.files import write_text
 from tilecast.hardware.device import Device
@@ -59,10 +60,10 @@ def fit(family: Array, dtype: Array, measured_ms: Array, predicted_ms: Array, hi
     claimed = np.where(np.isfinite(claimed) & (claimed > 0), claimed, PRIOR_SD)
     prior = (np.bincount(group, claimed) / count) ** 2
     trust = 1 / (prior + noise / count)
-    # What all share: as wide a prior as the measurements ask for, if they contradict the claimed one.
-    wide = max(float(prior.mean()), float(np.mean(mean**2)))
-    shared = float(np.sum(trust * mean) / (np.sum(trust) + 1 / wide))
-    left = np.maximum(prior, float(np.mean((mean - shared) ** 2)))  # spread of families around it
+    # What all share: the description's own word, no shift at all, counts as one more family.
+    shared = float(np.sum(trust * mean) / (np.sum(trust) + trust.mean()))
+    around = float((np.sum((mean - shared) ** 2) + shared**2) / (len(names) + 1))
+    left = np.maximum(prior, around)  # how far families lie from what they share
     post = 1 / (count / noise + 1 / left)
     shift = post * (count / noise * mean + shared / left)
     half = Z80 * np.sqrt(noise + post)
@@ -116,15 +117,15 @@ def save(scales: Scales, device: str, predictor: str, path: Path) -> None:
 
 def load(path: Path, device: str, predictor: str) -> Scales:
     """Scales as `save` wrote them; refused for another device or predictor."""
+    record = read_json(path, "make it: tilecast measure calibrate")
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
         groups = {
             (str(one["family"]), str(one["dtype"])): (float(one["shift"]), float(one["half_width"]))
             for one in record["groups"]
         }
         scales = Scales(groups, float(record["shift"]), float(record["half_width"]), int(record["n"]))
         made_for = (record["device"], record["predictor"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(path, f"holds no calibration ({error})", "make it: tilecast measure calibrate") from None
     if made_for != (device, predictor):
         problem = f"was made for {made_for[0]} and the predictor {made_for[1]}, not {device} and {predictor}"
