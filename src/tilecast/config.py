@@ -168,6 +168,19 @@ class Parallel(Section):
     )
 
 
+class Modern(Section):
+    """Half precision on today's GPUs: a second artifact, fetched from the package index."""
+
+    enabled: bool = Field(
+        True, description="fetch the wheel of kernel timings (82 MB); without a network the page says so"
+    )
+    timeout_s: Annotated[int, Field(gt=0)] = Field(600, description="longest wait for that download, seconds")
+    sample: Annotated[int, Field(ge=50, le=100_000)] = Field(
+        2000, description="kernels a GPU on which an ordinary run repeats the recorded protocol"
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of that sample, and of the protocol's trainings")
+
+
 class Settings(Section):
     """The whole configuration."""
 
@@ -183,6 +196,7 @@ class Settings(Section):
     moe: Moe = Field(default_factory=Moe, description="experts on several GPUs")
     measure: Measure = Field(default_factory=Measure, description="timing on the machine at hand")
     numa: Numa = Field(default_factory=Numa, description="the host-memory locality study")
+    modern: Modern = Field(default_factory=Modern, description="half precision on today's GPUs")
 
 
 def load_config(config: dict[str, Any], where: str = "configuration") -> Settings:
