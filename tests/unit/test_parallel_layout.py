@@ -1,0 +1,70 @@
+"""Layouts: what divides, what does not and why; dimensions of models."""
+
+from __future__ import annotations
+
+import pytest
+
+from tilecast.errors import InputError
+from tilecast.models.registry import load_model, model_spec
+from tilecast.parallel.layout import Layout, check, legal, stack, stages
+from tilecast.parallel.memory import parameters
+
+GPT, LLAMA, MIXTRAL = (stack(load_model(name)) for name in ("gpt3_27", "llama2_70b", "mixtral_8x7b"))
+
+
+@pytest.mark.parametrize(
+    ("model", "layout", "reason"),
+    [
+        (GPT, Layout(tp=5), "32 heads do not divide by tp 5"),
+        (LLAMA, Layout(tp=64), None),
+        (GPT, Layout(pp=33), "32 layers are fewer than 33 pieces"),
+        (GPT, Layout(dp=2, ep=2), "needs experts"),
+        (MIXTRAL, Layout(dp=3, ep=3), "8 experts do not divide by ep 3"),
+        (MIXTRAL, Layout(dp=2, ep=4), "ep 4 does not divide dp 2"),
+        (MIXTRAL, Layout(dp=8, ep=4), None),
+        (GPT, Layout(sequence_parallel=True), "needs tp above 1"),
+        (GPT, Layout(pp=2, zero=2), "exchanged at every microbatch"),
+        (GPT, Layout(pp=2, schedule="interleaved"), "interleaved has 2 or more"),
+        (GPT, Layout(schedule="interleaved", interleave=2), "needs pp above 1"),
+        (GPT, Layout(dp=3), "a batch of 64 does not divide by dp 3"),
+        (GPT, Layout(dp=2, microbatch=3), "32 sequences a replica do not divide by microbatch 3"),
+        (GPT, Layout(pp=3, schedule="interleaved", interleave=2), "64 microbatches do not divide by pp 3"),
+        (GPT, Layout(cp=3), "1024 tokens do not divide by cp 3"),
+        (GPT, Layout(dp=0), "dp is 0"),
+        (GPT, Layout(zero=7), "zero 7"),
+        (GPT, Layout(recompute="some"), "recompute 'some'"),
+        (GPT, Layout(schedule="zigzag"), "schedule 'zigzag'"),
+    ],
+)
+def test_a_layout_runs_or_says_why_not(model, layout, reason):
+    found = legal(layout, model, layout.gpus, 64, 1024)
+    assert (found is None) if reason is None else (reason in found)
+    if reason is not None:
+        with pytest.raises(InputError, match="choose ranks"):
+            check(layout, model, None, 64, 1024)
+
+
+def test_gpus_must_be_used_up():
+    assert "= 8 GPUs, not 16" in legal(Layout(dp=4, tp=2), GPT, 16)
+
+
+def test_layers_are_spread_evenly_and_the_ends_get_less():
+    assert stages(32, 4) == [8, 8, 8, 8]
+    assert stages(34, 4) == [8, 9, 9, 8]
+    assert sum(stages(105, 16)) == 105
+    assert max(stages(105, 16)) - min(stages(105, 16)) == 1
+
+
+@pytest.mark.parametrize("name", ["llama2_7b", "llama2_70b", "llama3_8b", "mixtral_8x7b", "gpt2_large"])
+def test_parameters_are_those_published(name):
+    """The checkpoints' counts; GPT-2 large has 774,030,080."""
+    spec = load_model(name)
+    assert parameters(stack(spec)) == (spec.parameters or 774_030_080)
+
+
+def test_an_encoder_decoder_is_refused():
+    with pytest.raises(InputError, match="no stack of equal layers"):
+        stack(load_model("switchxl4"))
+    values = dict(load_model("qwen3_30b_a3b").values) | {"decoder_sparse_step": 2}
+    with pytest.raises(InputError, match="mixes dense layers"):
+        stack(model_spec(values, "x", "x"))

@@ -1,0 +1,99 @@
+"""Memory of a layout against published closed forms."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tilecast.models.registry import load_model, model_spec
+from tilecast.parallel.layout import Assumptions, Layout, Work, stack
+from tilecast.parallel.memory import activation_bytes, cache_bytes, layer_parameters, memory, parameters
+
+GPT = load_model("gpt3_27")
+LLAMA = load_model("llama2_70b")
+PURE = Assumptions(fragmentation=0.0, context_bytes=0.0)
+
+
+def work(**changes) -> Work:
+    return replace(Work(GPT, 32, 2048, dtype="fp16", optimizer="adam"), **changes)
+
+
+@pytest.mark.parametrize("tp", [1, 2, 8])
+@pytest.mark.parametrize("split", [False, True])
+def test_activations_of_a_layer_are_korthikantis(tp, split):
+    """Equations 1, 2, 4 and 5, and s b h (34/t) with selective recomputation (arXiv 2205.05198, table 2)."""
+    model, job = stack(GPT), work()
+    s, b, h, a = 2048, 4, model.hidden, model.heads
+    layout = Layout(tp=tp, microbatch=b, sequence_parallel=split and tp > 1)
+    whole = 10 / tp if layout.sequence_parallel else 10
+    expected = s * b * h * (whole + 24 / tp + 5 * a * s / (h * tp))
+    assert activation_bytes(model, job, layout) == pytest.approx(expected, rel=1e-12)
+    selective = replace(layout, recompute="selective")
+    assert activation_bytes(model, job, selective) == pytest.approx(s * b * h * (whole + 24 / tp), rel=1e-12)
+    full = replace(layout, recompute="full")
+    kept = 2 * s * b * h / (tp if layout.sequence_parallel else 1)
+    assert activation_bytes(model, job, full) == pytest.approx(kept, rel=1e-12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from([1, 2, 4, 8, 64]), st.sampled_from([0, 1, 2, 3]))
+def test_zero_shares_out_sixteen_bytes_a_parameter(dp, zero):
+    """Rajbhandari et al. (arXiv 1910.02054, figure 1): 2 + 2 + 12 bytes, of which 12, 14 or 16 are shared out."""
+    count = parameters(stack(GPT))
+    held = memory(work(batch=dp), Layout(dp=dp, zero=zero), 80e9, PURE).parts
+    states = held["weights"] + held["gradients"] + held["optimizer"]
+    shared = (0, 12, 14, 16)[zero]
+    assert states == pytest.approx(count * (16 - shared + shared / dp), rel=1e-12)
+
+
+def test_single_precision_keeps_no_copy():
+    held = memory(work(dtype="fp32"), Layout(), 80e9, PURE).parts
+    assert held["weights"] + held["gradients"] + held["optimizer"] == 16 * parameters(stack(GPT))
+
+
+def test_keys_and_values_are_two_per_layer_head_and_token():
+    """Llama-2-70B: 80 layers, 8 key-value heads of 128, half precision: 327,680 bytes a token."""
+    model = stack(LLAMA)
+    job = Work(LLAMA, 8, 1024, mode="inference", phase="decode", context=2047, dtype="fp16")
+    assert cache_bytes(model, job, Layout(), 80) == 327_680 * 2048 * 8
+    assert cache_bytes(model, job, Layout(tp=8), 80) == 327_680 * 2048
+    assert cache_bytes(model, job, Layout(tp=16), 80) == 327_680 * 2048  # heads are copied, not split
+
+
+def test_pipeline_stages_hold_what_is_theirs():
+    """The first stage waits longest, the last has the logits; all stages together hold the model once."""
+    layout = Layout(pp=4, microbatch=1)
+    found = memory(work(), layout, 80e9, PURE)
+    tied = stack(GPT).vocab * stack(GPT).hidden  # held twice: at both ends
+    assert sum(stage["weights"] for stage in found.stages) == 2 * (parameters(stack(GPT)) + tied)
+    held = [stage["activations"] for stage in found.stages]
+    assert held[0] > held[1] > held[2] > held[3]
+    assert [stage["logits"] > 0 for stage in found.stages] == [False, False, False, True]
+    assert found.fullest == 0
+
+
+def test_experts_are_divided_and_the_rest_is_not():
+    model = stack(load_model("mixtral_8x7b"))
+    shared, own = layer_parameters(model)
+    assert layer_parameters(model, ep=4) == (shared, own / 4)
+    assert own == 8 * 3 * 4096 * 14336
+
+
+def test_the_verdict_says_by_how_much():
+    found = memory(work(), Layout(), 40e9, PURE)
+    assert not found.fits
+    assert found.verdict == f"does not fit by {(found.total_bytes - 40e9) / 1e9:.1f} GB"
+    assert memory(work(), Layout(), 200e9, PURE).verdict.startswith("fits, ")
+
+
+def test_interleaving_holds_more_and_gpipe_most():
+    values = dict(GPT.values)
+    job = replace(work(), spec=model_spec(values, "x", "x"))
+    held = {
+        name: memory(job, Layout(pp=4, schedule=name, interleave=chunks), 80e9, PURE).stages[0]["activations"]
+        for name, chunks in (("1f1b", 1), ("interleaved", 2), ("gpipe", 1))
+    }
+    assert held["1f1b"] < held["interleaved"] < held["gpipe"]

@@ -1,0 +1,138 @@
+"""Pipeline schedules: events against closed forms, many at once against one by one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tilecast.parallel.schedule import BACKWARD, FORWARD, Event, in_flight, orders, simulate, stage_ends, warm_up
+
+SCHEDULES = st.sampled_from(["gpipe", "1f1b", "interleaved"])
+
+
+def ends(events: list[Event], stages: int) -> np.ndarray:
+    found = np.zeros(stages)
+    for event in events:
+        found[event.stage] = max(found[event.stage], event.end_ms)
+    return found
+
+
+@st.composite
+def pipelines(draw, even: bool = False):
+    schedule = draw(SCHEDULES)
+    stages = draw(st.integers(2, 5))
+    chunks = draw(st.integers(2, 3)) if schedule == "interleaved" else 1
+    microbatches = draw(st.integers(1, 5)) * (stages if chunks > 1 else draw(st.integers(1, 3)))
+    times = st.floats(0.1, 3.0)
+    size = chunks * stages
+    if even:
+        forward, backward = np.full(size, draw(times)), np.full(size, draw(times))
+    else:
+        forward, backward = (np.array(draw(st.lists(times, min_size=size, max_size=size))) for _ in range(2))
+    shape = (chunks, stages)
+    return schedule, microbatches, forward.reshape(shape), backward.reshape(shape), draw(st.floats(0, 1))
+
+
+@settings(max_examples=60, deadline=None)
+@given(pipelines(even=True))
+def test_equal_stages_idle_as_the_closed_form_says(pipeline):
+    """The bubble is (p-1)/m of the work, (p-1)/(v m) when interleaved (Narayanan et al. 2021, section 2.2)."""
+    schedule, microbatches, forward, backward, _ = pipeline
+    chunks, stages = forward.shape
+    found = ends(simulate(schedule, microbatches, forward, backward, 0.0), stages).max()
+    work = microbatches * (forward + backward)[:, 0].sum()
+    assert found == pytest.approx(work * (1 + (stages - 1) / (chunks * microbatches)), rel=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(pipelines(), st.booleans())
+def test_many_at_once_is_one_by_one(pipeline, training):
+    schedule, microbatches, forward, backward, send = pipeline
+    stages = forward.shape[1]
+    hops = (send, send / 2 if training else 0.0)
+    one = ends(simulate(schedule, microbatches, forward, backward if training else None, hops), stages)
+    scale = np.array([1.0, 2.0])[:, None, None]
+    many = stage_ends(
+        schedule,
+        microbatches,
+        forward * scale,
+        backward * scale if training else None,
+        np.outer([1.0, 2.0], hops),
+        periodic=False,
+    )
+    assert many[0] == pytest.approx(one, rel=1e-12)
+    assert many[1] == pytest.approx(2 * one, rel=1e-12)
+
+
+@pytest.mark.parametrize(("schedule", "chunks"), [("gpipe", 1), ("1f1b", 1), ("interleaved", 2)])
+def test_what_is_extrapolated_is_what_is_simulated(schedule, chunks):
+    """Equal layers, a heavier first and last stage, links that take time: the pipelines that occur."""
+    stages, microbatches = 4, 160
+    forward = np.full((chunks, stages), 1.0)
+    forward[0, 0] += 0.2
+    forward[-1, -1] += 0.7
+    for send in (0.0, 0.05, 0.4):
+        hops = np.array([[send, send]])
+        fast = stage_ends(schedule, microbatches, forward[None], 2 * forward[None], hops)
+        slow = stage_ends(schedule, microbatches, forward[None], 2 * forward[None], hops, periodic=False)
+        assert fast == pytest.approx(slow, rel=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(pipelines())
+def test_a_stage_runs_one_thing_at_a_time_and_everything_once(pipeline):
+    schedule, microbatches, forward, backward, send = pipeline
+    chunks, stages = forward.shape
+    events = simulate(schedule, microbatches, forward, backward, send)
+    assert len({event[:4] for event in events}) == len(events) == 2 * microbatches * chunks * stages
+    by_stage = defaultdict(list)
+    for event in events:
+        by_stage[event.stage].append(event)
+    for rows in by_stage.values():
+        rows.sort(key=lambda event: event.start_ms)
+        assert all(a.end_ms <= b.start_ms + 1e-9 for a, b in zip(rows, rows[1:], strict=False))
+    when = {(e.kind, e.microbatch, e.chunk * stages + e.stage): e for e in events}
+    for (kind, microbatch, piece), event in when.items():
+        before = piece - 1 if kind == FORWARD else piece + 1
+        if (kind, microbatch, before) in when:
+            assert event.start_ms >= when[kind, microbatch, before].end_ms + send - 1e-9
+        if kind == BACKWARD:
+            assert event.start_ms >= when[FORWARD, microbatch, piece].end_ms - 1e-9
+
+
+@settings(max_examples=40, deadline=None)
+@given(pipelines(even=True), st.integers(1, 4))
+def test_more_microbatches_never_raise_the_bubble_share(pipeline, more):
+    schedule, microbatches, forward, backward, send = pipeline
+    chunks, stages = forward.shape
+    step = stages if chunks > 1 else 1
+
+    def bubble(count: int) -> float:
+        total = ends(simulate(schedule, count, forward, backward, send), stages).max()
+        return 1 - count * float((forward + backward)[:, 0].sum()) / total
+
+    assert bubble(microbatches + more * step) <= bubble(microbatches) + 1e-9
+
+
+def test_activations_held_are_those_of_the_order():
+    """1F1B holds as many microbatches as stages follow, GPipe all; interleaving holds (p-1)/(p v) more."""
+    assert in_flight("1f1b", 4, 8) == [4, 3, 2, 1]
+    assert in_flight("1f1b", 4, 2) == [2, 2, 2, 1]
+    assert in_flight("gpipe", 4, 8) == [8, 8, 8, 8]
+    assert in_flight("interleaved", 4, 8, 2)[0] == pytest.approx(4 * (1 + 3 / 8))
+    for schedule, chunks in (("gpipe", 1), ("1f1b", 1), ("interleaved", 2)):
+        for stage, order in enumerate(orders(schedule, 4, 8, chunks)):
+            held = most = 0
+            for kind, _, _ in order:
+                held += 1 if kind == FORWARD else -1
+                most = max(most, held)
+            assert most == warm_up(schedule, stage, 4, 8, chunks)
+
+
+def test_kernels_without_duration_do_not_lock_up():
+    nothing = np.zeros((1, 3))
+    assert len(simulate("1f1b", 4, nothing, nothing, 0.0)) == 24
