@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--calibration",
         metavar="FILE",
         type=Path,
-        help="scales measured on this device (tilecast measure calibrate)",
+        help="scales measured on it (tilecast measure calibrate)",
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     layout.add_arguments(parser)
