@@ -111,7 +111,7 @@ def link(archive: tarfile.TarFile) -> None:
 TAMPERED: dict[str, tuple[Callable[[dict[str, bytes]], dict[str, bytes]], str]] = {
     "changed": (lambda f: f | {"parallel_dp4.json": b"{}"}, "parallel_dp4.json was changed"),
     "removed": (
-        lambda f: {k: v for k, v in f.items() if k != "parallel_dp4.json"},
+        lambda f: {k: v for k, v in f.items() if "dp4" not in k},
         "parallel_dp4.json is missing",
     ),
     "added": (lambda f: f | {"extra.json": b"{}"}, "extra.json is not in its manifest"),
