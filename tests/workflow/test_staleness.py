@@ -24,6 +24,7 @@ PLOTS_OF_ERRORS = {
 OPERATOR_PLOTS = {"plot_label_consistency", "plot_operator_errors"}
 FORECAST_PLOTS = {"plot_bounds", "plot_calibration", "plot_leave_one_out", "plot_utilisation"}
 PLOTS = PLOTS_OF_ERRORS | OPERATOR_PLOTS | FORECAST_PLOTS
+STAGE_PLOTS = {"plot_moe"}  # of stages that have nothing to do with the artifact's data
 SIGNED_PLOTS = {"plot_amd", "plot_distributed", "plot_fusion"}
 TABLES = {"table_claims", "table_end_to_end", "table_mape", "table_operators"}
 CLAIMS = {"audit_claims", "table_claims", "table_pdf", "report_page"}
@@ -62,7 +63,7 @@ EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
     "one figure's script": ("workflow/scripts/plot_amd.py", comment, {"plot_amd", "report_page"}),
     "one figure's drawing": ("src/tilecast/plot/fusion.py", comment, {"plot_fusion", "report_page"}),
     "a helper of three figures": ("src/tilecast/plot/signed.py", comment, SIGNED_PLOTS | {"report_page"}),
-    "a helper of all figures": ("src/tilecast/plot/style.py", comment, PLOTS | {"report_page"}),
+    "a helper of all figures": ("src/tilecast/plot/style.py", comment, PLOTS | STAGE_PLOTS | {"report_page"}),
     "one claim": ("config/claims.yaml", swap("claimed: 9.43", "claimed: 9.53"), CLAIMS),
     "one label": (
         "resources/published/end_to_end.csv",
@@ -98,7 +99,7 @@ EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
     "the layout of paper tables": (
         "src/tilecast/papertables/render.py",
         comment,
-        TABLES | {"table_pdf", "report_page"},
+        TABLES | {"moe_text", "table_pdf", "report_page"},
     ),
     "one paper table": ("src/tilecast/papertables/mape.py", comment, {"table_mape", "table_pdf", "report_page"}),
     "the page's style": ("report/page.css", lambda text: text + "\n/* edited */\n", {"report_page"}),

@@ -75,7 +75,6 @@ class StudySystem(Section):
     published_hybrid: Hybrid | None = None
     published_bandwidth_bytes_per_s: Positive
     usd_per_gpu_hour: Positive
-    catalogue_usd_per_hour: Positive | None = None
 
     @model_validator(mode="after")
     def _adds_up(self) -> StudySystem:
