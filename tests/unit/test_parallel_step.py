@@ -1,0 +1,333 @@
+"""Steps on many GPUs: exact limits, volumes, what may never get slower; shares of kernels; the validation."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tilecast.errors import InputError
+from tilecast.graph.tracer import trace
+from tilecast.hardware.device import load_device
+from tilecast.hardware.system import load_system
+from tilecast.models.registry import load_model, model_spec
+from tilecast.parallel import collectives
+from tilecast.parallel.describe import as_text, as_values, chrome_trace
+from tilecast.parallel.kernels import NOTHING, Run
+from tilecast.parallel.layout import Assumptions, Layout, Work, legal
+from tilecast.parallel.memory import layer_parameters
+from tilecast.parallel.shard import Shape, _sorted, _traced, share
+from tilecast.parallel.step import Planner
+from tilecast.parallel.traced import TRACED, load
+from tilecast.parallel.validate import artifact_cases, megatron_cases, megatron_ms, scoreboard
+from tilecast.predict.base import wait_ms
+from tilecast.predict.forecast import forecast_model
+from tilecast.predict.registry import load_predictor
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = replace(load_model("gpt2"), name="small")
+WORK = Work(SMALL, 16, 256, dtype="bf16", optimizer="adam")
+MOE = {
+    "model_type": "mixtral", "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 4,
+    "num_attention_heads": 8, "num_key_value_heads": 4, "num_local_experts": 8, "num_experts_per_tok": 2,
+    "vocab_size": 1000, "max_position_embeddings": 512, "tie_word_embeddings": False,
+}  # fmt: skip
+
+
+@cache
+def planner(system: str = "dgx_h100", predictor: str = "roofline") -> Planner:
+    return Planner(WORK, load_system(system), load_device("H100"), load_predictor(predictor))
+
+
+def faster(original: Planner, share: float) -> Planner:
+    """The same planner with every link `share` times as fast."""
+    other = Planner(
+        original.work, original.links.system, original.device, original.predictor, Assumptions(link_share=share)
+    )
+    other.kernels = original.kernels
+    return other
+
+
+LAYOUTS = st.builds(
+    Layout,
+    dp=st.sampled_from([1, 2, 4, 16]),
+    tp=st.sampled_from([1, 2, 4]),
+    pp=st.sampled_from([1, 2, 3, 4]),
+    cp=st.sampled_from([1, 2]),
+    microbatch=st.sampled_from([1, 2]),
+    schedule=st.sampled_from(["gpipe", "1f1b", "interleaved"]),
+    interleave=st.sampled_from([1, 2]),
+    recompute=st.sampled_from(["none", "selective", "full"]),
+    zero=st.sampled_from([0, 1, 2, 3]),
+    sequence_parallel=st.booleans(),
+    overlap=st.booleans(),
+).filter(lambda layout: legal(layout, WORK.stack, None, WORK.batch, WORK.sequence) is None)
+
+
+@pytest.mark.parametrize("predictor", ["roofline", "tilecast"])
+@pytest.mark.parametrize("kind", [{"mode": "training", "optimizer": "adam"}, {"mode": "inference"}])
+def test_one_gpu_is_what_the_predictor_says(predictor, kind):
+    known, device = load_predictor(predictor), load_device("A100-40GB")
+    work = Work(SMALL, 2, 256, dtype="fp32", **kind)
+    graph = trace(SMALL, sequence_length=256, batch_size=2, dtype="fp32", **kind)
+    expected = forecast_model(graph, known, device)["latency_ms"]
+    step = Planner(work, load_system("dgx_a100"), device, known).step(Layout(microbatch=2))
+    assert step.latency_ms == pytest.approx(expected, rel=1e-12)
+    assert all(step.parts[part] == 0 for part in ("tp", "ep", "cp", "dp", "pp"))
+    assert step.parts["bubble"] == pytest.approx(0, abs=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(LAYOUTS, st.sampled_from(["dgx_h100", "l40s"]), st.floats(1.0, 8.0))
+def test_faster_links_never_slow_anything(layout, system, share):
+    slow = planner(system)
+    if layout.gpus > slow.links.system.gpus:
+        return
+    assert faster(slow, share).latencies([layout])[0] <= slow.latencies([layout])[0] * (1 + 1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(LAYOUTS)
+def test_a_layout_alone_and_among_many(layout):
+    """`step` and `latencies` agree; parts add up; the interval holds the forecast; stages end with the step."""
+    step = planner().step(layout)
+    many = planner().latencies([Layout(), layout, layout])
+    assert many[1:] == pytest.approx(step.latency_ms, rel=1e-12)
+    assert sum(step.parts.values()) == pytest.approx(step.latency_ms, rel=1e-9)
+    assert step.low_ms <= step.latency_ms <= step.high_ms
+    for stage in step.stages:
+        assert sum(stage.values()) == pytest.approx(step.latency_ms, rel=1e-9)
+        assert min(stage.values()) > -1e-9
+    expected = 2 * layout.pp * layout.interleave * layout.microbatches(WORK.batch)
+    assert len(step.events) == expected
+
+
+def test_an_idle_link_costs_nothing():
+    """Infinitely fast links leave the time of one GPU's share; with one rank of a kind none of it communicates."""
+    known = planner()
+    for layout in (Layout(microbatch=2), Layout(microbatch=1)):
+        assert known.step(layout).latency_ms == faster(known, 1e3).step(layout).latency_ms
+    parts = known.step(Layout(dp=4, pp=2)).parts
+    assert parts["tp"] == parts["cp"] == parts["ep"] == 0
+
+
+def volumes(monkeypatch, layout: Layout, work: Work = WORK) -> Counter:
+    """Bytes asked of each collective by one microbatch's pass through a layer, and by a step's gradients."""
+    asked: Counter = Counter()
+    known = Planner(work, load_system("dgx_h100"), load_device("H100"), load_predictor("roofline"))
+
+    def time(op, group, size):
+        if group[2] > 1:
+            asked[op] += size
+        return np.zeros(3)
+
+    monkeypatch.setattr(known.links, "time", time)
+    unit = np.zeros((2, 3, 3))
+    known._tensor_parallel(layout, unit)
+    asked.clear() if layout.tp == 1 else None
+    known._expert_parallel(layout, unit)
+    shared, own = layer_parameters(work.stack, layout.tp, layout.ep)
+    known._gradients(layout, shared, own, np.ones(1), np.zeros(1))
+    return asked
+
+
+def test_volumes_are_the_closed_forms(monkeypatch):
+    """Gradients: 2 bytes a parameter. A microbatch between tensor ranks: s b h elements; to experts: k of them."""
+    layer = layer_parameters(WORK.stack)[0]
+    found = volumes(monkeypatch, Layout(dp=4, microbatch=2))
+    assert found == {"all_reduce": pytest.approx(2 * layer)}
+    found = volumes(monkeypatch, Layout(dp=4, microbatch=2, zero=1))
+    assert found == {"reduce_scatter": pytest.approx(2 * layer), "all_gather": pytest.approx(2 * layer)}
+    moe = Work(model_spec(MOE, "moe", "x"), 16, 256, dtype="bf16")
+    sent = 2 * 256 * 2 * 256 * 2  # sequences, tokens, choices, hidden, bytes
+    assert volumes(monkeypatch, Layout(dp=4, ep=4, microbatch=2), moe)["all_to_all"] == sent
+
+
+def test_gradients_hide_behind_the_backward_pass_but_for_the_last_bucket():
+    known = planner()
+    step, apart = known.step(Layout(dp=8, microbatch=2)), known.step(Layout(dp=8, microbatch=2, overlap=False))
+    assert 0 < step.parts["dp"] < apart.parts["dp"]
+    assert step.parts["compute"] == apart.parts["compute"]
+
+
+def test_full_recomputation_runs_the_layers_again():
+    known = planner()
+    plain, full = known.step(Layout(microbatch=2)), known.step(Layout(microbatch=2, recompute="full"))
+    selective = known.step(Layout(microbatch=2, recompute="selective"))
+    ms = known.kernels(Shape(1, 1, 1, 2, False)).ms
+    once = WORK.stack.layers * ms["layer", "forward"][0] * 8
+    assert full.parts["recompute"] == pytest.approx(once, rel=1e-9)
+    assert plain.parts["recompute"] == 0 < selective.parts["recompute"] < once
+    assert full.memory.parts["activations"] < selective.memory.parts["activations"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0.001, 0.1), st.floats(0.001, 0.1)), min_size=1, max_size=6),
+    st.lists(st.tuples(st.floats(0.001, 0.1), st.floats(0.001, 0.1)), min_size=1, max_size=6),
+    st.integers(1, 5),
+)
+def test_runs_wait_for_their_host_as_the_whole_list_does(first, layer, count):
+    def run(rows):
+        issued, busy = np.array(rows).T
+        ends = (np.cumsum(issued) + np.cumsum(busy[::-1])[::-1]).max()
+        return Run(np.full(3, issued.sum()), busy.sum(), np.full(3, ends))
+
+    whole = np.array([*first, *(layer * count)]).T
+    found = NOTHING.then(run(first)).then(run(layer).times(count)).wait_ms[0]
+    assert found == pytest.approx(wait_ms(whole[0], whole[1]), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "opt_13", "llama3_8b", "bert_large"])
+def test_a_tensor_ranks_matrices_are_its_share(name):
+    """Matrix work divides by tp (vocabularies are rounded up), nothing else of a layer's count changes."""
+    work = Work(load_model(name), 2, 128, dtype="bf16")
+
+    def flops(tp):
+        rows = share(work, Shape(tp, 1, 1, 2, False)).kernels
+        return {
+            phase: sum(k.flops * n for k, n in rows["layer", phase] if k.family in ("linear", "bmm"))
+            for phase in ("forward", "backward")
+        }
+
+    assert {phase: value * 4 for phase, value in flops(4).items()} == flops(1)
+
+
+def test_expert_ranks_hold_their_experts_and_get_as_many_tokens():
+    work = Work(model_spec(MOE, "moe", "x"), 4, 256, dtype="bf16")
+    one, four = (share(work, Shape(1, ep, 1, 4, False)).kernels["layer", "forward"] for ep in (1, 4))
+
+    def flops(rows):
+        return sum(kernel.flops * count for kernel, count in rows if kernel.family in ("linear", "bmm"))
+
+    assert flops(one) == flops(four)
+    assert sum(k.bytes_read for k, _ in four) < sum(k.bytes_read for k, _ in one)
+
+
+def test_sequence_parallel_norms_see_their_tokens_only():
+    work = Work(SMALL, 2, 256, dtype="bf16")
+    plain, split = (share(work, Shape(4, 1, 1, 2, flag)).kernels["layer", "forward"] for flag in (False, True))
+    norms = [[k.b for k, _ in rows if k.family == "norm"] for rows in (plain, split)]
+    assert norms == [[512, 512], [128, 128]]
+    matrices = [[k for k, _ in rows if k.n] for rows in (plain, split)]
+    assert matrices[0] == matrices[1]
+
+
+@pytest.mark.parametrize(
+    "kind", [{"fused": True, "optimizer": "adam"}, {"mode": "inference", "attention": "fused"}]
+)
+def test_microbatches_grow_as_two_traces_say(kind):
+    work, shape = Work(SMALL, 16, 256, **kind), Shape(2, 1, 1, 8, False)
+    assert share(work, shape) == _sorted(work, shape, _traced(work, 2, 1, 1, 8))
+
+
+def test_a_ring_sees_all_keys():
+    """Context parallelism leaves a rank s/cp queries and all s keys, chunk by chunk."""
+    work = Work(SMALL, 4, 512, dtype="bf16")
+    whole, ring = (share(work, Shape(1, 1, cp, 2, False)).kernels["layer", "core"] for cp in (1, 4))
+    products = [sum(k.flops * n for k, n in rows if k.family == "bmm") for rows in (whole, ring)]
+    assert products[0] == 4 * products[1]
+
+
+def test_errors_are_one_line():
+    known = planner()
+    with pytest.raises(InputError, match="needs 16384 GPUs, the system has"):
+        known.step(Layout(dp=16, tp=4, pp=4, cp=64))
+    alone = replace(load_system("a6000_bridged"), tiers=load_system("a6000_bridged").tiers[:1])
+    with pytest.raises(InputError, match="no link between GPU"):
+        Planner(WORK, alone, load_device("H100"), load_predictor("roofline")).step(Layout(dp=4, microbatch=2))
+    served = replace(WORK, mode="inference", phase="decode", context=64, optimizer=None)
+    with pytest.raises(InputError, match="decode with context parallelism"):
+        Planner(served, load_system("dgx_h100"), load_device("H100"), load_predictor("roofline")).step(
+            Layout(cp=2, microbatch=2)
+        )
+
+
+def test_a_step_in_words_and_as_a_timeline():
+    layout = Layout(dp=2, pp=4, microbatch=2, zero=1)
+    step = planner().step(layout)
+    assert as_values(step, WORK)["parts_ms"] == step.parts
+    assert "waiting in the pipeline" in as_text(step, WORK, "x")
+    rows = json.loads(json.dumps(chrome_trace(step)))["traceEvents"]
+    drawn = [row for row in rows if row["ph"] == "X"]
+    assert len([row for row in drawn if row["cat"] in ("forward", "backward")]) == len(step.events)
+    assert max(row["ts"] + row["dur"] for row in drawn) == pytest.approx(step.latency_ms * 1e3)
+    for stage in range(4):
+        mine = sorted((row["ts"], row["ts"] + row["dur"]) for row in drawn if row["tid"] == stage)
+        assert all(a[1] <= b[0] + 1e-6 for a, b in zip(mine, mine[1:], strict=False))
+
+
+def cases():
+    labels = pd.read_csv(ROOT / "resources/published/end_to_end.csv")
+    table = pd.read_csv(ROOT / "resources/published/megatron_sc21_table1.csv")
+    return artifact_cases(labels[labels["predictor"] == "measured"]), megatron_cases(table)
+
+
+def test_the_suites_are_whole_and_their_layouts_use_the_gpus_stated():
+    artifact, megatron = cases()
+    assert (len(artifact), len(megatron)) == (11, 10)
+    for row, work, layout in megatron:
+        assert legal(layout, work.stack, row["gpus"], row["batch"], 2048) is None
+        assert layout.gpus == row["gpus"]
+        assert work.stack.layers * 12 * work.stack.hidden**2 == pytest.approx(
+            row["parameters_billion"] * 1e9, rel=0.1
+        )
+    row = megatron[-1][
+        0
+    ]  # the paper, section 5.1: 1T parameters, 84 days for 450 billion tokens at 163 teraFLOP/s
+    assert megatron_ms(row) / 1e3 / (3072 * 2048) * 450e9 / 86400 == pytest.approx(84, rel=0.03)
+
+
+def test_shipped_kernels_are_those_a_trace_finds():
+    for suite in cases():
+        _, work, layout = suite[0]
+        shape = Shape.of(layout)
+        assert load(TRACED, work)[shape] == share(work, shape)
+
+
+def test_every_validation_case_is_shipped():
+    for suite in cases():
+        for _, work, layout in suite:
+            assert Shape.of(layout) in load(TRACED, work)
+
+
+def test_a_file_of_kernels_that_is_none(tmp_path):
+    broken = tmp_path / "kernels.json"
+    broken.write_text('{"kernels": [[1]]}')
+    with pytest.raises(InputError, match="holds no traced kernels"):
+        load(broken, WORK)
+
+
+def test_the_scoreboard_counts_what_it_is_given():
+    rows = pd.DataFrame(
+        {
+            "suite": ["artifact"] * 2,
+            "error_percent": [10.0, -20.0],
+            "measured_ms": [100.0, 100.0],
+            "low_ms": [90.0, 70.0],
+            "high_ms": [120.0, 90.0],
+            "authors_ms": [110.0, np.nan],
+            "fits": [True, True],
+        }
+    )
+    found = scoreboard(rows).set_index("suite").loc["artifact"]
+    assert (found["cases"], found["mean_percent"], found["worst_percent"]) == (2, 15, 20)
+    assert (found["signed_percent"], found["covered"], found["authors_percent"]) == (-5, 1, pytest.approx(10))
+    assert scoreboard(rows).set_index("suite").loc["megatron", "cases"] == 0
+
+
+def test_links_are_shared_by_groups_side_by_side():
+    """On a node without NVSwitch, four pairs at once are slower than one; only GPUs in use send anything."""
+    known = Planner(WORK, load_system("l40s"), load_device("H100"), load_predictor("roofline"))
+    alone = known.links.time("all_reduce", (0, 4, 2, 2), 1e8)
+    together = known.links.time("all_reduce", (0, 4, 2, 8), 1e8)
+    single = collectives.collective("all_reduce", load_system("l40s"), [0, 4], 1e8).latency_ms
+    assert alone[0] == single < together[0]
