@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,41 @@ def test_changed_forecasts_are_no_forecasts_made_before(measured: Path, tmp_path
     write(read(path, "planned_kernels").assign(predicted_ms=1.0), path, "planned_kernels")
     with pytest.raises(InputError, match="are not the forecasts"):
         evaluate([("live", tmp_path / "root")], 0)
+
+
+BARE = """
+import sys
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"pydantic", "scipy", "safetensors", "snakemake", "matplotlib", "jinja2"}:
+            raise ImportError(name + " is not installed here")
+
+sys.meta_path.insert(0, Block())
+from tilecast.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_bare_host_measures_what_was_forecast_elsewhere(measured: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / measured.name
+    copy.mkdir()
+    for name in ("description.json", "forecasts-kernels.parquet"):
+        shutil.copy(measured / name, copy)
+    command = ["measure", "kernels", "--device", "cpu", "--budget", "1s", "--output", str(tmp_path)]
+    done = subprocess.run([sys.executable, "-c", BARE, *command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "kernels measured" in done.stdout
+    assert digest(copy / "forecasts-kernels.parquet") == digest(measured / "forecasts-kernels.parquet")
+    assert provenance(runs(copy, "kernels")[0])["rows"] > 0
+
+
+def test_asking_for_what_was_not_forecast_is_refused(measured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = ["--device", "cpu", "--output", str(measured.parent)]
+    assert main(["measure", "kernels", *place, "--dtypes", "bf16"]) == 1
+    assert "holds no forecast of bf16" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         added[name].add_argument("--threads", type=int, default=1, help="of a CPU (default: 1)")
     for name in ("forecast", "kernels"):
         added[name].add_argument("--dtypes", help="such as fp32,bf16 (default: all the device has)")
-        added[name].add_argument("--families", default=",".join(FAMILIES), help="default: all of %(default)s")
+        added[name].add_argument("--families", help="default: all of " + ",".join(FAMILIES))
         added[name].add_argument("--each", type=int, default=EACH, help="shapes a family (default: %(default)s)")
     for name in ("forecast", "model"):
         added[name].add_argument("--study", type=Path, metavar="FILE", help=f"workloads, such as {STUDY}")
@@ -144,13 +144,22 @@ def _listed(text: str, allowed: tuple[str, ...], option: str) -> list[str]:
     return names
 
 
-def _planned(args: argparse.Namespace, description: dict[str, Any], dtypes: tuple[str, ...]) -> Path:
+def _planned(args: argparse.Namespace, description: dict[str, Any], dtypes: tuple[str, ...], renew: bool) -> Path:
+    """The file of forecasts, made if need be; with what was asked for in it."""
     from tilecast.predict.before import write_kernel_plan
+    from tilecast.tables import read
 
     chosen = _listed(args.dtypes, DTYPE_NAMES, "--dtypes") if args.dtypes else list(dtypes)
-    families = _listed(args.families, FAMILIES, "--families")
+    families = _listed(args.families, FAMILIES, "--families") if args.families else list(FAMILIES)
     folder = args.output / description["name"]
-    return write_kernel_plan(folder, description, chosen, families, args.each, LONGEST_S)
+    path = write_kernel_plan(folder, description, chosen, families, args.each, LONGEST_S, renew=renew)
+    held = read(path, "planned_kernels")
+    for asked, column, wanted in ((args.dtypes, "dtype", chosen), (args.families, "family", families)):
+        lacking = sorted(set(wanted) - set(held[column]))
+        if asked and lacking:
+            problem = f"holds no forecast of {lacking[0]}, and was written before"
+            raise InputError(path, problem, "use another --output, or delete it if nothing was measured after it")
+    return path
 
 
 def _forecast(args: argparse.Namespace) -> int:
@@ -158,7 +167,7 @@ def _forecast(args: argparse.Namespace) -> int:
     backend = None if named else _opened(args)
     description = _described(args, backend)
     dtypes = backend.dtypes if backend else ("fp32", "bf16")
-    path = _planned(args, description, dtypes)
+    path = _planned(args, description, dtypes, renew=True)
     print(f"forecasts of kernels: {path}, sha256 {digest(path)}")
     if args.study:
         from tilecast.measure.models import read_study
@@ -184,7 +193,8 @@ def _kernels(args: argparse.Namespace, budget: float) -> int:
 
     backend = _opened(args)
     folder = args.output / backend.name
-    plan = read(_planned(args, _described(args, backend), backend.dtypes), "planned_kernels")
+    path = _planned(args, _described(args, backend), backend.dtypes, renew=False)
+    plan = read(path, "planned_kernels")
     result = measure_kernels(backend, distinct(plan), folder, budget, _about(folder, "kernels"))
     print(
         f"{backend.title}: {result['measured']} kernels measured, {result['out of memory']} out of memory, "

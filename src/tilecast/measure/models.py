@@ -6,6 +6,7 @@ rest of the layers added at the difference.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -156,6 +157,7 @@ def _release(backend: Backend) -> None:
     """Give the model's memory back; a device that is lost takes nothing."""
     try:
         torch._dynamo.reset()
+        gc.collect()
         backend.free()
     except (RuntimeError, TilecastError):
         pass

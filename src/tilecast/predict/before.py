@@ -112,15 +112,15 @@ def plan_models(
 
 def write_kernel_plan(
     folder: Path, description: Mapping[str, Any], dtypes: Sequence[str], families: Sequence[str], each: int,
-    longest_s: float, quick: bool = False,
+    longest_s: float, quick: bool = False, renew: bool = True,
 ) -> Path:  # fmt: skip
     """Forecast the grid for a described device and write description and forecasts into its folder.
 
     No kernel is taken that the device could not finish in `longest_s` at its peak rates. Forecasts that something
-    was measured after are never written over: they are returned as they are.
+    was measured after are never written over, others only to `renew` them: they are returned as they are.
     """
     path = folder / PLANS["kernels"]
-    if path.exists() and runs(folder, "kernels"):
+    if path.exists() and (runs(folder, "kernels") or not renew):
         return path
     device = device_of(dict(description))
     kernels = grid(

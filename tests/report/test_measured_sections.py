@@ -1,0 +1,57 @@
+"""The sections on this machine and on scenarios: what was measured, what failed, and what is not known."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from small_measured import write_measured
+from small_results import HOSTILE, declared
+
+from tilecast.report.page import render_page
+from tilecast.report.results import Results
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("measured") / "results"
+    (folder / "figures").mkdir(parents=True)
+    write_measured(folder, HOSTILE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def render(root: Path, repository: Path) -> Callable[[], dict[str, str]]:
+    def rendered() -> dict[str, str]:
+        page = render_page(Results(root, declared(root)), repository / "report")
+        assert HOSTILE not in page
+        return dict(re.findall(r'<section id="([\w-]+)"(.*?)</section>', page, re.S))
+
+    return rendered
+
+
+def test_a_page_without_gpus_says_they_were_not_measured(render: Callable[[], dict[str, str]]) -> None:
+    section = render()["machine"]
+    assert "GPUs: not measured" in section
+    assert "20.0 % off on average" in section and "over 8 kernels" in section
+    assert "Figure L1." in section and "Figure L2." in section
+    assert "not timed" in section and "&lt;script&gt;" in section
+
+
+def test_every_scenario_counts_and_what_nobody_measured_is_named(render: Callable[[], dict[str, str]]) -> None:
+    section = render()["scenarios"]
+    assert "2 scenarios" in section and "1 cannot be run as described and count as failed" in section
+    assert "no ground truth" in section and "9 to 11" in section
+
+
+def test_nothing_measured_is_said(root: Path, render: Callable[[], dict[str, str]]) -> None:
+    path = root / "measure/machines.json"
+    before = path.read_text()
+    path.write_text(json.dumps({"machines": []}))
+    try:
+        assert "Nothing was measured" in render()["machine"]
+    finally:
+        path.write_text(before)

@@ -1,0 +1,82 @@
+"""Measuring in the workflow: what varies stays in its own tables and section; a mistake changes no data."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from copies import Copy
+
+pytestmark = pytest.mark.slow
+
+TARGETS = ["results/measure/machines.json", "results/figures/measure_validation.svg"]
+OWN = ("measure/", "measured/", "figures/measure_")  # where live measurements may show
+
+
+def with_mode(mode: str, **more: object) -> list[str]:
+    """The configuration of a mode, as options of snakemake."""
+    values = {"mode": mode, "budget_s": 1.5, "device": "cpu"} | more
+    text = json.dumps(values)
+    return ["--config", f"measure={text}"]
+
+
+def sections(page: str) -> dict[str, str]:
+    """A page's sections by their ids; what surrounds them is one as well."""
+    found = dict(re.findall(r'<section id="([\w-]+)"(.*?)</section>', page, re.S))
+    return found | {"": re.sub(r'<section id="([\w-]+)"(.*?)</section>', "", page, flags=re.S)}
+
+
+@pytest.fixture
+def live(finished: Copy, tmp_path: Path) -> Copy:
+    """A finished copy, to measure in."""
+    shutil.copytree(finished.root, tmp_path / "live", symlinks=True)
+    return Copy(tmp_path / "live", finished.environment)
+
+
+def test_live_measurements_change_their_own_tables_and_section_alone(live: Copy, finished: Copy) -> None:
+    before = finished.results()
+    run = live.snakemake(*with_mode("auto"))
+    assert {"measure_forecast", "measure_kernels", "measure_evaluate"} <= run.rules
+    after = live.results()
+    changed = {name for name in after if after[name] != before.get(name)}
+    page = "report/index.html"
+    assert page in changed and all(name == page or name.startswith(OWN) for name in changed)
+    machines = json.loads(after["measure/machines.json"])["machines"]
+    assert [one["where"] for one in machines].count("live") == 1
+    old, new = sections(before[page].decode()), sections(after[page].decode())
+    assert {name for name in new if new[name] != old.get(name)} == {"machine"}
+    assert "in this run" in new["machine"]
+    assert live.snakemake(*with_mode("auto")).rules == set()
+
+    raw = {path: path.read_bytes() for path in (live.root / "results/measured").rglob("kernels-*.parquet")}
+    assert raw
+    more = live.snakemake(*with_mode("auto"), "--forcerun", "measure_kernels")
+    assert "measure_kernels" in more.rules
+    assert all(path.read_bytes() == data for path, data in raw.items())
+
+    off = live.snakemake(*with_mode("off"))
+    assert off.rules == {"report_page"}
+    assert "Not produced in this run" in sections(live.results()[page].decode())["machine"]
+    live.snakemake(*with_mode("replay"), "--forcerun", "measure_evaluate")
+    assert live.results()[page] == before[page]
+
+
+def test_cuda_without_a_gpu_is_one_line_and_leaves_data_as_they_were(live: Copy) -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("a GPU is here")
+    before = live.results()
+    run = live.snakemake(*with_mode("measure", device="cuda"), *TARGETS, fails=True)
+    lines = [line for line in run.output.splitlines() if line.startswith("tilecast: error:")]
+    assert len(lines) == 1 and "no CUDA device is visible to torch" in lines[0]
+    assert "Traceback (most recent call last)" not in run.output.split("tilecast: error:")[0]
+    assert live.results() == before
+
+
+@pytest.mark.parametrize(("key", "value"), [("budget_s", 0), ("mode", "sometimes"), ("device", "abacus")])
+def test_a_mistake_in_the_configuration_ends_the_run_before_it_begins(live: Copy, key: str, value: object) -> None:
+    run = live.snakemake(*with_mode(**{"mode": "auto", key: value}), fails=True)
+    assert f"`measure.{key}`" in run.output and run.rules == set()
