@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -94,7 +95,7 @@ def test_a_stage_runs_one_thing_at_a_time_and_everything_once(pipeline):
         by_stage[event.stage].append(event)
     for rows in by_stage.values():
         rows.sort(key=lambda event: event.start_ms)
-        assert all(a.end_ms <= b.start_ms + 1e-9 for a, b in zip(rows, rows[1:], strict=False))
+        assert all(a.end_ms <= b.start_ms + 1e-9 for a, b in pairwise(rows))
     when = {(e.kind, e.microbatch, e.chunk * stages + e.stage): e for e in events}
     for (kind, microbatch, piece), event in when.items():
         before = piece - 1 if kind == FORWARD else piece + 1

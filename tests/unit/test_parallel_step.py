@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from tilecast.parallel import collectives
 from tilecast.parallel.describe import as_text, as_values, chrome_trace
 from tilecast.parallel.kernels import NOTHING, Run
 from tilecast.parallel.layout import Assumptions, Layout, Work, legal
-from tilecast.parallel.memory import layer_parameters
+from tilecast.parallel.memory import layer_parameters, parameters
 from tilecast.parallel.shard import Shape, _sorted, _traced, share
 from tilecast.parallel.step import Planner
 from tilecast.parallel.traced import TRACED, load
@@ -85,7 +86,7 @@ def test_one_gpu_is_what_the_predictor_says(predictor, kind):
     assert step.parts["bubble"] == pytest.approx(0, abs=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(LAYOUTS, st.sampled_from(["dgx_h100", "l40s"]), st.floats(1.0, 8.0))
 def test_faster_links_never_slow_anything(layout, system, share):
     slow = planner(system)
@@ -94,7 +95,7 @@ def test_faster_links_never_slow_anything(layout, system, share):
     assert faster(slow, share).latencies([layout])[0] <= slow.latencies([layout])[0] * (1 + 1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(LAYOUTS)
 def test_a_layout_alone_and_among_many(layout):
     """`step` and `latencies` agree; parts add up; the interval holds the forecast; stages end with the step."""
@@ -262,7 +263,7 @@ def test_a_step_in_words_and_as_a_timeline():
     assert max(row["ts"] + row["dur"] for row in drawn) == pytest.approx(step.latency_ms * 1e3)
     for stage in range(4):
         mine = sorted((row["ts"], row["ts"] + row["dur"]) for row in drawn if row["tid"] == stage)
-        assert all(a[1] <= b[0] + 1e-6 for a, b in zip(mine, mine[1:], strict=False))
+        assert all(a[1] <= b[0] + 1e-6 for a, b in pairwise(mine))
 
 
 def cases():
@@ -277,9 +278,7 @@ def test_the_suites_are_whole_and_their_layouts_use_the_gpus_stated():
     for row, work, layout in megatron:
         assert legal(layout, work.stack, row["gpus"], row["batch"], 2048) is None
         assert layout.gpus == row["gpus"]
-        assert work.stack.layers * 12 * work.stack.hidden**2 == pytest.approx(
-            row["parameters_billion"] * 1e9, rel=0.1
-        )
+        assert parameters(work.stack) == pytest.approx(row["parameters_billion"] * 1e9, rel=0.02)
     row = megatron[-1][
         0
     ]  # the paper, section 5.1: 1T parameters, 84 days for 450 billion tokens at 163 teraFLOP/s
