@@ -1,9 +1,31 @@
 # What the default run makes of this stage, and what of it the page reads.
-PARALLEL_FIGURES = ["parallel_collectives"]
+STUDY = expand(
+    "results/parallel/study/{name}.csv",
+    name=[
+        "figures",
+        "parts",
+        "timeline",
+        "scaling",
+        "serving",
+        "cost",
+        "search",
+        "infeasible",
+        "sensitivity",
+    ],
+)
+PARALLEL_FIGURES = [
+    "parallel_breakdown",
+    "parallel_timeline",
+    "parallel_pareto",
+    "parallel_scaling",
+    "parallel_tornado",
+    "parallel_collectives",
+]
 PARALLEL_REPORT = [
     "results/parallel/collectives_mape.csv",
     "results/parallel/validation.csv",
     "results/parallel/scoreboard.csv",
+    *STUDY,
     *expand(
         "results/figures/{name}.{kind}",
         name=PARALLEL_FIGURES,
@@ -28,6 +50,77 @@ rule collectives_validation:
         "../../envs/analysis.yaml"
     script:
         "../scripts/parallel_collectives.py"
+
+
+rule plot_parallel_breakdown:
+    input:
+        table="results/parallel/study/parts.csv",
+        code=code("plot_parallel_breakdown"),
+    output:
+        **picture("parallel_breakdown", "Many GPUs", "Parts of a step"),
+    log:
+        "results/logs/plot_parallel_breakdown.log",
+    conda:
+        "../../envs/report.yaml"
+    script:
+        "../scripts/plot_parallel_breakdown.py"
+
+
+rule plot_parallel_timeline:
+    input:
+        table="results/parallel/study/timeline.csv",
+        code=code("plot_parallel_timeline"),
+    output:
+        **picture("parallel_timeline", "Many GPUs", "Timeline of a step"),
+    log:
+        "results/logs/plot_parallel_timeline.log",
+    conda:
+        "../../envs/report.yaml"
+    script:
+        "../scripts/plot_parallel_timeline.py"
+
+
+rule plot_parallel_pareto:
+    input:
+        search="results/parallel/study/search.csv",
+        serving="results/parallel/study/serving.csv",
+        code=code("plot_parallel_pareto"),
+    output:
+        **picture("parallel_pareto", "Many GPUs", "Pareto fronts"),
+    log:
+        "results/logs/plot_parallel_pareto.log",
+    conda:
+        "../../envs/report.yaml"
+    script:
+        "../scripts/plot_parallel_pareto.py"
+
+
+rule plot_parallel_scaling:
+    input:
+        table="results/parallel/study/scaling.csv",
+        code=code("plot_parallel_scaling"),
+    output:
+        **picture("parallel_scaling", "Many GPUs", "Scaling"),
+    log:
+        "results/logs/plot_parallel_scaling.log",
+    conda:
+        "../../envs/report.yaml"
+    script:
+        "../scripts/plot_parallel_scaling.py"
+
+
+rule plot_parallel_tornado:
+    input:
+        table="results/parallel/study/sensitivity.csv",
+        code=code("plot_parallel_tornado"),
+    output:
+        **picture("parallel_tornado", "Many GPUs", "Sensitivity"),
+    log:
+        "results/logs/plot_parallel_tornado.log",
+    conda:
+        "../../envs/report.yaml"
+    script:
+        "../scripts/plot_parallel_tornado.py"
 
 
 rule plot_parallel_collectives:
@@ -65,3 +158,41 @@ rule parallel_validation:
         "../../envs/analysis.yaml"
     script:
         "../scripts/parallel_validation.py"
+
+
+# Forecast anew, or as recorded: the record is a copy of what the first rule wrote.
+if settings.parallel.compute:
+
+    rule parallel_study:
+        input:
+            study=shipped("config/studies/multigpu.yaml"),
+            prices=shipped("config/prices.yaml"),
+            curves=shipped("resources/pretrained/collectives.json"),
+            weights=weights("tilecast"),
+            systems=shipped_folder("config/systems", "*.yaml"),
+            devices=shipped_folder("config/devices", "*.yaml"),
+            models=shipped_folder("config/models", "*.json"),
+            code=code("parallel_study"),
+        output:
+            STUDY,
+        log:
+            "results/logs/parallel_study.log",
+        conda:
+            "../../envs/torch.yaml"
+        script:
+            "../scripts/parallel_study.py"
+
+else:
+
+    rule parallel_record:
+        input:
+            record=shipped_folder("resources/studies/multigpu", "*.csv"),
+            code=code("parallel_record"),
+        output:
+            STUDY,
+        log:
+            "results/logs/parallel_record.log",
+        conda:
+            "../../envs/analysis.yaml"
+        script:
+            "../scripts/parallel_record.py"

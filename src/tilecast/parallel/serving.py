@@ -86,12 +86,12 @@ class Server:
     def serve(self, layout: Layout) -> Serving:
         """The figures of one layout, whose microbatch is a stage's share of the batch."""
         group = layout.dp * layout.microbatch
-        first = _sized(self._prefill, group * layout.pp).step(layout)
-        one = _sized(self._decode, group).step(layout)
+        first = sized(self._prefill, group * layout.pp).step(layout)
+        one = sized(self._decode, group).step(layout)
         ends = [one.latency_ms, one.low_ms, one.high_ms]
         if layout.pp > 1:
             # Groups follow one another: a token takes one pass through the stages, or the slowest's work on all.
-            two, more = (_sized(self._decode, group * layout.pp * times).step(layout) for times in (1, 2))
+            two, more = (sized(self._decode, group * layout.pp * times).step(layout) for times in (1, 2))
             spans = (more.latency_ms - two.latency_ms, more.low_ms - two.low_ms, more.high_ms - two.high_ms)
             ends = [max(pair) for pair in zip(ends, spans, strict=True)]
         sequences = layout.pp * layout.microbatch
@@ -117,7 +117,7 @@ class Server:
         return max(within, key=lambda serving: serving.tokens_per_s) if within else None
 
 
-def _sized(planner: Planner, batch: int) -> Planner:
+def sized(planner: Planner, batch: int) -> Planner:
     """The same planner for another batch; it shares all forecasts, which do not depend on it."""
     other = copy(planner)
     other.work = replace(planner.work, batch=batch)

@@ -1,0 +1,26 @@
+"""Forecast the worked examples of many GPUs: layouts searched, costs, serving, scaling, sensitivity."""
+
+from pathlib import Path
+
+from tilecast.parallel.cost import load_prices
+from tilecast.parallel.study import load_study, tables
+from tilecast.predict.registry import load_predictor
+from tilecast.step import run_step
+from tilecast.tables import write_free
+
+
+def parallel_study(study: str, prices: str, outputs: list[str]) -> None:
+    """Write each table to the output of its name."""
+    found = tables(load_study(study), load_predictor("tilecast"), load_prices(prices))
+    for output in outputs:
+        write_free(found[Path(output).stem], output)
+
+
+if __name__ == "__main__":
+    run_step(
+        parallel_study,
+        snakemake,
+        study=snakemake.input.study,
+        prices=snakemake.input.prices,
+        outputs=list(snakemake.output),
+    )

@@ -1,0 +1,16 @@
+"""Draws the worked examples' scaling."""
+
+import pandas as pd
+
+from tilecast.plot.parallel_scaling import draw
+from tilecast.plot.style import save
+from tilecast.step import run_step
+
+
+def plot_parallel_scaling(table: str, svg: str, pdf: str, png: str, data: str, about: str) -> None:
+    """Draw from the study's table and save every form of the figure."""
+    save(draw(pd.read_csv(table)), svg=svg, pdf=pdf, png=png, data=data, about=about)
+
+
+if __name__ == "__main__":
+    run_step(plot_parallel_scaling, snakemake, table=snakemake.input.table, **dict(snakemake.output.items()))
