@@ -24,7 +24,10 @@ PLOTS_OF_ERRORS = {
 OPERATOR_PLOTS = {"plot_label_consistency", "plot_operator_errors"}
 FORECAST_PLOTS = {"plot_bounds", "plot_calibration", "plot_leave_one_out", "plot_utilisation"}
 PLOTS = PLOTS_OF_ERRORS | OPERATOR_PLOTS | FORECAST_PLOTS
-STAGE_PLOTS = {"plot_moe"}  # of stages that have nothing to do with the artifact's data
+PARALLEL_PLOTS = {
+    f"plot_parallel_{name}" for name in ("breakdown", "collectives", "pareto", "scaling", "timeline", "tornado")
+}
+STAGE_PLOTS = PARALLEL_PLOTS | {"plot_moe"}  # of stages that have nothing to do with the artifact's data
 SIGNED_PLOTS = {"plot_amd", "plot_distributed", "plot_fusion"}
 TABLES = {"table_claims", "table_end_to_end", "table_mape", "table_operators"}
 CLAIMS = {"audit_claims", "table_claims", "table_pdf", "report_page"}
@@ -48,7 +51,9 @@ AFTER_OPERATORS = {
     "report_page",
 } | OPERATOR_PLOTS
 STATISTICS = {"evaluate_mape", "evaluate_own_graphs", "table_mape", "evaluate_operators"} | AFTER_OPERATORS
-AFTER_LABELS = {"tidy_defects", "table_pdf", "report_page"} | PREDICTIONS | EVALUATION | PLOTS | TABLES
+AFTER_LABELS = (
+    {"tidy_defects", "parallel_validation", "table_pdf", "report_page"} | PREDICTIONS | EVALUATION | PLOTS | TABLES
+)
 
 
 def comment(text: str) -> str:
@@ -94,7 +99,10 @@ EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
     "one predictor": (
         "src/tilecast/predict/tilecast.py",
         comment,
-        {"predict_tilecast", "table_pdf", "report_page"} | EVALUATION | TABLES | PLOTS - {"plot_leave_one_out"},
+        {"predict_tilecast", "parallel_validation", "table_pdf", "report_page"}
+        | EVALUATION
+        | TABLES
+        | PLOTS - {"plot_leave_one_out"},
     ),
     "the layout of paper tables": (
         "src/tilecast/papertables/render.py",
