@@ -34,7 +34,8 @@ def write_measured(root: Path, hostile: str) -> None:
         "where": "replayed", "device": hostile, "run": "models-001", "model": hostile, "mode": "inference",
         "phase": "decode", "sequence_length": 1, "batch_size": 1, "context": 64, "dtype": "fp32",
         "attention": "eager", "execution": "compiled", "predictor": None, "predicted_ms": None,
-        "measured_ms": None, "ape_percent": None, "outcome": "out of memory", "passport": "measured", "reason": hostile,
+        "measured_ms": None,
+        "ape_percent": None, "outcome": "out of memory", "passport": "measured", "reason": hostile,
     }  # fmt: skip
     tables["models"] = pd.DataFrame([model])
     for name, table in tables.items():

@@ -27,7 +27,10 @@ PLOTS = PLOTS_OF_ERRORS | OPERATOR_PLOTS | FORECAST_PLOTS
 PARALLEL_PLOTS = {
     f"plot_parallel_{name}" for name in ("breakdown", "collectives", "pareto", "scaling", "timeline", "tornado")
 }
-STAGE_PLOTS = PARALLEL_PLOTS | {"plot_moe"}  # of stages that have nothing to do with the artifact's data
+MEASURE_PLOTS = {"plot_measure_calibration", "plot_measure_validation"}
+STAGE_PLOTS = (
+    PARALLEL_PLOTS | MEASURE_PLOTS | {"plot_moe"}
+)  # of stages that have nothing to do with the artifact's data
 SIGNED_PLOTS = {"plot_amd", "plot_distributed", "plot_fusion"}
 TABLES = {"table_claims", "table_end_to_end", "table_mape", "table_operators"}
 CLAIMS = {"audit_claims", "table_claims", "table_pdf", "report_page"}
@@ -52,7 +55,11 @@ AFTER_OPERATORS = {
 } | OPERATOR_PLOTS
 STATISTICS = {"evaluate_mape", "evaluate_own_graphs", "table_mape", "evaluate_operators"} | AFTER_OPERATORS
 AFTER_LABELS = (
-    {"tidy_defects", "parallel_validation", "table_pdf", "report_page"} | PREDICTIONS | EVALUATION | PLOTS | TABLES
+    {"tidy_defects", "measure_scenarios", "parallel_validation", "table_pdf", "report_page"}
+    | PREDICTIONS
+    | EVALUATION
+    | PLOTS
+    | TABLES
 )
 
 
@@ -99,7 +106,7 @@ EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
     "one predictor": (
         "src/tilecast/predict/tilecast.py",
         comment,
-        {"predict_tilecast", "parallel_validation", "table_pdf", "report_page"}
+        {"predict_tilecast", "measure_scenarios", "parallel_validation", "table_pdf", "report_page"}
         | EVALUATION
         | TABLES
         | PLOTS - {"plot_leave_one_out"},
