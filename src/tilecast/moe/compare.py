@@ -46,13 +46,11 @@ def _published(study: Study, system: StudySystem, spread: Spread, strategy: str)
     inputs = study.published
     found = outcome(inputs, spread, system.published_bandwidth_bytes_per_s)
     recorded = strategy == "hybrid"
-    words = (
-        "the original's output is on record" if recorded else "its formula applied; its output is not on record"
-    )
+    words = "the original printed these" if recorded else "its formula; what it printed is unknown"
     ideal = system.gpus * inputs.baseline_tokens_per_s
     return {
         "verdict": "not asked",
-        "reason": f"memory is not looked at; {words}",
+        "reason": words,
         "resident_percent": None,
         "baseline_tokens_per_s": found.baseline_tokens_per_s,
         "prophet_tokens_per_s": found.prophet_tokens_per_s,

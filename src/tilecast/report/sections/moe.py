@@ -62,13 +62,12 @@ ERROR_COLUMNS = (
 )
 ANCHOR_COLUMNS = (
     Column("source", "Source", prose=True),
-    Column("gpu", "GPU"),
     Column("model", "Model"),
     Column("method", "Method"),
     Column("measured_ms", "Published", "ms", 0),
-    Column("fastest_ms", "Model, fastest", "ms", 1),
-    Column("slowest_ms", "Model, slowest", "ms", 1),
-    Column("measured_over_model", "Beyond the model", "×", 2),
+    Column("fastest_ms", "Fastest", "ms", 1),
+    Column("slowest_ms", "Slowest", "ms", 1),
+    Column("measured_over_model", "Beyond", "×", 2),
 )
 GAIN_COLUMNS = (
     Column("source", "Source", prose=True),
@@ -78,6 +77,7 @@ GAIN_COLUMNS = (
 )
 OVERLAP_COLUMNS = (
     Column("device", "Device"),
+    Column("load_average", "Load", digits=1),
     Column("copied_bytes", "Copied", "bytes", 0),
     Column("compute_ms", "Product alone", "ms", 2),
     Column("copy_ms", "Copy alone", "ms", 2),
