@@ -1,0 +1,54 @@
+"""`tilecast forecast --system`: what it prints and writes, and one line for what cannot be."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tilecast.cli import main
+
+TRAIN = ["forecast", "--model", "gpt2", "--system", "dgx_h100", "--mode", "training", "--sequence", "128"]
+
+
+def test_a_layout_is_forecast_and_its_timeline_written(tmp_path, capsys):
+    file = tmp_path / "step.json"
+    options = ["--dp", "2", "--pp", "2", "--batch", "8", "--microbatch", "2", "--predictor", "roofline"]
+    assert main([*TRAIN, *options, "--zero", "1", "--timeline", str(file), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["gpus"], said["microbatches"], said["layout"]["zero"]) == (4, 2, 1)
+    assert sum(said["parts_ms"].values()) == pytest.approx(said["latency_ms"])
+    assert said["memory"]["fits"] is True and len(said["memory"]["stages"]) == 2
+    events = json.loads(file.read_text())["traceEvents"]
+    assert {event["tid"] for event in events} == {0, 1}
+
+
+def test_one_gpu_of_a_system_is_that_gpu(capsys):
+    plain = ["forecast", "--model", "gpt2", "--sequence", "128", "--predictor", "roofline", "--json"]
+    assert main([*plain, "--device", "H100"]) == 0
+    alone = json.loads(capsys.readouterr().out)["latency_ms"]
+    assert main([*plain, "--system", "dgx_h100"]) == 0
+    assert json.loads(capsys.readouterr().out)["latency_ms"] == pytest.approx(alone, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--device", "H100", "--tp", "2"], "--tp: needs a system"),
+        (["--device", "H100", "--sequence-parallel"], "--sequence-parallel: needs a system"),
+        ([], "--device: is missing"),
+        (["--system", "dgx_h100", "--tp", "5"], "12 heads do not divide by tp 5"),
+        (
+            ["--system", "dgx_h100", "--batch", "6", "--dp", "2", "--microbatch", "2"],
+            "do not divide by microbatch 2",
+        ),
+        (["--system", "dgx_h100", "--dp", "0"], "dp is 0"),
+        (["--system", "h100_sxm_4", "--dp", "8", "--batch", "8"], "needs 8 GPUs, the system has 4"),
+        (["--system", "nowhere"], "is no known system"),
+    ],
+)
+def test_what_cannot_be_is_one_line(options, message, capsys):
+    assert main(["forecast", "--model", "gpt2", "--sequence", "128", "--predictor", "roofline", *options]) == 1
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1
+    assert message in said.err
