@@ -8,7 +8,7 @@ TORCH ?= 2.13.0
 export SOURCE_DATE_EPOCH ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce cluster test check unit workflow-tests dag lock clean distclean
+.PHONY: help setup reproduce bundle cluster test check unit workflow-tests dag lock clean distclean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ build/cluster/.ready: requirements/cluster.txt requirements/cluster-test.txt $(V
 	touch $@
 
 cluster: build/cluster/.ready ## what SLURM, Kubernetes and S3 need, into build/cluster (docs/cluster.md)
+
+bundle: reproduce ## pack results and measurements into build/tilecast-results.tar.gz, checksummed
+	$(BIN)/tilecast bundle make
 
 test: check cluster ## every check and every test
 	$(BIN)/python -m pytest -n $(WORKERS) tests/unit
