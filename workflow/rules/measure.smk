@@ -42,6 +42,7 @@ if LIVE:
         params:
             device=settings.measure.device,
             measured_threads=settings.measure.threads,
+            budget_s=settings.measure.budget_s,
         script:
             "../scripts/measure_forecast.py"
 
@@ -96,7 +97,9 @@ if settings.measure.mode != "off":
             kernels="results/measure/kernels.csv",
             code=code("plot_measure_validation"),
         output:
-            **picture("measure_validation", "This machine", "Forecast before, measured after"),
+            **picture(
+                "measure_validation", "This machine", "Forecast before, measured after"
+            ),
         log:
             "results/logs/plot_measure_validation.log",
         conda:
@@ -109,7 +112,11 @@ if settings.measure.mode != "off":
             calibration="results/measure/calibration.csv",
             code=code("plot_measure_calibration"),
         output:
-            **picture("measure_calibration", "This machine", "What measuring a few kernels helps"),
+            **picture(
+                "measure_calibration",
+                "This machine",
+                "What measuring a few kernels helps",
+            ),
         log:
             "results/logs/plot_measure_calibration.log",
         conda:

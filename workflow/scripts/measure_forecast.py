@@ -1,26 +1,27 @@
 """Describe the device at hand and write forecasts of a grid of kernels down, before anything is measured."""
 
 import json
+from pathlib import Path
 
 from tilecast.files import write_text
 from tilecast.measure.describe import DESCRIPTION, describe, open_backend, read_description
-from tilecast.measure.grid import FAMILIES
+from tilecast.measure.grid import EACH, FAMILIES
 from tilecast.measure.store import digest
 from tilecast.predict.before import write_kernel_plan
 from tilecast.step import run_step
 
-EACH, LONGEST_S = 48, 0.01  # a small grid of short kernels: seconds have to do
+QUICK_S = 60  # below this budget a small grid of short kernels in one format has to do
 
 
-def measure_forecast(device: str, threads: int, output: str) -> None:
+def measure_forecast(device: str, threads: int, budget_s: float, output: str) -> None:
     """Write description and forecasts into the device's folder, and where that is to `output`."""
-    from pathlib import Path
-
     backend = open_backend(device, threads)
     folder = Path(output).parent / backend.name
     known = folder / DESCRIPTION
     description = read_description(known) if known.exists() else describe(backend)
-    plan = write_kernel_plan(folder, description, backend.dtypes[:1], FAMILIES, EACH, LONGEST_S, quick=True)
+    quick = budget_s < QUICK_S
+    dtypes, each, longest_s = (backend.dtypes[:1], 48, 0.01) if quick else (backend.dtypes, EACH, 0.1)
+    plan = write_kernel_plan(folder, description, dtypes, FAMILIES, each, longest_s, quick)
     write_text(output, json.dumps({"device": backend.name, "forecasts_sha256": digest(plan)}, indent=2) + "\n")
     print(f"{backend.title}: forecasts in {plan}")
 
@@ -31,5 +32,6 @@ if __name__ == "__main__":
         snakemake,
         device=snakemake.params.device,
         threads=snakemake.params.measured_threads,
+        budget_s=snakemake.params.budget_s,
         output=snakemake.output[0],
     )
