@@ -88,7 +88,9 @@ if settings.measure.mode != "off":
         params:
             seed=settings.evaluation.seed,
             kept=lambda wildcards: shipped(KEPT),
-            live="results/measured" if LIVE else "",
+            live=lambda wildcards, input: (
+                os.path.dirname(input.after) if input.after else ""
+            ),
         script:
             "../scripts/measure_evaluate.py"
 
