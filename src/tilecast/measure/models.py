@@ -95,12 +95,9 @@ def measure_models(
     known, start = done(folder, "models"), clock()
     todo = [dict(work) for work in works]
     left = [work for work in todo if tuple(work[name] for name in WORKLOAD_KEY) not in known]
-    run = Run(
-        folder, "models", dict(about) | {"device": backend.name, "title": backend.title, "budget_s": budget_s}
-    )
-    lines = Run(
-        folder, "timelines", dict(about) | {"device": backend.name, "title": backend.title, "of": run.path.name}
-    )
+    own = dict(about) | {"device": backend.name, "title": backend.title, "facts": backend.facts()}
+    run = Run(folder, "models", own | {"budget_s": budget_s})
+    lines = Run(folder, "timelines", own | {"of": run.path.name})
     tally, ended = {"measured": 0, "out of memory": 0, "failed": 0}, "interrupted"
     try:
         for work in left:

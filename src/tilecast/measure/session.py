@@ -68,9 +68,8 @@ def measure_kernels(
         raise InputError("budget", f"{budget_s:g} s leaves no time to measure", "give more than zero, such as 60s")
     known = done(folder, "kernels")
     todo = [row for row in records(plan) if kernel_key(row) not in known]
-    run = Run(
-        folder, "kernels", dict(about) | {"device": backend.name, "title": backend.title, "budget_s": budget_s}
-    )
+    own = {"device": backend.name, "title": backend.title, "budget_s": budget_s, "facts": backend.facts()}
+    run = Run(folder, "kernels", dict(about) | own)
     progress = Progress(budget_s, clock)
     tally = {"measured": 0, "out of memory": 0, "failed": 0}
     started, ended = backend.state(), "interrupted"
