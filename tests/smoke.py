@@ -70,7 +70,7 @@ def left_behind(copy: Copy) -> list[str]:
     return sorted(path.name for path in (copy.root / "results").rglob(LEFT_BEHIND))
 
 
-def wait_for(condition: object, seconds: float = 30) -> None:
+def wait_for(condition: object, seconds: float = 120) -> None:
     """Return as soon as `condition()` holds."""
     assert callable(condition)
     end = time.monotonic() + seconds

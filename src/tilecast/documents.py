@@ -1,4 +1,4 @@
-"""YAML and JSON from outside: plain data within limits, or one line that says what is wrong."""
+"""YAML, JSON and weights from outside: plain data within limits, or one line that says what is wrong."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CLOSING = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
 
 def read_yaml(path: str | os.PathLike[str], remedy: str = "") -> Any:
     """The content of a YAML file; no tag constructs an object, no alias stands for more than a file can hold."""
-    text = _text(path, remedy)
+    text = read_text(path, remedy)
     try:
         _measure(text, path, remedy)
         return yaml.load(text, Loader=_LOADER)
@@ -40,7 +40,7 @@ def _measure(text: str, path: object, remedy: str) -> None:
         elif isinstance(event, _CLOSING):
             anchor, size = open_nodes.pop()
         elif isinstance(event, yaml.AliasEvent):
-            size, anchor = sizes.get(event.anchor, MOST_VALUES), None  # one within itself has no end
+            size, anchor = sizes.get(str(event.anchor), MOST_VALUES), None  # one within itself has no end
         elif isinstance(event, yaml.ScalarEvent):
             size = 1
         if anchor and size:
@@ -55,7 +55,7 @@ def _measure(text: str, path: object, remedy: str) -> None:
 
 def read_json(path: str | os.PathLike[str], remedy: str = "") -> Any:
     """The content of a JSON file."""
-    return parse_json(_text(path, remedy), path, remedy)
+    return parse_json(read_text(path, remedy), path, remedy)
 
 
 def parse_json(text: str | bytes, where: object, remedy: str = "") -> Any:
@@ -64,6 +64,22 @@ def parse_json(text: str | bytes, where: object, remedy: str = "") -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(where, f"is not JSON ({_short(error)})", remedy) from None
+
+
+def read_tensors(path: str | os.PathLike[str], remedy: str = "") -> dict[str, Any]:
+    """The arrays of a safetensors file, which can hold nothing else; every number in them is finite."""
+    import numpy as np
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        arrays = load_file(path)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise InputError(path, f"is not a safetensors file ({_short(error)})", remedy) from None
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise InputError(path, f"`{shown(name)}` holds what is not a number", remedy)
+    return arrays
 
 
 def shown(value: Any) -> str:
@@ -80,7 +96,8 @@ def _short(error: Exception) -> str:
     return words if len(words) <= 200 else f"{words[:197]}..."
 
 
-def _text(path: str | os.PathLike[str], remedy: str) -> str:
+def read_text(path: str | os.PathLike[str], remedy: str = "") -> str:
+    """The text of a regular file of no absurd size."""
     try:
         file = Path(path)
         if file.exists() and not file.is_file():

@@ -60,7 +60,7 @@ def read_graphs(files: dict[str, bytes]) -> pd.DataFrame:
         wanted = ["Name", "OpName", *_PHASES, "InputShapes", "OutputShape"]
         frame = parse_csv(path, data, {name: name for name in wanted})[wanted]
         rows = []
-        often = repeats(frame["Name"].astype("str").tolist(), 2)
+        often = repeats(frame["Name"].fillna("").astype("str").tolist(), 2)
         for position, cells in enumerate(frame.itertuples(index=False)):
             shapes = (_elements(cells[5]), _elements(cells[6]))
             for phase, literal in zip(_PHASES, cells[2:5], strict=True):

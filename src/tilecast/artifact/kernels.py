@@ -49,7 +49,7 @@ def read_kernels(files: dict[str, bytes]) -> pd.DataFrame:
             axes = [frame.pop(f"block_{axis}") if size == "block" else frame[f"grid_{axis}"] for axis in "xyz"]
             x, y, z = (pd.to_numeric(axis, errors="coerce") for axis in axes)
             frame[size] = x * y * z
-        frame["device"] = frame["device"].astype("str").map(names.device_of)
+        frame["device"] = frame["device"].astype("str").map(names.device_of, na_action="ignore")
         frame["family"] = frame["op"].map(_FAMILY).fillna("elementwise")
         parts.append(({"split": split, "dtype": "fp32", "source": path}, frame))
     return combine(parts, "kernels")

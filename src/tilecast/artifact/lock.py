@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from tilecast.documents import read_text
 from tilecast.errors import InputError
 
 LARGEST_BYTES = 256 * 2**20  # for the files whose size the lock does not know
@@ -24,13 +25,13 @@ class Entry(NamedTuple):
 def read_lock(path: str | os.PathLike[str]) -> list[Entry]:
     """The lock's entries, sorted by path; tab-separated path, blob, bytes below one header line."""
     entries = []
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    lines = read_text(path).splitlines()
     for number, line in enumerate(lines[1:], start=2):
         name, blob, size = (line.split("\t") + ["", ""])[:3]
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts or not re.fullmatch("[0-9a-f]{40}", blob):
             raise InputError(f"{path}, line {number}", "is not `path<TAB>blob id<TAB>bytes`")
-        entries.append(Entry(name, blob, int(size) if size.isdigit() else None))
+        entries.append(Entry(name, blob, int(size) if re.fullmatch("[0-9]{1,15}", size) else None))
     if not entries:
         raise InputError(path, "lists no file")
     return sorted(entries)

@@ -52,7 +52,9 @@ def _part(
     frame["position"] = range(len(frame))
     whole = path.removesuffix("csv") + "json"
     layers = parse_json(whole, files[whole], ()).get("num_layer") if whole in files else None
-    frame["repeats"] = repeats(frame["name"].astype("str").tolist(), layers if isinstance(layers, int) else 1)
+    frame["repeats"] = repeats(
+        frame["name"].fillna("").astype("str").tolist(), layers if isinstance(layers, int) else 1
+    )
     return {"device": device, **names.workload(path)._asdict(), "source": path}, frame
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import lzma
 import os
 import zipfile
 import zlib
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+LARGEST_BYTES = 2 << 30  # of all files read at once
+
+
 @contextlib.contextmanager
 def _opened(archive: str | os.PathLike[str]) -> Iterator[zipfile.ZipFile]:
     try:
@@ -26,7 +30,7 @@ def _opened(archive: str | os.PathLike[str]) -> Iterator[zipfile.ZipFile]:
             yield opened
     except FileNotFoundError:
         raise InputError(archive, "does not exist") from None
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError) as error:
         raise InputError(archive, f"is damaged ({error})", "delete it and run again") from None
 
 
@@ -39,7 +43,11 @@ def paths(archive: str | os.PathLike[str]) -> set[str]:
 def load(archive: str | os.PathLike[str], *folders: str) -> dict[str, bytes]:
     """The archive's files below `folders`, by path, sorted."""
     with _opened(archive) as opened:
-        return {name: opened.read(name) for name in sorted(opened.namelist()) if name.startswith(folders)}
+        wanted = sorted(name for name in opened.namelist() if name.startswith(folders))
+        size = sum(opened.getinfo(name).file_size for name in wanted)
+        if size > LARGEST_BYTES:
+            raise InputError(archive, f"would unpack to {size} bytes, more than any artifact", "do not trust it")
+        return {name: opened.read(name) for name in wanted}
 
 
 def parse_json(path: str, data: bytes, numbers: Iterable[str], optional: Iterable[str] = ()) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilecast.errors import InputError
+from tilecast.documents import read_tensors
 from tilecast.hardware.device import Device
 from tilecast.predict.base import MATRIX_FAMILIES, complete, forecast_frame, moved_bytes, streamed_ms
 from tilecast.predict.fitting import evaluate_network
@@ -49,13 +49,8 @@ class Habitat:
     @classmethod
     def load(cls, folder: Path) -> Habitat:
         """Read `bmm`, `linear` and `references.safetensors` of a folder."""
-        from safetensors.numpy import load_file
-
-        try:
-            weights = {family: load_file(folder / f"{family}.safetensors") for family in MATRIX_FAMILIES}
-            references = load_file(folder / "references.safetensors")
-        except (OSError, ValueError) as error:
-            raise InputError(folder, f"holds no trained Habitat ({error})", "train it: `tilecast train`") from None
+        weights = {family: read_tensors(folder / f"{family}.safetensors") for family in MATRIX_FAMILIES}
+        references = read_tensors(folder / "references.safetensors")
         single = {f: {name: array.astype(np.float32) for name, array in w.items()} for f, w in weights.items()}
         return cls(single, references)
 

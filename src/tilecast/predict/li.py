@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tilecast.documents import read_json
 from tilecast.errors import InputError
 from tilecast.hardware.device import Device
 from tilecast.predict.base import MATRIX_FAMILIES, complete, forecast_frame, moved_bytes, streamed_ms
@@ -55,10 +56,7 @@ class Li:
     @classmethod
     def load(cls, folder: Path) -> Li:
         """Read `lines.json` of a folder."""
-        try:
-            stored = json.loads((folder / "lines.json").read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError) as error:
-            raise InputError(folder, f"holds no lines ({error})", "train them: `tilecast train`") from None
+        stored = read_json(folder / "lines.json", "train it: `tilecast train`")
         lines = {
             family: {device: (float(a), float(b)) for device, (a, b) in known.items()}
             for family, known in stored["lines"].items()

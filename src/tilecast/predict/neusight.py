@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilecast.errors import InputError
+from tilecast.documents import read_tensors
 from tilecast.hardware.device import ELEMENT_BYTES, Device
 from tilecast.predict.base import MATRIX_FAMILIES, complete, forecast_frame, moved_bytes, streamed_ms
 from tilecast.predict.fitting import evaluate_network
@@ -167,22 +167,14 @@ class NeuSight:
     @classmethod
     def load(cls, folder: Path) -> NeuSight:
         """Read `<family>.safetensors` and `profiles.safetensors` of a folder of trained weights."""
-        from safetensors.numpy import load_file
-
-        try:
-            weights = {
-                family: {
-                    name: array.astype(np.float32)
-                    for name, array in load_file(folder / f"{family}.safetensors").items()
-                }
-                for family in FAMILIES
+        weights = {
+            family: {
+                name: array.astype(np.float32)
+                for name, array in read_tensors(folder / f"{family}.safetensors").items()
             }
-            stored = load_file(folder / "profiles.safetensors")
-        except (OSError, ValueError) as error:
-            raise InputError(
-                folder, f"holds no trained NeuSight ({error})", "train it: `tilecast train`"
-            ) from None
-        return cls(weights, unpack_profiles(stored))
+            for family in FAMILIES
+        }
+        return cls(weights, unpack_profiles(read_tensors(folder / "profiles.safetensors")))
 
     def predict(self, kernels: pd.DataFrame, device: Device) -> pd.DataFrame:
         """Latencies without intervals; families the paper does not know are streamed from memory."""

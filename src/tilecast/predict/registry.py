@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tilecast.documents import shown
 from tilecast.errors import InputError
+from tilecast.hardware.device import load_device
 from tilecast.predict.base import Predictor
 
 PRETRAINED = Path(__file__).resolve().parents[3] / "resources/pretrained"
+_VECTOR_KERNELS = {"elementwise": "add", "softmax": "softmax", "norm": "ln"}
 PREDICTORS = ("tilecast", "neusight", "habitat", "li", "roofline")
 
 
@@ -15,7 +18,36 @@ def load_predictor(name: str, folder: str | Path | None = None) -> Predictor:
     """The named predictor, with the weights of `folder` where one is given."""
     if name not in PREDICTORS:
         raise InputError(name, "is no predictor", f"expected one of {', '.join(PREDICTORS)}")
-    where = Path(folder) if folder is not None else PRETRAINED / name
+    if folder is None:
+        return _load(name, PRETRAINED / name)
+    try:
+        loaded = _load(name, Path(folder))
+        _attempt(loaded)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        problem = f"holds no trained {name} ({shown(str(error))})"
+        raise InputError(folder, problem, "train it: `tilecast train`") from None
+    return loaded
+
+
+def _attempt(predictor: Predictor) -> None:
+    """Forecast a kernel of each family, so that weights which do not fit together are known when they are read."""
+    import numpy as np
+    import pandas as pd
+
+    sizes = {"b": 4, "m": 64, "n": 0, "k": 0, "dtype": "fp32", "phase": "forward"}
+    kernels = pd.DataFrame(
+        [
+            *(sizes | {"family": family, "op": family, "n": 64, "k": 64} for family in ("linear", "bmm")),
+            *(sizes | {"family": family, "op": op} for family, op in _VECTOR_KERNELS.items()),
+        ]
+    )
+    latency = predictor.predict(kernels, load_device("V100"))["latency_ms"].to_numpy(dtype=float)
+    if not np.isfinite(latency).all():
+        raise ValueError("its forecasts are no numbers")
+
+
+def _load(name: str, where: Path) -> Predictor:
+    """The named predictor from a folder."""
     if name == "tilecast":
         from tilecast.predict.tilecast import Tilecast
 

@@ -11,7 +11,6 @@ running model launches overlap with the kernel before, and a short gap remains.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilecast.documents import read_json, read_tensors
 from tilecast.errors import InputError
 from tilecast.hardware.device import ELEMENT_BYTES, Device
 from tilecast.predict import conformal
@@ -126,11 +126,9 @@ class Tilecast:
     @classmethod
     def load(cls, folder: Path = WEIGHTS) -> Tilecast:
         """Read `experts.safetensors` and `record.json` of a folder of trained weights."""
-        from safetensors.numpy import load_file
-
+        meta = read_json(folder / "record.json", "train it: `tilecast train`")
+        stored = read_tensors(folder / "experts.safetensors", "train it: `tilecast train`")
         try:
-            meta = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-            stored = load_file(folder / "experts.safetensors")
             experts: dict[str, dict[str, tuple[Expert, ...]]] = {}
             for device in meta["devices"]:
                 experts[device] = {}
@@ -251,7 +249,22 @@ class Tilecast:
         covered = learned & (dtype == "fp32").to_numpy() & (device.vendor == "NVIDIA")
         passport = np.where(covered, "predicted", "extrapolated").astype(object)
         table = {"latency_ms": latency, "low_ms": low, "high_ms": high, "bound": names[bound]}
-        return pd.DataFrame(table | {"passport": passport}, index=kernels.index)
+        whole = pd.DataFrame(table | {"passport": passport}, index=kernels.index)
+        return whole if set(dtype.cat.categories) <= {"fp32", "tf32"} else self._in_half(whole, frame, device)
+
+    def _in_half(self, whole: pd.DataFrame, kernels: pd.DataFrame, device: Device) -> pd.DataFrame:
+        """The same with what the half-precision track covers forecast by its experts."""
+        from tilecast.predict.modern import half_precision, shipped
+
+        track = shipped()
+        if track is not None:
+            index = whole.index
+            known = half_precision(kernels.reset_index(drop=True), device, track)
+            whole = whole.reset_index(drop=True)
+            for name in known.columns:
+                whole.loc[known.index, name] = known[name]
+            whole.index = index
+        return whole
 
 
 class _Cast:

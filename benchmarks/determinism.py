@@ -1,0 +1,52 @@
+"""Run the workflow in different surroundings and compare every byte; a table: `python benchmarks/determinism.py`.
+
+Paths, locales, time zones, hash seeds and cores vary, one or more at a time, against a first plain run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from copies import copy_tree  # noqa: E402 - found by the line above
+
+SURROUNDINGS: list[tuple[str, str, int, dict[str, str]]] = [
+    ("another path, with a space", "a path/with spaces/tilecast", 2, {}),
+    ("one core", "one", 1, {}),
+    ("PYTHONHASHSEED=0", "hash0", 2, {"PYTHONHASHSEED": "0"}),
+    ("PYTHONHASHSEED=4242", "hash1", 2, {"PYTHONHASHSEED": "4242"}),
+    ("LC_ALL=C, TZ=Pacific/Kiritimati", "zone", 2, {"LC_ALL": "C", "TZ": "Pacific/Kiritimati"}),
+    ("LC_ALL=C.UTF-8, TZ=America/St_Johns, one core", "all", 1, {"LC_ALL": "C.UTF-8", "TZ": "America/St_Johns"}),
+]
+
+
+def main() -> None:
+    """Print one row for each surrounding."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", type=int, default=len(SURROUNDINGS), help="how many of them")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="determinism-") as scratch:
+        first = copy_tree(Path(scratch, "first"))
+        first.snakemake()
+        expected = first.results()
+        print(
+            f"| surrounding, against a first run of {len(expected)} files | files that differ |\n|---|---|",
+            flush=True,
+        )
+        for words, folder, cores, variables in SURROUNDINGS[: options.only]:
+            copy = copy_tree(Path(scratch, folder))
+            copy.snakemake(cores=cores, **variables)
+            found = copy.results()
+            differ = sorted(
+                name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
+            )
+            print(f"| {words} | {', '.join(differ) or 'none'} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
