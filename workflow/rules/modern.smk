@@ -1,3 +1,182 @@
+# Half precision on today's GPUs: a wheel of kernel timings, forecasts with each GPU generation left out.
+MODERN_WEIGHTS = [
+    shipped(f"resources/pretrained/modern/{name}")
+    for name in ["experts.safetensors", "record.json"]
+]
+MODERN_RECORDS = ["protocol", "sizes", "surface", "noise"]
+MODERN_TABLES = expand(
+    "results/modern/{name}.csv",
+    name=[*MODERN_RECORDS, "sample", "serving", "serving_errors"],
+)
+MODERN_FIGURES = expand(
+    "results/figures/modern_{name}.{kind}",
+    name=["generations", "sizes", "utilisation", "serving"],
+    kind=["svg", "pdf", "png", "csv", "json"],
+)
 # What the default run makes of this stage, and what of it the page reads.
-MODERN_TARGETS = []
-MODERN_REPORT = []
+MODERN_REPORT = (
+    ["results/modern/source.json", *MODERN_TABLES, *MODERN_FIGURES]
+    if settings.modern.enabled
+    else []
+)
+MODERN_TARGETS = MODERN_REPORT
+
+
+rule modern_fetch:
+    input:
+        lock=shipped("resources/modern.lock"),
+        code=code("modern_fetch"),
+    output:
+        archive="results/modern/kernels.zip",
+        record="results/modern/source.json",
+    log:
+        "results/logs/modern_fetch.log",
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        # Not tracked (the function takes `input`): how long to wait changes no result.
+        wait=lambda wildcards, input: {"timeout_s": settings.modern.timeout_s},
+    script:
+        "../scripts/modern_fetch.py"
+
+
+# Seconds: the shipped experts on a sample of the kernels and on every serving point; the record beside it.
+rule modern_evaluate:
+    input:
+        archive="results/modern/kernels.zip",
+        weights=MODERN_WEIGHTS,
+        records=[
+            shipped(f"resources/pretrained/modern/{name}.csv")
+            for name in MODERN_RECORDS
+        ],
+        specifications=SPECIFICATIONS,
+        systems=shipped_folder("config/systems", "*.yaml"),
+        curves=shipped("resources/pretrained/collectives.json"),
+        code=code("modern_evaluate"),
+    output:
+        **{name: f"results/modern/{name}.csv" for name in MODERN_RECORDS},
+        sample="results/modern/sample.csv",
+        serving="results/modern/serving.csv",
+        serving_errors="results/modern/serving_errors.csv",
+    log:
+        "results/logs/modern_evaluate.log",
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        sample=settings.modern.sample,
+        seed=settings.modern.seed,
+    script:
+        "../scripts/modern_evaluate.py"
+
+
+rule plot_modern_generations:
+    input:
+        protocol="results/modern/protocol.csv",
+        code=code("plot_modern_generations"),
+    output:
+        **picture("modern_generations", "Modern GPUs", "Generations left out"),
+    log:
+        "results/logs/plot_modern_generations.log",
+    conda:
+        "../../envs/report.yaml"
+    script:
+        "../scripts/plot_modern_generations.py"
+
+
+rule plot_modern_sizes:
+    input:
+        sizes="results/modern/sizes.csv",
+        noise="results/modern/noise.csv",
+        code=code("plot_modern_sizes"),
+    output:
+        **picture("modern_sizes", "Modern GPUs", "Error and kernel size"),
+    log:
+        "results/logs/plot_modern_sizes.log",
+    conda:
+        "../../envs/report.yaml"
+    script:
+        "../scripts/plot_modern_sizes.py"
+
+
+rule plot_modern_utilisation:
+    input:
+        surface="results/modern/surface.csv",
+        code=code("plot_modern_utilisation"),
+    output:
+        **picture("modern_utilisation", "Modern GPUs", "Utilisation"),
+    log:
+        "results/logs/plot_modern_utilisation.log",
+    conda:
+        "../../envs/report.yaml"
+    script:
+        "../scripts/plot_modern_utilisation.py"
+
+
+rule plot_modern_serving:
+    input:
+        serving="results/modern/serving.csv",
+        code=code("plot_modern_serving"),
+    output:
+        **picture("modern_serving", "Modern GPUs", "Serving"),
+    log:
+        "results/logs/plot_modern_serving.log",
+    conda:
+        "../../envs/report.yaml"
+    script:
+        "../scripts/plot_modern_serving.py"
+
+
+# Minutes: the tidy table of all kernels of the default frameworks.
+rule modern_tidy:
+    input:
+        archive="results/modern/kernels.zip",
+        code=code("modern_tidy"),
+    output:
+        kernels="results/modern/kernels.parquet",
+        points="results/modern/points.csv",
+    log:
+        "results/logs/modern_tidy.log",
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/modern_tidy.py"
+
+
+# The whole protocol: trains every expert anew, on one core in about twenty minutes.
+rule modern_protocol:
+    input:
+        kernels="results/modern/kernels.parquet",
+        specifications=SPECIFICATIONS,
+        code=code("modern_protocol"),
+    output:
+        **{name: f"results/modern/trained/{name}.csv" for name in MODERN_RECORDS},
+        weights="results/modern/trained/experts.safetensors",
+        record="results/modern/trained/record.json",
+    log:
+        "results/logs/modern_protocol.log",
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    params:
+        seed=settings.modern.seed,
+    script:
+        "../scripts/modern_protocol.py"
+
+
+# NeuSight's architecture on the same rows: half an hour; what was trained so far is kept.
+rule modern_neusight:
+    input:
+        kernels="results/modern/kernels.parquet",
+        specifications=SPECIFICATIONS,
+        code=code("modern_neusight"),
+    output:
+        "results/modern/trained/neusight.csv",
+    log:
+        "results/logs/modern_neusight.log",
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    params:
+        seed=settings.modern.seed,
+    script:
+        "../scripts/modern_neusight.py"

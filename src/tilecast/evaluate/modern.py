@@ -1,0 +1,304 @@
+"""Half-precision forecasts held against kernels of generations left out, beside the baselines, in one table.
+
+The protocol, fixed before results: every generation is left out once; and forward in time, older ones forecast the
+next. All choices (power law, decay of donors, interval) are made within the generations left to train on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilecast.artifact.aiconfigurator_tables import FILES, GENERATIONS, SYSTEMS, Archive, kernel_table
+from tilecast.hardware.device import Device, devices
+from tilecast.predict.modern_features import Array
+from tilecast.predict.modern_train import LARGE_MS, Groups, Rows, Tournament, group_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LATER = "RTX Blackwell", "Blackwell"
+# Kind of fold, what is forecast, and what besides it must not be seen.
+FOLDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    *(("left out", name, ()) for name in dict.fromkeys(GENERATIONS.values())),
+    ("forward", "Hopper", LATER),
+    ("forward", "Blackwell", LATER),
+    ("forward", "RTX Blackwell", LATER),
+)
+COLUMNS = [
+    "kind", "generation", "device", "family", "dtype", "predictor", "n", "n_long", "mape_long_percent",
+    "mape_percent", "ratio_median", "inside_percent", "half_width", "n_flagged", "mape_with_flagged_percent",
+    "law", "decay",
+]  # fmt: skip
+NEUSIGHT_ROWS, NEUSIGHT_TILE = 2500, (128, 128)
+SIZES_MS = tuple(float(2.0**power) for power in range(-9, 9))
+
+
+def known_devices() -> dict[str, Device]:
+    """The nine GPUs of the wheel, by the figures of config/devices."""
+    every = devices()
+    return {name: every[name] for name in SYSTEMS.values()}
+
+
+def read_groups(
+    archive: Archive,
+    noise: bool = True,
+    families: Collection[str] = tuple(FILES),
+    dtypes: Collection[str] = (),
+) -> Groups:
+    """Kernels of the default frameworks by family/format and GPU, straight from the wheel."""
+    groups: Groups = {}
+    for family in families:
+        for system, device in SYSTEMS.items():
+            table = kernel_table(archive, system, family, noise, dtypes)
+            for group, rows in group_rows(table, family).items():
+                groups.setdefault(group, {})[device] = rows
+    return groups
+
+
+def groups_of(path: str | os.PathLike[str]) -> Groups:
+    """The same from the tidy table, one GPU and family in memory at a time."""
+    import pyarrow.parquet as parquet
+
+    groups: Groups = {}
+    with parquet.ParquetFile(path) as file:
+        for place in range(file.num_row_groups):
+            table = file.read_row_group(place).to_pandas()
+            device, family = table[["device", "family"]].iloc[0]
+            for group, rows in group_rows(table, str(family)).items():
+                groups.setdefault(group, {})[str(device)] = rows
+    return groups
+
+
+def outside(generation: str, more: Collection[str]) -> set[str]:
+    """What a fold must not see."""
+    return {generation, *more}
+
+
+def summary(rows: Rows, forecast: Array, half_width: float | None) -> dict[str, Any]:
+    """Errors of one GPU's kernels: long calls and all, flagged rows apart."""
+    good, measured = rows.good, rows.measured_ms
+    error = 100 * np.abs(forecast / measured - 1)
+    long = good & (measured >= LARGE_MS)
+    inside = np.nan
+    if half_width is not None:
+        inside = 100 * float(np.mean(np.abs(np.log(measured[good] / forecast[good])) <= half_width))
+    return {
+        "n": int(good.sum()),
+        "n_long": int(long.sum()),
+        "mape_long_percent": float(error[long].mean()) if long.any() else np.nan,
+        "mape_percent": float(error[good].mean()),
+        "ratio_median": float(np.median(forecast[good] / measured[good])),
+        "inside_percent": inside,
+        "half_width": np.nan if half_width is None else half_width,
+        "n_flagged": int((~good).sum()),
+        "mape_with_flagged_percent": float(error.mean()),
+    }
+
+
+def protocol(tournament: Tournament, progress: Callable[[str], None] = print) -> pd.DataFrame:
+    """Every fold of every family and format: roofline and tilecast, one row a GPU."""
+    import pandas as pd
+
+    table = []
+    for group, found in tournament.groups.items():
+        family, dtype = group.split("/")
+        for kind, generation, more in FOLDS:
+            out = outside(generation, more)
+            targets = [name for name in found if GENERATIONS[name] == generation]
+            inside = set(tournament.in_group(group)) - out
+            if not targets or not inside:
+                continue
+            law, decay, _ = tournament.choose(group, out)
+            width = tournament.half_width(group, out, law, decay) if len(inside) > 1 else None
+            chosen = f"{law.flops_per_joule / 1e12:g} TFLOP/J, {law.exponent:g}"
+            for device in targets:
+                rows, about = found[device], (kind, generation, device, family, dtype)
+                forecast = tournament.forecast(group, device, out, law, decay)
+                ours = summary(rows, forecast, width) | {"law": chosen, "decay": decay}
+                roofline = summary(rows, tournament.known(group, device, law).roofline_ms, None)
+                for name, found_errors in (("roofline", roofline), ("tilecast", ours)):
+                    table.append(dict(zip(COLUMNS, (*about, name), strict=False)) | found_errors)
+        progress(f"{group}: protocol done")
+    return pd.DataFrame(table, columns=COLUMNS)
+
+
+def by_generation(table: pd.DataFrame) -> pd.DataFrame:
+    """Means over the GPUs of each generation, its GPUs alike."""
+    keys = ["kind", "family", "dtype", "generation", "predictor"]
+    means = dict.fromkeys(
+        ("mape_long_percent", "mape_percent", "ratio_median", "inside_percent", "mape_with_flagged_percent"),
+        "mean",
+    )
+    sums = {"n": "sum", "n_long": "sum", "n_flagged": "sum"}
+    return table.groupby(keys, sort=False).agg(sums | means).reset_index()
+
+
+def by_size(tournament: Tournament, group: str) -> pd.DataFrame:
+    """Error against a kernel's measured time, by octaves, with each generation left out."""
+    import pandas as pd
+
+    table = []
+    for kind, generation, more in FOLDS:
+        if kind != "left out":
+            continue
+        law, decay, _ = tournament.choose(group, outside(generation, more))
+        for device, rows in tournament.groups[group].items():
+            if GENERATIONS[device] != generation:
+                continue
+            forecasts = {
+                "roofline": tournament.known(group, device, law).roofline_ms,
+                "tilecast": tournament.forecast(group, device, outside(generation, more), law, decay),
+            }
+            octave = np.digitize(rows.measured_ms, SIZES_MS)
+            for predictor, forecast in forecasts.items():
+                error = 100 * np.abs(forecast / rows.measured_ms - 1)
+                for place in np.unique(octave[rows.good]):
+                    some = rows.good & (octave == place)
+                    table.append(
+                        {
+                            "generation": generation,
+                            "device": device,
+                            "predictor": predictor,
+                            "from_ms": SIZES_MS[max(place - 1, 0)],
+                            "n": int(some.sum()),
+                            "mape_percent": float(error[some].mean()),
+                        }
+                    )
+    return pd.DataFrame(table)
+
+
+def surface(tournament: Tournament, group: str = "gemm/bf16") -> pd.DataFrame:
+    """Share of peak that products reach, measured and forecast with the generation left out: m by n, k near n."""
+    import pandas as pd
+
+    table = []
+    for device, rows in tournament.groups[group].items():
+        generation = GENERATIONS[device]
+        law, decay, _ = tournament.choose(group, {generation})
+        forecast = tournament.forecast(group, device, {generation}, law, decay)
+        square = rows.good & (np.abs(np.log2(rows.dims["n"] / rows.dims["k"])) <= 1)
+        frame = pd.DataFrame(
+            {
+                "device": device,
+                "m": 2 ** np.round(np.log2(rows.dims["m"])),
+                "n": 2 ** np.round(np.log2(rows.dims["n"])),
+                "measured": tournament.known(group, device, law).floor_ms / rows.measured_ms,
+                "forecast": tournament.known(group, device, law).floor_ms / forecast,
+            }
+        )[square]
+        table.append(frame.groupby(["device", "m", "n"], as_index=False).median())
+    return pd.concat(table, ignore_index=True)
+
+
+def noise(groups: Groups) -> pd.DataFrame:
+    """The measurement noise floor: how far frameworks lie apart on the same library kernel, percent."""
+    import pandas as pd
+
+    table = []
+    for group, found in groups.items():
+        for device, rows in found.items():
+            known = rows.noise_percent[rows.good & ~np.isnan(rows.noise_percent)]
+            family, dtype = group.split("/")
+            table.append(
+                {
+                    "device": device,
+                    "family": family,
+                    "dtype": dtype,
+                    "n": len(known),
+                    "mean_percent": float(known.mean()) if len(known) else np.nan,
+                    "p90_percent": float(np.quantile(known, 0.9)) if len(known) else np.nan,
+                    "duplicates_and_slow_paths": int((~rows.good).sum()),
+                    "rows": len(rows.measured_ms),
+                }
+            )
+    return pd.DataFrame(table)
+
+
+def neusight_protocol(
+    groups: Groups, folder: Path, seed: int = 0, progress: Callable[[str], None] = print
+) -> pd.DataFrame:
+    """NeuSight's own architecture trained on bf16 products of the generations inside each fold.
+
+    On NEUSIGHT_ROWS rows a GPU, for fewer passes than its authors'. The wheel names no tile, so all have the same.
+    """
+    import pandas as pd
+
+    from tilecast.predict import neusight
+    from tilecast.predict.fitting import Recipe, fit
+    from tilecast.predict.train import _seconds_per_wave
+
+    every, found, table = known_devices(), groups["gemm/bf16"], []
+    recipe = Recipe(3e-4, 512, 12, cosine=True)
+    sizes = [4, *[neusight.HIDDEN] * (neusight.LAYERS - 1), 3]
+
+    def waves(device: str, some: Array) -> neusight.Waves:
+        dims = {name: found[device].dims[name][some] for name in "mnk"} | {"b": np.ones(len(some))}
+        tiles = np.tile(np.array(NEUSIGHT_TILE, dtype=float), (len(some), 1))
+        features = neusight.device_features(every[device], "linear", "bf16")
+        return neusight.waves("linear", dims, tiles, features, 2)
+
+    for kind, generation, more in FOLDS:
+        out, parts = outside(generation, more), []
+        for device, rows in found.items():
+            if GENERATIONS[device] not in out:
+                usable = np.flatnonzero(rows.good)
+                some = np.random.default_rng(seed).choice(usable, min(NEUSIGHT_ROWS, len(usable)), replace=False)
+                known = waves(device, some)
+                measured = rows.measured_ms[some] / 1e3 / known.count
+                full_speed = known.gflop / known.roofline
+                parts.append((known.inputs, known.count, full_speed, measured))
+        names = ("inputs", "count", "full_speed", "measured")
+        data = {name: np.concatenate(arrays) for name, arrays in zip(names, zip(*parts, strict=True), strict=True)}
+        progress(f"neusight {kind} {generation}: {len(data['measured'])} kernels")
+        checkpoint = folder / f"{'-'.join(sorted(out)).replace(' ', '_')}.safetensors"
+        weights, _ = fit(data, sizes, _seconds_per_wave, recipe, seed, checkpoint, lambda line: None)
+        for device, rows in found.items():
+            if GENERATIONS[device] != generation:
+                continue
+            known = waves(device, np.arange(len(rows.measured_ms)))
+            alpha, gamma = neusight.network(weights, known.inputs)
+            with np.errstate(divide="ignore"):
+                forecast = np.maximum(1e3 * known.count * known.seconds_per_wave(alpha, gamma), 0)
+            about = (kind, generation, device, "gemm", "bf16", "neusight")
+            table.append(dict(zip(COLUMNS, about, strict=False)) | summary(rows, forecast, None))
+    return pd.DataFrame(table, columns=COLUMNS)
+
+
+def sampled(groups: Groups, count: int, seed: int) -> Groups:
+    """At most `count` rows of each GPU, family and format."""
+    result: Groups = {}
+    for group, found in groups.items():
+        for device, rows in found.items():
+            total = len(rows.measured_ms)
+            some = np.sort(np.random.default_rng(seed).choice(total, min(count, total), replace=False))
+            dims = {name: values[some] for name, values in rows.dims.items()}
+            part = Rows(dims, rows.measured_ms[some], rows.good[some], rows.noise_percent[some])
+            result.setdefault(group, {})[device] = part
+    return result
+
+
+def shipped_errors(groups: Groups, model: Any, every: Mapping[str, Device]) -> pd.DataFrame:
+    """The shipped experts on a sample of the kernels, each generation left out: what an ordinary run repeats."""
+    import pandas as pd
+
+    table = []
+    for group, found in groups.items():
+        family, dtype = group.split("/")
+        for device, rows in found.items():
+            generation = GENERATIONS[device]
+            others = {GENERATIONS[name] for name in found} - {generation}
+            if not others:
+                continue
+            forecast = model.forecast(family, dtype, rows.dims, every[device], without=(generation,))
+            width = float(np.median(np.log(forecast["high_ms"] / forecast["latency_ms"])))
+            about = ("left out", generation, device, family, dtype, "tilecast")
+            table.append(
+                dict(zip(COLUMNS, about, strict=False)) | summary(rows, forecast["latency_ms"], width)
+                | {"law": "as shipped", "decay": model.meta["decay"][group]}
+            )  # fmt: skip
+    return pd.DataFrame(table, columns=COLUMNS)

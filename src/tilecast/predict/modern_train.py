@@ -1,0 +1,251 @@
+"""Training of half-precision experts, and the forecasts of left-out generations that everything is chosen by."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilecast.files import atomic_path, write_text
+from tilecast.hardware.device import Device
+from tilecast.predict import conformal
+from tilecast.predict.modern import DIMENSIONS, Bounded, Modern, donor_weights
+from tilecast.predict.modern_features import Array, Cast, PowerLaw, cast, chip
+from tilecast.predict.tilecast_train import fit_expert
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROWS = 5000  # a GPU, family and format, drawn by the seed: more rows gain nothing that leaving out shows
+TRAINED_SHARE = 0.85
+LEAST_ROWS = 200
+LARGE_MS = 0.05  # calls that count apart
+SHORT_MS = 0.005  # shorter calls count less in training: they are mostly launch
+# The designs among which leaving out training generations chooses.
+LAWS = tuple(PowerLaw(f, e) for f in (0.6e12, 0.7e12, 0.8e12) for e in (0.4, 0.6))
+DECAYS = (0.4, 0.8, 1.5)
+PLAIN = (LAWS[4], 0.8)  # where too few generations are left to choose by
+LEADING = "gemm/bf16"  # the group that the power law is chosen on
+
+
+@dataclass
+class Rows:
+    """Measured kernels of one GPU in one family and format."""
+
+    dims: dict[str, Array]
+    measured_ms: Array
+    good: Array  # neither a duplicate nor on a slow path
+    noise_percent: Array
+    casts: dict[PowerLaw, Cast] = field(default_factory=dict)
+
+    def cast(self, family: str, dtype: str, device: Device, law: PowerLaw) -> Cast:
+        """What is known of the kernels before an expert speaks, computed once a law."""
+        if law not in self.casts:
+            self.casts[law] = cast(family, self.dims, dtype, chip(device, dtype, law))
+        return self.casts[law]
+
+
+Groups = dict[str, dict[str, Rows]]  # family/format -> device -> its rows
+
+
+def group_rows(table: pd.DataFrame, family: str) -> dict[str, Rows]:
+    """The rows of one GPU's tidy table by family/format; formats with too few rows are left out."""
+    result = {}
+    for dtype, rows in table.groupby("dtype", sort=True):
+        if len(rows) >= LEAST_ROWS:
+            noise = rows["noise_percent"] if "noise_percent" in rows else np.full(len(rows), np.nan)
+            result[f"{family}/{dtype}"] = Rows(
+                {name: rows[name].to_numpy(dtype=float) for name in DIMENSIONS[family]},
+                rows["latency_ms"].to_numpy(dtype=float),
+                (rows["flag"] == "").to_numpy(),
+                np.asarray(noise, dtype=float),
+            )
+    return result
+
+
+def shown(rows: Rows, seed: int) -> Array:
+    """The kernels an expert is trained on, by index: at most ROWS, and never all."""
+    usable = np.flatnonzero(rows.good)
+    count = min(ROWS, int(TRAINED_SHARE * len(usable)))
+    return np.sort(np.random.default_rng(seed).choice(usable, count, replace=False))
+
+
+def fit(rows: Rows, known: Cast, seed: int) -> Bounded:
+    """One GPU's expert of one family and format."""
+    usable = shown(rows, seed)
+    features, measured = known.features[usable], rows.measured_ms[usable]
+    weight = np.clip(measured / (measured + SHORT_MS), 0.1, 1)
+    expert = fit_expert(features, np.log(measured / known.base_ms[usable]), weight, seed)
+    return Bounded(expert, features.min(axis=0), features.max(axis=0))
+
+
+class Tournament:
+    """Every GPU's kernels as every other GPU's expert sees them, for every power law: what folds are made of."""
+
+    def __init__(
+        self,
+        groups: Groups,
+        devices: Mapping[str, Device],
+        generations: Mapping[str, str],
+        seed: int = 0,
+        progress: Callable[[str], None] = print,
+    ) -> None:
+        self.groups, self.devices, self.generations = groups, devices, generations
+        self.seed, self.progress = seed, progress
+        self.experts: dict[tuple[PowerLaw, str], dict[str, Bounded]] = {}
+        self._corrections: dict[tuple[PowerLaw, str, str, str], Array] = {}
+
+    def known(self, group: str, device: str, law: PowerLaw) -> Cast:
+        """Physics of one GPU's kernels."""
+        family, dtype = group.split("/")
+        return self.groups[group][device].cast(family, dtype, self.devices[device], law)
+
+    def trained(self, law: PowerLaw, group: str) -> dict[str, Bounded]:
+        """The experts of a group, trained when first asked for."""
+        if (law, group) not in self.experts:
+            began = time.monotonic()
+            self.experts[law, group] = {
+                device: fit(rows, self.known(group, device, law), self.seed)
+                for device, rows in self.groups[group].items()
+            }
+            name = f"{law.flops_per_joule / 1e12:g} TFLOP/J, exponent {law.exponent:g}"
+            self.progress(f"{group}, {name}: {len(self.groups[group])} experts, {time.monotonic() - began:.0f} s")
+        return self.experts[law, group]
+
+    def unit(self, device: str) -> float:
+        """log2 size of a GPU's matrix units."""
+        return chip(self.devices[device], "bf16", PLAIN[0]).unit
+
+    def forecast(self, group: str, device: str, without: Collection[str], law: PowerLaw, decay: float) -> Array:
+        """All kernels of `device`, by the experts of the generations not left out."""
+        experts = self.trained(law, group)
+        donors = {name: self.unit(name) for name in experts if self.generations[name] not in without}
+        known = self.known(group, device, law)
+        correction = np.zeros(len(known.base_ms))
+        for name, weight in donor_weights(self.unit(device), donors, self.generations, decay).items():
+            key = (law, group, device, name)
+            if key not in self._corrections:
+                self._corrections[key] = experts[name].correction(known.features).astype(np.float32)
+            correction += weight * self._corrections[key]
+        return np.maximum(known.base_ms * np.exp(correction), 0 if group.startswith("moe") else known.floor_ms)
+
+    def in_group(self, group: str) -> dict[str, list[str]]:
+        """Generations that a group was measured on, with their GPUs."""
+        found: dict[str, list[str]] = {}
+        for device in self.groups[group]:
+            found.setdefault(self.generations[device], []).append(device)
+        return found
+
+    def score(self, group: str, outside: Collection[str], law: PowerLaw, decay: float) -> float:
+        """Mean error (of long calls and of all) of each generation left out in turn; `outside` never counts."""
+        inside = {name: gpus for name, gpus in self.in_group(group).items() if name not in outside}
+        errors = []
+        for generation, gpus in inside.items():
+            for device in gpus:
+                forecast = self.forecast(group, device, {*outside, generation}, law, decay)
+                large, every = mape(self.groups[group][device], forecast)
+                errors.append((large + every) / 2 / len(gpus))
+        return sum(errors) / len(inside)
+
+    def choose(self, group: str, outside: Collection[str]) -> tuple[PowerLaw, float, dict[str, float]]:
+        """Law and decay for a group, chosen within the generations not `outside`, with every design's score.
+
+        The law is chosen on bf16 products, for all products: other families are rarely bound by operations.
+        """
+        scores: dict[str, float] = {}
+        law = PLAIN[0]
+        if group.startswith("gemm") and len(set(self.in_group(LEADING)) - set(outside)) > 1:
+            tried = {(one, d): self.score(LEADING, outside, one, d) for one in LAWS for d in DECAYS}
+            law = min(tried, key=lambda design: tried[design])[0]
+            if group == LEADING:
+                scores = {
+                    f"{one.flops_per_joule / 1e12:g}/{one.exponent:g}/{d:g}": round(value, 2)
+                    for (one, d), value in tried.items()
+                }
+        if len(set(self.in_group(group)) - set(outside)) < 2:
+            return law, PLAIN[1], scores
+        by_decay = {d: self.score(group, outside, law, d) for d in DECAYS}
+        scores = scores or {f"{d:g}": round(value, 2) for d, value in by_decay.items()}
+        return law, min(by_decay, key=lambda d: by_decay[d]), scores
+
+    def half_width(self, group: str, outside: Collection[str], law: PowerLaw, decay: float) -> float:
+        """Of the 80 % interval of an unmeasured GPU: what leaving out each generation inside showed, all alike."""
+        inside = {name: gpus for name, gpus in self.in_group(group).items() if name not in outside}
+        if len(inside) < 2:
+            return 1.0  # ASSUME: with one generation nothing shows how far forecasts carry: a factor of e
+        random, measured, forecasts = np.random.default_rng(self.seed), [], []
+        for generation, gpus in inside.items():
+            for device in gpus:
+                rows = self.groups[group][device]
+                some = random.choice(np.flatnonzero(rows.good), 4000 // len(gpus))
+                measured.append(rows.measured_ms[some])
+                forecasts.append(self.forecast(group, device, {*outside, generation}, law, decay)[some])
+        return conformal.half_width(np.concatenate(measured), np.concatenate(forecasts))
+
+    def own_half_width(self, group: str, law: PowerLaw) -> float:
+        """Of the 80 % interval for a measured GPU: its expert on kernels it was not shown."""
+        measured, forecasts = [], []
+        for device, rows in self.groups[group].items():
+            rest = np.setdiff1d(np.flatnonzero(rows.good), shown(rows, self.seed))[:2000]
+            known, expert = self.known(group, device, law), self.trained(law, group)[device]
+            measured.append(rows.measured_ms[rest])
+            forecasts.append(known.base_ms[rest] * np.exp(expert.correction(known.features[rest])))
+        return conformal.half_width(np.concatenate(measured), np.concatenate(forecasts))
+
+
+def mape(rows: Rows, forecast: Array) -> tuple[float, float]:
+    """Mean absolute percentage error of long calls and of all, flagged rows left out."""
+    error = 100 * np.abs(forecast[rows.good] / rows.measured_ms[rows.good] - 1)
+    large = error[rows.measured_ms[rows.good] >= LARGE_MS]
+    return float(large.mean()) if len(large) else float(error.mean()), float(error.mean())
+
+
+def ship(tournament: Tournament, folder: Path) -> Modern:
+    """Choose on all generations, keep those experts, and write weights and record."""
+    from safetensors.numpy import save_file
+
+    laws, decay, unseen, seen, scores = {}, {}, {}, {}, {}
+    trained: dict[str, dict[str, Bounded]] = {name: {} for name in tournament.devices}
+    for group in tournament.groups:
+        law, decay[group], scores[group] = tournament.choose(group, ())
+        laws[group] = {"flops_per_joule": law.flops_per_joule, "exponent": law.exponent}
+        unseen[group] = round(tournament.half_width(group, (), law, decay[group]), 4)
+        seen[group] = round(tournament.own_half_width(group, law), 4)
+        for device, expert in tournament.trained(law, group).items():
+            trained[device][group] = expert
+    devices = tournament.devices
+    meta = {
+        "predictor": "tilecast, modern track",
+        "law": laws,
+        "decay": decay,
+        "half_width": {"seen": seen, "unseen": unseen},
+        "scores": scores,
+        "seed": tournament.seed,
+        "rows": {
+            group: {name: len(rows.measured_ms) for name, rows in found.items()}
+            for group, found in tournament.groups.items()
+        },
+        "rows_trained_on_at_most": ROWS,
+        "generations": dict(tournament.generations),
+        "units": {name: round(tournament.unit(name), 4) for name in devices},
+        "devices": {
+            name: [device.peak_flops_per_s("bf16", matrix=True), device.bandwidth_bytes_per_s]
+            for name, device in devices.items()
+        },
+        "trained": {name: sorted(groups) for name, groups in trained.items()},
+    }
+    model = Modern(trained, meta)
+    with atomic_path(folder / "experts.safetensors") as temporary:
+        save_file(model.arrays(), temporary)
+    write_text(folder / "record.json", json.dumps(meta, indent=2, sort_keys=True) + "\n")
+    return model
+
+
+def record_of(meta: Mapping[str, Any]) -> str:
+    """A training record in one line, for a log."""
+    return ", ".join(f"{group} decay {value:g}" for group, value in meta["decay"].items())

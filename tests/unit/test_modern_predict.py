@@ -1,0 +1,305 @@
+"""Half-precision forecasts: physics, donors, leaving out, protocol, serving; on kernels made up here."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tilecast.artifact.aiconfigurator_tables import GENERATIONS
+from tilecast.cli import main
+from tilecast.errors import InputError
+from tilecast.evaluate.modern import (
+    FOLDS,
+    by_generation,
+    known_devices,
+    outside,
+    protocol,
+    sampled,
+    shipped_errors,
+)
+from tilecast.evaluate.modern_serving import Formats, Pass, Shape, batching, layer_kernels, queued_ms
+from tilecast.hardware.device import devices, load_device
+from tilecast.predict import modern_train, tilecast_train
+from tilecast.predict.modern import DIMENSIONS, PASSPORT, Modern, donor_weights, half_precision
+from tilecast.predict.modern import shipped as shipped_experts
+from tilecast.predict.modern_features import FORMATS, PowerLaw, _seen, cast, chip, expert_load
+from tilecast.predict.modern_train import LAWS, PLAIN, Rows, Tournament, ship
+
+LAW = PLAIN[0]
+GPUS = ("NVIDIA_A100-SXM4-80GB", "NVIDIA_L40S", "NVIDIA_H100_80GB_HBM3", "NVIDIA_H200", "NVIDIA_B200")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    """Few designs, few passes over few rows: what is tested is who sees what, not how well."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(modern_train, "LAWS", (LAWS[0], LAWS[4]))
+        patch.setattr(tilecast_train, "EPOCHS", 12)
+        yield
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return Modern.load()
+
+
+def products(count, seed):
+    random = np.random.default_rng(seed)
+    m, n, k = (2.0 ** random.integers(*limits, count) for limits in ((0, 14), (5, 15), (5, 15)))
+    return {"m": m, "n": n, "k": k}
+
+
+def synthetic(device, family="gemm", dtype="bf16", count=400, seed=0):
+    """Kernels whose time is the physics' own, times what this GPU loses, a little noise."""
+    dims = products(count, seed)
+    known = cast(family, dims, dtype, chip(devices()[device], dtype, LAW))
+    random = np.random.default_rng(seed + 1)
+    measured = known.base_ms * np.exp(0.1 + 0.03 * random.standard_normal(count))
+    return Rows(dims, measured, random.random(count) > 0.02, np.full(count, np.nan))
+
+
+@pytest.fixture(scope="module")
+def tournament():
+    groups = {"gemm/bf16": {name: synthetic(name, seed=place) for place, name in enumerate(GPUS)}}
+    every = {name: devices()[name] for name in GPUS}
+    return Tournament(groups, every, {name: GENERATIONS[name] for name in GPUS}, progress=lambda line: None)
+
+
+dimension = st.integers(1, 65536)
+
+
+@settings(max_examples=40, deadline=None)
+@given(dimension, dimension, dimension, st.sampled_from(sorted(FORMATS)), st.sampled_from(sorted(GENERATIONS)))
+def test_a_product_is_never_faster_than_the_peak_and_always_finite(m, n, k, dtype, name):
+    model = shipped_experts()
+    if not model.knows("gemm", dtype):
+        return
+    device, dims = devices()[name], {"m": [m], "n": [n], "k": [k]}
+    known = cast(
+        "gemm", {key: np.array(value, float) for key, value in dims.items()}, dtype, chip(device, dtype, LAW)
+    )
+    forecast = {key: value[0] for key, value in model.forecast("gemm", dtype, dims, device).items()}
+    assert math.isfinite(forecast["latency_ms"])
+    assert forecast["latency_ms"] >= known.floor_ms[0] > 0
+    assert 0 < forecast["low_ms"] <= forecast["latency_ms"] <= forecast["high_ms"]
+    assert forecast["low_ms"] >= known.floor_ms[0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 300), st.integers(0, 300), st.integers(0, 300))
+def test_attention_counts_exactly_the_keys_that_are_seen(tokens, earlier, window):
+    context = tokens + earlier
+    span = window if 0 < window < context else context
+    brute = sum(min(earlier + place + 1, span) for place in range(tokens))
+    found = _seen(np.array([float(tokens)]), np.array([float(context)]), np.array([float(window)]))
+    assert found[0] == brute
+
+
+def test_a_power_law_lends_more_to_more_watts_and_never_more_than_the_peak():
+    device = devices()["NVIDIA_L40S"]
+    rates = [chip(device, "bf16", PowerLaw(f * 1e12, 0.4)).sustained_flops_per_s for f in (0.2, 0.5, 1, 9)]
+    assert rates == sorted(rates)
+    assert rates[-1] <= device.peak_flops_per_s("bf16", matrix=True)
+
+
+def test_the_load_of_the_fullest_gpu_holds_all_assignments_where_there_is_one():
+    rows, active = expert_load(1000.0, 8.0, 64.0, 1.0, 1.2)
+    assert rows == pytest.approx(8000)
+    assert active <= 64
+    assert expert_load(1000.0, 8.0, 64.0, 4.0, 0.0)[0] == pytest.approx(2000)
+    assert expert_load(1000.0, 8.0, 64.0, 4.0, 1.2)[0] > 2000
+    assert expert_load(1.0, 2.0, 64.0, 1.0, 0.0)[1] <= 2
+
+
+def test_donors_share_by_generation_and_likeness():
+    units = {"a": 10.0, "b": 12.0, "c": 12.0, "d": 13.0}
+    generations = {"a": "old", "b": "mid", "c": "mid", "d": "new"}
+    weights = donor_weights(12.5, units, generations, 0.8)
+    assert sum(weights.values()) == pytest.approx(1)
+    assert weights["b"] == weights["c"]
+    assert weights["b"] + weights["c"] == pytest.approx(weights["d"])
+    assert weights["a"] < weights["b"]
+
+
+def test_leaving_a_generation_out_never_asks_its_experts(shipped):
+    h200, group = devices()["NVIDIA_H200"], "gemm/bf16"
+    on = chip(h200, "bf16", shipped.laws[group])
+    assert shipped.weights(h200, on, group) == {"NVIDIA_H200": 1.0}
+    left = shipped.weights(h200, on, group, ("Hopper",))
+    assert left
+    assert not {"NVIDIA_H200", "NVIDIA_H100_80GB_HBM3"} & set(left)
+    everyone = tuple(set(GENERATIONS.values()))
+    with pytest.raises(InputError, match="measured"):
+        shipped.forecast("gemm", "bf16", {"m": [1], "n": [1], "k": [1]}, h200, everyone)
+    with pytest.raises(InputError, match="not measured"):
+        shipped.forecast("conv", "bf16", {}, h200)
+
+
+def test_choices_within_a_fold_do_not_see_what_is_left_out(tournament):
+    """Shuffling the times of the generation left out changes neither the choice nor the forecast."""
+    before = tournament.choose("gemm/bf16", {"Hopper"})
+    forecast = tournament.forecast("gemm/bf16", "NVIDIA_H100_80GB_HBM3", {"Hopper"}, before[0], before[1])
+    width = tournament.half_width("gemm/bf16", {"Hopper"}, before[0], before[1])
+    changed = {
+        "gemm/bf16": {
+            name: Rows(rows.dims, rows.measured_ms[::-1] * 7, rows.good, rows.noise_percent)
+            if GENERATIONS[name] == "Hopper"
+            else rows
+            for name, rows in tournament.groups["gemm/bf16"].items()
+        }
+    }
+    again = Tournament(changed, tournament.devices, tournament.generations, progress=lambda line: None)
+    after = again.choose("gemm/bf16", {"Hopper"})
+    assert (after[0], after[1]) == (before[0], before[1])
+    assert again.half_width("gemm/bf16", {"Hopper"}, after[0], after[1]) == pytest.approx(width)
+    other = again.forecast("gemm/bf16", "NVIDIA_H100_80GB_HBM3", {"Hopper"}, after[0], after[1])
+    assert other == pytest.approx(forecast)
+
+
+def test_the_protocol_leaves_out_families_and_goes_forward_in_time(tournament):
+    table = protocol(tournament, progress=lambda line: None)
+    ours = table[(table["predictor"] == "tilecast") & (table["kind"] == "left out")]
+    assert set(ours["device"]) == set(GPUS)
+    assert (ours["mape_percent"] < 40).all()
+    assert (table["n_flagged"] > 0).all()
+    forward = table[(table["kind"] == "forward") & (table["predictor"] == "tilecast")]
+    assert set(forward["generation"]) == {"Hopper", "Blackwell"}
+    assert outside("Hopper", ("Blackwell",)) == {"Hopper", "Blackwell"}
+    hopper = next(fold for fold in FOLDS if fold[:2] == ("forward", "Hopper"))
+    assert set(hopper[2]) == {"Blackwell", "RTX Blackwell"}
+    means = by_generation(table)
+    hopper_rows = means[(means["generation"] == "Hopper") & (means["predictor"] == "tilecast")]
+    assert (hopper_rows["n"] == ours[ours["generation"] == "Hopper"]["n"].sum()).all()
+
+
+def test_weights_survive_being_stored(tournament, tmp_path):
+    made = ship(tournament, tmp_path)
+    read, dims = Modern.load(tmp_path), products(50, 9)
+    for device in (devices()["NVIDIA_H200"], devices()["NVIDIA_RTX_PRO_6000"]):
+        one, other = (model.forecast("gemm", "bf16", dims, device)["latency_ms"] for model in (made, read))
+        assert one == pytest.approx(other, rel=1e-3)
+    assert {f"{law.flops_per_joule / 1e12:g}" for law in LAWS} == {"0.6", "0.7", "0.8"}
+    first = (tmp_path / "experts.safetensors").read_bytes()
+    ship(
+        Tournament(tournament.groups, tournament.devices, tournament.generations, progress=lambda _: None),
+        tmp_path,
+    )
+    assert (tmp_path / "experts.safetensors").read_bytes() == first
+    with pytest.raises(InputError, match="trained"):
+        Modern.load(tmp_path / "nowhere")
+
+
+def test_training_never_takes_all_rows_nor_flagged_ones():
+    rows = synthetic("NVIDIA_H200", count=1000)
+    taken = modern_train.shown(rows, 0)
+    assert len(taken) < rows.good.sum()
+    assert rows.good[taken].all()
+
+
+def test_the_shipped_experts_repeat_their_record_on_a_sample(shipped, tournament):
+    part = sampled(tournament.groups, 100, 0)
+    table = shipped_errors(part, shipped, known_devices())
+    assert len(table) == len(GPUS)
+    assert (table["n"] <= 100).all()
+
+
+def test_half_precision_forecasts_carry_their_passport(shipped):
+    kernels = pd.DataFrame(
+        [
+            {"family": "linear", "dtype": "bf16", "b": 1, "m": 64, "n": 4096, "k": 4096, "bytes_read": 1},
+            {"family": "linear", "dtype": "fp32", "b": 1, "m": 64, "n": 4096, "k": 4096, "bytes_read": 1},
+            {"family": "attention", "dtype": "bf16", "b": 512, "m": 1, "n": 2048, "k": 128,
+             "bytes_read": 2 * (512 * 128 + 2 * 64 * 2048 * 128)},
+            {"family": "norm", "dtype": "bf16", "b": 64, "m": 4096, "n": 0, "k": 0, "bytes_read": 1},
+        ]
+    )  # fmt: skip
+    known = half_precision(kernels, devices()["NVIDIA_H200"], shipped)
+    assert sorted(known.index) == [0, 2]
+    assert set(known["passport"]) == {PASSPORT}
+    read_ms = 2 * 64 * 2048 * 128 * 2 / 4.8e12 * 1e3
+    assert 0.5 * read_ms < known.loc[2, "latency_ms"] < 4 * read_ms
+    assert half_precision(kernels, devices()["Tesla_P4"], shipped).empty
+    assert half_precision(kernels, devices()["AMD_Instinct_MI300X"], shipped).empty
+
+
+MADE_UP = {
+    "sm_count": 170,
+    "cores_per_sm": 128,
+    "clock_hz": 2.1e9,
+    "vector_flops_per_s": {"fp32": 91e12},
+    "matrix_flops_per_s": {"bf16": 1.5e15, "fp8": 3.0e15},
+    "memory_bytes": 160e9,
+    "bandwidth_bytes_per_s": 6.0e12,
+    "l2_bytes": 100e6,
+    "power_w": 900,
+}
+
+
+@pytest.fixture
+def made_up(tmp_path):
+    path = tmp_path / "made_up.yaml"
+    path.write_text(yaml.safe_dump(MADE_UP))
+    return path
+
+
+def test_a_product_on_a_made_up_gpu(made_up, capsys):
+    assert main(["kernel", "--device", str(made_up), "--product", "8192x8192x8192"]) == 0
+    said = capsys.readouterr().out
+    assert "modern track" in said
+    assert "bound by compute" in said
+    model, device = Modern.load(), load_device(made_up)
+    big = model.forecast("gemm", "bf16", {"m": [8192], "n": [8192], "k": [8192]}, device)["latency_ms"][0]
+    assert 2e3 * 8192**3 / 1.5e15 < big < 2.5 * 2e3 * 8192**3 / 1.5e15
+    assert main(["kernel", "--device", str(made_up), "--product", "8x8"]) == 1
+    assert main(["kernel", "--device", str(made_up), "--product", "8x8x8", "--dtype", "nvfp4"]) == 1
+
+
+LLAMA = Shape(80, 8192, 28672, 64, 8, 128, 128256)
+
+
+def test_a_decoding_step_reads_the_weights_at_least_once(made_up, shipped):
+    """Llama 3.1 70B on one made-up GPU: between the time to read the weights and twice it."""
+    device, total = load_device(made_up), 0.0
+    for family, dtype, dims, count in layer_kernels(LLAMA, Formats("fp8", "fp8", "fp8"), 8, 8, 2048, 1, 1, True):
+        columns = {name: [value] for name, value in zip(DIMENSIONS[family], dims, strict=True)}
+        total += count * shipped.forecast(family, dtype, columns, device)["latency_ms"][0]
+    read_ms = 70e9 / 6.0e12 * 1e3
+    assert read_ms < total < 2.2 * read_ms
+
+
+def test_tensor_parallel_shares_the_products_out():
+    whole, quarter = (
+        sum(2 * math.prod(dims) * count for family, _, dims, count in layer_kernels(
+            LLAMA, Formats("bf16", "bf16", "bf16"), 16, 16, 100, tp, 1, True) if family == "gemm")
+        for tp in (1, 4)
+    )  # fmt: skip
+    assert quarter == pytest.approx(whole / 4)
+
+
+def test_batching_has_its_limits():
+    step, prefill = Pass({"gemm": 10.0}, 0.0, 0.0), Pass({"gemm": 100.0}, 0.0, 0.0)
+    ttft, tpot = batching(step, prefill, 1, 1000)
+    assert tpot == 10
+    assert ttft == pytest.approx(0.9 * 110 + 0.1 * 100)
+    assert batching(step, prefill, 11, 1000)[1] == pytest.approx(11)
+    assert queued_ms(5.0, 1e12, 100) == pytest.approx(5)  # nobody meets anybody
+    assert queued_ms(5.0, 0.0, 100) == pytest.approx(500)  # everybody waits for everybody
+
+
+def test_a_configuration_that_is_none_is_refused():
+    for text in ("", "[]", "{}", '{"num_hidden_layers": "many"}'):
+        with pytest.raises(InputError):
+            Shape.read(text, "config.json")
+
+
+def test_every_folder_of_the_wheel_has_its_device():
+    assert set(known_devices()) == set(GENERATIONS)
+    for device in known_devices().values():
+        assert device.power_w
+        assert device.matrix_flops_per_s["bf16"] > 0

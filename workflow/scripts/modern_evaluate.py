@@ -1,0 +1,64 @@
+"""The shipped half-precision experts on a sample of kernels and on the serving points; the protocol's record."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from tilecast.artifact.aiconfigurator_tables import Archive, serving_table
+from tilecast.evaluate.modern import COLUMNS, known_devices, read_groups, sampled, shipped_errors
+from tilecast.evaluate.modern_serving import SERVING_COLUMNS, serving, serving_errors
+from tilecast.predict.modern import Modern
+from tilecast.step import run_step
+from tilecast.tables import write_free
+
+
+def modern_evaluate(
+    archive: str,
+    weights: str,
+    records: list[str],
+    protocol: str,
+    sizes: str,
+    surface: str,
+    noise: str,
+    sample: str,
+    serving_points: str,
+    serving_summary: str,
+    count: int,
+    seed: int,
+) -> None:
+    """Without a fetched wheel every table is empty: then there is nothing the record could be held against."""
+    wheel, every, model = Archive(archive), known_devices(), Modern.load(Path(weights).parent)
+    for source, target in zip(records, (protocol, sizes, surface, noise), strict=True):
+        table = pd.read_csv(source)
+        write_free(table if wheel else table.head(0), target)
+    errors, points = pd.DataFrame(columns=COLUMNS), pd.DataFrame(columns=SERVING_COLUMNS)
+    if wheel:
+        groups = sampled(read_groups(wheel, noise=False, families=("gemm",), dtypes=("bf16",)), count, seed)
+        errors = shipped_errors(groups, model, every)
+        measured = serving_table(wheel)
+        points = pd.concat(
+            [serving(measured, wheel, model, every, out) for out in (True, False)], ignore_index=True
+        )
+    write_free(errors, sample)
+    write_free(points, serving_points)
+    write_free(serving_errors(points), serving_summary)
+    print(f"{len(errors)} GPUs sampled, {len(points)} serving forecasts")
+
+
+if __name__ == "__main__":
+    run_step(
+        modern_evaluate,
+        snakemake,
+        archive=snakemake.input.archive,
+        weights=snakemake.input.weights[0],
+        records=list(snakemake.input.records),
+        protocol=snakemake.output.protocol,
+        sizes=snakemake.output.sizes,
+        surface=snakemake.output.surface,
+        noise=snakemake.output.noise,
+        sample=snakemake.output.sample,
+        serving_points=snakemake.output.serving,
+        serving_summary=snakemake.output.serving_errors,
+        count=snakemake.params.sample,
+        seed=snakemake.params.seed,
+    )

@@ -1,0 +1,24 @@
+"""Fetch the wheel of kernel timings, verified against its lock; an empty archive where there is no network."""
+
+import signal
+import sys
+
+from tilecast.artifact.aiconfigurator import fetch
+from tilecast.step import run_step
+
+
+def modern_fetch(lock: str, archive: str, record: str, timeout_s: float) -> None:
+    # A cancelled job ends as an exception does: pip's process group is killed, half-written files are removed.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    fetch(lock, archive, record, timeout_s=timeout_s)
+
+
+if __name__ == "__main__":
+    run_step(
+        modern_fetch,
+        snakemake,
+        lock=snakemake.input.lock,
+        archive=snakemake.output.archive,
+        record=snakemake.output.record,
+        **snakemake.params.wait,
+    )

@@ -1,0 +1,22 @@
+"""NeuSight's architecture trained on the protocol's bf16 products, fold by fold."""
+
+from pathlib import Path
+
+from tilecast.evaluate.modern import groups_of, neusight_protocol
+from tilecast.step import run_step
+from tilecast.tables import write_free
+
+
+def modern_neusight(kernels: str, output: str, seed: int) -> None:
+    table = neusight_protocol(groups_of(kernels), Path(output).parent / "checkpoints", seed)
+    write_free(table, output)
+
+
+if __name__ == "__main__":
+    run_step(
+        modern_neusight,
+        snakemake,
+        kernels=snakemake.input.kernels,
+        output=snakemake.output[0],
+        seed=snakemake.params.seed,
+    )

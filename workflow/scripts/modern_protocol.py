@@ -1,0 +1,35 @@
+"""The half-precision protocol: experts trained, generations left out, forward in time; weights and record."""
+
+from pathlib import Path
+
+from tilecast.artifact.aiconfigurator_tables import GENERATIONS
+from tilecast.evaluate.modern import by_size, groups_of, known_devices, noise, protocol, surface
+from tilecast.predict.modern_train import LEADING, Tournament, ship
+from tilecast.step import run_step
+from tilecast.tables import write_free
+
+
+def modern_protocol(
+    kernels: str, record: str, protocol_table: str, sizes: str, surfaces: str, noises: str, seed: int
+) -> None:
+    groups = groups_of(kernels)
+    rounds = Tournament(groups, known_devices(), GENERATIONS, seed)
+    write_free(protocol(rounds), protocol_table)
+    write_free(by_size(rounds, LEADING), sizes)
+    write_free(surface(rounds), surfaces)
+    write_free(noise(groups), noises)
+    ship(rounds, Path(record).parent)
+
+
+if __name__ == "__main__":
+    run_step(
+        modern_protocol,
+        snakemake,
+        kernels=snakemake.input.kernels,
+        record=snakemake.output.record,
+        protocol_table=snakemake.output.protocol,
+        sizes=snakemake.output.sizes,
+        surfaces=snakemake.output.surface,
+        noises=snakemake.output.noise,
+        seed=snakemake.params.seed,
+    )

@@ -1,0 +1,22 @@
+"""Every kernel timing of the default frameworks as one table, flagged; the serving points beside it."""
+
+from tilecast.artifact.aiconfigurator_tables import Archive, serving_table, write_kernels
+from tilecast.step import run_step
+from tilecast.tables import write_free
+
+
+def modern_tidy(archive: str, kernels: str, points: str) -> None:
+    """One Parquet file of the wheel is in memory at a time."""
+    wheel = Archive(archive)
+    print(f"{write_kernels(wheel, kernels)} kernels")
+    write_free(serving_table(wheel), points)
+
+
+if __name__ == "__main__":
+    run_step(
+        modern_tidy,
+        snakemake,
+        archive=snakemake.input.archive,
+        kernels=snakemake.output.kernels,
+        points=snakemake.output.points,
+    )

@@ -1,0 +1,18 @@
+"""Draws the error on generations left out."""
+
+from pandas import read_csv
+
+from tilecast.plot.modern_generations import draw
+from tilecast.plot.style import save
+from tilecast.step import run_step
+
+
+def plot_modern_generations(protocol: str, svg: str, pdf: str, png: str, data: str, about: str) -> None:
+    """Draw from the stage's tables and save every form of the figure."""
+    save(draw(read_csv(protocol)), svg=svg, pdf=pdf, png=png, data=data, about=about)
+
+
+if __name__ == "__main__":
+    run_step(
+        plot_modern_generations, snakemake, protocol=snakemake.input.protocol, **dict(snakemake.output.items())
+    )
