@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +19,8 @@ from tilecast.cli import main
 from tilecast.errors import InputError
 from tilecast.numa.analysis import analyse, analyse_folder, length, merged, overlap, profiles_in
 from tilecast.numa.convert import nsys
+
+NVTX_LIBRARY = "libnvToolsExt.so.1"  # as the worker loads it; the worker itself needs torch
 
 MS = 1_000_000
 NVTX = (
@@ -292,35 +294,52 @@ def test_a_report_needs_nsys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         analyse(tmp_path / "a.nsys-rep")
 
 
-RANGES = """
-import time
-import nvtx
-for batch in range(5):
-    for stage, size in (("h2d", 3000), ("compute", 0), ("d2h", 300)):
-        with nvtx.annotate(f"{PREFIX}{stage} {size}:{batch}"):
-            time.sleep(0.002)
-"""
+def recorded(folder: Path, name: str, command: list[str]) -> Path:
+    """A real recording by Nsight Systems: a report, or what a report is made of."""
+    profile = [
+        str(nsys()), "profile", "--trace=nvtx", "--sample=none", "--cpuctxsw=none", "--force-overwrite=true",
+        f"--output={folder / name}",
+    ]  # fmt: skip
+    done = subprocess.run([*profile, *command], cwd=folder, capture_output=True, text=True, timeout=300)
+    made = [folder / f"{name}{ending}" for ending in (".nsys-rep", ".qdstrm")]
+    found = next((path for path in made if path.is_file()), None)
+    assert found is not None, done.stdout + done.stderr
+    return found
+
+
+def has_nvtx() -> bool:
+    """Whether ranges can be marked without CUDA."""
+    try:
+        ctypes.CDLL(NVTX_LIBRARY)
+    except OSError:
+        return False
+    return True
 
 
 @pytest.mark.skipif(nsys() is None, reason="Nsight Systems is not installed (Debian: nsight-systems, in non-free)")
-def test_a_real_recording_of_nsight_systems(tmp_path: Path) -> None:
-    pytest.importorskip("nvtx", reason="the package nvtx is not installed")
-    for name, prefix in (("cpu", "cpu "), ("other", "")):
-        (tmp_path / f"{name}.py").write_text(RANGES.replace("{PREFIX}", prefix))
-        command = [
-            str(nsys()), "profile", "--trace=nvtx", "--sample=none", "--cpuctxsw=none", "--force-overwrite=true",
-            f"--output={tmp_path / name}", sys.executable, f"{name}.py",
-        ]  # fmt: skip
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-        made = [tmp_path / f"{name}{ending}" for ending in (".nsys-rep", ".qdstrm")]
-        recording = next((path for path in made if path.is_file()), None)
-        assert recording is not None, done.stdout + done.stderr
-        if name == "other":  # ranges alone, of somebody else: nothing ran on a GPU
-            with pytest.raises(InputError, match="has no CUDA tables"):
-                analyse(recording)
-            continue
-        found, drawn = analyse(recording, 1)
-        assert (found["batches"], found["kernels"], found["h2d_copies"]) == (5, 5, 5)
-        assert 2 <= found["kernel_ms"] / 5 < 40 and 6 <= found["batch_p50_ms"] < 120
-        assert len(drawn) == 6
-    shutil.rmtree(tmp_path)
+@pytest.mark.skipif(not has_nvtx(), reason="NVTX is not installed (Debian: libnvtoolsext1, in non-free)")
+def test_a_real_recording_of_the_runner_on_the_cpu_device(tmp_path: Path, repository: Path) -> None:
+    request = {
+        "device": "cpu", "gpu": 0, "model": "vit32x2x128", "heads": None, "dtype": "fp32", "compiled": False,
+        "batch_size": 2, "samples": 10, "warmup": 4, "ranges": "nvtx",
+    }  # fmt: skip
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    worker = [sys.executable, "-m", "tilecast.numa.worker", "request.json", "result.json"]
+    report = recorded(tmp_path, NAME, ["env", f"PYTHONPATH={repository / 'src'}", *worker])
+    measured = json.loads((tmp_path / "result.json").read_text())
+    found, drawn = analyse(report, 2)
+    assert (found["batches"], found["kernels"], found["h2d_copies"], found["d2h_copies"]) == (5, 5, 5, 5)
+    assert (found["h2d_bytes"], found["d2h_bytes"]) == (10 * 602_112, 10 * 4000)
+    assert 0.5 < found["profiled_per_s"] / measured["samples_per_s"] < 2  # the wall clock beside the ranges
+    assert 0 < found["kernel_ms"] <= found["span_ms"] and len(drawn) == 6
+
+
+@pytest.mark.skipif(nsys() is None, reason="Nsight Systems is not installed (Debian: nsight-systems, in non-free)")
+@pytest.mark.skipif(not has_nvtx(), reason="NVTX is not installed (Debian: libnvtoolsext1, in non-free)")
+def test_a_real_recording_without_work_on_a_gpu_is_one_line(tmp_path: Path) -> None:
+    marks = (
+        f"import ctypes, time; l = ctypes.CDLL({NVTX_LIBRARY!r}); l.nvtxRangePushA(b'h2d:1'); l.nvtxRangePop(); "
+        "time.sleep(2)"  # nsys loses what has ended before it looks
+    )
+    with pytest.raises(InputError, match="has no CUDA tables; nothing ran on a GPU"):
+        analyse(recorded(tmp_path, NAME, [sys.executable, "-c", marks]))

@@ -100,7 +100,9 @@ def parse_name(name: str, where: object = None) -> Cell:
     """The cell that a file's stem names; InputError for any other name, at `where`."""
     match = _CELL.fullmatch(name)
     if match is None:
-        raise InputError(where or name, "the name does not parse", "expected pipeline_gpu{N}_numa{N}_vit{patch}x{depth}x{width}")
+        raise InputError(
+            where or name, "the name does not parse", "expected pipeline_gpu{N}_numa{N}_vit{patch}x{depth}x{width}"
+        )
     part = match.groupdict()
     node = int(part["cpu_node"])
     memory = int(part["memory_node"]) if part["memory_node"] else node

@@ -7,7 +7,7 @@ CPU device the same pipeline runs with streams and events that do nothing.
 from __future__ import annotations
 
 import contextlib
-import importlib
+import ctypes
 import json
 import os
 import sys
@@ -28,6 +28,7 @@ from tilecast.numa.study import vit
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 STAGES = ("h2d", "compute", "d2h")
 SLOTS = 2  # double buffers
+NVTX_LIBRARY = "libnvToolsExt.so.1"
 
 
 class _Nothing:
@@ -105,12 +106,22 @@ def _marker(ranges: str | None, cuda: bool) -> Callable[[str], contextlib.Abstra
     if ranges == "nvtx" and cuda:
         return torch.cuda.nvtx.range
     if ranges == "nvtx":
-        annotate: Callable[[str], contextlib.AbstractContextManager[Any]]
-        annotate = importlib.import_module(
-            "nvtx"
-        ).annotate  # optional: only Nsight Systems on the CPU device needs it
-        return annotate
+        return _range_without_cuda(ctypes.CDLL(NVTX_LIBRARY))
     return lambda name: contextlib.nullcontext()
+
+
+def _range_without_cuda(library: ctypes.CDLL) -> Callable[[str], contextlib.AbstractContextManager[Any]]:
+    """Ranges of the CPU device for Nsight Systems: torch marks them with CUDA alone."""
+
+    @contextlib.contextmanager
+    def marked(name: str) -> Iterator[None]:
+        library.nvtxRangePushA(name.encode())
+        try:
+            yield
+        finally:
+            library.nvtxRangePop()
+
+    return marked
 
 
 def make_model(name: str, heads: int | None, dtype: str, place: torch.device) -> nn.Module:
@@ -233,7 +244,7 @@ def main(request: str, result: str) -> int:
     """Read the request, make the run, write the result; an error is one line."""
     try:
         done = perform(json.loads(Path(request).read_text(encoding="utf-8")))
-    except (TilecastError, RuntimeError, ImportError) as error:  # of a device, a compiler, a missing package
+    except (TilecastError, RuntimeError, OSError) as error:  # of a device, a compiler, a missing library
         words = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         print(f"error: {words[0]}", file=sys.stderr)
         return 1
