@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "forecast": "latency, memory and bottlenecks of a model on a GPU",
     "graph": "a model as a list of kernels: parameters, FLOPs, bytes, kernels by class",
     "import": "add somebody else's measurements, from their bundle",
+    "kernel": "latency of one matrix product on a GPU",
     "measure": "time kernels and models on this machine, forecasts first",
     "numa": "host-memory locality: topology, studies, analysis of profiles",
     "search": "the best layout of a model on a system of GPUs, and why the others are not",
