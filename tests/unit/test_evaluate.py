@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tilecast.errors import InputError
 from tilecast.evaluate.errors import cell_errors, distribution, phase_errors, together
-from tilecast.evaluate.mape import bootstrap_interval, mape_table, phase_table, statistics
+from tilecast.evaluate.mape import MOST_RESAMPLED, bootstrap_interval, mape_table, phase_table, statistics
 from tilecast.evaluate.operators import (
     label_noise,
     label_noise_table,
@@ -312,3 +312,9 @@ def test_all_seven_summary_tables_are_recomputed(
     differing = set(found.loc[~found["equal"], "table"])
     assert differing <= {"perop", "distributed"}
     assert not found["cause"].str.contains("another figure").any()
+
+
+def test_beyond_the_largest_sample_the_interval_is_the_normal_one_and_agrees() -> None:
+    values = np.random.default_rng(1).gamma(2, 5, MOST_RESAMPLED + 1)
+    normal, resampled = (bootstrap_interval(part, 2000, 0.95, 0) for part in (values, values[:-1]))
+    assert normal == pytest.approx(resampled, rel=0.005)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from tilecast.naming import vendor
 from tilecast.tables import check
 
 ALL = "all"
+MOST_RESAMPLED = 5_000
 DISTRIBUTED = "distributed"
 DISTRIBUTED_OPTIONS = ("dp4", "tp4", "pp4_1", "pp4_4")
 
@@ -40,9 +42,15 @@ Statistics = dict[str, float]
 
 
 def bootstrap_interval(values: Floats, resamples: int, confidence: float, seed: int) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean; (nan, nan) for fewer than two values."""
+    """Percentile bootstrap interval of the mean; (nan, nan) for fewer than two values.
+
+    Beyond MOST_RESAMPLED values it is the normal interval, which resampling approaches there, at any size.
+    """
     if len(values) < 2:
         return float("nan"), float("nan")
+    if len(values) > MOST_RESAMPLED:
+        half = NormalDist().inv_cdf((1 + confidence) / 2) * values.std() / len(values) ** 0.5
+        return float(values.mean() - half), float(values.mean() + half)
     # Seeded by n as well: a group's interval depends on its own cells alone, not on which groups came before it.
     draws = np.random.default_rng([seed, len(values)]).integers(0, len(values), (resamples, len(values)))
     tail = 50 * (1 - confidence)
