@@ -319,3 +319,5 @@ def test_batching_leaves_less_to_win_and_skew_slows() -> None:
         for exponent in (0.0, 0.4, 0.8)
     ]
     assert times[0] < times[1] < times[2]
+    capped = decode(model, A100, HGX, Spread(1, 8), placement, routing=Routing(0.8, capacity=1.0), **shape)  # type: ignore[arg-type]
+    assert 0.1 < capped.dropped < 0.9 and capped.total_ms < times[2]  # no expert over its share: tokens are lost

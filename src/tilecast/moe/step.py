@@ -52,6 +52,7 @@ class Step:
     wrong_bytes: float  # of these, prefetched for nothing
     hit_rate: float
     distinct_experts: float  # of the busiest GPU, in one layer
+    dropped: float  # share of assignments over the experts' capacity
     tokens: int  # of all GPUs
 
     @property
@@ -162,6 +163,7 @@ def decode(
         wrong_bytes=layers * moved.wrong_bytes,
         hit_rate=hit_rate,
         distinct_experts=asked.distinct,
+        dropped=asked.dropped,
         tokens=tokens_per_gpu * spread.gpus,
     )
 
