@@ -29,7 +29,7 @@ PARALLEL_PLOTS = {
 }
 MEASURE_PLOTS = {"plot_measure_calibration", "plot_measure_validation"}
 STAGE_PLOTS = (
-    PARALLEL_PLOTS | MEASURE_PLOTS | {"plot_moe"}
+    PARALLEL_PLOTS | MEASURE_PLOTS | {"plot_moe", "plot_numa"}
 )  # of stages that have nothing to do with the artifact's data
 SIGNED_PLOTS = {"plot_amd", "plot_distributed", "plot_fusion"}
 TABLES = {"table_claims", "table_end_to_end", "table_mape", "table_operators"}
@@ -106,7 +106,8 @@ EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
     "one predictor": (
         "src/tilecast/predict/tilecast.py",
         comment,
-        {"predict_tilecast", "measure_scenarios", "parallel_validation", "table_pdf", "report_page"}
+        {"predict_tilecast", "measure_scenarios", "numa_predict", "parallel_validation", "plot_numa", "table_pdf"}
+        | {"report_page"}
         | EVALUATION
         | TABLES
         | PLOTS - {"plot_leave_one_out"},

@@ -20,12 +20,12 @@ MANIFESTS = [
     if not (settings.numa.run and name == STUDY)
 ]
 RECORD_SHIPPED = "resources/measured/numa/quick_test.json"
-NUMA_FIGURES = [
-    "numa_penalty",
-    "numa_intensity",
-    "numa_timeline",
-    "numa_heatmap",
-]
+NUMA_FIGURES = {
+    "penalty": "Penalty by model",
+    "intensity": "Throughput against intensity",
+    "timeline": "Two batches",
+    "heatmap": "GPU and node",
+}
 # What the default run makes of this stage, and what of it the page reads.
 NUMA_REPORT = [
     "results/numa/topology.json",
@@ -37,7 +37,7 @@ NUMA_REPORT = [
     "results/numa/record/profiles.csv",
     "results/numa/record/summary.json",
     *expand(
-        "results/figures/{name}.{kind}",
+        "results/figures/numa_{name}.{kind}",
         name=NUMA_FIGURES,
         kind=["svg", "pdf", "png", "csv", "json"],
     ),
@@ -142,61 +142,22 @@ rule numa_record:
         "../scripts/numa_record.py"
 
 
-rule plot_numa_penalty:
-    input:
-        predicted="results/numa/predicted.csv",
-        comparison="results/numa/record/comparison.csv",
-        code=code("plot_numa_penalty"),
-    output:
-        **picture("numa_penalty", "Locality", "Penalty by model"),
-    log:
-        "results/logs/plot_numa_penalty.log",
-    conda:
-        "../../envs/report.yaml"
-    script:
-        "../scripts/plot_numa_penalty.py"
-
-
-rule plot_numa_intensity:
+rule plot_numa:
     input:
         predicted="results/numa/predicted.csv",
         runs="results/numa/record/runs.csv",
-        code=code("plot_numa_intensity"),
-    output:
-        **picture("numa_intensity", "Locality", "Throughput against intensity"),
-    log:
-        "results/logs/plot_numa_intensity.log",
-    conda:
-        "../../envs/report.yaml"
-    script:
-        "../scripts/plot_numa_intensity.py"
-
-
-rule plot_numa_timeline:
-    input:
+        comparison="results/numa/record/comparison.csv",
         timeline="results/numa/record/timeline.csv",
-        runs="results/numa/record/runs.csv",
-        code=code("plot_numa_timeline"),
+        code=code("plot_numa"),
     output:
-        **picture("numa_timeline", "Locality", "Two batches"),
+        **{
+            f"{name}_{form}": path
+            for name, title in NUMA_FIGURES.items()
+            for form, path in picture(f"numa_{name}", "Locality", title).items()
+        },
     log:
-        "results/logs/plot_numa_timeline.log",
+        "results/logs/plot_numa.log",
     conda:
         "../../envs/report.yaml"
     script:
-        "../scripts/plot_numa_timeline.py"
-
-
-rule plot_numa_heatmap:
-    input:
-        runs="results/numa/record/runs.csv",
-        comparison="results/numa/record/comparison.csv",
-        code=code("plot_numa_heatmap"),
-    output:
-        **picture("numa_heatmap", "Locality", "GPU and node"),
-    log:
-        "results/logs/plot_numa_heatmap.log",
-    conda:
-        "../../envs/report.yaml"
-    script:
-        "../scripts/plot_numa_heatmap.py"
+        "../scripts/plot_numa.py"

@@ -89,6 +89,7 @@ def predicted(hosts: pd.DataFrame, wanted: Iterable[tuple[str, str, int]], compu
                 {
                     "host": host["host"],
                     "gpu": host["gpu"],
+                    "rates": host["passport"],
                     "model": model,
                     "dtype": dtype,
                     "batch_size": batch,

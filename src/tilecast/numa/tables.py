@@ -158,6 +158,7 @@ TABLES.update(
             {
                 "host": Column("text", "host, as resources/published/numa_hosts.csv names it"),
                 "gpu": Column("text", "device"),
+                "rates": Column("text", "what its copy rates are", values=("published", "assumed")),
                 "model": CELL["model"],
                 "dtype": CELL["dtype"],
                 "batch_size": _LENGTH["batch_size"],

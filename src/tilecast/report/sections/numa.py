@@ -31,15 +31,15 @@ COUNTS = (
 )
 PREDICTED = (
     Column("host", "Host"),
+    Column("rates", "Copy rates"),
     Column("model", "Model"),
-    Column("dtype", "Format"),
+    Column("penalty_percent", "Penalty", "%", 1),
+    Column("local_per_s", "Local", "samples/s", 0),
+    Column("bound_remote", "Slowest, remote"),
     Column("compute_ms", "Compute", "ms", 3),
     Column("launch_ms", "Launch", "ms", 3),
     Column("h2d_local_ms", "Copy in, local", "ms", 3),
-    Column("h2d_remote_ms", "Copy in, remote", "ms", 3),
-    Column("bound_remote", "Slowest stage, remote"),
-    Column("local_per_s", "Local", "samples/s", 0),
-    Column("penalty_percent", "Penalty", "%", 1),
+    Column("h2d_remote_ms", "remote", "ms", 3),
 )
 MEASURED = (
     Column("cell", "Cell"),
