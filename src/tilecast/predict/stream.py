@@ -25,7 +25,7 @@ def forecast_file(predictor: Predictor, kernels: Path, device: Device, output: P
     import pyarrow.parquet as pq
 
     try:
-        source = pq.ParquetFile(kernels)
+        source = pq.ParquetFile(kernels, pre_buffer=False)  # or what was read stays in memory
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(kernels, f"cannot be read as Parquet ({error})", "name a kernel list") from None
     fields = [

@@ -152,7 +152,7 @@ def _left_out(results: Results) -> Context:
         Column("family", "Kernels"),
         Column("predictor", "Predictor"),
         Column("n", "n", digits=0),
-        *(Column(name, display(DEVICES, name), "%", 1, "no kernels") for name in devices),
+        *(Column(name, display(DEVICES, name), "%", 1, "not done") for name in devices),
         Column("mean", "Mean of GPUs", "%", 1),
     )
     return {"rows": rows, "columns": columns, "links": results.links("predict", "logo", (".csv",))}
