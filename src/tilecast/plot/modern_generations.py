@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 FAMILIES = {
     "gemm/bf16": "Products, bf16",
     "gemm/fp8": "Products, fp8",
-    "prefill/bf16": "Attention, prefill",
-    "decode/bf16": "Attention, decode",
+    "prefill/bf16": "Prefill attention",
+    "decode/bf16": "Decode attention",
     "moe/bf16": "Experts, bf16",
+    "moe/fp8_block": "Experts, fp8 blocks",
 }
 LEFT_OUT, FORWARD = "left out", "forward"
 
@@ -43,14 +44,14 @@ def draw(protocol: pd.DataFrame) -> style.Picture:
             continue
         part = means[means["group"] == shown[place]]
         style.percent_axis(axes.xaxis, lowest=3.0, highest=highest)
-        axes.set_xticks([5, 10, 20, 50, 100, 200], labels=["5", "10", "20", "50", "100", "200"])
+        axes.set_xticks([5, 10, 20, 50, 100], labels=["5", "10", "20", "50", "100"])
         axes.set_ylim(len(generations) - 0.4, -0.6)
         axes.set_yticks(range(len(generations)), generations)
         axes.tick_params(axis="y", length=0)
         axes.tick_params(axis="x", labelbottom=place >= len(shown) - 2)
         axes.grid(axis="x")
         n = int(part[part["kind"] == LEFT_OUT].groupby("generation")["n"].max().sum())
-        axes.set_title(f"{FAMILIES[shown[place]]}, n = {n:,}", weight="bold", pad=2)
+        axes.set_title(f"{FAMILIES[shown[place]]}, n = {n / 1e3:,.0f} thousand", fontsize=style.MINOR_PT, pad=2)
         for name in predictors:
             for kind, shift in ((LEFT_OUT, -0.12), (FORWARD, 0.2)):
                 mine = part[(part["predictor"] == name) & (part["kind"] == kind)]
@@ -64,10 +65,11 @@ def draw(protocol: pd.DataFrame) -> style.Picture:
     mine = means[(means["kind"] == LEFT_OUT) & (means["predictor"] == "tilecast")]
     errors = {str(group): float(part["mape_percent"].mean()) for group, part in mine.groupby("group")}
     ordered = sorted(errors, key=lambda group: errors[group])
-    best, worst = (
-        f"{FAMILIES[group]} {naming.significant(errors[group], 2)} %" for group in (ordered[0], ordered[-1])
+    best, worst = (f"{naming.significant(errors[end], 2)} %" for end in (ordered[0], ordered[-1]))
+    title = (
+        f"On a GPU generation nobody measured, mean errors reach from {best} ({FAMILIES[ordered[0]].lower()}) to "
+        f"{worst} ({FAMILIES[ordered[-1]].lower()})"
     )
-    title = f"On a GPU generation nobody measured, mean errors reach from {best} to {worst}"
     n = int(table[(table["kind"] == LEFT_OUT) & (table["predictor"] == "tilecast")]["n"].sum())
     style.frame(
         figure,

@@ -30,16 +30,15 @@ def draw(serving: pd.DataFrame) -> style.Picture:
     panels = figure.subplots(1, 2)
     medians = {}
     for axes, what, label in zip(
-        panels, ("tpot", "ttft"), ("Time per output token", "Time to first token"), strict=True
+        panels, ("tpot", "ttft"), ("Output token", "First token"), strict=True
     ):
         x, y = points[f"measured_{what}_ms"], points[f"{what}_ms"]
         medians[what] = float(100 * (y / x - 1).abs().median())
         low, high = float(min(x.min(), y.min())) * 0.8, float(np.quantile(np.maximum(x, y), 0.995)) * 1.3
         for place, name in enumerate(names):
             mine = points["device"] == name
-            axes.plot(
-                x[mine], y[mine], MARKERS[place], color=COLOURS[place], markersize=2, markeredgewidth=0, alpha=0.6
-            )
+            look = {"color": COLOURS[place], "markersize": 2, "markeredgewidth": 0, "alpha": 0.6}
+            axes.plot(x[mine], y[mine], MARKERS[place], rasterized=True, **look)
         axes.plot([low, high], [low, high], color=style.INK, linewidth=0.8)
         for factor in (0.8, 1.25):
             axes.plot([low, high], [low * factor, high * factor], color=style.MUTED, linewidth=0.5, linestyle=":")
@@ -47,7 +46,9 @@ def draw(serving: pd.DataFrame) -> style.Picture:
         style.plain_log(axes.yaxis)
         axes.set_xlim(low, high)
         axes.set_ylim(low, high)
-        axes.set_title(f"{label}, median error {naming.significant(medians[what], 2)} %", weight="bold", pad=2)
+        axes.set_title(
+            f"{label}: median error {naming.significant(medians[what], 2)} %", fontsize=style.MINOR_PT, pad=2
+        )
         axes.set_xlabel("Measured (ms)")
         axes.set_ylabel("Forecast (ms)")
     title = (

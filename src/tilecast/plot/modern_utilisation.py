@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tilecast import naming
-from tilecast.hardware.device import devices
 from tilecast.plot import style
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN = ("NVIDIA_A100-SXM4-80GB", "NVIDIA_L40S", "NVIDIA_H100_80GB_HBM3", "NVIDIA_B200", "NVIDIA_RTX_PRO_6000")
+SHOWN = {
+    "NVIDIA_A100-SXM4-80GB": "A100",
+    "NVIDIA_L40S": "L40S",
+    "NVIDIA_H100_80GB_HBM3": "H100",
+    "NVIDIA_B200": "B200",
+    "NVIDIA_RTX_PRO_6000": "RTX 6000",
+}
 
 
 def draw(surface: pd.DataFrame) -> style.Picture:
@@ -22,7 +27,6 @@ def draw(surface: pd.DataFrame) -> style.Picture:
         return style.empty_panel("Utilisation", "the wheel of kernel timings was not fetched")
     shown = [name for name in SHOWN if name in set(surface["device"])]
     part = surface[surface["device"].isin(shown)]
-    every = devices()
     columns, rows = sorted(part["m"].unique()), sorted(part["n"].unique())
     figure = style.canvas(2.6)
     panels = figure.subplots(2, len(shown), squeeze=False, sharex=True, sharey=True)
@@ -36,10 +40,10 @@ def draw(surface: pd.DataFrame) -> style.Picture:
                 100 * grid.to_numpy(), origin="lower", vmin=0, vmax=100, cmap="cividis", aspect="auto",
                 interpolation="nearest",
             )  # fmt: skip
-            axes.set_xticks([0, len(columns) // 2, len(columns) - 1], labels=_powers(columns))
-            axes.set_yticks([0, len(rows) // 2, len(rows) - 1], labels=_powers(rows))
+            axes.set_xticks([0, len(columns) - 1], labels=_ends(columns))
+            axes.set_yticks([0, len(rows) - 1], labels=_ends(rows))
             if line == 0:
-                axes.set_title(every[name].short, weight="bold", pad=2)
+                axes.set_title(SHOWN[name], fontsize=style.MINOR_PT, pad=2)
             else:
                 axes.set_xlabel("m")
             if place == 0:
@@ -48,10 +52,10 @@ def draw(surface: pd.DataFrame) -> style.Picture:
     bar = figure.colorbar(mesh, ax=panels.ravel().tolist(), fraction=0.03, pad=0.01)
     bar.set_label("Share of peak (%)")
     gap = float(100 * np.abs(part["measured"] - part["forecast"]).mean())
-    tops = {every[name].short: float(100 * part[part["device"] == name]["measured"].max()) for name in shown}
+    tops = {SHOWN[name]: float(100 * part[part["device"] == name]["measured"].max()) for name in shown}
     best = max(tops, key=lambda name: tops[name])
     title = (
-        f"Utilisation of a generation nobody measured is forecast within {naming.significant(gap, 2)} points; "
+        f"Utilisation of an unmeasured generation is forecast {naming.significant(gap, 2)} points off on average; "
         f"{best} comes nearest its peak, {naming.significant(tops[best], 2)} %"
     )
     style.frame(
@@ -68,5 +72,5 @@ def draw(surface: pd.DataFrame) -> style.Picture:
     return style.Picture(figure, part, title, caption, f"{title}. Highest measured share: {words}.", len(part))
 
 
-def _powers(values: list[float]) -> list[str]:
-    return [f"{int(values[place]):,}" for place in (0, len(values) // 2, len(values) - 1)]
+def _ends(values: list[float]) -> list[str]:
+    return [f"{int(value)}" if value < 1024 else f"{int(value) // 1024}k" for value in (values[0], values[-1])]
