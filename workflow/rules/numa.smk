@@ -45,10 +45,6 @@ NUMA_REPORT = [
 NUMA_TARGETS = [*MANIFESTS, *NUMA_REPORT]
 
 
-wildcard_constraints:
-    study="|".join(STUDIES),
-
-
 rule numa_manifests:
     input:
         studies=list(STUDIES.values()),
@@ -107,6 +103,8 @@ rule numa_study:
         directory("results/numa/{study}"),
     log:
         "results/logs/numa_study_{study}.log",
+    wildcard_constraints:
+        study="|".join(STUDIES),
     conda:
         "../../envs/torch.yaml"
     threads: workflow.cores
