@@ -133,6 +133,7 @@ rule measure_scenarios:
         labels="results/tidy/labels.csv",
         lists=GRAPHS,
         weights=weights("tilecast"),
+        half_precision=shipped_folder("resources/pretrained/modern", "*.safetensors"),
         systems=shipped_folder("config/systems", "*.yaml"),
         specifications=SPECIFICATIONS,
         models=shipped_folder("config/models", "*.json"),

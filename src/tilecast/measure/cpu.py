@@ -81,7 +81,7 @@ class Cpu:
         """What the figures depend on besides the code."""
         notes, load = ["clock rate, power and temperature are not read on a CPU"], os.getloadavg()[0]
         if load > self.cores + 0.5:
-            notes.append(f"others used the machine meanwhile: {load:.1f} processes for {self.cores} cores")
+            notes.append("others used the machine meanwhile: more processes than cores were ready to run")
         return {
             "threads": self.threads,
             "architecture": platform.machine(),

@@ -11,14 +11,14 @@ from tilecast.report.results import Results
 
 COLUMNS = (
     Column("id", "Scenario"),
-    Column("title", "What it is", prose=True),
-    Column("device", "GPU"),
-    Column("layout", "Layout"),
     Column("compute_ms", "Compute only", "ms", 1, "none"),
     Column("latency_ms", "With communication", "ms", 1, "none"),
     Column("range", "80 % interval", "ms", right=True, absent="none"),
     Column("truth", "Measured by others", "ms", right=True, absent="no ground truth"),
     Column("ape_percent", "Error", "%", 1, "none"),
+    Column("device", "GPU"),
+    Column("layout", "Layout"),
+    Column("title", "What it is", prose=True),
     Column("truth_source", "Source", prose=True, absent="none found"),
     Column("reason", "Remark", prose=True, absent=""),
 )
@@ -31,7 +31,7 @@ def context(results: Results) -> dict[str, Any]:
     rows = [
         {str(name): value for name, value in row.items()}
         | {
-            "device": device_name(row["device"]),
+            "device": device_name(row["device"]).removeprefix("NVIDIA_"),
             "range": _span(row["low_ms"], row["high_ms"]),
             "truth": _span(row["truth_low_ms"], row["truth_high_ms"]),
         }
