@@ -114,14 +114,17 @@ def check(frame: pd.DataFrame, table: str, where: object) -> pd.DataFrame:
     return result.reset_index(drop=True)
 
 
-def read_raw(path: str | os.PathLike[str], table: str) -> pd.DataFrame:
-    """Read a file that should hold `table`, unchecked; the index counts its lines from 0 after the header."""
+def read_raw(path: str | os.PathLike[str], table: str, only: tuple[str, str] | None = None) -> pd.DataFrame:
+    """Read a file that should hold `table`, unchecked; the index counts its lines from 0 after the header.
+
+    `only`, for Parquet: a column and the value of the rows wanted; the others are not held in memory.
+    """
     import pandas as pd
 
     source = Path(path)
     try:
         if source.suffix == ".parquet":
-            return pd.read_parquet(source)
+            return pd.read_parquet(source, filters=[(only[0], "==", only[1])] if only else None)
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # a row longer than the header is cut with a warning only
             frame = pd.read_csv(
@@ -140,9 +143,9 @@ def read_raw(path: str | os.PathLike[str], table: str) -> pd.DataFrame:
         raise InputError(str(source), f"cannot be read as a table ({error})") from None
 
 
-def read(path: str | os.PathLike[str], table: str) -> pd.DataFrame:
-    """Read and check one table; CSV or Parquet by the path's ending."""
-    return check(read_raw(path, table), table, path)
+def read(path: str | os.PathLike[str], table: str, only: tuple[str, str] | None = None) -> pd.DataFrame:
+    """Read and check one table, or `only` the rows with a value in a column; CSV or Parquet by the path's ending."""
+    return check(read_raw(path, table, only), table, path)
 
 
 def write(frame: pd.DataFrame, path: str | os.PathLike[str], table: str) -> None:

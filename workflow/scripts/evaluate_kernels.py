@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from tilecast.evaluate.kernels import kernel_errors, utilisation
+from tilecast.evaluate.kernels import kernel_errors, trained_on, utilisation
 from tilecast.hardware.device import devices_of_table, specifications
 from tilecast.predict.registry import load_predictor
 from tilecast.step import run_step
@@ -14,13 +14,14 @@ def evaluate_kernels(
     kernels: str, devices: str, records: Mapping[str, str | None], errors: str, sweeps: str
 ) -> None:
     """Write errors by predictor, family and GPU, and the sweeps of sizes; `records` lie beside the weights."""
-    table, stated = read(kernels, "kernels"), read(devices, "devices")
+    table, stated = read(kernels, "kernels", only=("split", "test")), read(devices, "devices")
+    trained = trained_on(kernels)
     forecasters = [
         (load_predictor(name, path and Path(path).parent), specifications(name, stated))
         for name, path in records.items()
     ]
-    write(kernel_errors(table, forecasters), errors, "kernel_errors")
-    write(utilisation(table, devices_of_table(stated), forecasters), sweeps, "utilisation")
+    write(kernel_errors(table, forecasters, trained), errors, "kernel_errors")
+    write(utilisation(table, devices_of_table(stated), forecasters, trained), sweeps, "utilisation")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -33,12 +34,25 @@ def _alone(kernels: pd.DataFrame) -> pd.DataFrame:
     return complete(kernels).assign(isolated=True)
 
 
-def kernel_errors(kernels: pd.DataFrame, forecasters: Sequence[Forecaster]) -> pd.DataFrame:
+def trained_on(path: str | os.PathLike[str]) -> set[str]:
+    """The GPUs of a kernel table's `train` rows, which can be many millions."""
+    from pyarrow import parquet
+
+    rows = parquet.read_table(
+        path, columns=["device"], filters=[("split", "==", "train")], read_dictionary=["device"]
+    )
+    return set(rows["device"].unique().to_pylist())
+
+
+def kernel_errors(
+    kernels: pd.DataFrame, forecasters: Sequence[Forecaster], trained: set[str] | None = None
+) -> pd.DataFrame:
     """The `kernel_errors` table: errors on the `test` rows by family, GPU, and whether training knew the GPU.
 
-    The roofline is not trained; it is told apart all the same, so that columns compare.
+    `trained` are the GPUs of the `train` rows where `kernels` lacks these. The roofline is not trained; it is told
+    apart all the same, so that columns compare.
     """
-    trained = set(kernels.loc[kernels["split"] == "train", "device"])
+    trained = trained or set(kernels.loc[kernels["split"] == "train", "device"])
     held = kernels[(kernels["split"] == "test") & kernels["family"].isin(LEARNED)]
     held = held.reset_index(drop=True)
     if held.empty:
@@ -71,13 +85,16 @@ def kernel_errors(kernels: pd.DataFrame, forecasters: Sequence[Forecaster]) -> p
 
 
 def utilisation(
-    kernels: pd.DataFrame, peaks: Mapping[str, Device], forecasters: Sequence[Forecaster]
+    kernels: pd.DataFrame,
+    peaks: Mapping[str, Device],
+    forecasters: Sequence[Forecaster],
+    trained: set[str] | None = None,
 ) -> pd.DataFrame:
     """The `utilisation` table: share of the rate that `peaks` states, over SWEEPS, measured and forecast.
 
-    Forecasts are made at every size measured among the held-out rows, and between.
+    Forecasts are made at every size measured among the held-out rows, and between. `trained` as for kernel_errors.
     """
-    trained = set(kernels.loc[kernels["split"] == "train", "device"])
+    trained = trained or set(kernels.loc[kernels["split"] == "train", "device"])
     parts = []
     for family, (swept, fixed) in SWEEPS.items():
         mine = kernels[(kernels["family"] == family) & (kernels["split"] == "test")]
