@@ -5,9 +5,12 @@ import pandas as pd
 import pytest
 
 from tilecast.errors import InputError
+from tilecast.graph.kernels import Block, Kernel, KernelGraph
 from tilecast.hardware.device import load_device
 from tilecast.predict.base import complete
 from tilecast.predict.compose import compose, forecast_all
+from tilecast.predict.forecast import forecast_model
+from tilecast.predict.registry import load_predictor
 from tilecast.predict.roofline import Roofline
 from tilecast.predict.traced import forecast_traced, read_traced
 from tilecast.predict.workloads import workloads
@@ -138,3 +141,25 @@ def test_no_graphs_give_empty_tables():
     columns = list(node(0, "a", "forward", "BMM", "1,1,1,1"))
     result = forecast_all(Roofline(), workloads(pd.DataFrame(columns=columns), {}), {DEVICE.name: DEVICE})
     assert result.cells.empty and result.intervals.empty
+
+
+def graph(**about):
+    """Ten small products forward, told as a traced graph."""
+    product = Kernel(
+        "linear", "linear", "forward", "fp32", 1, 64, 64, 64, 2, 2 * 64**3, 2 * 4 * 64 * 64, 4 * 64 * 64
+    )
+    told = {"model": "toy", "mode": "inference", "dtype": "fp32", "optimizer": None, "parameters": 1}
+    told |= {"phase": "prefill", "context": 0, "batch_size": 1, "sequence_length": 8} | about
+    return KernelGraph(told, (Block(((product, "a"),)),), ((0, ""),) * 10, (((), ()),) * 10)
+
+
+def test_a_model_waits_for_its_host_and_its_interval_for_another():
+    eager = forecast_model(graph(), Slow(), DEVICE)
+    assert eager["latency_ms"] == pytest.approx(10 * 1500, rel=1e-3)
+    assert eager["top"][0]["op"] == "wait for the host" and eager["bounds"]["latency"] > 0.99
+    assert sum(eager["classes"].values()) == pytest.approx(eager["latency_ms"])
+    fused = forecast_model(graph(fused=True), Slow(), DEVICE)
+    assert fused["latency_ms"] == pytest.approx(forecast_model(graph(), Roofline(), DEVICE)["latency_ms"])
+    tilecast = forecast_model(graph(), load_predictor("tilecast"), DEVICE)
+    low, middle, high = (tilecast[name] for name in ("low_ms", "latency_ms", "high_ms"))
+    assert low < middle < high and high - middle > 10 * 0.005  # a slow host takes that much more

@@ -38,10 +38,11 @@ def evaluate_own_graphs(
     own = cell_errors(measured, pd.concat(parts, ignore_index=True))
     others = cell_errors(measured, pd.concat([read(path, "predictions") for path in theirs.values()]))
     cell = [*KEY[:3], "model", "sequence_length", "batch_size", "option"]
-    both = others.merge(own[cell], on=cell)  # the same cells on both sides
-    tables = [mape_table(errors, **resampling) for errors in (own, both)]
+    if len(others):  # the same cells on both sides
+        own, others = own.merge(others[cell], on=cell), others.merge(own[cell], on=cell)
     columns = [*KEY, "n", "mape_percent", "bias_percent"]
-    table = tables[0][columns].merge(tables[1][columns], on=[*KEY, "n"], suffixes=("", "_artifact"))
+    table, beside = (mape_table(errors, **resampling)[columns] for errors in (own, others))
+    table = table.merge(beside.drop(columns="n"), on=KEY, how="left", suffixes=("", "_artifact"))
     write(own, cells, "errors")
     write_free(table, mape)
     for row in table[(table[["device", "mode", "distribution"]] == "all").all(axis=1)].itertuples():

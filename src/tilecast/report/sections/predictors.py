@@ -61,7 +61,7 @@ def _graphs(results: Results) -> Context:
         Column("mode", "Mode"),
         Column("n", "n", digits=0),
         Column("mape_percent", "Traced here", "%", 1),
-        Column("mape_percent_artifact", "Artifact’s graphs", "%", 1),
+        Column("mape_percent_artifact", "Artifact’s graphs", "%", 1, "needs the full artifact"),
     )
     rows = []
     if frame is not None:
