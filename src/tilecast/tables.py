@@ -144,7 +144,7 @@ def read_raw(path: str | os.PathLike[str], table: str, only: tuple[str, str] | N
 
 
 def read(path: str | os.PathLike[str], table: str, only: tuple[str, str] | None = None) -> pd.DataFrame:
-    """Read and check one table, or `only` the rows with a value in a column; CSV or Parquet by the path's ending."""
+    """Read and check one table, or `only` the rows with a value in a column; CSV or Parquet by the ending."""
     return check(read_raw(path, table, only), table, path)
 
 
