@@ -107,6 +107,9 @@ class Prediction(Section):
 class Numa(Section):
     """The host-memory locality study: which, whether it is run, and what of it is changed."""
 
+    # On the command line it is given as one mapping, whose numbers Snakemake hands over as text.
+    model_config = ConfigDict(strict=False)
+
     study: str = Field("quick_test", description="a name of config/studies/numa, or a YAML file")
     run: bool = Field(
         False, description="run that study and show it; else the record shipped in resources/measured is shown"
