@@ -16,6 +16,7 @@ PARTS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...], str]] = {
     "#C4C4C4": (("bubble", "other stages"), "bubble", ("context",), "driver"),
     "#56B4E9": (("recompute",), "recomputing", ("kv_cache",), "keys, values"),
     "#CC79A7": (("ep",), "experts", ("logits",), "logits"),
+    "#3D3D3D": (("host",), "waiting for the host", (), ""),
     "#8C564B": (("cp",), "context parallel", ("fragmentation",), "lost by allocator"),
 }
 

@@ -1,0 +1,117 @@
+"""`tilecast search`: what it prints, and one line for every kind of bad input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tilecast.cli import main
+from tilecast.hardware.device import load_device
+from tilecast.hardware.system import load_system
+from tilecast.models.registry import load_model
+from tilecast.parallel import search as searching
+from tilecast.parallel.cost import PRICES, load_prices
+from tilecast.parallel.layout import Work, legal, stack
+from tilecast.parallel.step import Planner
+from tilecast.predict.roofline import Roofline
+
+SMALL = ["search", "--model", "gpt2", "--system", "h100_sxm", "--predictor", "roofline", "--sequence", "512"]
+
+
+def answered(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> dict:
+    assert main([*SMALL, *arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def refused(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(["search", *arguments]) == 1
+    words = capsys.readouterr().err
+    assert words.count("\n") == 1 and "Traceback" not in words
+    return words
+
+
+def test_training_is_the_best_of_brute_force(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every layout of the space, each simulated alone, event by event."""
+    told = answered(["--gpus", "4", "--batch", "8", "--top", "3"], capsys)
+    model, system = load_model("gpt2"), load_system("h100_sxm")
+    work = Work(model, 8, 512, attention="fused", optimizer="adam", fused=True)
+    planner = Planner(work, system, load_device("H100"), Roofline())
+    times = {
+        layout.label: planner.step(layout).latency_ms
+        for layout in searching.layouts(searching.training_space(work), stack(model), 4, 8)
+        if legal(layout, stack(model), 4, 8, 512) is None and planner.memory(layout).fits
+    }
+    assert told["feasible"] == len(times)
+    assert told["tried"] == told["feasible"] + sum(row["layouts"] for row in told["infeasible"])
+    for row, best in zip(told["top"], sorted(times.values()), strict=False):
+        assert row["step_ms"] == pytest.approx(best, rel=1e-9)
+        assert times[row["layout"]] == pytest.approx(row["step_ms"], rel=1e-9)
+    assert told["top"][0]["why"] == "" and "instead of" in told["top"][1]["why"]
+    assert sum(told["best_parts_ms"].values()) == pytest.approx(told["top"][0]["step_ms"], rel=1e-9)
+    assert any(words.startswith("tp 4:") for words in told["why_not"])
+
+
+def test_serving_keeps_the_bounds(capsys: pytest.CaptureFixture[str]) -> None:
+    told = answered(["--gpus", "2", "--objective", "ttft", "--output", "16"], capsys)
+    every = [row["ttft_ms"] for row in told["top"]]
+    assert every == sorted(every)
+    bound = every[1]
+    bounded = ["--objective", "tokens_per_dollar", "--mode", "inference", "--constraints", f"ttft_ms={bound:.6f}"]
+    kept = answered(["--gpus", "2", "--output", "16", *bounded, "--why-not", "pp=2"], capsys)
+    assert kept["top"] and all(row["ttft_ms"] <= bound + 1e-6 for row in kept["top"])
+    assert len(kept["why_not"]) == 1 and kept["why_not"][0].startswith("pp 2:")
+    prices = [row["usd_per_million_tokens"] for row in kept["top"]]
+    assert prices == sorted(prices)
+
+
+def test_text_and_nothing_feasible(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*SMALL, "--gpus", "2", "--batch", "4"]) == 0
+    words = capsys.readouterr().out
+    for part in ("best by step time", "Pareto front", "why not", "cannot run", "layouts tried in"):
+        assert part in words
+    assert main([*SMALL, "--gpus", "1", "--batch", "1", "--constraints", "memory_gb=0.001"]) == 3
+    assert "is more than the 0.001 allowed" in capsys.readouterr().out
+
+
+def test_a_price_is_paid_by_whole_clusters(capsys: pytest.CaptureFixture[str]) -> None:
+    offer = load_prices().offer("NVIDIA_H100_80GB_HBM3")
+    told = answered(["--gpus", "2", "--batch", "2", "--price", "reserved", "--top", "1"], capsys)
+    assert offer is not None and offer.reserved is not None
+    assert told["top"][0]["usd_per_hour"] == pytest.approx(offer.reserved.value)
+
+
+def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = ["--model", "gpt2", "--system", "h100_sxm", "--gpus", "2"]
+    cases = {
+        "more than the 8": [*good[:4], "--gpus", "9"],
+        "too small": [*good[:4], "--gpus", "0"],
+        "is not understood": [*good, "--constraints", "speed=fast"],
+        "is no part of a layout": [*good, "--why-not", "colour=8"],
+        "is no figure of training": [*good, "--objective", "ttft", "--mode", "training"],
+        "is no figure of inference": [*good, "--mode", "inference"],
+        "unknown dtype": [*good, "--dtype", "fp12"],
+        "is no known system": [*good, "--system", "abacus"],
+        "no stack of equal layers": [*good, "--model", "resnet50"],
+        "does not exist": [*good, "--system", str(tmp_path / "none.yaml")],
+    }
+    for words, arguments in cases.items():
+        assert words in refused(arguments, capsys)
+    raw = yaml.safe_load(PRICES.read_text())
+    del raw["prices"][0]["on_demand"]["date"]
+    (tmp_path / "prices.yaml").write_text(yaml.safe_dump(raw))
+    assert "has no date" in refused([*good, "--prices", str(tmp_path / "prices.yaml")], capsys)
+
+
+def test_gpus_without_a_link_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw = {
+        "device": "NVIDIA_H100_80GB_HBM3", "gpus_per_node": 4, "sources": {"me": "made up"},
+        "tiers": [{"kind": "nvlink", "bytes_per_s": 1e11, "joins": [[0, 1], [2, 3]], "source": "me"}],
+    }  # fmt: skip
+    path = tmp_path / "pairs.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    arguments = ["--model", "gpt2", "--system", str(path), "--gpus", "4", "--batch", "4", "--sequence", "512"]
+    assert "no link between GPU" in refused([*arguments, "--predictor", "roofline"], capsys)

@@ -1,0 +1,62 @@
+"""Figures of many GPUs: drawn from the record, the same bytes twice, with words; small; and from nothing."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tilecast.plot import style
+
+RECORD = Path(__file__).resolve().parents[2] / "resources/studies/multigpu"
+SOURCES = {
+    "breakdown": ("parts",),
+    "timeline": ("timeline",),
+    "pareto": ("search", "serving"),
+    "scaling": ("scaling",),
+    "tornado": ("sensitivity",),
+}
+COLLECTIVES = pd.DataFrame(
+    [
+        {
+            "basis": basis, "system": system, "op": "all_reduce", "gpus": gpus, "bytes": size, "reference": "h100_sxm",
+            "measured_ms": 0.01 + size / 1e8, "predicted_ms": 0.011 + size / 1e8, "held_out_ms": 0.011 + size / 1e8,
+            "ape_percent": 5.0,
+        }
+        for basis, system in (("leave-one-size-out", "h100_sxm"), ("spec-only", "b200_sxm"), ("spec-only", "mine"))
+        for gpus in (2, 8)
+        for size in (2**10, 2**20, 2**30)
+    ]
+)  # fmt: skip
+
+
+def draw(name: str) -> style.Picture:
+    tables = (
+        [pd.read_csv(RECORD / f"{table}.csv") for table in SOURCES[name]] if name in SOURCES else [COLLECTIVES]
+    )
+    picture: style.Picture = importlib.import_module(f"tilecast.plot.parallel_{name}").draw(*tables)
+    return picture
+
+
+@pytest.mark.parametrize("name", [*SOURCES, "collectives"])
+def test_a_figure_is_small_and_says_in_words_what_it_shows(name: str, tmp_path: Path) -> None:
+    saved = []
+    for turn in ("one", "two"):
+        files = {kind: str(tmp_path / turn / f"parallel_{name}.{kind}") for kind in ("svg", "pdf", "png")}
+        about = {"data": str(tmp_path / turn / "data.csv"), "about": str(tmp_path / turn / "about.json")}
+        style.save(draw(name), **files, **about)
+        saved.append({path.name: path.read_bytes() for path in (tmp_path / turn).iterdir()})
+    assert saved[0] == saved[1]
+    assert len(saved[0][f"parallel_{name}.svg"]) < 170_000
+    words = json.loads(saved[0]["about.json"])
+    assert words["n"] > 0 and len(words["alt"]) > len(words["title"]) and "nan" not in words["alt"]
+
+
+@pytest.mark.parametrize("name", [*SOURCES, "collectives"])
+def test_nothing_is_said_to_be_nothing(name: str) -> None:
+    tables = [pd.read_csv(RECORD / f"{table}.csv").iloc[:0] for table in SOURCES.get(name, ())]
+    picture = importlib.import_module(f"tilecast.plot.parallel_{name}").draw(*(tables or [COLLECTIVES.iloc[:0]]))
+    assert picture.n == 0 and picture.reason
