@@ -28,7 +28,7 @@ from tilecast.parallel.memory import layer_parameters, parameters
 from tilecast.parallel.shard import Shape, _sorted, _traced, share
 from tilecast.parallel.step import Planner
 from tilecast.parallel.traced import TRACED, load
-from tilecast.parallel.validate import artifact_cases, megatron_cases, megatron_ms, scoreboard
+from tilecast.parallel.validate import TABLES, artifact_cases, megatron_cases, megatron_ms, scoreboard
 from tilecast.predict.base import wait_ms
 from tilecast.predict.forecast import forecast_model
 from tilecast.predict.registry import load_predictor
@@ -238,6 +238,43 @@ def test_a_ring_sees_all_keys():
     assert products[0] == 4 * products[1]
 
 
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_blocking_send_keeps_its_stage(blocking):
+    """Two stages, one microbatch: either way two hops; with more, a blocked sender does nothing meanwhile."""
+    known = planner()
+    other = Planner(
+        WORK,
+        known.links.system,
+        known.device,
+        known.predictor,
+        Assumptions(blocking_sends=blocking, link_share=0.01),
+    )
+    other.kernels = known.kernels
+    once = other.step(Layout(dp=16, pp=2))
+    hop = float(other._send(Layout(dp=16, pp=2), 1)[0])
+    assert once.parts["pp"] == pytest.approx(2 * hop)
+    gpipe = Layout(dp=4, pp=2, schedule="gpipe")
+    share = other.step(gpipe).parts["pp"] / float(other._send(gpipe, 1)[0])
+    assert share > 2 if blocking else share >= 2 - 1e-9
+
+
+def test_a_training_run_is_slower_than_kernels_timed_one_by_one():
+    from tilecast.predict.sustained import SHARE, sustained
+
+    kernels = pd.DataFrame({"family": ["linear", "linear", "linear", "softmax"]})
+    forecast = pd.DataFrame(
+        {
+            "latency_ms": [1.0] * 4, "low_ms": [0.9] * 4, "high_ms": [1.1] * 4,
+            "bound": ["compute", "bandwidth", "compute", "compute"],
+            "passport": ["modern track", "modern track", "predicted", "modern track"],
+        }
+    )  # fmt: skip
+    found = sustained(kernels, forecast, load_device("H100"), "training")
+    assert found["latency_ms"].tolist() == [SHARE["NVIDIA_H100_80GB_HBM3"], 1, 1, 1]
+    assert sustained(kernels, forecast, load_device("H100"), "inference") is forecast
+    assert sustained(kernels, forecast, load_device("L4"), "training")["latency_ms"][0] == 1.138
+
+
 def test_errors_are_one_line():
     known = planner()
     with pytest.raises(InputError, match="needs 16384 GPUs, the system has"):
@@ -268,21 +305,20 @@ def test_a_step_in_words_and_as_a_timeline():
 
 def cases():
     labels = pd.read_csv(ROOT / "resources/published/end_to_end.csv")
-    table = pd.read_csv(ROOT / "resources/published/megatron_sc21_table1.csv")
-    return artifact_cases(labels[labels["predictor"] == "measured"]), megatron_cases(table)
+    tables = (pd.read_csv(ROOT / "resources/published" / name) for name in TABLES.values())
+    return [artifact_cases(labels[labels["predictor"] == "measured"]), *map(megatron_cases, tables)]
 
 
 def test_the_suites_are_whole_and_their_layouts_use_the_gpus_stated():
-    artifact, megatron = cases()
-    assert (len(artifact), len(megatron)) == (11, 10)
-    for row, work, layout in megatron:
+    artifact, *megatron = cases()
+    assert [len(artifact), *map(len, megatron)] == [11, 10, 8]
+    for row, work, layout in megatron[0] + megatron[1]:
         assert legal(layout, work.stack, row["gpus"], row["batch"], 2048) is None
         assert layout.gpus == row["gpus"]
         assert parameters(work.stack) == pytest.approx(row["parameters_billion"] * 1e9, rel=0.04)
-    row = megatron[-1][
-        0
-    ]  # the paper, section 5.1: 1T parameters, 84 days for 450 billion tokens at 163 teraFLOP/s
-    assert megatron_ms(row) / 1e3 / (3072 * 2048) * 450e9 / 86400 == pytest.approx(84, rel=0.03)
+    # SC '21, section 5.1: one trillion parameters, 84 days for 450 billion tokens at 163 teraFLOP/s
+    assert megatron_ms(megatron[0][-1][0]) / 1e3 / (3072 * 2048) * 450e9 / 86400 == pytest.approx(84, rel=0.03)
+    assert [megatron_ms(row) for row, _, _ in megatron[1][:2]] == [1420, 1100]
 
 
 def test_shipped_kernels_are_those_a_trace_finds():

@@ -141,10 +141,14 @@ rule parallel_validation:
     input:
         labels="results/tidy/labels.csv",
         predictions="results/tidy/predictions.csv",
-        megatron=shipped("resources/published/megatron_sc21_table1.csv"),
+        tables=[
+            shipped("resources/published/megatron_sc21_table1.csv"),
+            shipped("resources/published/megatron_recompute_table5.csv"),
+        ],
         traced=shipped("resources/pretrained/parallel_kernels.json"),
         curves=shipped("resources/pretrained/collectives.json"),
         weights=weights("tilecast"),
+        half=shipped("resources/pretrained/modern/record.json"),
         systems=shipped_folder("config/systems", "*.yaml"),
         devices=shipped_folder("config/devices", "*.yaml"),
         models=shipped_folder("config/models", "*.json"),

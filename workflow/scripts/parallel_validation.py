@@ -4,20 +4,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from tilecast.parallel.validate import scoreboard, validate
+from tilecast.parallel.validate import TABLES, scoreboard, validate
 from tilecast.predict.registry import load_predictor
 from tilecast.step import run_step
 from tilecast.tables import read, write_free
 
 
 def parallel_validation(
-    labels: str, predictions: str, megatron: str, traced: str, weights: str, cells: str, scores: str
+    labels: str, predictions: str, tables: list[str], traced: str, weights: str, cells: str, scores: str
 ) -> None:
-    """Forecast every case of both suites; write the cases, and their errors' means beside the bars."""
+    """Forecast every case of every suite; write the cases, and their errors' means beside the bars."""
     cases = validate(
         read(labels, "labels"),
         read(predictions, "predictions"),
-        pd.read_csv(megatron),
+        {suite: pd.read_csv(path) for suite, path in zip(TABLES, tables, strict=True)},
         load_predictor("tilecast", Path(weights).parent),
         traced,
     )
@@ -31,7 +31,7 @@ if __name__ == "__main__":
         snakemake,
         labels=snakemake.input.labels,
         predictions=snakemake.input.predictions,
-        megatron=snakemake.input.megatron,
+        tables=snakemake.input.tables,
         traced=snakemake.input.traced,
         weights=snakemake.input.weights,
         cells=snakemake.output.cells,

@@ -15,6 +15,7 @@ from tilecast.parallel.layout import Work
 from tilecast.parallel.shard import Shape, Share, Traces, share
 from tilecast.predict.base import HOSTS, HostAware, Predictor
 from tilecast.predict.conformal import total
+from tilecast.predict.sustained import sustained
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _ENDS = ("latency_ms", "low_ms", "high_ms")
@@ -101,6 +102,7 @@ class Kernels:
         distinct = table[list(Kernel._fields)].drop_duplicates(ignore_index=True)
         place = table.groupby(list(Kernel._fields), sort=False).ngroup().to_numpy()
         forecast = self.predictor.predict(distinct.assign(count=1), self.device)
+        forecast = sustained(distinct, forecast, self.device, self.work.mode)
         each, low, high = (forecast[name].to_numpy(dtype=float)[place] for name in _ENDS)
         count = table["count"].to_numpy(dtype=float)
         part, group = table["part"].to_numpy(), table["group"].to_numpy()

@@ -125,6 +125,7 @@ class Assumptions:
 
     bucket_bytes: float = 25 * 2**20  # gradients exchanged at a time: default of PyTorch's DDP
     tp_overlap: float = 0.0  # share of tensor-parallel communication that runs beside compute: none in Megatron
+    blocking_sends: bool = True  # a stage goes on only when what it sends has arrived: as Megatron does
     fragmentation: float = 0.05  # of what is allocated, lost by the allocator
     context_bytes: float = 1.0e9  # driver, libraries, NCCL's buffers
     link_share: float = 1.0  # every collective's rate is scaled by this: for sensitivity alone

@@ -26,17 +26,10 @@ from tilecast.predict.base import Predictor
 
 Array = np.ndarray[Any, np.dtype[Any]]
 PARTS = ("compute", "recompute", "host", "tp", "ep", "cp", "dp", "pp", "bubble", "optimizer")
-_UNIT = (
-    "compute",
-    "recompute",
-    "tp",
-    "ep",
-    "cp",
-    "dp",
-    "host",
-)  # what a pass through a piece of the model is made of
+# what a pass through a piece of the model is made of
+_UNIT = ("compute", "recompute", "tp", "ep", "cp", "dp", "host", "pp")
 _FIRST, _LAYER, _LAST = range(3)
-_HOST = _UNIT.index("host")
+_HOST, _SENDS = _UNIT.index("host"), _UNIT.index("pp")
 
 
 @dataclass(frozen=True)
@@ -95,24 +88,15 @@ class Planner:
         self.check(layout)
         work, count = self.work, layout.microbatches(self.work.batch)
         passes = self._passes(layout, 3)  # part, kind, end, chunk, stage
-        whole, send = passes.sum(axis=0), self._send(layout, 3)
-        training = work.mode == "training"
-        if not training:
-            whole[BACKWARD] = 0.0
-        # forecast, low, high, and once more with links that take no time
-        cases = [0, 1, 2, 0]
-        hops = np.outer(np.append(send, 0.0), (1.0, 1.0 if training else 0.0))
-        backward = whole[BACKWARD, cases] if training else None
-        forward = whole[FORWARD, cases]
+        whole, training = passes.sum(axis=0), work.mode == "training"
+        # forecast, low, high, and once more with links between stages that take no time
+        cases = np.concatenate([whole, (whole - passes[_SENDS])[:, :1]], axis=1)
+        forward, backward = cases[FORWARD], cases[BACKWARD] if training else None
+        hops = np.outer(np.append(self._hops(layout, 3), 0.0), (1.0, 1.0))
         found = stage_ends(layout.schedule, count, forward, backward, hops, periodic=False)
         ends, still = found[:3], found[3]
-        events = simulate(
-            layout.schedule,
-            count,
-            forward[0],
-            backward[0] if backward is not None else None,
-            (hops[0, 0], hops[0, 1]),
-        )
+        first = backward[0] if backward is not None else None
+        events = simulate(layout.schedule, count, forward[0], first, (hops[0, 0], hops[0, 1]))
         tails = self._tails(layout, whole, 3)  # tail part (dp, optimizer), end, stage
         finish = ends + tails.sum(axis=0)
         latency, low, high = (float(value) for value in finish.max(axis=1))
@@ -121,7 +105,7 @@ class Planner:
             parts = dict.fromkeys(PARTS, 0.0)
             for number, name in enumerate(_UNIT):
                 parts[name] = count * float(passes[number, :, 0, :, stage].sum())
-            busy = sum(parts.values())
+            busy = sum(parts.values()) - parts["pp"]
             parts["pp"] = float(ends[0, stage] - still[stage])
             parts["bubble"] = max(0.0, float(still[stage]) - busy)
             parts["dp"] += float(tails[0, 0, stage])
@@ -143,9 +127,7 @@ class Planner:
         training = self.work.mode == "training"
         for (schedule, _, count, _), places in groups.items():
             whole = [self._passes(layouts[place], 1).sum(axis=0) for place in places]
-            send = np.array([[float(self._send(layouts[place], 1)[0])] * 2 for place in places])
-            if not training:
-                send[:, 1] = 0.0
+            send = np.array([[float(self._hops(layouts[place], 1)[0])] * 2 for place in places])
             forward = np.array([times[FORWARD, 0] for times in whole])
             backward = np.array([times[BACKWARD, 0] for times in whole]) if training else None
             ends = stage_ends(schedule, count, forward, backward, send)
@@ -298,7 +280,16 @@ class Planner:
         for piece in range(pieces):
             wait = self._wait(layout, int(counts[piece]), piece == 0, piece == pieces - 1)
             passes[_HOST, :, :, piece] = wait[:, :ends]
+        if self.assume.blocking_sends:
+            send = self._send(layout, ends)[:, None]
+            passes[_SENDS, FORWARD, :, :-1] = send
+            if self.work.mode == "training":
+                passes[_SENDS, BACKWARD, :, 1:] = send
         return np.asarray(passes.reshape(len(_UNIT), 2, ends, layout.interleave, layout.pp))
+
+    def _hops(self, layout: Layout, ends: int) -> Array:
+        """Milliseconds that pass between a stage's end and the arrival of what it sends."""
+        return np.zeros(ends) if self.assume.blocking_sends else self._send(layout, ends)
 
     def _send(self, layout: Layout, ends: int) -> Array:
         """Milliseconds for a microbatch to reach the next stage; each tensor rank sends its share of it."""

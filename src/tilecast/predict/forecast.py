@@ -11,6 +11,7 @@ from tilecast.graph.kernels import Kernel, KernelGraph
 from tilecast.hardware.device import ELEMENT_BYTES, Device
 from tilecast.predict import conformal
 from tilecast.predict.base import HOSTS, HostAware, Predictor, wait_ms
+from tilecast.predict.sustained import sustained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,7 @@ def forecast_model(graph: KernelGraph, predictor: Predictor, device: Device) -> 
     import pandas as pd
 
     kernels = graph.kernels()
-    forecast = predictor.predict(kernels, device)
+    forecast = sustained(kernels, predictor.predict(kernels, device), device, graph.about["mode"])
     times = kernels["count"].to_numpy(dtype=float)
     table = kernels.assign(
         latency_ms=forecast["latency_ms"].to_numpy(dtype=float) * times,

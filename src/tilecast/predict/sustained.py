@@ -1,0 +1,39 @@
+"""What a training run takes from half-precision products timed one by one: a board at its power limit slows.
+
+The half-precision track learned from vLLM's times. SGLang and TensorRT-LLM timed the same products on the same
+boards, and the larger a product, the longer theirs took: a few percent at 0.1 TFLOP, the shares below (medians of
+the slowest of the three over vLLM's, products from 2 TFLOP up; tables of aiconfigurator 0.12.0). One library runs
+them all; what differs is how long the board rests between two, which is how a power limit shows.
+ASSUME: a training run, which never rests, runs its compute-bound products as the slowest of the three did.
+Inference is short or bound by memory, and stays as timed.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tilecast.hardware.device import Device
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHARE = {
+    "NVIDIA_A100-SXM4-80GB": 1.157, "NVIDIA_H100_80GB_HBM3": 1.136, "NVIDIA_H200": 1.160, "NVIDIA_B200": 1.138,
+    "NVIDIA_B300": 1.177, "NVIDIA_GB200": 1.0, "NVIDIA_GB300": 1.087, "NVIDIA_L40S": 1.394,
+    "NVIDIA_RTX_PRO_6000": 1.084,
+}  # fmt: skip
+PASSPORT = "modern track"
+
+
+def sustained(kernels: pd.DataFrame, forecast: pd.DataFrame, device: Device, mode: str) -> pd.DataFrame:
+    """`forecast` of a model's `kernels` as a run of `mode` meets them; a GPU nobody timed gets the median."""
+    if mode != "training":
+        return forecast
+    share = SHARE.get(device.name, median(SHARE.values()))
+    slowed = kernels["family"].to_numpy() == "linear"
+    slowed &= (forecast["passport"].to_numpy() == PASSPORT) & (forecast["bound"].to_numpy() == "compute")
+    factor = np.where(slowed, share, 1.0)
+    return forecast.assign(**{name: forecast[name] * factor for name in ("latency_ms", "low_ms", "high_ms")})
