@@ -139,6 +139,14 @@ def test_an_override_that_cannot_be_is_one_line(change: dict[str, object], words
     assert words in str(error.value) and "\n" not in str(error.value)
 
 
+def test_options_come_as_text_from_the_command_line() -> None:
+    given = {"nodes": ["0", "63"], "compiled": ["true", "false"], "resume": "false", "samples": "5"}
+    numa = load_config({"numa": given}).numa
+    assert numa.overrides() == {"nodes": [0, 63], "compiled": [True, False], "samples": 5} and not numa.resume
+    with pytest.raises(InputError, match="unknown key `numa.sample`"):
+        load_config({"numa": {"sample": 3}})
+
+
 def test_a_study_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("title: mine\ngpus: [0]\nnodes: [0]\nmodels: [vit0x0x0]\nsample: 3\n")
     with pytest.raises(InputError, match=r"mine\.yaml, `sample`: unknown key"):

@@ -50,8 +50,6 @@ def test_a_study_runs_goes_on_and_starts_afresh(workflow_copy: Copy) -> None:
     [
         ("numa={models: [resnet]}", "resnet: does not parse; expected vit"),
         ("numa={study: nowhere.yaml}", "nowhere.yaml: does not exist"),
-        ("numa={sample: 3}", "unknown key `numa.sample`"),
-        ("numa={gpus: [-1]}", "numa.gpus.0"),
     ],
 )
 def test_a_study_that_cannot_be_ends_the_run_before_it_begins(value: str, words: str, workflow_copy: Copy) -> None:
