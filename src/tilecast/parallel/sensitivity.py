@@ -67,6 +67,10 @@ def _split(case: Case, high: bool) -> Case | None:
     return _assume(tp_overlap=(0.0, 0.5))(case, high) if case.layout.tp > 1 else None
 
 
+def _sends(case: Case, high: bool) -> Case | None:
+    return _assume(blocking_sends=(False, True))(case, high) if case.layout.pp > 1 else None
+
+
 def _attention(case: Case, high: bool) -> Case:
     return replace(case, work=replace(case.work, attention="fused" if high else "eager"))
 
@@ -81,6 +85,7 @@ CHANGES = (
     Change("network above the nodes", "full", "2:1 thinner", _thinner),
     Change("gradients beside compute", "no", "yes", _overlapped),
     Change("tensor parallelism beside compute", "0 %", "50 %", _split),
+    Change("sends between stages", "beside compute", "awaited", _sends),
     Change("attention", "written out", "one kernel", _attention),
     Change("chains of elementwise kernels", "one by one", "fused", _chains),
     Change("bucket of gradients", "5 MiB", "200 MiB", _assume(bucket_bytes=(5 * 2.0**20, 200 * 2.0**20))),
