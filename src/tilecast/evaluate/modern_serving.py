@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilecast.artifact.aiconfigurator_tables import GENERATIONS, Archive
+from tilecast.artifact.aiconfigurator_tables import GENERATIONS, SYSTEMS, Archive
 from tilecast.errors import InputError
 from tilecast.hardware.device import Device
 from tilecast.hardware.system import System, load_system
@@ -307,6 +307,15 @@ def serving(
                 }
             )
     return pd.DataFrame(table, columns=SERVING_COLUMNS)
+
+
+def publisher_points(points: pd.DataFrame, archive: Archive) -> pd.DataFrame:
+    """The dense points as the publisher's own system is asked about them, in its names."""
+    folders = {device: folder for folder, device in SYSTEMS.items()}
+    shapes = {name: shape_of(archive, name) for name in points["model"].unique()}
+    known = points[[(shape := shapes[name]) is not None and not shape.experts for name in points["model"]]]
+    names = [CONFIGURATIONS[name.rsplit("/", 1)[-1]].replace("--", "/") for name in known["model"]]
+    return known.assign(system=known["device"].map(folders), asked_model=names, experts=0)
 
 
 def serving_errors(table: pd.DataFrame) -> pd.DataFrame:
