@@ -178,6 +178,36 @@ def test_runs_whose_pages_lie_elsewhere_are_not_compared() -> None:
     assert set(found["factor"]) == {"cpu"}
 
 
+def test_the_model_is_held_against_measurements() -> None:
+    models = ["vit0x0x0", "vit32x2x128"]
+    raw = record(noise=0.001, memory=1, cpu=1, gpus=[0], models=models, binding="together")
+    for profile in raw["profiles"]:
+        rate = 2e10 if profile["memory_node"] == 0 else 5e9
+        if profile["model"] == "vit0x0x0":
+            profile["measures"] = {"h2d_p50_bytes_per_s": rate, "d2h_p50_bytes_per_s": rate}
+    forecast = {"flops": 1e9, "kernels": 30, "latency_ms": 0.75, "low_ms": 0.7, "high_ms": 0.8}
+    raw["forecasts"] = [{"gpu": 0, "model": "vit32x2x128", "dtype": "fp32"} | forecast]
+    found = tables(raw)["numa_against"].set_index("memory_node")
+    # from node 0 compute of 0.75 ms is slowest, from node 1 the copy of 6.02 MB at 5 GB/s
+    assert (found.loc[0, "bound"], found.loc[0, "local"]) == ("compute", True)
+    assert found.loc[0, "predicted_per_s"] == pytest.approx(10 / 0.75e-3)
+    assert (found.loc[1, "bound"], found.loc[1, "local"]) == ("h2d", False)
+    assert found.loc[1, "predicted_per_s"] == pytest.approx(10 / (6_021_120 / 5e9))
+    wrong = abs(found["predicted_per_s"] / found["measured_per_s"] - 1) * 100
+    assert found["ape_percent"].tolist() == pytest.approx(wrong.tolist())
+
+
+def test_this_hosts_gpus_are_forecast_by_their_names() -> None:
+    pytest.importorskip("torch")
+    from tilecast.numa.compute import of_this_host
+
+    study = load_study("quick_test", {"models": ["vit0x0x0", "vit32x2x256"], "gpus": [0, 1]})
+    gpus = [{"gpu": 0, "node": 0, "name": "NVIDIA L40S"}, {"gpu": 1, "node": 0, "name": "NVIDIA Unheard Of"}]
+    found = of_this_host(study, TOPOLOGY | {"gpus": gpus})
+    assert [(row["gpu"], row["model"]) for row in found] == [(0, "vit32x2x256")]
+    assert found[0]["low_ms"] < found[0]["latency_ms"] < found[0]["high_ms"] and found[0]["kernels"] > 20
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

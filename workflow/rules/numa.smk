@@ -34,6 +34,7 @@ NUMA_REPORT = [
     "results/numa/predicted.csv",
     "results/numa/record/runs.csv",
     "results/numa/record/comparison.csv",
+    "results/numa/record/against.csv",
     "results/numa/record/profiles.csv",
     "results/numa/record/summary.json",
     *expand(
@@ -129,6 +130,7 @@ rule numa_record:
     output:
         runs="results/numa/record/runs.csv",
         comparison="results/numa/record/comparison.csv",
+        against="results/numa/record/against.csv",
         profiles="results/numa/record/profiles.csv",
         timeline="results/numa/record/timeline.csv",
         summary="results/numa/record/summary.json",

@@ -1,6 +1,7 @@
 """Puts the record of a measured study into tables: the study that was run, or the one shipped."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from tilecast.files import write_text
@@ -9,17 +10,12 @@ from tilecast.step import run_step
 from tilecast.tables import write
 
 
-def numa_record(record: str, runs: str, comparison: str, profiles: str, timeline: str, output: str) -> None:
-    """Write the record's four tables and its summary."""
+def numa_record(record: str, outputs: Mapping[str, str], output: str) -> None:
+    """Write the record's tables, `outputs` by their names, and its summary."""
     file = Path(record) / "measured.json" if Path(record).is_dir() else Path(record)
     raw = load(file)
     found = tables(raw, file)
-    for table, path in (
-        ("runs", runs),
-        ("comparison", comparison),
-        ("profiles", profiles),
-        ("timeline", timeline),
-    ):
+    for table, path in outputs.items():
         write(found[f"numa_{table}"], path, f"numa_{table}")
     write_text(output, json.dumps(summary(raw), indent=1) + "\n")
 
@@ -29,9 +25,6 @@ if __name__ == "__main__":
         numa_record,
         snakemake,
         record=snakemake.input.record,
-        runs=snakemake.output.runs,
-        comparison=snakemake.output.comparison,
-        profiles=snakemake.output.profiles,
-        timeline=snakemake.output.timeline,
+        outputs={name: path for name, path in snakemake.output.items() if name != "summary"},
         output=snakemake.output.summary,
     )

@@ -6,12 +6,14 @@ batch time = max(copy in, compute, copy out, launch); penalty = remote batch tim
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import pandas as pd
 
 from tilecast.numa import tables as _tables  # noqa: F401 (declares the tables)
 from tilecast.numa.study import NO_OP, output_bytes, sample_bytes
+from tilecast.numa.topology import local_node
 from tilecast.schemas import TABLES
 
 # ASSUME: what PyTorch's CPU side takes for one kernel in eager mode; accounts of it lie between 5 and 25 us.
@@ -110,6 +112,52 @@ def predicted(hosts: pd.DataFrame, wanted: Iterable[tuple[str, str, int]], compu
                 }
             )
     return pd.DataFrame(rows, columns=list(TABLES["numa_predicted"].columns))
+
+
+def against(
+    runs: pd.DataFrame, profiles: pd.DataFrame, forecasts: Iterable[Mapping[str, Any]], topology: Mapping[str, Any]
+) -> pd.DataFrame:
+    """The `numa_against` table: throughput measured, and forecast from compute and the no-op's rates of copying.
+
+    `forecasts` were made before anything ran: gpu, model, dtype, and the fields of Work.
+    """
+    works = {
+        (row["gpu"], row["model"], row["dtype"]): Work(**{field.name: row[field.name] for field in fields(Work)})
+        for row in forecasts
+    }
+    rates = {
+        (row["gpu"], row["memory_node"], row["dtype"]): (row["h2d_p50_bytes_per_s"], row["d2h_p50_bytes_per_s"])
+        for row in profiles[(profiles["model"] == NO_OP) & ~profiles["compiled"]]
+        .dropna(subset=["h2d_p50_bytes_per_s", "d2h_p50_bytes_per_s"])
+        .to_dict("records")
+    }
+    done = runs[(runs["status"] == "ok") & ~runs["compiled"] & (runs["cpu_node"] == runs["memory_node"])]
+    rows = []
+    for keys, mine in done.groupby(["gpu", "memory_node", "model", "dtype"]):
+        gpu, node, model, dtype = int(str(keys[0])), int(str(keys[1])), str(keys[2]), str(keys[3])
+        work, rate = works.get((gpu, model, dtype)), rates.get((gpu, node, dtype))
+        if work is None or rate is None:
+            continue
+        batch = int(mine["batch_size"].iloc[0])
+        size_in, size_out = batch * sample_bytes(dtype), batch * output_bytes(model, dtype)
+        found = stages(work, work.latency_ms, size_in, size_out, rate)
+        predicted_per_s, measured_per_s = batch / found.batch_ms * 1e3, float(mine["samples_per_s"].median())
+        rows.append(
+            {
+                "gpu": gpu,
+                "memory_node": node,
+                "local": local_node(topology, gpu) == node,
+                "model": model,
+                "dtype": dtype,
+                "h2d_bytes_per_s": rate[0],
+                "d2h_bytes_per_s": rate[1],
+                "bound": found.bound,
+                "predicted_per_s": predicted_per_s,
+                "measured_per_s": measured_per_s,
+                "ape_percent": 100 * abs(predicted_per_s / measured_per_s - 1),
+            }
+        )
+    return pd.DataFrame(rows, columns=list(TABLES["numa_against"].columns))
 
 
 def arithmetic(claimed: Mapping[str, float], heavy_flops: float) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from tilecast.documents import read_json
 from tilecast.errors import InputError
 from tilecast.files import write_text
 from tilecast.numa.compare import compare
+from tilecast.numa.model import against
 from tilecast.numa.tables import STATUSES
 from tilecast.schemas import TABLES
 from tilecast.tables import check, empty, write
@@ -49,16 +50,19 @@ def _run_row(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tables(raw: Mapping[str, Any], where: object = "record") -> dict[str, pd.DataFrame]:
-    """The record's tables: numa_runs, numa_comparison, numa_profiles, numa_timeline."""
+    """The record's tables: numa_runs, numa_comparison, numa_against, numa_profiles, numa_timeline."""
     try:
         runs = _frame([_run_row(run) for run in raw["runs"]], "numa_runs", where)
         profiles = [profile | (profile.get("measures") or {}) for profile in raw["profiles"]]
         drawn = [{"cell": row["cell"]} | event for row in raw["profiles"] for event in row.get("timeline") or []]
         comparison = compare(runs, raw["topology"]).to_dict("records")
+        measured = _frame(profiles, "numa_profiles", where)
+        held = against(runs, measured, raw.get("forecasts", []), raw["topology"]).to_dict("records")
         return {
             "numa_runs": runs,
             "numa_comparison": _frame(comparison, "numa_comparison", where),  # type: ignore[arg-type]
-            "numa_profiles": _frame(profiles, "numa_profiles", where),
+            "numa_against": _frame(held, "numa_against", where),  # type: ignore[arg-type]
+            "numa_profiles": measured,
             "numa_timeline": _frame(drawn, "numa_timeline", where),
         }
     except (KeyError, TypeError, AttributeError, ZeroDivisionError) as error:

@@ -60,6 +60,7 @@ def run_study(
         if fresh:
             for part in ("runs", "profiles", "measures", "logs"):
                 shutil.rmtree(state / part, ignore_errors=True)
+        forecasts = _forecasts(study, topology) if device == "cuda" else []
         runs = []
         for row in manifest(name, study):
             request = {key: row[key] for key in _ASKED} | {
@@ -78,9 +79,17 @@ def run_study(
         "measured_on": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "python": platform.python_version(),
         "machine": platform.machine(),
+        "forecasts": forecasts,
         "runs": runs,
         "profiles": profiles,
     }
+
+
+def _forecasts(study: Study, topology: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What is expected of this host's GPUs, before anything runs; torch is imported only where there is one."""
+    from tilecast.numa.compute import of_this_host
+
+    return of_this_host(study, topology)
 
 
 def _once(path: Path, request: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -179,6 +179,22 @@ TABLES.update(
             },
             key=("host", "model", "dtype", "batch_size"),
         ),
+        "numa_against": Table(  # the model of the pipeline held against what was measured
+            {
+                "gpu": CELL["gpu"],
+                "memory_node": CELL["memory_node"],
+                "local": Column("flag", "whether that node is next to the GPU"),
+                "model": CELL["model"],
+                "dtype": CELL["dtype"],
+                "h2d_bytes_per_s": Column("number", "rate of the no-op's copies in from that node", above=0),
+                "d2h_bytes_per_s": Column("number", "rate of its copies out", above=0),
+                "bound": Column("text", "slowest stage forecast", values=BOUNDS),
+                "predicted_per_s": Column("number", "samples per second forecast", above=0),
+                "measured_per_s": Column("number", "median measured", above=0),
+                "ape_percent": Column("number", "absolute percentage error", minimum=0),
+            },
+            key=("gpu", "memory_node", "model", "dtype"),
+        ),
         "numa_hosts": Table(
             {
                 "host": Column("text", "short name"),

@@ -17,6 +17,7 @@ NEEDS = (
     "numa/predicted.csv",
     "numa/record/runs.csv",
     "numa/record/comparison.csv",
+    "numa/record/against.csv",
     "numa/record/profiles.csv",
     "numa/record/summary.json",
 )
@@ -53,6 +54,16 @@ MEASURED = (
     Column("busy_percent", "Device busy", "%", 1, "not profiled"),
     Column("reason", "Why not", absent="all ran", prose=True),
 )
+AGAINST = (
+    Column("gpu", "GPU", digits=0),
+    Column("memory_node", "Node", digits=0),
+    Column("model", "Model"),
+    Column("dtype", "Format"),
+    Column("bound", "Slowest stage"),
+    Column("predicted_per_s", "Forecast", "samples/s", 0),
+    Column("measured_per_s", "Measured", "samples/s", 0),
+    Column("ape_percent", "Error", "%", 1),
+)
 COMPARED = (
     Column("gpu", "GPU"),
     Column("remote_node", "Remote node"),
@@ -74,8 +85,9 @@ def context(results: Results) -> dict[str, Any]:
     runs = results.table("numa/record/runs.csv", "numa_runs")
     compared = results.table("numa/record/comparison.csv", "numa_comparison")
     profiles = results.table("numa/record/profiles.csv", "numa_profiles")
+    held = results.table("numa/record/against.csv", "numa_against")
     assert counts is not None and predicted is not None and runs is not None
-    assert compared is not None and profiles is not None
+    assert compared is not None and profiles is not None and held is not None
     topology, summary = results.json("numa/topology.json"), results.json("numa/record/summary.json")
     assert topology is not None and summary is not None
     plain = predicted[predicted["dtype"] == "fp32"]
@@ -97,6 +109,8 @@ def context(results: Results) -> dict[str, Any]:
         "measured_columns": MEASURED,
         "compared": [_compared(row) for row in compared.to_dict("records")],
         "compared_columns": COMPARED,
+        "against": held.to_dict("records"),
+        "against_columns": AGAINST,
         "figures": of_stage(results, "numa_"),
         "links": [
             *results.links("numa", "predicted", (".csv",), "Forecasts"),
