@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from copies import copy_tree  # noqa: E402 - found by the line above
+from smoke import arguments  # noqa: E402
 
 SURROUNDINGS: list[tuple[str, str, int, dict[str, str]]] = [
     ("another path, with a space", "a path/with spaces/tilecast", 2, {}),
@@ -28,19 +29,19 @@ SURROUNDINGS: list[tuple[str, str, int, dict[str, str]]] = [
 def main() -> None:
     """Print one row for each surrounding."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", type=int, default=len(SURROUNDINGS), help="how many of them")
+    parser.add_argument("--smoke", action="store_true", help="the smoke workflow, not the whole one")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="determinism-") as scratch:
         first = copy_tree(Path(scratch, "first"))
-        first.snakemake()
+        first.snakemake(*(arguments(tree=first.root) if options.smoke else []))
         expected = first.results()
         print(
             f"| surrounding, against a first run of {len(expected)} files | files that differ |\n|---|---|",
             flush=True,
         )
-        for words, folder, cores, variables in SURROUNDINGS[: options.only]:
+        for words, folder, cores, variables in SURROUNDINGS:
             copy = copy_tree(Path(scratch, folder))
-            copy.snakemake(cores=cores, **variables)
+            copy.snakemake(*(arguments(tree=copy.root) if options.smoke else []), cores=cores, **variables)
             found = copy.results()
             differ = sorted(
                 name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)

@@ -2,12 +2,35 @@ import ast
 import json
 import os
 import shlex
+import shutil
 import sys
+import tempfile
 from functools import lru_cache
 from pathlib import Path
 
-# Found from this file, so that a workflow elsewhere can import this one as a module.
-ROOT = Path(os.path.abspath(str(workflow.current_basedir))).parents[1]
+
+def project(here):
+    """Where this project's files lie: two folders above `here`, or unpacked, for a module of a hosted repository.
+
+    Snakemake fetches only rules and scripts of such a module; the library and its data come from the same commit.
+    """
+    if not hasattr(here, "hosted_repo"):
+        return Path(os.path.abspath(str(here))).parents[1]
+    repository = here.hosted_repo.repo
+    commit = repository.commit(here.ref).hexsha
+    target = Path(".snakemake/tilecast", commit).absolute()
+    if not target.is_dir():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            repository.git.archive(commit, output=f"{scratch}/tree.tar")
+            shutil.unpack_archive(
+                f"{scratch}/tree.tar", f"{scratch}/tree", filter="data"
+            )
+            os.replace(f"{scratch}/tree", target)
+    return target
+
+
+ROOT = project(workflow.current_basedir)
 sys.path.insert(0, str(ROOT / "src"))
 
 from snakemake.io import sourcecache_entry
