@@ -112,6 +112,7 @@ TABLES.update(
                 "binding": Column("text", "how CPU and memory were bound", nullable=True),
                 "placement": Column("text", "pages of the host buffers by node", nullable=True),
                 "verified": Column("text", "whether they lie where asked", values=("yes", "no", "unknown")),
+                "load_average": Column("number", "of the machine, after the run", nullable=True, minimum=0),
                 "output_copied": Column("text", "whether what came back is the model's output", nullable=True),
             },
             key=("study", "run"),

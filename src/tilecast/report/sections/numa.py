@@ -97,6 +97,7 @@ def context(results: Results) -> dict[str, Any]:
         "gpus": len(topology["gpus"]),
         "record": summary,
         "device": next(iter(runs["device_name"].dropna()), "no device"),
+        "load": float(runs["load_average"].max()),
         "agree": int((counts["claimed"] == counts["cells"]).sum()),
         "said": int(counts["claimed"].notna().sum()),
         "unharmed": int((plain["penalty_percent"] < 1).sum()),
