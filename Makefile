@@ -25,7 +25,7 @@ $(VENV)/.ready: pyproject.toml requirements/lock.txt
 setup: $(VENV)/.ready ## create .venv with the pinned dependencies
 
 reproduce: setup ## run the whole workflow and print where the report is
-	$(BIN)/snakemake --cores $(CORES) --quiet rules
+	$(BIN)/snakemake --cores $(CORES) --logger tilecast
 	@echo "report: $(CURDIR)/results/report/index.html"
 
 build/cluster/.ready: requirements/cluster.txt requirements/cluster-test.txt $(VENV)/.ready
