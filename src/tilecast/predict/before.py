@@ -2,7 +2,8 @@
 
 The order asks where forecasts are least sure: where predictors that know the same device disagree, and where their
 own intervals are wide. Shapes alike in family, number format and amount of work share what they teach, so of each
-such kind the least sure one comes first, then the second of each, and so on; families and formats take turns.
+such kind the least sure one comes first, then the second of each, and so on: those first that teach most a second.
+Families and formats take turns.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COMMITTEE = ("tilecast", "neusight", "habitat", "roofline")
+OVERHEAD_S, REPEATED = 0.2, 20  # what measuring a kernel costs: making its inputs, and about so many runs
 KEPT = ("tilecast", "roofline")  # whose forecasts are written down, to be held against the measurement
 
 
@@ -66,9 +68,10 @@ def order(work: pd.DataFrame, forecasts: dict[str, pd.DataFrame]) -> np.ndarray:
     octave = np.log2(np.maximum(work["flops"], work["bytes_read"] + work["bytes_written"])) // 2
     kind = pd.DataFrame({"family": work["family"], "dtype": work["dtype"], "octave": octave, "doubt": doubt})
     kind["turn"] = kind.groupby(["family", "dtype", "octave"])["doubt"].rank(method="first", ascending=False)
-    kind = kind.sort_values(["turn", "doubt"], ascending=[True, False], kind="stable")
+    kind["worth"] = doubt / (OVERHEAD_S + REPEATED * np.exp(np.median(logs, axis=0)) / 1e3)
+    kind = kind.sort_values(["turn", "worth"], ascending=[True, False], kind="stable")
     kind["round"] = kind.groupby(["family", "dtype"]).cumcount()
-    places = kind.sort_values(["round", "doubt"], ascending=[True, False], kind="stable").index
+    places = kind.sort_values(["round", "worth"], ascending=[True, False], kind="stable").index
     rank = np.empty(len(kind), dtype=int)
     rank[places.to_numpy()] = np.arange(len(kind))
     return rank

@@ -32,8 +32,8 @@ def context(results: Results) -> dict[str, Any]:
         {str(name): value for name, value in row.items()}
         | {
             "device": device_name(row["device"]).removeprefix("NVIDIA_"),
-            "range": _span(row["low_ms"], row["high_ms"]),
-            "truth": _span(row["truth_low_ms"], row["truth_high_ms"]),
+            "range": _span(row["low_ms"], row["high_ms"], ".1f"),
+            "truth": _span(row["truth_low_ms"], row["truth_high_ms"], ".4g"),
         }
         for row in frame.to_dict("records")
     ]
@@ -51,9 +51,9 @@ def context(results: Results) -> dict[str, Any]:
     }
 
 
-def _span(low: float, high: float) -> str:
+def _span(low: float, high: float, form: str) -> str:
     """`133 to 139`, one number where both are the same, nothing where there is none."""
     if low != low or high != high:
         return ""
-    first, last = f"{low:,.4g}", f"{high:,.4g}"
+    first, last = f"{low:,{form}}", f"{high:,{form}}"
     return first if first == last else f"{first} to {last}"
