@@ -181,7 +181,7 @@ class Modern(Section):
     sample: Annotated[int, Field(ge=50, le=100_000)] = Field(
         2000, description="kernels a GPU on which an ordinary run repeats the recorded protocol"
     )
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of that sample, and of the protocol's trainings")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of that sample and of the protocol's trainings")
     publisher_python: str | None = Field(
         None, description="Python of an environment with the publisher's own system, for rule modern_publisher"
     )

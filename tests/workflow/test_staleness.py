@@ -28,8 +28,9 @@ PARALLEL_PLOTS = {
     f"plot_parallel_{name}" for name in ("breakdown", "collectives", "pareto", "scaling", "timeline", "tornado")
 }
 MEASURE_PLOTS = {"plot_measure_calibration", "plot_measure_validation"}
+MODERN_PLOTS = {f"plot_modern_{name}" for name in ("generations", "serving", "sizes", "utilisation")}
 STAGE_PLOTS = (
-    PARALLEL_PLOTS | MEASURE_PLOTS | {"plot_moe", "plot_numa"}
+    PARALLEL_PLOTS | MEASURE_PLOTS | MODERN_PLOTS | {"plot_moe", "plot_numa"}
 )  # of stages that have nothing to do with the artifact's data
 SIGNED_PLOTS = {"plot_amd", "plot_distributed", "plot_fusion"}
 TABLES = {"table_claims", "table_end_to_end", "table_mape", "table_operators"}
@@ -107,7 +108,8 @@ EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
         "src/tilecast/predict/tilecast.py",
         comment,
         {"predict_tilecast", "measure_scenarios", "numa_predict", "parallel_validation", "plot_numa", "table_pdf"}
-        | {"report_page"}
+        | {"modern_evaluate", "report_page"}
+        | MODERN_PLOTS
         | EVALUATION
         | TABLES
         | PLOTS - {"plot_leave_one_out"},

@@ -15,7 +15,7 @@ import numpy as np
 
 from tilecast.artifact.aiconfigurator_tables import FILES, GENERATIONS, SYSTEMS, Archive, kernel_table
 from tilecast.hardware.device import Device, devices
-from tilecast.predict.modern_features import Array
+from tilecast.predict.modern_features import TILES, Array
 from tilecast.predict.modern_train import LARGE_MS, Groups, Rows, Tournament, group_rows
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ COLUMNS = [
     "mape_percent", "ratio_median", "inside_percent", "half_width", "n_flagged", "mape_with_flagged_percent",
     "law", "decay",
 ]  # fmt: skip
-NEUSIGHT_ROWS, NEUSIGHT_TILE = 2500, (128, 128)
+NEUSIGHT_ROWS, NEUSIGHT_WEIGHED = 1500, 4000
 SIZES_MS = tuple(float(2.0**power) for power in range(-9, 9))
 
 
@@ -219,12 +219,22 @@ def noise(groups: Groups) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
+def _least_waste(dims: Mapping[str, Array], device: Device) -> Array:
+    """(columns, rows) of the library tile that computes least beyond the results wanted; the larger of equals."""
+    m, n = dims["m"], dims["n"]
+    sizes = np.array(sorted(TILES, key=lambda tile: -tile[0] * tile[1]), dtype=float)
+    blocks = np.ceil(m[:, None] / sizes[:, 0]) * np.ceil(n[:, None] / sizes[:, 1])
+    computed = np.ceil(blocks / device.sm_count) * device.sm_count * sizes.prod(axis=1)
+    return np.asarray(sizes[computed.argmin(axis=1)][:, ::-1])
+
+
 def neusight_protocol(
     groups: Groups, folder: Path, seed: int = 0, progress: Callable[[str], None] = print
 ) -> pd.DataFrame:
     """NeuSight's own architecture trained on bf16 products of the generations inside each fold.
 
-    On NEUSIGHT_ROWS rows a GPU, for fewer passes than its authors'. The wheel names no tile, so all have the same.
+    On NEUSIGHT_ROWS rows a GPU, for fewer passes than its authors', and weighed on NEUSIGHT_WEIGHED. It looks up the
+    tile of the nearest profiled kernel; the wheel names no tile, so each kernel gets the one that wastes least.
     """
     import pandas as pd
 
@@ -233,34 +243,32 @@ def neusight_protocol(
     from tilecast.predict.train import _seconds_per_wave
 
     every, found, table = known_devices(), groups["gemm/bf16"], []
-    recipe = Recipe(3e-4, 512, 12, cosine=True)
+    recipe = Recipe(3e-4, 256, 12, cosine=True)
     sizes = [4, *[neusight.HIDDEN] * (neusight.LAYERS - 1), 3]
 
-    def waves(device: str, some: Array) -> neusight.Waves:
-        dims = {name: found[device].dims[name][some] for name in "mnk"} | {"b": np.ones(len(some))}
-        tiles = np.tile(np.array(NEUSIGHT_TILE, dtype=float), (len(some), 1))
+    def waves(device: str, rows: Rows) -> neusight.Waves:
+        dims = rows.dims | {"b": np.ones(len(rows.measured_ms))}
         features = neusight.device_features(every[device], "linear", "bf16")
-        return neusight.waves("linear", dims, tiles, features, 2)
+        return neusight.waves("linear", dims, _least_waste(dims, every[device]), features, 2)
 
     for kind, generation, more in FOLDS:
         out, parts = outside(generation, more), []
-        for device, rows in found.items():
+        for device, rows in sampled({"": found}, NEUSIGHT_ROWS, seed)[""].items():
             if GENERATIONS[device] not in out:
-                usable = np.flatnonzero(rows.good)
-                some = np.random.default_rng(seed).choice(usable, min(NEUSIGHT_ROWS, len(usable)), replace=False)
-                known = waves(device, some)
-                measured = rows.measured_ms[some] / 1e3 / known.count
-                full_speed = known.gflop / known.roofline
-                parts.append((known.inputs, known.count, full_speed, measured))
+                known = waves(device, rows)
+                measured = rows.measured_ms / 1e3 / known.count
+                arrays = (known.inputs, known.count, known.gflop / known.roofline, measured)
+                parts.append([array[rows.good] for array in arrays])
         names = ("inputs", "count", "full_speed", "measured")
         data = {name: np.concatenate(arrays) for name, arrays in zip(names, zip(*parts, strict=True), strict=True)}
         progress(f"neusight {kind} {generation}: {len(data['measured'])} kernels")
         checkpoint = folder / f"{'-'.join(sorted(out)).replace(' ', '_')}.safetensors"
-        weights, _ = fit(data, sizes, _seconds_per_wave, recipe, seed, checkpoint, lambda line: None)
-        for device, rows in found.items():
+        weights, record = fit(data, sizes, _seconds_per_wave, recipe, seed, checkpoint, lambda line: None)
+        progress(f"validation error {record['validation_mape_percent']} %")
+        for device, rows in sampled({"": found}, NEUSIGHT_WEIGHED, seed + 1)[""].items():
             if GENERATIONS[device] != generation:
                 continue
-            known = waves(device, np.arange(len(rows.measured_ms)))
+            known = waves(device, rows)
             alpha, gamma = neusight.network(weights, known.inputs)
             with np.errstate(divide="ignore"):
                 forecast = np.maximum(1e3 * known.count * known.seconds_per_wave(alpha, gamma), 0)
