@@ -275,6 +275,20 @@ def test_a_training_run_is_slower_than_kernels_timed_one_by_one():
     assert sustained(kernels, forecast, load_device("L4"), "training")["latency_ms"][0] == 1.138
 
 
+def test_compiled_code_does_not_wait_for_each_kernels_issue():
+    """Decoding is held up by issue where kernels come one by one, and by weights where they do not."""
+    work = Work(SMALL, 1, 256, mode="inference", phase="decode", context=128, dtype="fp32")
+    device, predictor = load_device("H100"), load_predictor("tilecast")
+    eager, fused = (
+        Planner(replace(work, fused=flag), load_system("dgx_h100"), device, predictor).step(Layout())
+        for flag in (False, True)
+    )
+    assert fused.parts["host"] == 0
+    assert fused.latency_ms < 0.6 * eager.latency_ms
+    streamed = fused.memory.parts["weights"] / device.bandwidth_bytes_per_s * 1e3
+    assert streamed < fused.latency_ms
+
+
 def test_errors_are_one_line():
     known = planner()
     with pytest.raises(InputError, match="needs 16384 GPUs, the system has"):
