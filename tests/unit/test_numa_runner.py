@@ -113,6 +113,25 @@ def test_a_cell_that_fails_harms_no_other(worker: list[dict[str, Any]], tmp_path
     assert [request["model"] for request in worker if "ranges" not in request] == ["vit32x2x128"]
 
 
+def test_forecasts_are_made_before_anything_runs_and_kept(
+    worker: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = {"gpu": 0, "name": "NVIDIA L40S", "node": 0}
+    made: list[int] = []
+
+    def forecast(study: Any, topology: Any) -> list[dict[str, Any]]:
+        made.append(len(worker))
+        return [{"gpu": 0, "model": "vit32x4x512", "dtype": "fp32", "latency_ms": 1.0}]
+
+    monkeypatch.setattr("tilecast.numa.compute.of_this_host", forecast)
+    for _ in range(2):
+        raw = runner.run_study(
+            "quick_test", load_study("quick_test", TINY), tmp_path, topology=ONE | {"gpus": [gpu]}
+        )
+        assert raw["device"] == "cuda" and raw["forecasts"][0]["latency_ms"] == 1
+    assert made == [0]
+
+
 def test_pages_on_another_node_fail_the_run(
     worker: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

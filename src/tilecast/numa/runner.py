@@ -60,7 +60,8 @@ def run_study(
         if fresh:
             for part in ("runs", "profiles", "measures", "logs"):
                 shutil.rmtree(state / part, ignore_errors=True)
-        forecasts = _forecasts(study, topology) if device == "cuda" else []
+            (state / "forecasts.json").unlink(missing_ok=True)
+        forecasts = _forecasts(study, state / "forecasts.json", topology) if device == "cuda" else []
         runs = []
         for row in manifest(name, study):
             request = {key: row[key] for key in _ASKED} | {
@@ -85,11 +86,16 @@ def run_study(
     }
 
 
-def _forecasts(study: Study, topology: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What is expected of this host's GPUs, before anything runs; torch is imported only where there is one."""
-    from tilecast.numa.compute import of_this_host
+def _forecasts(study: Study, path: Path, topology: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What is expected of this host's GPUs before anything runs; kept, so that it stays what was expected."""
 
-    return of_this_host(study, topology)
+    def make() -> dict[str, Any]:
+        from tilecast.numa.compute import of_this_host  # imports torch, which only a host with a GPU needs here
+
+        return _outcome("ok", forecasts=of_this_host(study, topology))
+
+    request = {"study": study.model_dump(), "gpus": list(topology["gpus"])}
+    return list(_once(path, request, make)["forecasts"])
 
 
 def _once(path: Path, request: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:

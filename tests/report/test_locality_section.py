@@ -1,0 +1,70 @@
+"""The page's section on locality, from the shipped record and a forecast made here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from small_results import declared
+
+from tilecast.numa.model import Work, predicted
+from tilecast.numa.record import load, summary, tables
+from tilecast.numa.study import counts, load_study, study_names
+from tilecast.report.render import environment
+from tilecast.report.results import Results
+from tilecast.report.sections.numa import NEEDS, context
+from tilecast.tables import read, write
+
+
+@pytest.fixture
+def results(tmp_path: Path, repository: Path) -> Path:
+    """What the workflow leaves for the section."""
+    raw = load(repository / "resources/measured/numa/quick_test.json")
+    for name, table in tables(raw).items():
+        write(table, tmp_path / f"numa/record/{name.removeprefix('numa_')}.csv", name)
+    for name, content in (("topology", raw["topology"]), ("record/summary", summary(raw))):
+        (tmp_path / f"numa/{name}.json").write_text(json.dumps(content))
+    write(
+        pd.DataFrame(counts({name: load_study(name) for name in study_names()})),
+        tmp_path / "numa/counts.csv",
+        "numa_counts",
+    )
+    hosts = read(repository / "resources/published/numa_hosts.csv", "numa_hosts")
+    cells = [("vit0x0x0", "fp32", 10), ("vit32x2x128", "fp32", 10)]
+    write(
+        predicted(hosts, cells, lambda *_: Work(1e9, 30, 0.5, 0.4, 0.6)),
+        tmp_path / "numa/predicted.csv",
+        "numa_predicted",
+    )
+    return tmp_path
+
+
+def rendered(root: Path, repository: Path) -> tuple[str, dict[str, Any]]:
+    found = Results(root, declared(root))
+    assert found.missing(NEEDS) == []
+    data = context(found)
+    return environment(repository / "report/templates").get_template("sections/numa.html").render(data=data), data
+
+
+def test_a_host_that_cannot_test_says_so_and_shows_no_penalty(results: Path, repository: Path) -> None:
+    page, data = rendered(results, repository)
+    assert "<strong>not testable here: no GPU, one node</strong> (1 node, 0 GPUs)" in page
+    assert "the CPU device, which stands in" in page and "Success rate: 100 % of 15 runs of 3 cells" in page
+    assert [row["penalty_percent"] for row in data["compared"] if row["penalty_percent"] == 0] == []
+    assert page.count("not measured") >= 3 and "Not measured: the record shown holds no run on a GPU" in page
+    assert "4 of the 8 numbers of runs it gives" in page
+    assert "Load average of the machine meanwhile" in page
+
+
+def test_a_host_that_can_is_shown_with_its_figures(results: Path, repository: Path) -> None:
+    path = results / "numa/record/comparison.csv"
+    frame = read(path, "numa_comparison").head(1).assign(
+        remote_node="1", n=5, penalty_percent=12.34, low_percent=-1.5, high_percent=26.2, p_value=0.04,
+        verdict="no difference detected", reason=None,
+    )  # fmt: skip
+    write(frame, path, "numa_comparison")
+    page, _ = rendered(results, repository)
+    assert "12.3" in page and "\u22121.5 to 26.2" in page and "no difference detected" in page
