@@ -121,7 +121,7 @@ def test_number_formats_and_other_makers_are_extrapolated(model: Tilecast) -> No
         )
     )
     forecast = model.predict(table, load_device("H100"))
-    assert list(forecast["passport"]) == ["predicted", "extrapolated"]
+    assert list(forecast["passport"]) == ["predicted", "modern track"]
     assert forecast["latency_ms"].iloc[1] < forecast["latency_ms"].iloc[0] / 4
     assert set(model.predict(table, load_device("MI210"))["passport"]) == {"extrapolated"}
 
@@ -135,7 +135,7 @@ def test_one_token_streams_the_weights(model: Tilecast, name: str) -> None:
 
 
 def test_missing_weights_are_one_line(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(InputError, match="no trained tilecast"):
+    with pytest.raises(InputError, match="does not exist; train it"):
         Tilecast.load(tmp_path)
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 WEIGHTS = Path(__file__).resolve().parents[3] / "resources/pretrained/tilecast"
-CHUNK, BLOCK = 1 << 16, 1 << 19  # kernels worked on, and columns copied, at a time: memory stays bounded
+CHUNK, BLOCK = 1 << 13, 1 << 19  # kernels worked on (in the cache), and columns copied (in memory), at a time
 # ASSUME: kernels of a running model are launched ahead of time and follow each other after a short gap; what a
 # slow host adds is a matter of the whole pass (`issue_ms`). The least time measured of an isolated kernel is its
 # launch and this: the shortest time any kernel keeps a GPU busy, however little it does.
@@ -63,7 +63,8 @@ class Expert:
 
     def correction(self, features: Array) -> Array:
         """The log of the correction, one a row of features: in double precision, whatever it is computed with."""
-        x = features.astype(float)  # rounded singly, a product's last bits depend on how many rows there are
+        # Rounded singly, a product's last bits depend on how many rows there are.
+        x = features.astype(float, copy=False)
         for weight, bias in (self.first, self.layers[2:4]):
             x = x @ weight
             x += bias
@@ -294,7 +295,7 @@ class _Cast:
                 bound = np.where((bound == 0) & (waste > 0.5), 3, bound)
             else:
                 features, base = vector_features(self.family, v, v["moved"], v["op"], self.on)
-            correction = np.zeros(len(base))
+            correction, features = np.zeros(len(base)), features.astype(float)  # once for all experts
             for name, weight in self.weights.items():
                 members = self.model.experts[name][self.family]
                 members = members[:1] if len(self.weights) > 1 else members  # donors average each other
