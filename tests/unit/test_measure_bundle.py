@@ -16,7 +16,7 @@ import pytest
 
 from tilecast.cli import main
 from tilecast.errors import InputError
-from tilecast.measure.bundle import CRATE, MANIFEST, collect, import_measured, make, verify
+from tilecast.measure.bundle import CRATE, MANIFEST, collect, devices_of, import_measured, make, verify
 from tilecast.measure.grid import grid
 from tilecast.measure.store import Run
 from tilecast.tables import write
@@ -139,6 +139,12 @@ def test_a_tampered_bundle_is_refused(
     assert words in said and said.count("\n") == 1
     assert main(["import", str(path), "--into", str(tmp_path / "kept")]) == 1
     assert not (tmp_path / "kept").exists()
+
+
+def test_a_device_both_kept_and_measured_here_is_in_it_twice(results: Path, tmp_path: Path) -> None:
+    roots = {"replayed": results / "measured", "live": results / "measured"}
+    make(collect(results, roots), tmp_path / "b.tar.gz", "1")
+    assert devices_of(verify(tmp_path / "b.tar.gz")) == ["CPU_x", "CPU_x.live"]
 
 
 def test_links_and_broken_archives_are_refused(bundle: Path, tmp_path: Path) -> None:

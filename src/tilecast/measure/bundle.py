@@ -60,10 +60,11 @@ def collect(results: Path, roots: Mapping[str, Path]) -> dict[str, bytes]:
             found |= _json(f"live_{_safe(str(model))}", part)
     if (results / "measure/scenarios.csv").exists():
         found["scenarios.csv"] = (results / "measure/scenarios.csv").read_bytes()
-    for root in roots.values():
+    for where, root in roots.items():
         for folder in sorted(path.parent for path in root.glob(f"*/{DESCRIPTION}")):
+            taken = f"measured/{folder.name}/{DESCRIPTION}" in found  # this machine may be among those kept
             for path in sorted(folder.iterdir()):
-                name = f"measured/{folder.name}/{path.name}"
+                name = f"measured/{folder.name}{f'.{where}' if taken else ''}/{path.name}"
                 if _DEVICE_FILE.fullmatch(name):
                     found[name] = path.read_bytes()
     return found
@@ -174,6 +175,8 @@ def _unpacked(path: Path) -> dict[str, bytes]:
         with tarfile.open(path, "r:gz") as archive:
             for entry in archive:
                 place = PurePosixPath(entry.name)
+                if entry.isdir():  # who packs by hand adds them; nothing is unpacked to disk
+                    continue
                 if not entry.isreg() or place.is_absolute() or ".." in place.parts or "\\" in entry.name:
                     raise InputError(
                         path, f"{entry.name!r} is no plain file inside it", "do not trust this archive"
