@@ -43,7 +43,7 @@ def draw(scaling: pd.DataFrame) -> style.Picture:
     style.plain_log(left.yaxis)
     left.set_ylabel("1,000 tokens per s")
     right.set_ylabel("Rate of a GPU (%)")
-    right.set_ylim(0, 110)
+    right.set_ylim(bottom=0)
 
     most, least = int(shown["gpus"].max()), int(shown["gpus"].min())
     told = [f"{naming.significant(value, 2)} % with the {kind}" for kind, value in ends.items()]
