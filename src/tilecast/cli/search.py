@@ -177,7 +177,7 @@ def _text(result: dict[str, Any]) -> str:
     ]
     if result["top"]:
         lines += [f"best by {WORDS[result['objective']]}", *_table(result["top"]), ""]
-        parts = {name: spent for name, spent in result["best_parts_ms"].items() if spent}
+        parts = {name: spent for name, spent in result["best_parts_ms"].items() if spent > 1e-6}
         lines += [
             "the best one's time: " + ", ".join(f"{name} {spent:.4g} ms" for name, spent in parts.items()),
             "",

@@ -243,7 +243,7 @@ def explain(layout: Layout, best: Layout, parts: Parts) -> str:
     mine, theirs = parts(layout), parts(best)
     changes = {name: mine.get(name, 0.0) - theirs.get(name, 0.0) for name in {**theirs, **mine}}
     largest = sorted(changes.items(), key=lambda item: (-abs(item[1]), item[0]))
-    told = [f"{name} {change:+.3g} ms" for name, change in largest[:3] if abs(change) > 1e-6]
+    told = [f"{name} {float(f'{change:.3g}'):+,g} ms" for name, change in largest[:3] if abs(change) > 1e-6]
     return f"{differences(layout, best) or 'the same'}: {', '.join(told) or 'no part differs'}"
 
 
