@@ -176,11 +176,21 @@ def main() -> None:
         draw(rows, options.figure)
 
 
+def _short(value: float) -> str:
+    """A figure as an axis shows it: 2k, 30M."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
+
+
 def draw(rows: list[tuple[str, int, float, float]], target: Path) -> None:
     """Time and memory over size, one line a stage, both axes logarithmic."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
     from tilecast.plot import style
 
-    figure = style.canvas(3.2)
+    figure = style.canvas(3.4)
     panels = figure.subplots(1, 2)
     for axes, place, label in ((panels[0], 2, "Processor time (s)"), (panels[1], 3, "Memory (GB)")):
         for stage in dict.fromkeys(row[0] for row in rows):
@@ -188,9 +198,14 @@ def draw(rows: list[tuple[str, int, float, float]], target: Path) -> None:
             axes.plot([row[1] for row in part], [row[place] for row in part], marker="o", markersize=3)
             axes.annotate(f" {stage}", (part[-1][1], part[-1][place]), fontsize=style.MINOR_PT, va="center")
         axes.set(xscale="log", yscale="log", xlabel="Rows (cells; kernels)", ylabel=label)
-        axes.margins(x=0.25)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1.0,) if axis is axes.xaxis else (1.0, 2.0, 5.0)))
+            axis.set_minor_locator(NullLocator())
+            axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+        axes.margins(x=0.3)
     panels[1].axhline(4, color=style.INK, linewidth=0.8, linestyle="--")
-    figure.savefig(target)
+    panels[1].annotate("4 GB", (2_000, 4), fontsize=style.MINOR_PT, va="bottom")
+    figure.savefig(target, metadata={"Date": None} if target.suffix == ".svg" else None)
 
 
 if __name__ == "__main__":
