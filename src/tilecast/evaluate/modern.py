@@ -233,8 +233,8 @@ def neusight_protocol(
 ) -> pd.DataFrame:
     """NeuSight's own architecture trained on bf16 products of the generations inside each fold.
 
-    On NEUSIGHT_ROWS rows a GPU, for fewer passes than its authors', and weighed on NEUSIGHT_WEIGHED. It looks up the
-    tile of the nearest profiled kernel; the wheel names no tile, so each kernel gets the one that wastes least.
+    On NEUSIGHT_ROWS rows a GPU, for fewer passes than its authors', and weighed on NEUSIGHT_WEIGHED. It looks up
+    the tile of the nearest profiled kernel; the wheel names none, so each kernel gets the one that wastes least.
     """
     import pandas as pd
 
