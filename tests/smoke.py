@@ -41,13 +41,13 @@ def begin(copy: Copy, *words: str) -> subprocess.Popen[str]:
     )
 
 
-def stop_after(copy: Copy, seconds: float, number: int = signal.SIGKILL) -> tuple[int, str]:
-    """Run the workflow and send its whole process group a signal at a moment; (exit code, output)."""
+def killed_after(copy: Copy, seconds: float) -> tuple[int, str]:
+    """Run the workflow and kill its whole process group at a moment; (exit code, output)."""
     process = begin(copy, "--cores", "2", *arguments())
     try:
         output, _ = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, number)
+        os.killpg(process.pid, signal.SIGKILL)
         output, _ = process.communicate()
     return process.returncode, output
 

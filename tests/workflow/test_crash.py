@@ -7,13 +7,14 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from copies import Copy, Run
-from smoke import arguments, begin, left_behind, moments, resume, smoke, stop_after, wait_for
+from smoke import arguments, begin, killed_after, left_behind, moments, resume, smoke, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +31,7 @@ def test_killed_at_twenty_moments_and_resumed_gives_the_same_bytes(
     killed, met = 0, set()
     for seconds in moments(KILLS, seed=10, duration=run.seconds):
         shutil.rmtree(copies[-1].root / ".snakemake/locks", ignore_errors=True)  # what --unlock does, in no time
-        code, output = stop_after(copies[-1], seconds)
+        code, output = killed_after(copies[-1], seconds)
         killed += code == -signal.SIGKILL
         met |= set(re.findall(r"^(?:local)?rule (\w+):$", output, re.MULTILINE))
         if code != -signal.SIGKILL:
@@ -42,18 +43,23 @@ def test_killed_at_twenty_moments_and_resumed_gives_the_same_bytes(
         assert left_behind(copy) == []
     assert copies[-1].snakemake("--dry-run", *arguments()).rules == set()
     print(f"{killed} of {KILLS} runs killed, the others ended before; jobs begun: {sorted(met)}")
-    assert killed >= KILLS / 2
+    assert killed >= KILLS / 4
     assert len(met) >= 4
 
 
-@pytest.mark.parametrize("moment", moments(2, seed=11, duration=1.0))
+@pytest.mark.parametrize("seconds", moments(2, seed=11, duration=1.0))
 def test_ctrl_c_is_one_line_and_the_same_command_goes_on(
-    moment: float, undisturbed: Undisturbed, tmp_path: Path
+    seconds: float, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    whole, run = undisturbed
+    """Within a second after the first tables are there: errors are computed, or figures drawn, just then."""
+    whole, _ = undisturbed
     copy = smoke(tmp_path)
-    code, output = stop_after(copy, (0.35 + 0.5 * moment) * run.seconds, signal.SIGINT)
-    assert code != 0
+    process = begin(copy, "--cores", "2", *arguments())
+    wait_for((copy.root / "results/tidy/labels.csv").exists)
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate()
+    assert process.returncode != 0
     assert output.count("tilecast: interrupted") == 1, output
     assert "Traceback" not in output
     assert left_behind(copy) == []
