@@ -1,0 +1,72 @@
+"""The multi-GPU section: verdicts follow the bars, absent serving points are said to be so, the record is shown."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tilecast.report.render import environment
+from tilecast.report.results import Results
+from tilecast.report.sections import parallel
+from tilecast.tables import write, write_free
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Results with one suite within its bars, one beyond, one without; the shipped record as the study."""
+    shutil.copytree(ROOT / "resources/studies/multigpu", tmp_path / "parallel/study")
+    scores = [
+        {"suite": "artifact", "cases": 11, "mean_percent": 5.0, "worst_percent": 12.0, "authors_percent": 7.7,
+         "bar_mean_percent": 5.5, "bar_worst_percent": 12.0},
+        {"suite": "megatron", "cases": 10, "mean_percent": 5.1, "worst_percent": 9.0, "authors_percent": None,
+         "bar_mean_percent": 5.0, "bar_worst_percent": None},
+        {"suite": "recompute", "cases": 8, "mean_percent": 4.0, "worst_percent": 9.0, "authors_percent": None,
+         "bar_mean_percent": None, "bar_worst_percent": None},
+    ]  # fmt: skip
+    write_free(pd.DataFrame(scores), tmp_path / "parallel/scoreboard.csv")
+    collectives = [
+        {"basis": basis, "system": system, "op": "all_reduce", "sizes": "all", "n": 33, "mape_percent": mean,
+         "worst_percent": 50.0}
+        for basis, system, mean in (("leave-one-size-out", "l40s", 14.9), ("spec-only", "b200_sxm", 20.1))
+    ]  # fmt: skip
+    write(pd.DataFrame(collectives), tmp_path / "parallel/collectives_mape.csv", "collectives_mape")
+    return tmp_path
+
+
+def verdicts(root: Path) -> dict[str, str]:
+    files = [path for path in root.rglob("*") if path.is_file()]
+    rows = parallel.context(Results(root, files))["scores"]["rows"]
+    return {row["what"]: row["verdict"] for row in rows}
+
+
+def test_verdicts_follow_the_bars(root: Path) -> None:
+    found = list(verdicts(root).values())
+    assert found[:5] == ["met", "open", "no bar", "met", "open"]
+    assert "not produced in this run" in found[5] and len(found) == 6
+
+
+def test_serving_points_are_weighed_where_they_are(root: Path) -> None:
+    points = pd.DataFrame(
+        {"left_out": [True, True, True, False], "kind": ["dense", "dense", "mixture", "dense"],
+         "measured_tpot_ms": [10.0] * 4, "tpot_ms": [11.0, 11.0, 90.0, 90.0],
+         "measured_ttft_ms": [10.0] * 4, "ttft_ms": [14.0, 16.0, 90.0, 90.0]}
+    )  # fmt: skip
+    write_free(points, root / "modern/serving.csv")
+    found = verdicts(root)
+    assert found["(d) Serving points of modern GPUs, time per output token"] == "met: median 10.0 %"
+    assert found["(d) Serving points of modern GPUs, time to first token"] == "open: median 50.0 %"
+
+
+def test_the_section_shows_the_examples(root: Path) -> None:
+    files = [path for path in root.rglob("*") if path.is_file()]
+    data = parallel.context(Results(root, files))
+    page = environment(ROOT / "report/templates").get_template("sections/parallel.html").render(data=data)
+    for words in ("GPT-3 175B on 1,024 H100", "Llama-2-70B on 4 A100", "Why not other", "no price", "predicted"):
+        assert words in page
+    assert all(row["reserved_usd"] is None or "nan" not in row["reserved_usd"] for row in data["costs"]["rows"])
+    assert page.count("<table") == 8
