@@ -1,4 +1,4 @@
-"""The multi-GPU section: verdicts follow the bars, absent serving points are said to be so, the record is shown."""
+"""The multi-GPU section: verdicts follow the bars, what is absent is said to be so, the record is shown."""
 
 from __future__ import annotations
 
