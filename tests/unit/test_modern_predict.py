@@ -23,7 +23,15 @@ from tilecast.evaluate.modern import (
     sampled,
     shipped_errors,
 )
-from tilecast.evaluate.modern_serving import Formats, Pass, Shape, batching, layer_kernels, queued_ms
+from tilecast.evaluate.modern_serving import (
+    Formats,
+    Pass,
+    Shape,
+    anchor_errors,
+    batching,
+    layer_kernels,
+    queued_ms,
+)
 from tilecast.hardware.device import devices, load_device
 from tilecast.predict import modern_train, tilecast_train
 from tilecast.predict.modern import DIMENSIONS, PASSPORT, Modern, donor_weights, half_precision
@@ -290,6 +298,19 @@ def test_batching_has_its_limits():
     assert batching(step, prefill, 11, 1000)[1] == pytest.approx(11)
     assert queued_ms(5.0, 1e12, 100) == pytest.approx(5)  # nobody meets anybody
     assert queued_ms(5.0, 0.0, 100) == pytest.approx(500)  # everybody waits for everybody
+
+
+def test_the_anchor_is_weighed_on_the_points_it_answered():
+    both = pd.DataFrame({"point": ["a", "b"], "measured_ttft_ms": [100.0, 50.0], "measured_tpot_ms": [10.0, 20.0]})
+    table = pd.concat([both.assign(left_out=out, ttft_ms=110.0, tpot_ms=11.0) for out in (True, False)])
+    publisher = pd.DataFrame({"point": ["a", "b"], "ttft_ms": [100.0, np.nan], "tpot_ms": [12.0, np.nan]})
+    found = anchor_errors(table, publisher).set_index("forecaster")
+    assert (found["n"] == 1).all()
+    assert found.loc["publisher", ["ttft_median_percent", "tpot_median_percent"]].tolist() == pytest.approx(
+        [0, 20]
+    )
+    assert found.loc["tilecast, kept in", "tpot_median_percent"] == pytest.approx(10)
+    assert anchor_errors(table, publisher.tail(1)).empty
 
 
 def test_a_configuration_that_is_none_is_refused():

@@ -6,7 +6,7 @@ MODERN_WEIGHTS = [
 MODERN_RECORDS = ["protocol", "sizes", "surface", "noise"]
 MODERN_TABLES = expand(
     "results/modern/{name}.csv",
-    name=[*MODERN_RECORDS, "sample", "serving", "serving_errors"],
+    name=[*MODERN_RECORDS, "sample", "serving", "serving_errors", "anchor"],
 )
 MODERN_FIGURES = expand(
     "results/figures/modern_{name}.{kind}",
@@ -49,6 +49,7 @@ rule modern_evaluate:
             shipped(f"resources/pretrained/modern/{name}.csv")
             for name in MODERN_RECORDS
         ],
+        publisher=shipped("resources/pretrained/modern/publisher.csv"),
         specifications=SPECIFICATIONS,
         systems=shipped_folder("config/systems", "*.yaml"),
         curves=shipped("resources/pretrained/collectives.json"),
@@ -58,6 +59,7 @@ rule modern_evaluate:
         sample="results/modern/sample.csv",
         serving="results/modern/serving.csv",
         serving_errors="results/modern/serving_errors.csv",
+        anchor="results/modern/anchor.csv",
     log:
         "results/logs/modern_evaluate.log",
     conda:
@@ -189,7 +191,7 @@ rule modern_publisher:
         asker=shipped("workflow/scripts/modern_publisher_ask.py"),
         code=code("modern_publisher"),
     output:
-        "results/modern/publisher.csv",
+        "results/modern/trained/publisher.csv",
     log:
         "results/logs/modern_publisher.log",
     conda:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from tilecast.artifact.aiconfigurator_tables import Archive, serving_table
 from tilecast.evaluate.modern import COLUMNS, known_devices, read_groups, sampled, shipped_errors
-from tilecast.evaluate.modern_serving import SERVING_COLUMNS, serving, serving_errors
+from tilecast.evaluate.modern_serving import SERVING_COLUMNS, anchor_errors, serving, serving_errors
 from tilecast.predict.modern import Modern
 from tilecast.step import run_step
 from tilecast.tables import write_free
@@ -23,6 +23,8 @@ def modern_evaluate(
     sample: str,
     serving_points: str,
     serving_summary: str,
+    publisher: str,
+    anchor: str,
     count: int,
     seed: int,
 ) -> None:
@@ -42,6 +44,7 @@ def modern_evaluate(
     write_free(errors, sample)
     write_free(points, serving_points)
     write_free(serving_errors(points), serving_summary)
+    write_free(anchor_errors(points, pd.read_csv(publisher)), anchor)
     print(f"{len(errors)} GPUs sampled, {len(points)} serving forecasts")
 
 
@@ -59,6 +62,8 @@ if __name__ == "__main__":
         sample=snakemake.output.sample,
         serving_points=snakemake.output.serving,
         serving_summary=snakemake.output.serving_errors,
+        publisher=snakemake.input.publisher,
+        anchor=snakemake.output.anchor,
         count=snakemake.params.sample,
         seed=snakemake.params.seed,
     )

@@ -56,6 +56,10 @@ SERVING_COLUMNS = [
     "left_out", "ttft_ms", "tpot_ms", "measured_ttft_ms", "measured_tpot_ms", "step_ms", "prefill_ms",
     "collectives_ms",
 ]  # fmt: skip
+OUT = {"generation left out": True, "kept in": False}
+ANCHOR_COLUMNS = [
+    "forecaster", "n", "tpot_median_percent", "ttft_median_percent", "tpot_ratio", "ttft_ratio",
+]  # fmt: skip
 ERROR_COLUMNS = [
     "left_out", "kind", "device", "framework", "n", "tpot_median_percent", "ttft_median_percent", "tpot_ratio",
     "ttft_ratio",
@@ -316,6 +320,27 @@ def publisher_points(points: pd.DataFrame, archive: Archive) -> pd.DataFrame:
     known = points[[(shape := shapes[name]) is not None and not shape.experts for name in points["model"]]]
     names = [CONFIGURATIONS[name.rsplit("/", 1)[-1]].replace("--", "/") for name in known["model"]]
     return known.assign(system=known["device"].map(folders), asked_model=names, experts=0)
+
+
+def anchor_errors(table: pd.DataFrame, publisher: pd.DataFrame) -> pd.DataFrame:
+    """Errors on the points that the publisher's own system answered: its own, and ours on the very same points."""
+    import pandas as pd
+
+    answered = publisher.dropna(subset=["ttft_ms", "tpot_ms"]).set_index("point")
+    same = table[table["point"].isin(answered.index)]
+    theirs = same[same["left_out"].astype(bool)].copy()
+    for name in ("ttft_ms", "tpot_ms"):
+        theirs[name] = answered.loc[theirs["point"], name].to_numpy()
+    parts = {"publisher": theirs}
+    parts |= {f"tilecast, {name}": same[same["left_out"].astype(bool) == out] for name, out in OUT.items()}
+    rows = []
+    for name, part in parts.items():
+        row: dict[str, Any] = {"forecaster": name, "n": len(part)}
+        for what in ("tpot", "ttft"):
+            ratio = part[f"{what}_ms"] / part[f"measured_{what}_ms"]
+            row |= {f"{what}_median_percent": 100 * (ratio - 1).abs().median(), f"{what}_ratio": ratio.median()}
+        rows.append(row)
+    return pd.DataFrame(rows if len(same) else [], columns=ANCHOR_COLUMNS)
 
 
 def serving_errors(table: pd.DataFrame) -> pd.DataFrame:

@@ -58,6 +58,11 @@ SERVING = (
     Column("tpot_ratio", "TPOT, forecast ÷ measured", "median", 2),
     Column("ttft_ratio", "TTFT, forecast ÷ measured", "median", 2),
 )
+ANCHOR = (
+    Column("forecaster", "Forecaster"),
+    Column("n", "n", digits=0),
+    *SERVING[5:],
+)
 REPEATED = (
     Column("device", "GPU"),
     Column("n", "n here", digits=0),
@@ -84,6 +89,7 @@ def context(results: Results) -> dict[str, Any]:
     serving = results.free("modern/serving_errors.csv", ("left_out", "kind", "n"))
     sample = results.free("modern/sample.csv", ("device", "n", "mape_percent"))
     noise = results.free("modern/noise.csv", ("device", "family", "n"))
+    anchor = results.free("modern/anchor.csv", ("forecaster", "n"))
     assert protocol is not None and serving is not None and sample is not None and noise is not None
     names = {name: device.short for name, device in devices().items()}
     products = (protocol["family"] == "gemm") & (protocol["dtype"] == "bf16")
@@ -101,6 +107,8 @@ def context(results: Results) -> dict[str, Any]:
         "serving": _serving(whole, names),
         "serving_parts": _serving(serving[~serving.index.isin(whole.index)], names),
         "serving_columns": SERVING,
+        "anchor": [] if anchor is None else _records(anchor),
+        "anchor_columns": ANCHOR,
         "noise": _noise(noise, names),
         "noise_columns": NOISE,
         "repeated": _repeated(sample, ours, names),
