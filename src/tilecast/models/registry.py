@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tilecast.documents import read_json, shown
+from tilecast.documents import read_json
 from tilecast.errors import InputError
 
 MODEL_FOLDER = Path(__file__).resolve().parents[3] / "config/models"
