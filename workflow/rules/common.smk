@@ -77,6 +77,11 @@ def shipped_folder(path, pattern):
     return [shipped(file) for file in sorted((ROOT / path).glob(pattern))]
 
 
+def all_cores():
+    """Every core, for steps that nothing may run beside; one on a cluster, where a job's node is its own."""
+    return workflow.resource_settings.cores or 1
+
+
 def given(path):
     """A file that the configuration names: the user's, which is on this machine alone, or the one shipped here."""
     user = Path(path).exists() and Path(path).resolve() != (ROOT / path).resolve()

@@ -36,7 +36,7 @@ if LIVE:
         conda:
             "../../envs/torch.yaml"
         # All cores, also for the next rule: what else runs meanwhile would be measured with it.
-        threads: workflow.cores
+        threads: all_cores()
         resources:
             gpu=1,
         params:
@@ -55,7 +55,7 @@ if LIVE:
             "results/logs/measure_kernels.log",
         conda:
             "../../envs/torch.yaml"
-        threads: workflow.cores
+        threads: all_cores()
         resources:
             gpu=1,
         params:

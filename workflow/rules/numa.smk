@@ -108,7 +108,7 @@ rule numa_study:
         study="|".join(STUDIES),
     conda:
         "../../envs/torch.yaml"
-    threads: workflow.cores
+    threads: all_cores()
     resources:
         gpu=1,
     params:
