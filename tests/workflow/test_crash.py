@@ -51,14 +51,20 @@ def test_killed_at_twenty_moments_and_resumed_gives_the_same_bytes(
 def test_ctrl_c_is_one_line_and_the_same_command_goes_on(
     seconds: float, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    """Within a second after the first tables are there: errors are computed, or figures drawn, just then."""
+    """Within a second after the first tables are there: errors are computed, or figures drawn, just then.
+
+    Between two jobs Snakemake can miss a signal and go on to the end: then once more.
+    """
     whole, _ = undisturbed
-    copy = smoke(tmp_path)
-    process = begin(copy, "--cores", "2", *arguments())
-    wait_for((copy.root / "results/tidy/labels.csv").exists)
-    time.sleep(seconds)
-    os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate()
+    for attempt in range(4):
+        copy = smoke(tmp_path / str(attempt))
+        process = begin(copy, "--cores", "2", *arguments())
+        wait_for((copy.root / "results/tidy/labels.csv").exists)
+        time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGINT)
+        output, _ = process.communicate()
+        if process.returncode != 0:
+            break
     assert process.returncode != 0
     assert output.count("tilecast: interrupted") == 1, output
     assert "Traceback" not in output
