@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from copies import Copy
 
 pytestmark = pytest.mark.slow
@@ -16,11 +17,12 @@ TARGETS = ["results/measure/machines.json", "results/figures/measure_validation.
 OWN = ("measure/", "measured/", "figures/measure_")  # where live measurements may show
 
 
-def with_mode(mode: str, **more: object) -> list[str]:
-    """The configuration of a mode, as options of snakemake."""
+def configure(copy: Copy, mode: str, **more: object) -> None:
+    """Set the mode of a copy's configuration: the CPU, and seconds to measure it."""
     values = {"mode": mode, "budget_s": 1.5, "device": "cpu"} | more
-    text = json.dumps(values)
-    return ["--config", f"measure={text}"]
+    path = copy.root / "config/config.yaml"
+    config = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(config | {"measure": config["measure"] | values}))
 
 
 def sections(page: str) -> dict[str, str]:
@@ -38,7 +40,8 @@ def live(finished: Copy, tmp_path: Path) -> Copy:
 
 def test_live_measurements_change_their_own_tables_and_section_alone(live: Copy, finished: Copy) -> None:
     before = finished.results()
-    run = live.snakemake(*with_mode("auto"))
+    configure(live, "auto")
+    run = live.snakemake()
     assert {"measure_forecast", "measure_kernels", "measure_evaluate"} <= run.rules
     after = live.results()
     changed = {name for name in after if after[name] != before.get(name)}
@@ -49,18 +52,19 @@ def test_live_measurements_change_their_own_tables_and_section_alone(live: Copy,
     old, new = sections(before[page].decode()), sections(after[page].decode())
     assert {name for name in new if new[name] != old.get(name)} == {"machine"}
     assert "in this run" in new["machine"]
-    assert live.snakemake(*with_mode("auto")).rules == set()
+    assert live.would_run() == set()
 
     raw = {path: path.read_bytes() for path in (live.root / "results/measured").rglob("kernels-*.parquet")}
     assert raw
-    more = live.snakemake(*with_mode("auto"), "--forcerun", "measure_kernels")
+    more = live.snakemake("--forcerun", "measure_kernels")
     assert "measure_kernels" in more.rules
     assert all(path.read_bytes() == data for path, data in raw.items())
 
-    off = live.snakemake(*with_mode("off"))
-    assert off.rules == {"report_page"}
+    configure(live, "off")
+    assert live.snakemake().rules == {"report_page"}
     assert "Not produced in this run" in sections(live.results()[page].decode())["machine"]
-    live.snakemake(*with_mode("replay"), "--forcerun", "measure_evaluate")
+    configure(live, "replay")
+    live.snakemake()
     assert live.results()[page] == before[page]
 
 
@@ -68,8 +72,9 @@ def test_cuda_without_a_gpu_is_one_line_and_leaves_data_as_they_were(live: Copy)
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("a GPU is here")
+    configure(live, "measure", device="cuda")
     before = live.results()
-    run = live.snakemake(*with_mode("measure", device="cuda"), *TARGETS, fails=True)
+    run = live.snakemake(*TARGETS, fails=True)
     lines = [line for line in run.output.splitlines() if line.startswith("tilecast: error:")]
     assert len(lines) == 1 and "no CUDA device is visible to torch" in lines[0]
     assert "Traceback (most recent call last)" not in run.output.split("tilecast: error:")[0]
@@ -78,5 +83,6 @@ def test_cuda_without_a_gpu_is_one_line_and_leaves_data_as_they_were(live: Copy)
 
 @pytest.mark.parametrize(("key", "value"), [("budget_s", 0), ("mode", "sometimes"), ("device", "abacus")])
 def test_a_mistake_in_the_configuration_ends_the_run_before_it_begins(live: Copy, key: str, value: object) -> None:
-    run = live.snakemake(*with_mode(**{"mode": "auto", key: value}), fails=True)
+    configure(live, **{"mode": "auto", key: value})
+    run = live.snakemake(fails=True)
     assert f"`measure.{key}`" in run.output and run.rules == set()
