@@ -173,6 +173,7 @@ if settings.parallel.compute:
             prices=shipped("config/prices.yaml"),
             curves=shipped("resources/pretrained/collectives.json"),
             weights=weights("tilecast"),
+            halves=MODERN_WEIGHTS,
             systems=shipped_folder("config/systems", "*.yaml"),
             devices=shipped_folder("config/devices", "*.yaml"),
             models=shipped_folder("config/models", "*.json"),
