@@ -29,9 +29,7 @@ def draw(serving: pd.DataFrame) -> style.Picture:
     figure = style.canvas(2.4)
     panels = figure.subplots(1, 2)
     medians = {}
-    for axes, what, label in zip(
-        panels, ("tpot", "ttft"), ("Output token", "First token"), strict=True
-    ):
+    for axes, what, label in zip(panels, ("tpot", "ttft"), ("Output token", "First token"), strict=True):
         x, y = points[f"measured_{what}_ms"], points[f"{what}_ms"]
         medians[what] = float(100 * (y / x - 1).abs().median())
         low, high = float(min(x.min(), y.min())) * 0.8, float(np.quantile(np.maximum(x, y), 0.995)) * 1.3
