@@ -149,6 +149,7 @@ rule parallel_validation:
         curves=shipped("resources/pretrained/collectives.json"),
         weights=weights("tilecast"),
         half=shipped("resources/pretrained/modern/record.json"),
+        halves=MODERN_WEIGHTS,
         systems=shipped_folder("config/systems", "*.yaml"),
         devices=shipped_folder("config/devices", "*.yaml"),
         models=shipped_folder("config/models", "*.json"),
