@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import subprocess
 import sys
 from types import ModuleType
@@ -62,7 +61,7 @@ def test_bad_usage_is_exit_code_2(command: ModuleType, arguments: list[str]) -> 
 
 def test_every_command_exists() -> None:
     for name in cli.COMMANDS:
-        module = importlib.import_module(f"tilecast.cli.{name}")
+        module = cli.module_of(name)
         module.add_arguments(argparse.ArgumentParser())
         assert callable(module.run)
 

@@ -28,7 +28,7 @@ COMMANDS: dict[str, str] = {
 }
 
 
-def _module(name: str) -> ModuleType:
+def module_of(name: str) -> ModuleType:
     """A sub-command's module; one that Python keeps the name of ends in an underscore."""
     return importlib.import_module(f"tilecast.cli.{name}" + "_" * keyword.iskeyword(name))
 
@@ -42,10 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         if arguments[:1] == [name]:
-            _module(name).add_arguments(command)
+            module_of(name).add_arguments(command)
     args = parser.parse_args(arguments)
     try:
-        return int(_module(args.command).run(args))
+        return int(module_of(args.command).run(args))
     except TilecastError as error:
         print(f"tilecast: error: {error}", file=sys.stderr)
         return 1
