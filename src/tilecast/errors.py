@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+LONGEST = 2_000  # characters of a message: what it quotes may be a whole file on one line
+
 
 class TilecastError(Exception):
     """Bad input or an impossible request; shown as one line, never as a traceback."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        words = " ".join(message.split())
+        super().__init__(words if len(words) <= LONGEST else f"{words[: LONGEST // 2]} … {words[-LONGEST // 2 :]}")
 
 
 class InputError(TilecastError):

@@ -46,7 +46,7 @@ def read_published(path: str | os.PathLike[str]) -> tuple[pd.DataFrame, pd.DataF
     import pandas as pd
 
     try:
-        rows = pd.read_csv(path, keep_default_na=False, na_values=[""])
+        rows = pd.read_csv(path, keep_default_na=False, na_values=[""], index_col=False)
     except (OSError, ValueError) as error:
         raise InputError(path, f"cannot be read as a table ({error})") from None
     missing = [name for name in COLUMNS if name not in rows]

@@ -42,6 +42,8 @@ def read_scenarios(path: Path) -> list[dict[str, Any]]:
         where = f"{path}, scenario {place}"
         if not isinstance(entry, dict) or not {"id", "title", "work", "system"} <= set(entry) <= _KEYS:
             raise InputError(where, "is not understood", f"it has id, title, work, system, and may have {_KEYS}")
+        if not isinstance(entry["id"], str):
+            raise InputError(where, "the id is no text", "give it a short name")
         if entry["id"] in names:
             raise InputError(where, f"the id {entry['id']!r} occurs twice", "rename one")
         names.add(entry["id"])
