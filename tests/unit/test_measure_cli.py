@@ -147,3 +147,4 @@ def test_forecasts_for_a_gpu_are_made_without_one(tmp_path: Path, capsys: pytest
     assert main(command) == 0
     assert digest(folder / "forecasts-kernels.parquet") == first
     assert json.loads((folder / "description.json").read_text())["known"] == "NVIDIA_H200"
+    assert evaluate([("replayed", tmp_path)], 0)["machines"] == []  # nothing was measured yet

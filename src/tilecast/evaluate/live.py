@@ -28,8 +28,9 @@ RATIO_COLUMNS = ["predicted_ms", "measured_ms", "predicted_high_ms"]
 
 
 def folders(root: Path) -> list[Path]:
-    """Devices measured below `root`."""
-    return sorted(path.parent for path in root.glob(f"*/{DESCRIPTION}"))
+    """Devices measured below `root`; one that was only forecast for is none."""
+    described = sorted(path.parent for path in root.glob(f"*/{DESCRIPTION}"))
+    return [folder for folder in described if runs(folder, "kernels") or runs(folder, "models")]
 
 
 def machine(folder: Path, where: str) -> dict[str, Any]:
