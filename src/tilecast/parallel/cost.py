@@ -124,7 +124,7 @@ def _figure(raw: Any, key: str, what: str, documents: Mapping[str, Any], where: 
         raise InputError(
             where, f"{what} has no date", "prices change: add the day it was valid, `date: YYYY-MM-DD`"
         )
-    if raw.get("source") not in documents:
+    if not isinstance(raw.get("source"), str) or raw["source"] not in documents:
         raise InputError(where, f"{what}: source {raw.get('source')!r} is not among `sources`")
     value = raw.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e7:
