@@ -1,4 +1,11 @@
 GRAPHS = [f"results/graphs/{cell}.parquet" for cell in settings.graphs.cells]
+# The artifact's graphs are of one format and one attention: lists traced otherwise are no counterpart.
+COMPARABLE = (
+    GRAPHS
+    if (settings.graphs.dtype, settings.graphs.attention, settings.graphs.routing)
+    == ("fp32", "eager", "balanced")
+    else []
+)
 
 
 if GRAPHS:
@@ -26,6 +33,7 @@ if GRAPHS:
 rule graph_compare:
     input:
         graphs="results/tidy/graphs.parquet",
+        lists=COMPARABLE,
         models=model_files(
             f"{model}-inference-1-1"
             for model in (

@@ -1,16 +1,24 @@
 """Hold our kernel lists against the artifact's operator graphs and say why they differ."""
 
+from pathlib import Path
+
 from tilecast.graph.audit import differences
 from tilecast.step import run_step
 from tilecast.tables import read, write_free
 
 
-def graph_compare(graphs: str, output: str) -> None:
+def graph_compare(graphs: str, lists: list[str], output: str) -> None:
     """Write one row per difference, with its reason."""
-    table = differences(read(graphs, "graphs"))
+    table = differences(read(graphs, "graphs"), {Path(path).stem: Path(path) for path in lists})
     write_free(table, output)
     print(f"{len(table)} rows, {int((table['reason'] == '').sum())} without a reason")
 
 
 if __name__ == "__main__":
-    run_step(graph_compare, snakemake, graphs=snakemake.input.graphs, output=snakemake.output[0])
+    run_step(
+        graph_compare,
+        snakemake,
+        graphs=snakemake.input.graphs,
+        lists=list(snakemake.input.lists),
+        output=snakemake.output[0],
+    )

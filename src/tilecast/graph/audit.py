@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
 
 import pandas as pd
 
@@ -10,23 +12,33 @@ from tilecast.graph.compare import COMPARE_COLUMNS, compare
 from tilecast.graph.fuse import fuse
 from tilecast.graph.tracer import trace
 from tilecast.models.registry import load_model
+from tilecast.tables import read
 
 CELL = ["model", "mode", "sequence_length", "batch_size", "option"]
 # The artifact's graph of these types is of one layer, unless it is fused; of the others it is whole.
 _LAYERS = {"gpt2": "n_layer", "bert": "num_hidden_layers", "opt": "num_hidden_layers"}
 
 
-def differences(graphs: pd.DataFrame) -> pd.DataFrame:
-    """What differs in each one-GPU cell of the artifact's `graphs` table; one row where nothing does."""
+def differences(graphs: pd.DataFrame, lists: Mapping[str, Path]) -> pd.DataFrame:
+    """What differs in each one-GPU cell of the artifact's `graphs` table; one row where nothing does.
+
+    `lists` are kernel lists of whole models traced before, by `<model>-<mode>-<sequence>-<batch>`.
+    """
     found = []
     for cell, rows in graphs[graphs["option"].isin(["none", "fusion"])].groupby(CELL):
         model, mode, length, batch, option = (str(part) for part in cell)
         spec = load_model(model)
         layers = _LAYERS.get(spec.values["model_type"])
-        if option == "none" and layers:
-            spec = dataclasses.replace(spec, values={**spec.values, layers: 1})
-        graph = trace(spec, mode=mode, sequence_length=int(length), batch_size=int(batch))
-        table = compare((fuse(graph) if option == "fusion" else graph).kernels(), rows)
+        whole = option == "none" and not layers
+        traced = lists.get(f"{model}-{mode}-{length}-{batch}") if whole else None
+        if traced is not None:
+            kernels = read(traced, "kernel_list")
+        else:
+            if option == "none" and layers:
+                spec = dataclasses.replace(spec, values={**spec.values, layers: 1})
+            graph = trace(spec, mode=mode, sequence_length=int(length), batch_size=int(batch))
+            kernels = (fuse(graph) if option == "fusion" else graph).kernels()
+        table = compare(kernels, rows)
         if table.empty:
             table = pd.DataFrame([("", "nothing differs", 0, 0, "equal")], columns=list(COMPARE_COLUMNS))
         place = pd.DataFrame([(model, mode, int(length), int(batch), option)], columns=CELL)
