@@ -222,6 +222,7 @@ EXEMPT = {
     "artifact.defects": "files whose blob ids are locked; the readers above have taken them before",
     "artifact.fetch": "writes",
     "artifact.operators": "reads by artifact.store",
+    "evaluate.kernels": "a table of this run, read by tables",
     "evaluate.summaries": "files whose blob ids are locked",
     "report.results": "results of this run",
     "predict.fitting": "checkpoints of a training here",
