@@ -67,7 +67,11 @@ def context(results: Results) -> dict[str, Any]:
         "notes": sorted({note for machine in machines for note in machine["notes"]}),
         "machine_columns": MACHINES,
         "overall": [
-            {"device": device_name(row["device"]), "predictor": display(PREDICTORS, row["predictor"])}
+            {
+                "device": device_name(row["device"]),
+                "predictor": display(PREDICTORS, row["predictor"]),
+                "where": WHERE[row["where"]],
+            }
             | {name: row[name] for name in ("n", "mape_percent", "median_percent")}
             for row in overall.to_dict("records")
         ],
