@@ -55,6 +55,12 @@ def test_training_is_the_best_of_brute_force(capsys: pytest.CaptureFixture[str])
     assert any(words.startswith("tp 4:") for words in told["why_not"])
 
 
+def test_context_ranks_are_tried_where_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    told = answered(["--gpus", "2", "--batch", "2", "--cp", "2,1", "--top", "50"], capsys)
+    labels = [row["layout"] for row in told["top"]]
+    assert any("cp2" in label for label in labels) and any("dp2" in label for label in labels)
+
+
 def test_serving_keeps_the_bounds(capsys: pytest.CaptureFixture[str]) -> None:
     told = answered(["--gpus", "2", "--objective", "ttft", "--output", "16"], capsys)
     every = [row["ttft_ms"] for row in told["top"]]
@@ -96,6 +102,8 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         "unknown dtype": [*good, "--dtype", "fp12"],
         "is no known system": [*good, "--system", "abacus"],
         "no stack of equal layers": [*good, "--model", "resnet50"],
+        "is no list of ranks": [*good, "--cp", "2,none"],
+        "is of training": [*good, "--cp", "2", "--objective", "ttft"],
         "does not exist": [*good, "--system", str(tmp_path / "none.yaml")],
     }
     for words, arguments in cases.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tilecast.errors import InputError
@@ -47,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--why-not", action="append", default=[], metavar="PART=VALUE", help="such as tp=8; may be repeated"
     )
+    parser.add_argument(
+        "--cp", default="1", metavar="RANKS", help="training: context-parallel ranks to try, as 1,2,4 (default: 1)"
+    )
     parser.add_argument("--top", type=int, default=10, help="layouts listed and explained (default: 10)")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
@@ -66,7 +70,10 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--objective", f"{args.objective} is no figure of {mode}", f"expected {other}")
     if mode == "inference" and args.batch is not None:
         raise InputError("--batch", "is of training", "the search chooses how many requests are served at once")
-    judge, tried, impossible = _task(args, mode)
+    context = _ranks(args.cp)
+    if mode == "inference" and context != (1,):
+        raise InputError("--cp", "is of training", "a request's cache is not divided over GPUs by tokens here")
+    judge, tried, impossible = _task(args, mode, context)
     start = time.perf_counter()
     found = searching.search(tried, impossible, judge, args.objective, constraints)
     seconds = time.perf_counter() - start
@@ -78,7 +85,15 @@ def run(args: argparse.Namespace) -> int:
     return 0 if found.ranked else 3
 
 
-def _task(args: argparse.Namespace, mode: str) -> Any:
+def _ranks(text: str) -> tuple[int, ...]:
+    """`1,2,4` as numbers, each once, ascending."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise InputError("--cp", f"{text!r} is no list of ranks", "give numbers such as 1,2,4")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...]) -> Any:
     """What judges layouts, the layouts, and what rules one out before it is judged."""
     from tilecast.hardware.device import load_device
     from tilecast.hardware.system import load_system
@@ -104,7 +119,8 @@ def _task(args: argparse.Namespace, mode: str) -> Any:
             fused=True,
         )  # fmt: skip
         training: Training = searching.Training(Planner(work, system, device, predictor), prices, args.price)
-        tried = searching.layouts(searching.training_space(work), model, args.gpus, batch)
+        space = replace(searching.training_space(work), cp=context)
+        tried = searching.layouts(space, model, args.gpus, batch)
         return training, tried, lambda layout: legal(layout, model, args.gpus, batch, args.sequence)
     server = Server(spec, system, device, predictor, args.sequence, args.output, args.dtype, args.attention)
     answering: Answering = searching.Answering(server, prices, args.objective, args.price)
