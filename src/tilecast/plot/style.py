@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
 from tilecast import naming
-from tilecast.files import atomic_path, write_text
+from tilecast.files import write_bytes, write_text
 from tilecast.tables import write_free
 
 if TYPE_CHECKING:
@@ -220,11 +220,15 @@ def save(picture: Picture, *, svg: str, pdf: str, png: str, data: str, about: st
         drawn = io.StringIO()
         picture.figure.savefig(drawn, format="svg", metadata=nothing)
     write_text(svg, _tidy_svg(drawn.getvalue(), name, picture.title, picture.alt))
-    with atomic_path(pdf) as temporary:
-        none = {"CreationDate": None, "Creator": None, "Producer": None}
-        picture.figure.savefig(temporary, format="pdf", metadata=none | {"Title": picture.title})
-    with atomic_path(png) as temporary:
-        picture.figure.savefig(temporary, format="png", dpi=200, metadata={"Software": None})
+    none = {"CreationDate": None, "Creator": None, "Producer": None}
+    # Drawn in memory: on a full disk matplotlib's PDF writer would fail with words of its own.
+    for path, options in (
+        (pdf, {"format": "pdf", "metadata": none | {"Title": picture.title}}),
+        (png, {"format": "png", "dpi": 200, "metadata": {"Software": None}}),
+    ):
+        whole = io.BytesIO()
+        picture.figure.savefig(whole, **options)
+        write_bytes(path, whole.getvalue())
     write_free(picture.data, data)
     words: dict[str, Any] = {
         "title": picture.title,
