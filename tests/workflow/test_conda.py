@@ -122,7 +122,7 @@ def borrowed(record: dict[str, Any]) -> set[str]:
 
     What packages require of each other is the solver's business, and what they merely try to import is theirs.
     """
-    files = [*(ROOT / "src").rglob("*.py"), *(ROOT / "workflow/scripts").glob("*.py")]
+    files = [*(ROOT / "src/tilecast").rglob("*.py"), *(ROOT / "workflow/scripts").glob("*.py")]
     ours = set().union(*map(imports, files))
     hosts = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
     return {name for name, file in record["modules"].items() if name in ours and file.startswith(hosts)}
