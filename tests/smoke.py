@@ -18,7 +18,7 @@ LEFT_BEHIND = ".*-????????.*"  # what a killed writer leaves beside its file
 def smoke(folder: Path, **environment: str) -> Copy:
     """A folder in which `snakemake(*arguments(...))` runs the smoke workflow; nothing is copied."""
     folder.mkdir(parents=True, exist_ok=True)
-    return Copy(folder, environment)
+    return Copy(folder, {"TILECAST_MIRROR": ""} | environment)  # transcribed figures, wherever a job runs
 
 
 def arguments(*further: str, tree: Path = ROOT, profile: str = "default") -> list[str]:

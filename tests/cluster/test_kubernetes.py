@@ -10,7 +10,7 @@ import pytest
 from copies import ROOT, Copy, Run, copy_tree
 from plugins import FOLDER, with_plugins
 from servers import KEYS, Bucket, bucket, kubernetes
-from smoke import arguments
+from smoke import arguments, smoke
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +25,7 @@ def s3() -> Iterator[Bucket]:
 def test_with_results_in_a_bucket_nothing_is_kept_here_and_the_bytes_are_the_same(
     s3: Bucket, undisturbed: tuple[Copy, Run], tmp_path: Path
 ) -> None:
-    copy = Copy(tmp_path, {**with_plugins(), **KEYS})
+    copy = smoke(tmp_path, **with_plugins(), **KEYS)
     place = ["--default-storage-provider", "s3", "--default-storage-prefix", "s3://tilecast/here"]
     copy.snakemake(*arguments(*place, "--storage-s3-endpoint-url", s3.url))
     stored = s3.objects("here/results/")
@@ -43,7 +43,7 @@ def test_pods_that_share_no_file_system_give_the_same_bytes(
     s3: Bucket, undisturbed: tuple[Copy, Run], tmp_path: Path
 ) -> None:
     """The kubernetes profile as it is, from a git clone: sources, results and keys reach each pod on their own."""
-    clone = copy_tree(tmp_path / "clone", **with_plugins(), **KEYS)
+    clone = copy_tree(tmp_path / "clone", **with_plugins(), **KEYS, TILECAST_MIRROR="")
     for command in (["init", "--quiet"], ["add", *TRACKED]):
         subprocess.run(["git", *command], cwd=clone.root, check=True)
     workflow = ["--snakefile", "tests/smoke.smk", "--workflow-profile", "workflow/profiles/kubernetes"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from copies import ROOT, Copy, Run, copy_tree
+from smoke import smoke
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +40,7 @@ def test_a_module_from_a_hosted_repository_brings_its_library(
         ["clone", "--quiet", "--bare", ".", str(hosted)],
     ):
         subprocess.run(["git", *command], cwd=tree.root, check=True)
-    importing = Copy(tmp_path / "importing", {"XDG_CACHE_HOME": str(tmp_path / "cache")})
+    importing = smoke(tmp_path / "importing", XDG_CACHE_HOME=str(tmp_path / "cache"))
     (importing.root / "workflow").mkdir(parents=True)
     (importing.root / "workflow/Snakefile").write_text(IMPORT)
     importing.snakemake("results/tidy/labels.csv")
