@@ -14,7 +14,7 @@ import numpy as np
 
 from tilecast.hardware.device import Device, devices
 from tilecast.hardware.system import load_system
-from tilecast.models.registry import load_model, model_spec
+from tilecast.models.registry import ModelSpec, load_model, model_spec
 from tilecast.parallel.layout import Layout, Work
 from tilecast.parallel.shard import Shape
 from tilecast.parallel.step import PARTS, Planner, Step
@@ -85,6 +85,55 @@ def megatron_cases(table: pd.DataFrame) -> list[Case]:
         )
         cases.append((row, work, layout))
     return cases
+
+
+def published_cases(table: pd.DataFrame) -> list[Case]:
+    """Rows of the tables of other frameworks, with their work and layout as each states them."""
+    cases: list[Case] = []
+    for row in table.to_dict("records"):
+        spec = _model(row)
+        work = Work(
+            spec, row["batch"], row["sequence"], dtype=row["dtype"], attention=row["attention"], optimizer="adam",
+            fused=bool(row["fused"]),
+        )  # fmt: skip
+        chunks = row["interleave"]
+        layout = Layout(
+            dp=row["gpus"] // (row["tp"] * row["pp"] * row["cp"]),
+            **{key: row[key] for key in ("tp", "pp", "cp", "ep", "microbatch", "recompute", "zero")},
+            schedule="interleaved" if chunks > 1 else "1f1b",
+            interleave=chunks,
+            sequence_parallel=bool(row["sequence_parallel"]),
+            overlap=bool(row["overlap"]),
+        )
+        cases.append((row, work, layout))
+    return cases
+
+
+def _model(row: Mapping[str, Any]) -> ModelSpec:
+    """The model of a row, by the dimensions it states; of experts, as shipped."""
+    if row["model_type"] == "gpt2":
+        values = {
+            "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_embd": row["hidden"],
+            "n_head": row["heads"], "n_layer": row["layers"], "n_positions": row["sequence"],
+            "vocab_size": row["vocab"], "activation_function": "gelu_new",
+        }  # fmt: skip
+    elif row["model_type"] == "llama":
+        values = {
+            "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_act": "silu",
+            "hidden_size": row["hidden"], "intermediate_size": row["ffn"], "num_hidden_layers": row["layers"],
+            "num_attention_heads": row["heads"], "num_key_value_heads": int(row["kv_heads"]),
+            "vocab_size": row["vocab"], "max_position_embeddings": row["sequence"], "tie_word_embeddings": False,
+        }  # fmt: skip
+    else:
+        return load_model(row["model"])
+    return model_spec(values, row["model"], "training_tables.csv")
+
+
+def published_ms(row: Mapping[str, Any]) -> float:
+    """A step's time, of the figure a table states."""
+    tokens = row["batch"] * row["sequence"]
+    share = {"s": 0, "tokens/s": 1, "tokens/s/GPU": row["gpus"]}[row["unit"]]
+    return float(tokens / (row["measured"] * share) if share else row["measured"]) * 1e3
 
 
 def megatron_ms(row: Mapping[str, Any]) -> float:
