@@ -115,7 +115,7 @@ def test_asking_for_what_was_not_forecast_is_refused(measured: Path, capsys: pyt
         (["kernels", "--families", "magic"], "'magic' is not known"),
         (["kernels", "--dtypes", "fp7"], "'fp7' is not known"),
         (["kernels", "--device", "abacus"], "'abacus' is not known"),
-        (["kernels", "--threads", "100000"], "100000 on"),
+        (["kernels", "--threads", "1000"], "1000 on"),
         (["model"], "names no model and no study"),
         (["model", "--model", "no_such"], "no_such"),
         (["model", "--study", "none.yaml"], "none.yaml"),

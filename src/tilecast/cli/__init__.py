@@ -43,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name, help=summary, description=summary)
         if arguments[:1] == [name]:
             module_of(name).add_arguments(command)
-    args = parser.parse_args(arguments)
     try:
+        args = parser.parse_args(arguments)
         return int(module_of(args.command).run(args))
     except TilecastError as error:
         print(f"tilecast: error: {error}", file=sys.stderr)

@@ -11,6 +11,7 @@ from typing import Any
 
 from tilecast.errors import InputError
 from tilecast.hardware.device import devices
+from tilecast.limits import option
 from tilecast.measure.describe import DESCRIPTION, describe, open_backend, read_description, write_description
 from tilecast.measure.grid import EACH, FAMILIES
 from tilecast.measure.store import PLANS, digest
@@ -42,11 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "--device", default="auto", metavar="DEVICE",
             help="auto, cpu, cuda" + (", or a name of config/devices" if name in _NAMED else ""),
         )  # fmt: skip
-        added[name].add_argument("--threads", type=int, default=1, help="of a CPU (default: 1)")
+        added[name].add_argument("--threads", type=option("threads"), default=1, help="of a CPU (default: 1)")
     for name in ("forecast", "kernels"):
         added[name].add_argument("--dtypes", help="such as fp32,bf16 (default: all the device has)")
         added[name].add_argument("--families", help="default: all of " + ",".join(FAMILIES))
-        added[name].add_argument("--each", type=int, default=EACH, help="shapes a family (default: %(default)s)")
+        added[name].add_argument(
+            "--each", type=option("each"), default=EACH, help="shapes a family (default: %(default)s)"
+        )
     for name in ("forecast", "model"):
         added[name].add_argument("--study", type=Path, metavar="FILE", help=f"workloads, such as {STUDY}")
     for name in ("kernels", "model"):
@@ -55,9 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--model", help="a name of config/models, or a config.json")
     model.add_argument("--mode", choices=("inference", "training"), default="inference")
     model.add_argument("--phase", choices=("prefill", "decode"), default="prefill", help="part of inference")
-    model.add_argument("--sequence", type=int, default=1024, help="tokens per sequence (default: 1024)")
-    model.add_argument("--batch", type=int, default=1, help="sequences per step (default: 1)")
-    model.add_argument("--context", type=int, default=0, help="tokens already cached, for --phase decode")
+    model.add_argument(
+        "--sequence", type=option("sequence"), default=1024, help="tokens per sequence (default: 1024)"
+    )
+    model.add_argument("--batch", type=option("batch"), default=1, help="sequences per step (default: 1)")
+    model.add_argument(
+        "--context", type=option("context"), default=0, help="tokens already cached, for --phase decode"
+    )
     model.add_argument("--dtype", default="fp32", help="number format: " + ", ".join(DTYPE_NAMES))
     model.add_argument("--attention", choices=("eager", "fused"), default="eager")
     model.add_argument("--execution", choices=("eager", "compiled"), default="eager", help="torch.compile or not")

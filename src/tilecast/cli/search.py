@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tilecast.errors import InputError
+from tilecast.limits import option
 from tilecast.models.registry import load_model, model_names
 from tilecast.predict.registry import PREDICTORS, load_predictor
 from tilecast.schemas import DTYPE_NAMES
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--model", required=True, help="a config.json, or one of: " + ", ".join(model_names()))
     parser.add_argument("--system", required=True, help="a system file (YAML), or a name of config/systems")
-    parser.add_argument("--gpus", type=int, required=True, help="GPUs to use, all of them")
+    parser.add_argument("--gpus", type=option("gpus"), required=True, help="GPUs to use, all of them")
     parser.add_argument("--objective", choices=OBJECTIVES, default="step_time")
     parser.add_argument(
         "--constraints", nargs="+", default=[], metavar="NAME=NUMBER",
@@ -34,9 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mode", choices=("training", "inference"), help="default: inference for ttft, training for the others"
     )
-    parser.add_argument("--batch", type=int, help="training: sequences of one step over all GPUs (default: 512)")
-    parser.add_argument("--sequence", type=int, default=2048, help="tokens per sequence, or of a prompt")
-    parser.add_argument("--output", type=int, default=256, help="inference: tokens of an answer (default: 256)")
+    parser.add_argument(
+        "--batch", type=option("batch"), help="training: sequences of one step over all GPUs (default: 512)"
+    )
+    parser.add_argument(
+        "--sequence", type=option("sequence"), default=2048, help="tokens per sequence, or of a prompt"
+    )
+    parser.add_argument(
+        "--output", type=option("output"), default=256, help="inference: tokens of an answer (default: 256)"
+    )
     parser.add_argument("--dtype", default="bf16", help="number format: " + ", ".join(DTYPE_NAMES))
     parser.add_argument("--attention", choices=("eager", "fused"), default="fused")
     parser.add_argument("--optimizer", choices=("sgd", "momentum", "adam", "adamw"), default="adam")
@@ -51,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cp", default="1", metavar="RANKS", help="training: context-parallel ranks to try, as 1,2,4 (default: 1)"
     )
-    parser.add_argument("--top", type=int, default=10, help="layouts listed and explained (default: 10)")
+    parser.add_argument("--top", type=option("top"), default=10, help="layouts listed and explained (default: 10)")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tilecast.cli.work import torch_needed
 from tilecast.errors import InputError, TilecastError
 from tilecast.hardware.device import DEVICE_FOLDER, Device, devices, load_device
+from tilecast.limits import option
 from tilecast.predict.registry import PREDICTORS
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--devices", default=str(DEVICE_FOLDER), metavar="DIR", help="YAML files of the GPUs measured"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=option("seed"), default=0)
 
 
 def run(args: argparse.Namespace) -> int:

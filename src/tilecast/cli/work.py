@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tilecast.errors import InputError
+from tilecast.limits import option
 from tilecast.schemas import DTYPE_NAMES, MODES
 
 if TYPE_CHECKING:
@@ -18,9 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare mode, phase, sizes, number format, attention and optimizer."""
     parser.add_argument("--mode", choices=MODES, default="inference")
     parser.add_argument("--phase", choices=("prefill", "decode"), default="prefill", help="part of inference")
-    parser.add_argument("--context", type=int, default=0, help="tokens already cached, for --phase decode")
-    parser.add_argument("--sequence", type=int, help="tokens per sequence (default: 1024, or all positions)")
-    parser.add_argument("--batch", type=int, default=1, help="sequences per step (default: 1)")
+    parser.add_argument(
+        "--context", type=option("context"), default=0, help="tokens already cached, for --phase decode"
+    )
+    parser.add_argument(
+        "--sequence", type=option("sequence"), help="tokens per sequence (default: 1024, or all positions)"
+    )
+    parser.add_argument("--batch", type=option("batch"), default=1, help="sequences per step (default: 1)")
     parser.add_argument("--dtype", default="fp32", help="number format: " + ", ".join(DTYPE_NAMES))
     parser.add_argument("--attention", choices=("eager", "fused"), default="eager")
     parser.add_argument(

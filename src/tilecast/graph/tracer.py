@@ -21,6 +21,7 @@ from tilecast.graph.kernels import Kernel, KernelGraph, fold
 from tilecast.graph.operations import fused_attention, one_rms_norm
 from tilecast.graph.record import Recorder
 from tilecast.graph.routing import Routing, parse_routing
+from tilecast.limits import check
 from tilecast.models.registry import ModelSpec, load_model, model_spec
 
 MODES = ("inference", "training")
@@ -131,8 +132,7 @@ def _check(
         ("sequence_length", 1 if length is None else length, 1),
         ("context", context, 0),
     ):
-        if number < least:
-            raise InputError(name, f"{number} is too small", f"expected at least {least}")
+        check(name.partition("_")[0], number, name, least)
     if phase == "decode" and mode == "training":
         raise InputError("phase", "decode is a phase of inference", "leave mode at inference")
     if phase == "prefill" and context:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tilecast.documents import read_yaml
+from tilecast.documents import read_yaml, shown
 from tilecast.errors import InputError
+from tilecast.limits import MOST, check
 
 SYSTEM_FOLDER = Path(__file__).resolve().parents[3] / "config/systems"
 KINDS = ("nvswitch", "nvlink", "pcie_switch", "host_bridge", "socket")
@@ -262,8 +263,8 @@ def _source(name: Any, documents: dict[str, Any], where: Path) -> str:
 
 def _whole(value: Any, key: str, where: Path) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(where, f"`{key}` = {value!r} is not a whole number above zero")
-    return value
+        raise InputError(where, f"`{key}` = {shown(value)} is not a whole number above zero")
+    return check(key if key in MOST else "gpus_per_node", value, f"{where}, `{key}`")
 
 
 def _rate(value: Any, where: Path) -> float:

@@ -16,6 +16,7 @@ from tilecast.documents import read_json
 from tilecast.errors import InputError
 from tilecast.files import write_text
 from tilecast.hardware.device import Device, devices, load_device
+from tilecast.limits import check
 
 if TYPE_CHECKING:
     from tilecast.measure.backend import Backend
@@ -36,6 +37,7 @@ def open_backend(device: str, threads: int = 1) -> Backend:
 
     if device not in ("auto", "cpu", "cuda"):
         raise InputError("device", f"{device!r} is not known", "expected auto, cpu or cuda")
+    check("threads", threads, "threads", least=1)
     if device == "cuda" or (device == "auto" and torch.cuda.is_available()):
         from tilecast.measure.cuda import Cuda
 

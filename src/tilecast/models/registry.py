@@ -16,12 +16,13 @@ from typing import Any
 
 from tilecast.documents import read_json
 from tilecast.errors import InputError
+from tilecast.limits import check_model
 
 MODEL_FOLDER = Path(__file__).resolve().parents[3] / "config/models"
 
 # width -> heads, as the locality study's models have them (heads of 64, hidden layer 4 x width, images of 224)
 _VIT_HEADS = {128: 4, 256: 8, 512: 8, 768: 12, 1024: 16}
-_VIT_NAME = re.compile(r"vit(\d+)x(\d+)x(\d+)")
+_VIT_NAME = re.compile(r"vit(\d{1,9})x(\d{1,9})x(\d{1,9})")
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,19 @@ def model_spec(values: Mapping[str, Any], name: str, source: str) -> ModelSpec:
     architectures = values.get("architectures") or []
     if not isinstance(architectures, list) or not all(isinstance(name, str) for name in architectures):
         raise InputError(source, "`architectures` is no list of class names", 'such as ["LlamaForCausalLM"]')
+    by_mode, parameters = own.get("architectures", {}), own.get("parameters")
+    if not isinstance(by_mode, Mapping) or not all(isinstance(name, str) for name in by_mode.values()):
+        raise InputError(source, "`tilecast.architectures` is no mapping of modes to classes", "see config/models")
+    if parameters is not None and (type(parameters) is not int or not 0 < parameters < 10**18):
+        raise InputError(source, "`tilecast.parameters` is no count", "give a whole number")
+    check_model({key: value for key, value in values.items() if key != "tilecast"}, source)
     return ModelSpec(
         name=name,
         values={key: value for key, value in values.items() if key != "tilecast"},
         source=source,
         title=str(own.get("title", name)),
-        parameters=own.get("parameters"),
-        architectures=own.get("architectures", {}),
+        parameters=parameters,
+        architectures=by_mode,
     )
 
 
@@ -107,6 +114,7 @@ def _vision_transformer(name: str, patch: int, depth: int, width: int) -> ModelS
         "intermediate_size": 4 * width,
         "num_labels": 1000,
     }
+    check_model(values, name)
     return ModelSpec(
         name, values, "vit<patch>x<depth>x<width>", title=f"ViT, patch {patch}, {depth} layers of {width}"
     )

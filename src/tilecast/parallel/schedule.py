@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tilecast.limits import check
+
 Array = np.ndarray[Any, np.dtype[Any]]
 FORWARD, BACKWARD = 0, 1
 NAN = float("nan")
@@ -81,6 +83,7 @@ def simulate(
     figure, or one forward and one back). Without `backward` only forward passes run.
     """
     chunks, stages = forward.shape
+    check("passes", microbatches * chunks * stages, "the pipeline")
     there, back = (send if isinstance(send, tuple) else (send, send)) if stages > 1 else (0.0, 0.0)
     lists = orders(schedule, stages, microbatches, chunks, backward is not None)
     last = chunks * stages - 1

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 
 from tilecast.errors import InputError
 from tilecast.hardware.device import Device
+from tilecast.limits import check
 from tilecast.parallel.cost import Prices, bill
 from tilecast.parallel.layout import RECOMPUTE, SCHEDULES, Layout, Stack, Work
 from tilecast.parallel.serving import Server
@@ -103,9 +104,8 @@ def layouts(space: Space, model: Stack, gpus: int, batch: int) -> Iterator[Layou
                 dp, left = divmod(gpus, tp * pp * cp)
                 if left:
                     continue
-                sizes = space.microbatch or tuple(
-                    part for part in divisors(max(batch // dp, 1)) if part <= MICROBATCH
-                )
+                own = max(batch // dp, 1)
+                sizes = space.microbatch or tuple(n for n in range(1, MICROBATCH + 1) if own % n == 0)
                 for ep in space.ep or (divisors(model.experts) if model.experts else (1,)):
                     if ep <= dp:
                         yield from _variants(space, Layout(dp=dp, tp=tp, pp=pp, ep=ep, cp=cp), sizes)
@@ -143,7 +143,8 @@ def search(
         raise InputError("--objective", f"{objective!r} is not known", f"expected one of {', '.join(OBJECTIVES)}")
     possible: list[Layout] = []
     infeasible: list[Candidate] = []
-    for layout in tried:
+    for place, layout in enumerate(tried, 1):
+        check("layouts", place, "the search")
         reason = impossible(layout)
         if reason is None:
             possible.append(layout)
