@@ -23,14 +23,14 @@ from tilecast.evaluate.modern import (
     sampled,
     shipped_errors,
 )
+from tilecast.evaluate.modern_replay import Load, Server
 from tilecast.evaluate.modern_serving import (
     Formats,
     Pass,
+    Passes,
     Shape,
     anchor_errors,
-    batching,
     layer_kernels,
-    queued_ms,
 )
 from tilecast.hardware.device import devices, load_device
 from tilecast.predict import modern_train, tilecast_train
@@ -226,7 +226,7 @@ def test_half_precision_forecasts_carry_their_passport(shipped):
              "bytes_read": 2 * (512 * 128 + 2 * 64 * 2048 * 128)},
             {"family": "norm", "dtype": "bf16", "b": 64, "m": 4096, "n": 0, "k": 0, "bytes_read": 1},
         ]
-    )  # fmt: skip
+    ).assign(phase="forward")  # fmt: skip
     known = half_precision(kernels, devices()["NVIDIA_H200"], shipped)
     assert sorted(known.index) == [0, 2]
     assert set(known["passport"]) == {PASSPORT}
@@ -234,6 +234,20 @@ def test_half_precision_forecasts_carry_their_passport(shipped):
     assert 0.5 * read_ms < known.loc[2, "latency_ms"] < 4 * read_ms
     assert half_precision(kernels, devices()["Tesla_P4"], shipped).empty
     assert half_precision(kernels, devices()["AMD_Instinct_MI300X"], shipped).empty
+
+
+def test_fused_attention_backward_has_more_products_and_stays_under_the_peak(shipped):
+    flops = 2 * 2 * 32 * 8192**2 * 128  # two products, every pair of tokens
+    kernel = {"family": "attention", "dtype": "bf16", "b": 32, "m": 8192, "n": 8192, "k": 128, "bytes_read": 1}
+    both = pd.DataFrame([kernel | {"phase": "forward"}, kernel | {"phase": "backward"}])
+    for name in ("NVIDIA_A100-SXM4-80GB", "NVIDIA_H100_80GB_HBM3", "NVIDIA_B200"):
+        device = devices()[name]
+        known = half_precision(both, device, shipped)
+        times = known.loc[1, "latency_ms"] / known.loc[0, "latency_ms"]
+        assert 2.5 < times < 3.3
+        for row, products in ((0, 1.0), (1, 2.5)):
+            rate = flops * products / 2 / (known.loc[row, "latency_ms"] / 1e3)  # half the pairs: causal
+            assert rate < device.peak_flops_per_s("bf16", matrix=True)
 
 
 MADE_UP = {
@@ -290,14 +304,11 @@ def test_tensor_parallel_shares_the_products_out():
     assert quarter == pytest.approx(whole / 4)
 
 
-def test_batching_has_its_limits():
-    step, prefill = Pass({"gemm": 10.0}, 0.0, 0.0), Pass({"gemm": 100.0}, 0.0, 0.0)
-    ttft, tpot = batching(step, prefill, 1, 1000)
-    assert tpot == 10
-    assert ttft == pytest.approx(0.9 * 110 + 0.1 * 100)
-    assert batching(step, prefill, 11, 1000)[1] == pytest.approx(11)
-    assert queued_ms(5.0, 1e12, 100) == pytest.approx(5)  # nobody meets anybody
-    assert queued_ms(5.0, 0.0, 100) == pytest.approx(500)  # everybody waits for everybody
+def test_a_served_request_alone_costs_its_own_passes():
+    every = [Pass({"decode": 2.0, "gemm": total - 2.0}, 0.0, 0.0) for total in (10, 10, 25, 100, 100)]
+    told = Passes(*every, 1).replayed(Load(1, 1000, 101), Server(4096))
+    assert told.tpot_ms == pytest.approx(10)
+    assert told.ttft_ms == pytest.approx(100)
 
 
 def test_the_anchor_is_weighed_on_the_points_it_answered():

@@ -1,7 +1,6 @@
-"""Serving forecasts: kernels of a transformer's layers, collectives, and a stated batching model.
+"""Serving forecasts: kernels of a transformer's layers, collectives, and the benchmark replayed pass by pass.
 
-Each point is `concurrency` requests that are always in flight on one tensor-parallel group. A decoding step holds
-one token of each; a new request's prefill runs between steps and delays all others.
+Each point is `concurrency` requests that are always in flight on one tensor-parallel group.
 """
 
 from __future__ import annotations
@@ -10,12 +9,13 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tilecast.artifact.aiconfigurator_tables import GENERATIONS, SYSTEMS, Archive
 from tilecast.errors import InputError
+from tilecast.evaluate.modern_replay import Load, Server, Told, recipe, replay
 from tilecast.hardware.device import Device
 from tilecast.hardware.system import System, load_system
 from tilecast.parallel.collectives import collective
@@ -25,8 +25,6 @@ from tilecast.predict.modern_features import STREAM_SHARE, Array, chip
 if TYPE_CHECKING:
     import pandas as pd
 
-# ASSUME: a benchmark sends ten requests for each it keeps in flight, the first of each at once.
-ROUNDS = 10
 # ASSUME: besides products, attention and collectives a layer runs five memory-bound kernels: two norms, the
 # rotation of queries and keys, the activation's product, a quantisation.
 SMALL_KERNELS = 5
@@ -239,28 +237,31 @@ class Caster:
         return [Pass(dict(parts), small, sent) for parts, (small, sent) in zip(sums, self._rest, strict=True)]
 
 
-def queued_ms(service: float, away: float, customers: int) -> float:
-    """Mean time in a queue and its service of requests that come back `away` after they left: mean-value analysis.
+class Passes(NamedTuple):
+    """The passes a point's replay is made of, all at mean lengths."""
 
-    One server (prefill), `customers` requests in all; each finds what those without it would have left there.
-    """
-    waiting, response = 0.0, service
-    for count in range(1, customers + 1):
-        response = service * (1 + waiting)
-        waiting = count * response / (response + away)
-    return response
+    step: Pass  # all requests decode
+    single: Pass  # one does
+    short: Pass  # a quarter of a prompt
+    prefill: Pass  # one prompt
+    full: Pass  # as many prompts as the budget holds, at most all
+    prompts: int  # so many
 
+    def replayed(self, load: Load, server: Server) -> Told:
+        """Times to first token and per output token; between these passes time is linear in tokens."""
+        one = load.mean * load.prompt
+        tokens = one * np.array([0.25, 1, max(self.prompts, 1.001)])
+        times = np.array([self.short.total_ms, self.prefill.total_ms, self.full.total_ms])
+        slope = (times[-1] / tokens[-1]) if self.prompts > 1 else (times[1] - times[0]) / (tokens[1] - tokens[0])
+        more = (self.step.total_ms - self.single.total_ms) / max(load.concurrency - 1, 1)
+        cache = self.step.families["decode"] / load.concurrency
 
-def batching(step: Pass, prefill: Pass, concurrency: float, output: float) -> tuple[float, float]:
-    """(time to first token, time per output token), milliseconds.
+        def mixed_ms(prompt: float, requests: int) -> float:
+            every = prompt + requests
+            beyond = max(every - tokens[-1], 0.0)
+            return float(np.interp(every, tokens, times)) + slope * beyond + cache * requests
 
-    While one request decodes, each of the others is prefilled once. A prompt waits for the step that runs and for
-    the prompts before it; those of the first of ROUNDS arrive together.
-    """
-    tpot = step.total_ms + (concurrency - 1) * prefill.total_ms / output
-    ttft = step.total_ms + queued_ms(prefill.total_ms, output * tpot, int(concurrency))
-    burst = (concurrency + 1) / 2 * prefill.total_ms
-    return ((ROUNDS - 1) * ttft + burst) / ROUNDS, tpot
+        return replay(load, server, lambda n: self.single.total_ms + more * (n - 1), mixed_ms)
 
 
 def serving(
@@ -288,13 +289,19 @@ def serving(
             formats, many = Formats.of(point), float(point["concurrency"])
             ep = max(int(point["moe_ep"]), 1) if shape.experts and not pd.isna(point["moe_ep"]) else 1
             ep = min(ep, tp)
-            context = point["prompt"] + point["output"] / 2
-            one = caster.add(shape, formats, many, many, context, tp, ep, True)
-            first = caster.add(shape, formats, point["prompt"], 1, point["prompt"], tp, ep, False)
-            jobs.append((point, bool(shape.experts), one, first))
-        passes = caster.passes() if jobs else []
-        for point, mixture, one, first in jobs:
-            ttft, tpot = batching(passes[one], passes[first], point["concurrency"], point["output"])
+            load, server = recipe(point)
+            prompt, output = load.mean * load.prompt, load.mean * load.output
+            prompts = int(min(max(server.budget // prompt, 1), many))
+            numbers = [caster.add(shape, formats, n, n, prompt + output / 2, tp, ep, True) for n in (many, 1)] + [
+                caster.add(shape, formats, n * length, n, length, tp, ep, False)
+                for n, length in ((1, prompt / 4), (1, prompt), (prompts, prompt))
+            ]
+            jobs.append((point, bool(shape.experts), load, server, numbers, prompts))
+        every_pass = caster.passes() if jobs else []
+        for point, mixture, load, server, numbers, prompts in jobs:
+            step, single, short, one, full = (every_pass[number] for number in numbers)
+            passes = Passes(step, single, short, one, full, prompts)
+            ttft, tpot = passes.replayed(load, server)
             table.append(
                 {
                     **{key: point[key] for key in ("point", "device", "model", "framework", "precision")},
@@ -305,9 +312,9 @@ def serving(
                     "tpot_ms": tpot,
                     "measured_ttft_ms": point["ttft_ms"],
                     "measured_tpot_ms": point["tpot_ms"],
-                    "step_ms": passes[one].total_ms,
-                    "prefill_ms": passes[first].total_ms,
-                    "collectives_ms": passes[one].collectives,
+                    "step_ms": passes.step.total_ms,
+                    "prefill_ms": passes.prefill.total_ms,
+                    "collectives_ms": passes.step.collectives,
                 }
             )
     return pd.DataFrame(table, columns=SERVING_COLUMNS)
