@@ -186,6 +186,18 @@ def shipped() -> Modern | None:
 # Stored format -> measured one: fp16 runs on the units of bf16, at their rate.
 _MEASURED_AS = {"bf16": "bf16", "fp16": "bf16", "fp8": "fp8"}
 
+# Nobody timed fused attention's backward pass in the track's tables. It computes five products where the forward
+# pass has two, at a rate that is this share of the forward's, by tokens: FlashAttention-3 on H100, head dimension
+# 128 (arXiv 2407.08608, figures of forward and backward speed); FlashAttention-2's and cuDNN's shares are alike.
+BACKWARD_PRODUCTS = 5 / 2
+BACKWARD_RATE = {512: 316 / 467, 1024: 424 / 565, 2048: 501 / 625, 4096: 542 / 638, 8192: 559 / 646}
+
+
+def _backward_times(tokens: Array) -> Array:
+    """How much longer than its forward pass fused attention's backward pass takes."""
+    rate = np.interp(np.log2(tokens), np.log2(list(BACKWARD_RATE)), list(BACKWARD_RATE.values()))
+    return np.asarray(BACKWARD_PRODUCTS / rate)
+
 
 def half_precision(kernels: pd.DataFrame, device: Device, model: Modern) -> pd.DataFrame:
     """Forecasts, with the passport `modern track`, of the kernels in `kernels` that `model` covers.
@@ -218,5 +230,9 @@ def half_precision(kernels: pd.DataFrame, device: Device, model: Modern) -> pd.D
             if rows.any() and model.knows(family, dtype):
                 some = {name: dims[name][rows] for name in DIMENSIONS[family]}
                 forecast = model.forecast(family, dtype, some, device)
+                if family == "prefill":
+                    back = (mine["phase"] == "backward").to_numpy()[rows]
+                    times = np.where(back, _backward_times(some["tokens"]), 1.0)
+                    forecast |= {end: forecast[end] * times for end in ("latency_ms", "low_ms", "high_ms")}
                 parts.append(pd.DataFrame(forecast | {"passport": PASSPORT}, index=mine.index[rows]))
     return pd.concat(parts) if parts else pd.DataFrame()
