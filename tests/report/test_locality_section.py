@@ -35,7 +35,7 @@ def results(tmp_path: Path, repository: Path) -> Path:
     hosts = read(repository / "resources/published/numa_hosts.csv", "numa_hosts")
     cells = [("vit0x0x0", "fp32", 10), ("vit32x2x128", "fp32", 10)]
     write(
-        predicted(hosts, cells, lambda *_: Work(1e9, 30, 0.5, 0.4, 0.6)),
+        predicted(hosts, cells, lambda *_: Work(1e9, (0.5, 0.4, 0.6), (0.3, 0.2, 0.4))),
         tmp_path / "numa/predicted.csv",
         "numa_predicted",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -12,12 +13,14 @@ from hypothesis import strategies as st
 
 from tilecast.errors import InputError
 from tilecast.numa.compare import compare, interval
-from tilecast.numa.model import GUIDE, Stages, Work, arithmetic, penalty_percent, predicted, stages
+from tilecast.numa.model import GUIDE, Stages, Work, arithmetic, expected, penalty_percent, predicted, stages
 from tilecast.numa.record import load, summary, tables
-from tilecast.numa.study import cells, load_study, manifest
+from tilecast.numa.study import Study, cells, load_study, manifest
 from tilecast.tables import check, read
 
 times = st.floats(0.001, 100)
+NO_WORK = Work(0, (0, 0, 0), (0.04, 0.03, 0.05))
+WORK = Work(1e9, (0.5, 0.4, 0.6), (0.3, 0.2, 0.4))
 
 
 @given(h2d=times, compute=times, d2h=times, launch=times, factor=st.floats(1, 10))
@@ -36,11 +39,11 @@ def test_distance_costs_no_more_than_it_slows_copies_and_nothing_where_copies_hi
 
 
 def test_the_stages_of_a_batch() -> None:
-    work = Work(1e9, 30, 0.5, 0.4, 0.6)
-    found = stages(work, work.latency_ms, 6_021_120, 40_000, (2.4e10, 1.2e10))
+    found = stages(WORK, "vit32x2x128", "fp32", 10, (2.4e10, 1.2e10))
     assert found.h2d == pytest.approx(0.25088)
     assert found.d2h == pytest.approx(0.003333, rel=1e-3)
-    assert (found.compute, found.launch, found.bound) == (0.5, pytest.approx(0.32), "compute")
+    assert (found.compute, found.launch, found.bound) == (0.5, 0.3, "compute")
+    assert stages(WORK, "vit0x0x0", "bf16", 1, (3.01056e8, 1e8), 2) == Stages(1, 0.6, pytest.approx(3.01056), 0.4)
 
 
 def hosts(remote: float) -> pd.DataFrame:
@@ -59,19 +62,22 @@ def hosts(remote: float) -> pd.DataFrame:
 
 
 def test_predicted_rows_are_of_hosts_whose_rates_are_known() -> None:
-    work = Work(1e9, 30, 0.5, 0.4, 0.6)
-    found = predicted(hosts(1e10), [("vit0x0x0", "fp32", 10), ("vit32x2x128", "fp32", 10)], lambda *_: work)
+    cells = [("vit0x0x0", "fp32", 10), ("vit32x2x128", "fp32", 10)]
+    found = predicted(hosts(1e10), cells, lambda _, model, *__: NO_WORK if model == "vit0x0x0" else WORK)
     check(found, "numa_predicted", "predicted")
     assert set(found["host"]) == {"a"}
     no_op, small = found.to_dict("records")
     assert no_op["penalty_percent"] == pytest.approx(100) and no_op["bound_local"] == "h2d"
+    names = ("copies_from", "compute_from", "launch_from")
+    said = [["assumed", "", "assumed"], ["assumed", "predicted", "predicted"]]
+    assert found[list(names)].fillna("").to_numpy().tolist() == said
     # 0.602 ms of copy from afar against 0.5 ms of compute, or 0.4 to 0.6 at the ends of its interval
     assert small["penalty_percent"] == pytest.approx(20.42, abs=0.01)
     assert (small["low_percent"], small["high_percent"]) == pytest.approx((0.352, 50.528), abs=0.01)
 
 
 def test_equal_links_cost_nothing() -> None:
-    found = predicted(hosts(2e10), [("vit0x0x0", "bf16", 5)], lambda *_: Work(0, 0, 0, 0, 0))
+    found = predicted(hosts(2e10), [("vit0x0x0", "bf16", 5)], lambda *_: NO_WORK)
     assert found["penalty_percent"].tolist() == [0]
 
 
@@ -180,21 +186,31 @@ def test_runs_whose_pages_lie_elsewhere_are_not_compared() -> None:
 
 def test_the_model_is_held_against_measurements() -> None:
     models = ["vit0x0x0", "vit32x2x128"]
-    raw = record(noise=0.001, memory=1, cpu=1, gpus=[0], models=models, binding="together")
-    for profile in raw["profiles"]:
-        rate = 2e10 if profile["memory_node"] == 0 else 5e9
-        if profile["model"] == "vit0x0x0":
-            profile["measures"] = {"h2d_p50_bytes_per_s": rate, "d2h_p50_bytes_per_s": rate}
-    forecast = {"flops": 1e9, "kernels": 30, "latency_ms": 0.75, "low_ms": 0.7, "high_ms": 0.8}
-    raw["forecasts"] = [{"gpu": 0, "model": "vit32x2x128", "dtype": "fp32"} | forecast]
-    found = tables(raw)["numa_against"].set_index("memory_node")
+    raw = record(noise=0.001, memory=1.5, cpu=1, gpus=[0], models=models, compiled=[True, False])
+    copies = {0: 2e10, 1: 5e9}
+    links = [
+        {"gpu": 0, "memory_node": node, "dtype": "fp32", "status": "ok"}
+        | {"measures": {"h2d_p50_bytes_per_s": rate, "d2h_p50_bytes_per_s": rate}}
+        for node, rate in copies.items()
+    ]
+    asked = [asdict(cell) for cell in cells(Study(**raw["definition"]))[0]]
+    works = {(0, "vit32x2x128", "fp32"): Work(1e9, (0.75, 0.7, 0.8), (0.6, 0.5, 0.9))}
+    raw["forecasts"] = expected(asked, 10, works, links)
+    assert expected(asked, 10, works, [link | {"status": "failed"} for link in links]) == []
+    found = tables(raw)["numa_against"].set_index(["cpu_node", "memory_node"])
+    assert sorted(found.index) == [(0, 0), (0, 1), (1, 0), (1, 1)] and set(found["model"]) == {"vit32x2x128"}
     # from node 0 compute of 0.75 ms is slowest, from node 1 the copy of 6.02 MB at 5 GB/s
-    assert (found.loc[0, "bound"], found.loc[0, "local"]) == ("compute", True)
-    assert found.loc[0, "predicted_per_s"] == pytest.approx(10 / 0.75e-3)
-    assert (found.loc[1, "bound"], found.loc[1, "local"]) == ("h2d", False)
-    assert found.loc[1, "predicted_per_s"] == pytest.approx(10 / (6_021_120 / 5e9))
+    near, far = found.loc[0, 0], found.loc[0, 1]
+    assert (near["bound"], near["local"], near["launch_ms"]) == ("compute", True, 0.6)
+    assert near["predicted_per_s"] == pytest.approx(10 / 0.75e-3)
+    assert (far["bound"], far["local"], far["copies_from"]) == ("h2d", False, "measured")
+    assert far["predicted_per_s"] == pytest.approx(10 / (6_021_120 / 5e9))
     wrong = abs(found["predicted_per_s"] / found["measured_per_s"] - 1) * 100
     assert found["ape_percent"].tolist() == pytest.approx(wrong.tolist())
+    assert far["predicted_penalty_percent"] == pytest.approx(100 * (6_021_120 / 5e9 / 0.75e-3 - 1))
+    assert far["measured_penalty_percent"] == pytest.approx(50, abs=1)
+    assert pd.isna(near["predicted_penalty_percent"]) and pd.isna(near["measured_penalty_percent"])
+    assert found.loc[1, 0]["predicted_penalty_percent"] == 0  # only the CPU is far
 
 
 def test_this_hosts_gpus_are_forecast_by_their_names() -> None:
@@ -203,9 +219,17 @@ def test_this_hosts_gpus_are_forecast_by_their_names() -> None:
 
     study = load_study("quick_test", {"models": ["vit0x0x0", "vit32x2x256"], "gpus": [0, 1]})
     gpus = [{"gpu": 0, "node": 0, "name": "NVIDIA L40S"}, {"gpu": 1, "node": 0, "name": "NVIDIA Unheard Of"}]
-    found = of_this_host(study, TOPOLOGY | {"gpus": gpus})
-    assert [(row["gpu"], row["model"]) for row in found] == [(0, "vit32x2x256")]
-    assert found[0]["low_ms"] < found[0]["latency_ms"] < found[0]["high_ms"] and found[0]["kernels"] > 20
+    links = [
+        {"gpu": gpu, "memory_node": 0, "dtype": "fp32", "status": "ok"}
+        | {"measures": {"h2d_p50_bytes_per_s": 2e10, "d2h_p50_bytes_per_s": 2e10}}
+        for gpu in (0, 1)
+    ]
+    no_op, small = of_this_host(study, TOPOLOGY | {"gpus": gpus}, links)
+    assert [(row["gpu"], row["model"]) for row in (no_op, small)] == [(0, "vit0x0x0"), (0, "vit32x2x256")]
+    assert (no_op["compute_ms"], no_op["launch_from"], small["launch_from"]) == (0, "assumed", "predicted")
+    # 20 to 30 kernels of an eager pass through two layers, 15 to 50 us each, and two copies
+    assert 0 < no_op["launch_ms"] < 0.1 and 0.3 < small["launch_ms"] < 1.5
+    assert of_this_host(study, TOPOLOGY | {"gpus": gpus[1:]}, links) == []
 
 
 @pytest.mark.parametrize(

@@ -113,23 +113,29 @@ def test_a_cell_that_fails_harms_no_other(worker: list[dict[str, Any]], tmp_path
     assert [request["model"] for request in worker if "ranges" not in request] == ["vit32x2x128"]
 
 
-def test_forecasts_are_made_before_anything_runs_and_kept(
+def test_links_are_measured_and_forecasts_made_before_anything_is_timed_and_kept(
     worker: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gpu = {"gpu": 0, "name": "NVIDIA L40S", "node": 0}
-    made: list[int] = []
+    made: list[list[bool]] = []
 
-    def forecast(study: Any, topology: Any) -> list[dict[str, Any]]:
-        made.append(len(worker))
-        return [{"gpu": 0, "model": "vit32x4x512", "dtype": "fp32", "latency_ms": 1.0}]
+    def forecast(study: Any, topology: Any, links: Any) -> list[dict[str, Any]]:
+        made.append(["ranges" in request for request in worker])
+        assert [(link["cell"], link["status"]) for link in links] == [
+            ("pipeline_gpu0_numa0_vit0x0x0", "ok"), ("pipeline_gpu0_numa9_vit0x0x0", "not testable here"),
+        ]  # fmt: skip
+        return [{"gpu": 0, "model": "vit32x4x512", "predicted_per_s": 1.0}]
 
     monkeypatch.setattr("tilecast.numa.compute.of_this_host", forecast)
+    monkeypatch.setattr(runner, "nsys", lambda: None)
+    monkeypatch.setattr(runner, "analyse", lambda path, size: ({"h2d_p50_bytes_per_s": 2e10}, []))
+    study = load_study("quick_test", TINY | {"models": ["vit32x4x512"], "nodes": [0, 9]})
     for _ in range(2):
-        raw = runner.run_study(
-            "quick_test", load_study("quick_test", TINY), tmp_path, topology=ONE | {"gpus": [gpu]}
-        )
-        assert raw["device"] == "cuda" and raw["forecasts"][0]["latency_ms"] == 1
-    assert made == [0]
+        raw = runner.run_study("quick_test", study, tmp_path, topology=ONE | {"gpus": [gpu]})
+        assert raw["device"] == "cuda" and raw["forecasts"][0]["predicted_per_s"] == 1
+        assert {profile["model"] for profile in raw["profiles"]} == {"vit32x4x512"}
+    assert made == [[True]]  # one profile of the no-op, no timed run
+    assert [request["model"] for request in worker] == ["vit0x0x0", "vit32x4x512", "vit32x4x512"]
 
 
 def test_pages_on_another_node_fail_the_run(

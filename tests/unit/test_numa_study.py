@@ -50,7 +50,10 @@ def test_counts_stand_beside_the_guides_own() -> None:
     check(pd.DataFrame(rows), "numa_counts", "counts")
     scaling = next(row for row in rows if row["study"] == "scaling_study")
     assert (scaling["listed"], scaling["cells"]) == (9, 8)
-    assert scaling["rejected"] == "pipeline_gpu0_numa0_vit32x6x512"
+    again = "pipeline_gpu0_numa0_vit32x6x512 (listed in width, already in depth)"
+    assert scaling["rejected"] == again
+    compiled = next(row for row in rows if row["study"] == "scaling_compile")
+    assert compiled["rejected"] == f"{again.replace(' ', '_compiled ', 1)}, {again}"
 
 
 def test_a_manifest_runs_every_cell_once_a_block_in_an_order_of_its_own() -> None:
@@ -131,6 +134,13 @@ def test_heads_are_the_widths_unless_the_study_says_otherwise() -> None:
         ({"models": ["vit32"]}, "vit32: does not parse"),
         ({"models": ["vit33x2x128"]}, "vit33x2x128: is no model"),
         ({"nodes": [-1]}, "numa.nodes.0: Input should be greater than or equal to 0"),
+        ({"nodes": [0, 0]}, "numa.nodes: 0 is listed twice; list it once"),
+        ({"gpus": [3, 1, 3]}, "numa.gpus: 3 is listed twice"),
+        ({"models": ["vit0x0x0", "vit0x0x0"]}, "numa.models: vit0x0x0 is listed twice"),
+        ({"models": {"a": ["vit0x0x0"], "b": ["vit0x0x0", "vit0x0x0"]}}, "numa.models: vit0x0x0 is listed twice"),
+        ({"models": {"a": []}}, "numa.models.a: List should have at least 1 item"),
+        ({"models": "vit0x0x0"}, "numa.models: should be a list of models"),
+        ({"compiled": [True, True]}, "numa.compiled: true is listed twice"),
     ],
 )
 def test_an_override_that_cannot_be_is_one_line(change: dict[str, object], words: str) -> None:
@@ -160,7 +170,8 @@ def test_a_study_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
 def test_the_command_lists_the_cells(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["numa", "plan", "scaling_study", "--output", str(tmp_path / "manifest.csv")]) == 0
     said = capsys.readouterr()
-    assert len(said.out.split()) == 8 and "8 cells, 1 listed twice, 5 repetitions" in said.err
+    assert len(said.out.split()) == 8 and "8 cells, 5 repetitions" in said.err
+    assert "rejected: pipeline_gpu0_numa0_vit32x6x512 (listed in width, already in depth)" in said.err
     assert len((tmp_path / "manifest.csv").read_text().splitlines()) == 41
     assert main(["numa", "plan", "nope"]) == 1
     assert capsys.readouterr().err.startswith("tilecast: error: nope: is no study")

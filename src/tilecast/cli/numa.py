@@ -108,6 +108,7 @@ def _plan(args: argparse.Namespace) -> int:
         write(pd.DataFrame(manifest(name, study)), args.output, "numa_manifest")
     for cell in chosen:
         print(cell.name)
-    twice = f", {len(rejected)} listed twice" if rejected else ""
-    print(f"{len(chosen)} cells{twice}, {study.repetitions} repetitions of each", file=sys.stderr)
+    for repeated in rejected:
+        print(f"rejected: {repeated}", file=sys.stderr)
+    print(f"{len(chosen)} cells, {study.repetitions} repetitions of each", file=sys.stderr)
     return 0

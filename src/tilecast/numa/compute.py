@@ -1,4 +1,4 @@
-"""The forecast of the study's models on the hosts' GPUs: compute, kernels and FLOPs of one batch."""
+"""The forecast of the study's models on the hosts' GPUs: FLOPs, compute and issue of one batch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import pandas as pd
 
 from tilecast.graph.tracer import trace
 from tilecast.hardware.device import devices, load_device
-from tilecast.numa.model import ENDS, Compute, Work
+from tilecast.numa.model import Compute, Work, expected
 from tilecast.numa.study import NO_OP, Study, cells, vit
 from tilecast.predict import conformal
+from tilecast.predict.base import HOSTS
 from tilecast.predict.tilecast import Tilecast
 
 PRETRAINED = Path(__file__).resolve().parents[3] / "resources/pretrained/tilecast"
+COPIES = 2  # issued with each batch: in and out
 Wanted = list[tuple[str, str, int]]  # model, dtype, batch size
 
 
@@ -37,40 +39,49 @@ def forecasts(
     """Trace every model once and forecast all kernels of a device as one table; the result looks a batch up."""
     graphs = {}
     for name, dtype, batch in models:
-        if name != NO_OP:
-            spec = vit(name, (heads or {}).get(name))
-            assert spec is not None
+        spec = vit(name, (heads or {}).get(name))
+        if spec is not None:
             graph = trace(spec, mode="inference", batch_size=batch, dtype=dtype, attention="fused")
             graphs[name, dtype, batch] = graph.kernels()
-    kernels = pd.concat(list(graphs.values()), ignore_index=True)
-    owner = np.repeat(np.arange(len(graphs)), [len(table) for table in graphs.values()])
-    times = kernels["count"].to_numpy(dtype=float)
     predictor = Tilecast.load(weights)
+    # ASSUME: a copy takes the host as long to issue as a kernel of an operation nobody timed
+    copies = [COPIES * float(predictor.issue_ms(np.array(["copy"]), "forward", share)[0]) for share in HOSTS]
+    nothing = Work(0.0, (0.0, 0.0, 0.0), (copies[0], copies[1], copies[2]))
     found: dict[tuple[str, str, str, int], Work] = {}
-    for device in names:
-        forecast = predictor.predict(kernels, load_device(device))
-        ends = [forecast[end].to_numpy(dtype=float) * times for end in ENDS]
-        for place, key in enumerate(graphs):
-            mine = owner == place
-            middle, low, high = (end[mine] for end in ends)
-            total = conformal.total(middle, low, high, kernels["family"].to_numpy()[mine])
-            flops = float((kernels["flops"].to_numpy(dtype=float) * times)[mine].sum())
-            found[(device, *key)] = Work(flops, int(times[mine].sum()), *total)
-    return lambda device, model, dtype, batch: found[device, model, dtype, batch]
+    if graphs:
+        kernels = pd.concat(list(graphs.values()), ignore_index=True)
+        owner = np.repeat(np.arange(len(graphs)), [len(table) for table in graphs.values()])
+        times = kernels["count"].to_numpy(dtype=float)
+        work = times * kernels["flops"].to_numpy(dtype=float)
+        families = kernels["family"].to_numpy()
+        issued = [times * predictor.issue_ms(kernels["op"].to_numpy(), "forward", share) for share in HOSTS]
+        for device in names:
+            forecast = predictor.predict(kernels, load_device(device))
+            ends = [forecast[end].to_numpy(dtype=float) * times for end in ("latency_ms", "low_ms", "high_ms")]
+            for place, key in enumerate(graphs):
+                mine = owner == place
+                middle, low, high = (end[mine] for end in ends)
+                total = conformal.total(middle, low, high, families[mine])
+                launch = [copy + float(host[mine].sum()) for copy, host in zip(copies, issued)]
+                found[(device, *key)] = Work(float(work[mine].sum()), total, (launch[0], launch[1], launch[2]))
+    return lambda device, model, *rest: nothing if model == NO_OP else found[(device, model, *rest)]
 
 
-def of_this_host(study: Study, topology: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What `model.against` starts from: the study's models on those of this host's GPUs that are described."""
-    models = list(dict.fromkeys((cell.model, cell.dtype, study.batch_size) for cell in cells(study)[0]))
+def of_this_host(
+    study: Study, topology: Mapping[str, Any], links: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """What is expected of the study's cells on those of this host's GPUs that are described."""
+    chosen = [asdict(cell) for cell in cells(study)[0]]
+    models = list(dict.fromkeys((cell["model"], cell["dtype"], study.batch_size) for cell in chosen))
     known = devices()
     kinds = {entry["gpu"]: entry["name"].replace(" ", "_") for entry in topology["gpus"]}
     kinds = {gpu: kind for gpu, kind in kinds.items() if kind in known and gpu in study.gpus}
-    if not kinds or all(model == NO_OP for model, _, _ in models):
+    if not kinds:
         return []
     compute = forecasts(models, set(kinds.values()), heads=study.heads)
-    return [
-        {"gpu": gpu, "model": model, "dtype": dtype} | asdict(compute(kind, model, dtype, batch))
+    works = {
+        (gpu, model, dtype): compute(kind, model, dtype, batch)
         for gpu, kind in kinds.items()
         for model, dtype, batch in models
-        if model != NO_OP
-    ]
+    }
+    return expected(chosen, study.batch_size, works, links)

@@ -6,35 +6,30 @@ batch time = max(copy in, compute, copy out, launch); penalty = remote batch tim
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from tilecast.numa import tables as _tables  # noqa: F401 (declares the tables)
 from tilecast.numa.study import NO_OP, output_bytes, sample_bytes
-from tilecast.numa.topology import local_node
+from tilecast.numa.topology import UNKNOWN, local_node
 from tilecast.schemas import TABLES
 
-# ASSUME: what PyTorch's CPU side takes for one kernel in eager mode; accounts of it lie between 5 and 25 us.
-LAUNCH_MS_PER_KERNEL = 0.01
 HEAVY = "vit16x12x1024"
-COPIES = 2  # launches a batch besides the model's kernels: copy in and out
-ENDS = ("latency_ms", "low_ms", "high_ms")
+ENDS = 3  # a forecast: middle, low and high end of its interval
+Ends = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one batch asks of a device: FLOPs, kernels, and forecast milliseconds with their interval."""
+    """One batch: FLOPs, milliseconds of the device, and of the host that issues it, each with its interval."""
 
     flops: float
-    kernels: int
-    latency_ms: float
-    low_ms: float
-    high_ms: float
+    compute_ms: Ends
+    launch_ms: Ends
 
 
-NOTHING = Work(0.0, 0, 0.0, 0.0, 0.0)
 Compute = Callable[[str, str, str, int], Work]  # device, model, dtype, batch size
 
 
@@ -59,10 +54,20 @@ class Stages:
         return max(self.h2d, self.compute, self.d2h, self.launch)
 
 
-def stages(work: Work, latency_ms: float, size_in: int, size_out: int, rates: tuple[float, float]) -> Stages:
-    """The stages of one batch over links of `rates` bytes per second, in and out."""
-    launch = LAUNCH_MS_PER_KERNEL * (work.kernels + COPIES)
-    return Stages(size_in / rates[0] * 1e3, latency_ms, size_out / rates[1] * 1e3, launch)
+def stages(work: Work, model: str, dtype: str, batch: int, rates: tuple[float, float], end: int = 0) -> Stages:
+    """The stages of one batch over links of `rates` bytes per second, in and out; `end` of what is forecast."""
+    size_in, size_out = batch * sample_bytes(dtype), batch * output_bytes(model, dtype)
+    return Stages(size_in / rates[0] * 1e3, work.compute_ms[end], size_out / rates[1] * 1e3, work.launch_ms[end])
+
+
+def sources(model: str, copies: str) -> dict[str, str | None]:
+    """Where the figures of a batch's stages come from; the no-op computes nothing, and only copies are issued."""
+    forecast = model != NO_OP
+    return {
+        "copies_from": copies,
+        "compute_from": "predicted" if forecast else None,
+        "launch_from": "predicted" if forecast else "assumed",
+    }
 
 
 def penalty_percent(local: Stages, remote: Stages) -> float:
@@ -79,24 +84,22 @@ def predicted(hosts: pd.DataFrame, wanted: Iterable[tuple[str, str, int]], compu
         near = (host["h2d_local_bytes_per_s"], host["d2h_local_bytes_per_s"])
         far = (host["h2d_remote_bytes_per_s"], host["d2h_remote_bytes_per_s"])
         for model, dtype, batch in cells:
-            work = NOTHING if model == NO_OP else compute(host["gpu"], model, dtype, batch)
-            size_in, size_out = batch * sample_bytes(dtype), batch * output_bytes(model, dtype)
-            at = {end: getattr(work, end) for end in ENDS}
+            work = compute(host["gpu"], model, dtype, batch)
             local, remote = (
-                {end: stages(work, value, size_in, size_out, rates) for end, value in at.items()}
-                for rates in (near, far)
+                [stages(work, model, dtype, batch, rates, end) for end in range(ENDS)] for rates in (near, far)
             )
-            here, there = local["latency_ms"], remote["latency_ms"]
+            here, there = local[0], remote[0]
+            moved = batch * (sample_bytes(dtype) + output_bytes(model, dtype))
             rows.append(
                 {
                     "host": host["host"],
                     "gpu": host["gpu"],
-                    "rates": host["passport"],
                     "model": model,
                     "dtype": dtype,
                     "batch_size": batch,
-                    "flops_per_byte": work.flops / (size_in + size_out),
-                    "compute_ms": work.latency_ms,
+                    **sources(model, host["passport"]),
+                    "flops_per_byte": work.flops / moved,
+                    "compute_ms": here.compute,
                     "launch_ms": here.launch,
                     "h2d_local_ms": here.h2d,
                     "h2d_remote_ms": there.h2d,
@@ -107,57 +110,69 @@ def predicted(hosts: pd.DataFrame, wanted: Iterable[tuple[str, str, int]], compu
                     "local_per_s": batch / here.batch_ms * 1e3,
                     "remote_per_s": batch / there.batch_ms * 1e3,
                     "penalty_percent": penalty_percent(here, there),
-                    "low_percent": penalty_percent(local["high_ms"], remote["high_ms"]),
-                    "high_percent": penalty_percent(local["low_ms"], remote["low_ms"]),
+                    "low_percent": penalty_percent(local[2], remote[2]),
+                    "high_percent": penalty_percent(local[1], remote[1]),
                 }
             )
     return pd.DataFrame(rows, columns=list(TABLES["numa_predicted"].columns))
 
 
-def against(
-    runs: pd.DataFrame, profiles: pd.DataFrame, forecasts: Iterable[Mapping[str, Any]], topology: Mapping[str, Any]
-) -> pd.DataFrame:
-    """The `numa_against` table: throughput measured, and forecast from compute and the no-op's rates of copying.
+def expected(
+    cells: Iterable[Mapping[str, Any]],
+    batch: int,
+    works: Mapping[tuple[int, str, str], Work],
+    links: Iterable[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """What is forecast of a study's runs before any is made: stages and throughput of each cell.
 
-    `forecasts` were made before anything ran: gpu, model, dtype, and the fields of Work.
-    """
-    works = {
-        (row["gpu"], row["model"], row["dtype"]): Work(**{field.name: row[field.name] for field in fields(Work)})
-        for row in forecasts
-    }
+    `works`: (GPU, model, dtype) -> one batch; `links`: profiles of the no-op from each node. A cell lacks a
+    forecast where its GPU is not described, where no link was measured, and where it is compiled.
+    ASSUME: copies of a model run at the no-op's rates, and issuing takes as long from any node.
+    """  # fmt: skip
     rates = {
-        (row["gpu"], row["memory_node"], row["dtype"]): (row["h2d_p50_bytes_per_s"], row["d2h_p50_bytes_per_s"])
-        for row in profiles[(profiles["model"] == NO_OP) & ~profiles["compiled"]]
-        .dropna(subset=["h2d_p50_bytes_per_s", "d2h_p50_bytes_per_s"])
-        .to_dict("records")
-    }
-    done = runs[(runs["status"] == "ok") & ~runs["compiled"] & (runs["cpu_node"] == runs["memory_node"])]
-    rows = []
-    for keys, mine in done.groupby(["gpu", "memory_node", "model", "dtype"]):
-        gpu, node, model, dtype = int(str(keys[0])), int(str(keys[1])), str(keys[2]), str(keys[3])
-        work, rate = works.get((gpu, model, dtype)), rates.get((gpu, node, dtype))
-        if work is None or rate is None:
-            continue
-        batch = int(mine["batch_size"].iloc[0])
-        size_in, size_out = batch * sample_bytes(dtype), batch * output_bytes(model, dtype)
-        found = stages(work, work.latency_ms, size_in, size_out, rate)
-        predicted_per_s, measured_per_s = batch / found.batch_ms * 1e3, float(mine["samples_per_s"].median())
-        rows.append(
-            {
-                "gpu": gpu,
-                "memory_node": node,
-                "local": local_node(topology, gpu) == node,
-                "model": model,
-                "dtype": dtype,
-                "h2d_bytes_per_s": rate[0],
-                "d2h_bytes_per_s": rate[1],
-                "bound": found.bound,
-                "predicted_per_s": predicted_per_s,
-                "measured_per_s": measured_per_s,
-                "ape_percent": 100 * abs(predicted_per_s / measured_per_s - 1),
-            }
+        (link["gpu"], link["memory_node"], link["dtype"]): tuple(
+            link["measures"][f"{way}_p50_bytes_per_s"] for way in ("h2d", "d2h")
         )
-    return pd.DataFrame(rows, columns=list(TABLES["numa_against"].columns))
+        for link in links
+        if link["status"] == "ok"
+    }
+    rows = []
+    for cell in cells:
+        work = works.get((cell["gpu"], cell["model"], cell["dtype"]))
+        rate = rates.get((cell["gpu"], cell["memory_node"], cell["dtype"]), (None, None))
+        if work is None or None in rate or cell["compiled"]:
+            continue
+        found = stages(work, cell["model"], cell["dtype"], batch, rate)
+        rows.append(
+            {name: cell[name] for name in ("gpu", "cpu_node", "memory_node", "model", "dtype")}
+            | {"h2d_ms": found.h2d, "compute_ms": found.compute, "d2h_ms": found.d2h, "launch_ms": found.launch}
+            | sources(cell["model"], "measured")
+            | {"bound": found.bound, "predicted_per_s": batch / found.batch_ms * 1e3}
+        )
+    return rows
+
+
+def against(
+    runs: pd.DataFrame, forecasts: Iterable[Mapping[str, Any]], topology: Mapping[str, Any]
+) -> pd.DataFrame:
+    """The `numa_against` table: the rows of `expected` beside the median measured, and the penalties of both."""
+    keys = ["gpu", "cpu_node", "memory_node", "model", "dtype"]
+    done = runs[(runs["status"] == "ok") & ~runs["compiled"]]
+    medians = done.groupby(keys)["samples_per_s"].median().to_dict()
+    rows = {}
+    for forecast in forecasts:
+        place = tuple(forecast[key] for key in keys)
+        if place in medians:
+            rows[place] = dict(forecast) | {"measured_per_s": medians[place]}
+    for (gpu, cpu, memory, model, dtype), row in rows.items():
+        node = local_node(topology, gpu)
+        row["local"] = (cpu, memory) == (node, node)
+        row["ape_percent"] = 100 * abs(row["predicted_per_s"] / row["measured_per_s"] - 1)
+        here = rows.get((gpu, node, node, model, dtype)) if node != UNKNOWN and not row["local"] else None
+        for name in ("predicted", "measured") if here else ():
+            assert here is not None
+            row[f"{name}_penalty_percent"] = 100 * (here[f"{name}_per_s"] / row[f"{name}_per_s"] - 1)
+    return pd.DataFrame(list(rows.values()), columns=list(TABLES["numa_against"].columns))
 
 
 def arithmetic(claimed: Mapping[str, float], heavy_flops: float) -> pd.DataFrame:

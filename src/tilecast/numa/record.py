@@ -57,7 +57,7 @@ def tables(raw: Mapping[str, Any], where: object = "record") -> dict[str, pd.Dat
         drawn = [{"cell": row["cell"]} | event for row in raw["profiles"] for event in row.get("timeline") or []]
         comparison = compare(runs, raw["topology"]).to_dict("records")
         measured = _frame(profiles, "numa_profiles", where)
-        held = against(runs, measured, raw.get("forecasts", []), raw["topology"]).to_dict("records")
+        held = against(runs, raw.get("forecasts", []), raw["topology"]).to_dict("records")
         return {
             "numa_runs": runs,
             "numa_comparison": _frame(comparison, "numa_comparison", where),  # type: ignore[arg-type]

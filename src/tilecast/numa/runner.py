@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,10 @@ from tilecast.files import write_text
 from tilecast.numa.analysis import analyse
 from tilecast.numa.convert import import_recording, nsys
 from tilecast.numa.placement import numactl, verified
-from tilecast.numa.study import Study, cells, manifest
+from tilecast.numa.study import NO_OP, Cell, Study, cells, manifest
 from tilecast.numa.topology import NOT_HERE, local_node, memory_nodes, read_topology, why_not_run
 
 PROFILED_BATCHES = 20
-_ASKED = ("gpu", "cpu_node", "memory_node", "model", "dtype", "compiled", "batch_size", "samples", "warmup")
 _DENIED = ("set_mempolicy", "Operation not permitted", "mbind")
 
 
@@ -61,17 +61,22 @@ def run_study(
             for part in ("runs", "profiles", "measures", "logs"):
                 shutil.rmtree(state / part, ignore_errors=True)
             (state / "forecasts.json").unlink(missing_ok=True)
-        forecasts = _forecasts(study, state / "forecasts.json", topology) if device == "cuda" else []
+        links = _links(study, device, state, topology) if device == "cuda" else []
+        forecasts = _forecasts(study, state / "forecasts.json", topology, links) if links else []
+        chosen = {cell.name: cell for cell in cells(study)[0]}
         runs = []
         for row in manifest(name, study):
-            request = {key: row[key] for key in _ASKED} | {
-                "device": device,
-                "heads": study.heads.get(row["model"]),
-            }
+            request = _request(chosen[row["cell"]], study, device)
             make = _maker(request, state / "logs" / row["run"], row["timeout_s"], topology)
             runs.append(row | _once(state / "runs" / f"{row['run']}.json", request, make))
             print(f"{row['position']} {row['run']}: {runs[-1]['status']} {runs[-1]['reason'] or ''}".rstrip())
-        profiles = [_profile(cell.name, runs, study, state, topology) for cell in cells(study)[0]]
+        profiles = []
+        for cell in chosen.values():
+            mine = [run for run in runs if run["cell"] == cell.name]
+            if any(run["status"] == "ok" for run in mine):
+                profiles.append(_profile(cell, study, device, state, topology))
+            else:
+                profiles.append(_named(cell) | _outcome(mine[0]["status"], mine[0]["reason"]))
     return {
         "study": name,
         "definition": study.model_dump(),
@@ -80,21 +85,45 @@ def run_study(
         "measured_on": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "python": platform.python_version(),
         "machine": platform.machine(),
+        "links": links,
         "forecasts": forecasts,
         "runs": runs,
         "profiles": profiles,
     }
 
 
-def _forecasts(study: Study, path: Path, topology: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What is expected of this host's GPUs before anything runs; kept, so that it stays what was expected."""
+def _request(cell: Cell, study: Study, device: str) -> dict[str, Any]:
+    """What the worker is asked for."""
+    length = {"batch_size": study.batch_size, "samples": study.samples, "warmup": study.warmup}
+    return asdict(cell) | length | {"device": device, "heads": study.heads.get(cell.model)}
+
+
+def _named(cell: Cell) -> dict[str, Any]:
+    return {"cell": cell.name} | asdict(cell)
+
+
+def _links(study: Study, device: str, state: Path, topology: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A profile of the no-op from every node to every GPU, before anything is timed: how fast their links copy."""
+    return [
+        _profile(Cell(gpu, node, node, NO_OP, dtype), study, device, state, topology)
+        for dtype in study.dtypes
+        for gpu in study.gpus
+        for node in study.nodes
+    ]
+
+
+def _forecasts(
+    study: Study, path: Path, topology: Mapping[str, Any], links: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """What is expected of each cell before any is timed; kept, so that it stays what was expected."""
 
     def make() -> dict[str, Any]:
         from tilecast.numa.compute import of_this_host  # imports torch, which only a host with a GPU needs here
 
-        return _outcome("ok", forecasts=of_this_host(study, topology))
+        return _outcome("ok", forecasts=of_this_host(study, topology, links))
 
-    request = {"study": study.model_dump(), "gpus": list(topology["gpus"])}
+    rates = [[link["cell"], (link.get("measures") or {}).get("h2d_p50_bytes_per_s")] for link in links]
+    request = {"study": study.model_dump(), "gpus": list(topology["gpus"]), "links": rates}
     return list(_once(path, request, make)["forecasts"])
 
 
@@ -197,26 +226,18 @@ def _call(command: list[str], log: Path, timeout_s: int) -> tuple[int | None, st
     return code, told[0].removeprefix("error: ") if told else f"ended with exit code {code}"
 
 
-def _profile(
-    cell: str, runs: list[dict[str, Any]], study: Study, state: Path, topology: Mapping[str, Any]
-) -> dict[str, Any]:
+def _profile(cell: Cell, study: Study, device: str, state: Path, topology: Mapping[str, Any]) -> dict[str, Any]:
     """One profiled run of a cell, apart from the timed ones, and what its profile says."""
-    mine = [run for run in runs if run["cell"] == cell]
-    done = next((run for run in mine if run["status"] == "ok"), None)
-    base = {"cell": cell} | {key: mine[0][key] for key in _ASKED[:6]}
-    if done is None:
-        return base | _outcome(mine[0]["status"], mine[0]["reason"])
-    tool = nsys() if done["device"] == "cuda" else None  # on the CPU device Nsight Systems sees ranges alone
-    samples = min(study.samples, PROFILED_BATCHES * study.batch_size)
-    request = {key: done[key] for key in _ASKED} | {
-        "device": done["device"],
-        "heads": study.heads.get(done["model"]),
-        "samples": samples,
+    tool = nsys() if device == "cuda" else None  # on the CPU device Nsight Systems sees ranges alone
+    request = _request(cell, study, device) | {
+        "samples": min(study.samples, PROFILED_BATCHES * study.batch_size),
         "ranges": "nvtx" if tool else "torch",
     }
-    report = state / "profiles" / f"{cell}{'.nsys-rep' if tool else '.json'}"
+    report = state / "profiles" / f"{cell.name}{'.nsys-rep' if tool else '.json'}"
 
     def make() -> dict[str, Any]:
+        if reason := why_not_run(topology, cell.gpu, {cell.cpu_node, cell.memory_node}, device):
+            return _outcome(NOT_HERE, reason)
         report.parent.mkdir(parents=True, exist_ok=True)
         report.unlink(missing_ok=True)
         recorder: tuple[str, ...] = ()
@@ -226,9 +247,8 @@ def _profile(
                 "--capture-range-end=stop", "--force-overwrite=true", f"--output={report.with_suffix('')}",
             )  # fmt: skip
         asked = request | ({} if tool else {"trace": str(report)})
-        outcome = execute(
-            asked, state / "logs" / f"{cell}_profile", study.timeout_s, memory_nodes(topology), recorder
-        )
+        log = state / "logs" / f"{cell.name}_profile"
+        outcome = execute(asked, log, study.timeout_s, memory_nodes(topology), recorder)
         if outcome["status"] != "ok":
             return outcome
         try:
@@ -240,4 +260,4 @@ def _profile(
             return _outcome("failed", str(error).replace(str(report), report.name))
         return _outcome("ok", profiler="nsys" if tool else "torch", measures=measures, timeline=drawn)
 
-    return base | _once(state / "measures" / f"{cell}.json", request, make)
+    return _named(cell) | _once(state / "measures" / f"{cell.name}.json", request, make)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
 from tilecast.config import Section
 from tilecast.documents import read_yaml
@@ -21,6 +21,7 @@ from tilecast.models.registry import ModelSpec, load_model
 
 STUDY_FOLDER = Path(__file__).resolve().parents[3] / "config/studies/numa"
 NO_OP = "vit0x0x0"
+WHOLE = ""  # the arm of a study that has but one
 # What the guide says of the remote node, percent: the classes it names, by their models.
 CLAIMED_PENALTIES = {
     "vit0x0x0": (30.0, 47.0),
@@ -47,6 +48,16 @@ class Claimed(Section):
     where: str
 
 
+def _arms(models: Any) -> Any:
+    if not isinstance(models, list | dict):
+        raise ValueError("should be a list of models, or such lists by name")
+    return {WHOLE: models} if isinstance(models, list) else models
+
+
+# The models of each arm of the study: one list, or several by name, which may share some.
+Arms = Annotated[dict[str, Annotated[list[str], Field(min_length=1)]], BeforeValidator(_arms)]
+
+
 class Study(Section):
     """What is varied, and how long each run is."""
 
@@ -56,7 +67,7 @@ class Study(Section):
     gpus: list[Number] = Field(min_length=1)
     nodes: list[Number] = Field(min_length=1)
     binding: Literal["together", "crossed"] = "together"  # CPU and memory on one node, or every pair of nodes
-    models: list[str] = Field(min_length=1)
+    models: Arms = Field(min_length=1)
     heads: dict[str, Count] = Field(
         default_factory=dict
     )  # where a model's attention heads differ from what its width says
@@ -71,10 +82,19 @@ class Study(Section):
 
     @field_validator("models")
     @classmethod
-    def _are_models(cls, names: list[str]) -> list[str]:
-        for name in names:
+    def _are_models(cls, arms: dict[str, list[str]]) -> dict[str, list[str]]:
+        for name in (name for names in arms.values() for name in names):
             vit(name)
-        return names
+        return arms
+
+    @field_validator("gpus", "nodes", "models", "dtypes", "compiled")
+    @classmethod
+    def _are_listed_once(cls, values: list[Any] | dict[str, list[Any]]) -> list[Any] | dict[str, list[Any]]:
+        for arm in values.values() if isinstance(values, dict) else (values,):
+            for value in arm:
+                if arm.count(value) > 1:
+                    raise ValueError(f"{str(value).lower()} is listed twice; list it once")
+        return values
 
 
 @dataclass(frozen=True)
@@ -152,7 +172,7 @@ def load_study(name: str | Path, overrides: Mapping[str, Any] | None = None) -> 
         return Study.model_validate(raw | changed)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = ".".join(str(part) for part in first["loc"] if part != WHOLE)
         where = f"numa.{key}" if first["loc"] and first["loc"][0] in changed else f"{path}, `{key}`"
         problem = (
             "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
@@ -160,24 +180,37 @@ def load_study(name: str | Path, overrides: Mapping[str, Any] | None = None) -> 
         raise InputError(where, problem) from None
 
 
-def _combinations(study: Study) -> Iterator[Cell]:
+class Repeated(NamedTuple):
+    """A cell that an arm of the study lists although an arm before it did."""
+
+    cell: Cell
+    arm: str
+    first: str
+
+    def __str__(self) -> str:
+        return f"{self.cell.name} (listed in {self.arm}, already in {self.first})"
+
+
+def _combinations(study: Study) -> Iterator[tuple[Cell, str]]:
     for compiled in study.compiled:
         for dtype in study.dtypes:
             for gpu in study.gpus:
                 for cpu_node in study.nodes:
                     for memory_node in study.nodes if study.binding == "crossed" else [cpu_node]:
-                        for model in study.models:
-                            yield Cell(gpu, cpu_node, memory_node, model, dtype, compiled)
+                        for arm, models in study.models.items():
+                            for model in models:
+                                yield Cell(gpu, cpu_node, memory_node, model, dtype, compiled), arm
 
 
-def cells(study: Study) -> tuple[list[Cell], list[Cell]]:
+def cells(study: Study) -> tuple[list[Cell], list[Repeated]]:
     """The study's cells, each once, and the repeated ones that were rejected."""
-    found: dict[Cell, None] = {}
+    found: dict[Cell, str] = {}
     rejected = []
-    for cell in _combinations(study):
+    for cell, arm in _combinations(study):
         if cell in found:
-            rejected.append(cell)
-        found[cell] = None
+            rejected.append(Repeated(cell, arm, found[cell]))
+        else:
+            found[cell] = arm
     return list(found), rejected
 
 
@@ -220,13 +253,9 @@ def counts(studies: Mapping[str, Study]) -> list[dict[str, Any]]:
                     "claimed": claimed.runs if claimed else None,
                     "listed": len(chosen) + len(rejected),
                     "cells": len(chosen),
-                    "rejected": _names(rejected),
+                    "rejected": ", ".join(map(str, rejected)) or None,
                     "repetitions": study.repetitions,
                     "runs": len(chosen) * study.repetitions,
                 }
             )
     return rows
-
-
-def _names(rejected: Sequence[Cell]) -> str | None:
-    return ", ".join(dict.fromkeys(cell.name for cell in rejected)) or None

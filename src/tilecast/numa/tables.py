@@ -54,6 +54,11 @@ def _time(meaning: str) -> Column:
     return Column("number", f"{meaning}, milliseconds", nullable=True, minimum=0)
 
 
+SOURCES: dict[str, Column] = {
+    "copies_from": Column("text", "what the rates of copying are", values=("measured", "published", "assumed")),
+    "compute_from": Column("text", "what the time to compute is", True, values=("predicted",)),
+    "launch_from": Column("text", "what the time to issue is", values=("predicted", "assumed")),
+}
 PROFILE: dict[str, Column] = {
     "batch_size": Column("integer", "samples a batch", above=0),
     "span_ms": _time("first to last work on the device"),
@@ -159,13 +164,13 @@ TABLES.update(
             {
                 "host": Column("text", "host, as resources/published/numa_hosts.csv names it"),
                 "gpu": Column("text", "device"),
-                "rates": Column("text", "what its copy rates are", values=("published", "assumed")),
                 "model": CELL["model"],
                 "dtype": CELL["dtype"],
                 "batch_size": _LENGTH["batch_size"],
+                **SOURCES,
                 "flops_per_byte": Column("number", "FLOPs per byte copied either way", minimum=0),
                 "compute_ms": Column("number", "forecast of the model, milliseconds", minimum=0),
-                "launch_ms": Column("number", "time the CPU takes to launch a batch, milliseconds", above=0),
+                "launch_ms": Column("number", "time the host takes to issue a batch, milliseconds", above=0),
                 "h2d_local_ms": Column("number", "copy in from the local node, milliseconds", above=0),
                 "h2d_remote_ms": Column("number", "from the remote node, milliseconds", above=0),
                 "d2h_local_ms": Column("number", "copy out to the local node, milliseconds", above=0),
@@ -182,19 +187,21 @@ TABLES.update(
         ),
         "numa_against": Table(  # the model of the pipeline held against what was measured
             {
-                "gpu": CELL["gpu"],
-                "memory_node": CELL["memory_node"],
-                "local": Column("flag", "whether that node is next to the GPU"),
-                "model": CELL["model"],
-                "dtype": CELL["dtype"],
-                "h2d_bytes_per_s": Column("number", "rate of the no-op's copies in from that node", above=0),
-                "d2h_bytes_per_s": Column("number", "rate of its copies out", above=0),
+                **{name: CELL[name] for name in ("gpu", "cpu_node", "memory_node", "model", "dtype")},
+                "local": Column("flag", "whether both nodes are the one next to the GPU"),
+                "h2d_ms": Column("number", "copy in, at the rate of the no-op from that node", above=0),
+                "compute_ms": Column("number", "forecast of the model, milliseconds", minimum=0),
+                "d2h_ms": Column("number", "copy out, likewise", above=0),
+                "launch_ms": Column("number", "time the host takes to issue a batch, milliseconds", above=0),
+                **SOURCES,
                 "bound": Column("text", "slowest stage forecast", values=BOUNDS),
-                "predicted_per_s": Column("number", "samples per second forecast", above=0),
+                "predicted_per_s": Column("number", "samples per second, forecast before the runs", above=0),
                 "measured_per_s": Column("number", "median measured", above=0),
                 "ape_percent": Column("number", "absolute percentage error", minimum=0),
+                "predicted_penalty_percent": Column("number", "forecast: longer than from the local node", True),
+                "measured_penalty_percent": Column("number", "measured: the same, of medians", True),
             },
-            key=("gpu", "memory_node", "model", "dtype"),
+            key=("gpu", "cpu_node", "memory_node", "model", "dtype"),
         ),
         "numa_hosts": Table(
             {

@@ -68,7 +68,7 @@ def draw(predicted: pd.DataFrame, comparison: pd.DataFrame) -> style.Picture:
         if plain[(plain["model"] == model) & (plain["host"] == "l40s_claimed")]["penalty_percent"].max() < 1
     ]  # fmt: skip
     title = (
-        f"Copies slowed 1.47 times cost {len(free)} of {len(models)} models nothing: they hide behind compute"
+        f"Copies slowed 1.47 times cost {len(free)} of {len(models)} models nothing: something slower hides them"
         if free
         else "Slower copies cost every model something"
     )
@@ -83,8 +83,8 @@ def draw(predicted: pd.DataFrame, comparison: pd.DataFrame) -> style.Picture:
     caption = (
         f"How much longer a sample takes when its host buffers lie on the remote node, for {len(models)} models. "
         "Grey: what the guide claims. Points: the pipeline of four overlapping stages, with the copy rates of "
-        "each host and compute as forecast (line: its 80 % interval). Black: measured, with 95 % interval; "
-        f"{words}. The axis is linear up to {LINEAR_PERCENT} %, logarithmic beyond."
+        "each host, compute and launching as forecast (line: their 80 % intervals). Black: measured, with 95 % "
+        f"interval; {words}. The axis is linear up to {LINEAR_PERCENT} %, logarithmic beyond."
     )
     worst = plain.sort_values("penalty_percent").iloc[-1]
     alt = (

@@ -27,12 +27,16 @@ COUNTS = (
     Column("claimed", "Guide", "runs", 0, "not in the guide"),
     Column("listed", "Its lists", "cells", 0),
     Column("cells", "Distinct", "cells", 0),
-    Column("rejected", "Listed twice", absent="none", prose=True),
+    Column("rejected", "Rejected: listed by an arm before", absent="none", prose=True),
     Column("runs", "Runs here", digits=0),
+)
+SOURCES = (
+    Column("copies_from", "Rates of copies"),
+    Column("compute_from", "Compute", absent="nothing to compute"),
+    Column("launch_from", "Launch"),
 )
 PREDICTED = (
     Column("host", "Host"),
-    Column("rates", "Copy rates"),
     Column("model", "Model"),
     Column("penalty_percent", "Penalty", "%", 1),
     Column("local_per_s", "Local", "samples/s", 0),
@@ -41,6 +45,7 @@ PREDICTED = (
     Column("launch_ms", "Launch", "ms", 3),
     Column("h2d_local_ms", "Copy in, local", "ms", 3),
     Column("h2d_remote_ms", "remote", "ms", 3),
+    *SOURCES,
 )
 MEASURED = (
     Column("cell", "Cell"),
@@ -56,13 +61,17 @@ MEASURED = (
 )
 AGAINST = (
     Column("gpu", "GPU", digits=0),
-    Column("memory_node", "Node", digits=0),
+    Column("cpu_node", "CPU node", digits=0),
+    Column("memory_node", "Memory node", digits=0),
     Column("model", "Model"),
     Column("dtype", "Format"),
     Column("bound", "Slowest stage"),
     Column("predicted_per_s", "Forecast", "samples/s", 0),
     Column("measured_per_s", "Measured", "samples/s", 0),
     Column("ape_percent", "Error", "%", 1),
+    Column("predicted_penalty_percent", "Penalty forecast", "%", 1, "local"),
+    Column("measured_penalty_percent", "measured", "%", 1, "local"),
+    *SOURCES,
 )
 COMPARED = (
     Column("gpu", "GPU"),
