@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ LARGEST_BYTES = 32 << 20
 DEEPEST = 64  # levels of nesting
 MOST_VALUES = 2_000_000  # with every alias written out
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# What steers a terminal, turns text around, or cannot be written down at all; no name or number needs it.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _OPENING = (yaml.MappingStartEvent, yaml.SequenceStartEvent)
 _CLOSING = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
 
@@ -43,6 +46,7 @@ def _measure(text: str, path: object, remedy: str) -> None:
             size, anchor = sizes.get(str(event.anchor), MOST_VALUES), None  # one within itself has no end
         elif isinstance(event, yaml.ScalarEvent):
             size = 1
+            _printable(event.value, path, remedy)
         if anchor and size:
             sizes[anchor] = size
         if open_nodes and size:
@@ -61,9 +65,23 @@ def read_json(path: str | os.PathLike[str], remedy: str = "") -> Any:
 def parse_json(text: str | bytes, where: object, remedy: str = "") -> Any:
     """The content of JSON text; `where` names it in the message."""
     try:
-        return json.loads(text)
+        found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(where, f"is not JSON ({_short(error)})", remedy) from None
+    inside = [found]
+    for value in inside:  # grows as it is walked
+        if isinstance(value, str):
+            _printable(value, where, remedy)
+        elif isinstance(value, dict):
+            inside += [*value, *value.values()]
+        elif isinstance(value, list):
+            inside += value
+    return found
+
+
+def _printable(text: str, where: object, remedy: str) -> None:
+    if found := _UNPRINTABLE.search(text):
+        raise InputError(where, f"holds the control character {found[0]!r} in {shown(text)}", remedy)
 
 
 def read_tensors(path: str | os.PathLike[str], remedy: str = "") -> dict[str, Any]:

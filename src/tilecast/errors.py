@@ -9,8 +9,13 @@ class TilecastError(Exception):
     """Bad input or an impossible request; shown as one line, never as a traceback."""
 
     def __init__(self, message: str) -> None:
-        words = " ".join(message.split())
+        words = "".join(map(_shown, " ".join(message.split())))
         super().__init__(words if len(words) <= LONGEST else f"{words[: LONGEST // 2]} … {words[-LONGEST // 2 :]}")
+
+
+def _shown(character: str) -> str:
+    """Itself if it prints; else its escape, so that what a file holds cannot steer a terminal."""
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 class InputError(TilecastError):

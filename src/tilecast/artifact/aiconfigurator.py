@@ -19,6 +19,7 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
+from tilecast.documents import read_text
 from tilecast.errors import InputError
 from tilecast.files import atomic_path, write_text
 
@@ -42,7 +43,7 @@ class Wheel(NamedTuple):
 
 def read_lock(path: str | os.PathLike[str]) -> Wheel:
     """The locked wheel: key, tab, value a line."""
-    lines = (line.split("\t", 1) for line in Path(path).read_text(encoding="utf-8").splitlines() if "\t" in line)
+    lines = (line.split("\t", 1) for line in read_text(path).splitlines() if "\t" in line)
     values = {key: value.strip() for key, value in lines}
     try:
         wheel = Wheel(

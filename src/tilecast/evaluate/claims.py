@@ -8,15 +8,15 @@ relation between figures that claims state, or the reason why nothing here can d
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from tilecast.config import Section
-from tilecast.documents import read_yaml
+from tilecast.documents import read_text, read_yaml
 from tilecast.errors import InputError
 from tilecast.evaluate import expression
 from tilecast.naming import DEVICES, MODELS, PREDICTORS, is_published, vendor
@@ -283,8 +283,11 @@ def known_cells(published: str | os.PathLike[str], added: Iterable[str] = ()) ->
     """Every cell that is known before anything runs: transcribed latencies, and users' label files."""
     cells: Cells = []
     for path in (published, *added):
-        with Path(path).open(encoding="utf-8", newline="") as stream:
-            cells += [{"predictor": "measured", **row} for row in csv.DictReader(stream)]
+        rows = csv.DictReader(io.StringIO(read_text(path), newline=""))
+        try:
+            cells += [{"predictor": "measured", **{str(key): str(row[key]) for key in row}} for row in rows]
+        except csv.Error as error:
+            raise InputError(path, f"cannot be read as a table ({error})") from None
     return cells
 
 

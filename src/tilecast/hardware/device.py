@@ -140,11 +140,11 @@ def _read(path: Path) -> Device:
     return _from_artifact(raw, path) if "Num_Sm" in raw else _from_yaml(raw, path)
 
 
-def _number(value: Any, key: str, where: Path) -> float:
+def positive(value: Any, key: str, where: object) -> float:
     """A positive number; YAML reads `1.5e9` as text, which is meant as a number all the same."""
     try:
         number = float("nan") if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if not 0 < number < float("inf"):
         raise InputError(where, f"`{key}` = {shown(value)} is not a number above zero", "give it in SI units")
@@ -177,7 +177,7 @@ def _from_yaml(raw: dict[str, Any], where: Path) -> Device:
             name = str(entry.get("source", ""))
             sources[key] = str(documents.get(name, name))
             entry = entry["value"]
-        return _number(entry, key, where)
+        return positive(entry, key, where)
 
     def rates(key: str) -> dict[str, float]:
         entries = raw.get(key) or {}
@@ -195,8 +195,8 @@ def _from_yaml(raw: dict[str, Any], where: Path) -> Device:
         for entry in raw.get("links") or []:
             if not isinstance(entry, dict) or not {"kind", "bytes_per_s"} <= set(entry):
                 raise InputError(where, "`links`: not understood", "each has kind, count, bytes_per_s, source")
-            rate = _number(entry["bytes_per_s"], "links.bytes_per_s", where)
-            count = int(_number(entry.get("count", 1), "links.count", where))
+            rate = positive(entry["bytes_per_s"], "links.bytes_per_s", where)
+            count = int(positive(entry.get("count", 1), "links.count", where))
             source = str(entry.get("source", ""))
             found.append(Link(str(entry["kind"]), count, rate, str(documents.get(source, source))))
         return tuple(found)
@@ -238,7 +238,7 @@ def _from_artifact(raw: dict[str, Any], where: Path) -> Device:
     missing = [key for key in (*needed, vector) if key not in raw]
     if missing:
         raise InputError(where, f"`{missing[0]}` is missing", "an artifact's device file has it")
-    given = {key: _number(raw[key], key, where) for key in (*needed, vector)}
+    given = {key: positive(raw[key], key, where) for key in (*needed, vector)}
     title = str(raw.get("Device", where.stem))
     vendor = "AMD" if "AMD" in title.upper() else "NVIDIA"
     clock_hz = given["Freq"] * (1e9 if given["Freq"] < 20 else 1e6)
@@ -249,7 +249,7 @@ def _from_artifact(raw: dict[str, Any], where: Path) -> Device:
         notes.append(f"{vector} {given[vector]:g} is no rate of the lanes: {lanes / 1e9:.0f} GFLOP/s used instead")
         peak = lanes
     matrix = (
-        {"fp32": _number(raw["SingleFLOPsMM"], "SingleFLOPsMM", where) * 1e9} if "SingleFLOPsMM" in raw else {}
+        {"fp32": positive(raw["SingleFLOPsMM"], "SingleFLOPsMM", where) * 1e9} if "SingleFLOPsMM" in raw else {}
     )
     device = Device(
         name=where.stem,

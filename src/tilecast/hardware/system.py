@@ -246,7 +246,9 @@ def _network(raw: Any, documents: dict[str, Any], where: Path) -> Network:
     entry = _mapping(raw, _NETWORK_KEYS, {"nics", "bytes_per_s", "source"}, where, "a network")
     over = entry.get("oversubscription", 1.0)
     if isinstance(over, bool) or not isinstance(over, int | float) or not 1 <= over < 1000:
-        raise InputError(where, f"`oversubscription` = {over!r} is not a number from 1", "1 is a full network")
+        raise InputError(
+            where, f"`oversubscription` = {shown(over)} is not a number from 1", "1 is a full network"
+        )
     return Network(
         nics=_whole(entry["nics"], "nics", where),
         bytes_per_s=_rate(entry["bytes_per_s"], where),
@@ -256,8 +258,10 @@ def _network(raw: Any, documents: dict[str, Any], where: Path) -> Network:
 
 
 def _source(name: Any, documents: dict[str, Any], where: Path) -> str:
-    if name not in documents:
-        raise InputError(where, f"source {name!r} is not among `sources`", "every rate says where it comes from")
+    if not isinstance(name, str) or name not in documents:
+        raise InputError(
+            where, f"source {shown(name)} is not among `sources`", "every rate says where it comes from"
+        )
     return str(documents[name])
 
 
@@ -270,11 +274,11 @@ def _whole(value: Any, key: str, where: Path) -> int:
 def _rate(value: Any, where: Path) -> float:
     try:
         rate = float("nan") if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         rate = float("nan")
     if not 1e6 <= rate <= 1e14:
         raise InputError(
-            where, f"`bytes_per_s` = {value!r} is no rate of a link", "give bytes per second, one way"
+            where, f"`bytes_per_s` = {shown(value)} is no rate of a link", "give bytes per second, one way"
         )
     return rate
 
@@ -285,7 +289,7 @@ def _sets(raw: Any, key: str, gpus: int, where: Path) -> tuple[tuple[int, ...], 
     members = [gpu for item in raw for gpu in item]
     for gpu in members:
         if isinstance(gpu, bool) or not isinstance(gpu, int) or not 0 <= gpu < gpus:
-            raise InputError(where, f"`{key}` names GPU {gpu!r}", f"a node's GPUs are 0 to {gpus - 1}")
+            raise InputError(where, f"`{key}` names GPU {shown(gpu)}", f"a node's GPUs are 0 to {gpus - 1}")
     if len(set(members)) != len(members):
         twice = next(gpu for gpu in members if members.count(gpu) > 1)
         raise InputError(where, f"`{key}` names GPU {twice} twice", "a GPU is in one set of a tier")

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from tilecast.documents import parse_json
 from tilecast.errors import InputError, TilecastError
 from tilecast.files import write_bytes
 from tilecast.measure.describe import DESCRIPTION
@@ -172,7 +173,11 @@ def _unpacked(path: Path) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     total = 0
     try:
-        with tarfile.open(path, "r:gz") as archive:
+        with gzip.open(path) as packed:  # at once: a header's length alone can stand for gigabytes
+            data = packed.read(2 * LARGEST_BYTES + 1)
+        if len(data) > 2 * LARGEST_BYTES:
+            raise InputError(path, "is larger than any bundle", "do not trust this archive")
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
             for entry in archive:
                 place = PurePosixPath(entry.name)
                 if entry.isdir():  # who packs by hand adds them; nothing is unpacked to disk
@@ -213,9 +218,9 @@ def _manifest(data: bytes, path: Path) -> dict[str, str]:
 
 def _check_crate(files: Mapping[str, bytes], path: Path) -> None:
     try:
-        graph = json.loads(files[CRATE])["@graph"]
+        graph = parse_json(files[CRATE], f"{path}, {CRATE}")["@graph"]
         listed = {str(entry["@id"]) for entry in graph if entry.get("@type") == "File"}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError):
         raise InputError(path, f"{CRATE} is not RO-Crate metadata", "ask for the bundle again") from None
     if listed != set(files) - {MANIFEST, CRATE}:
         raise InputError(path, f"{CRATE} does not list its files", "ask for the bundle again")

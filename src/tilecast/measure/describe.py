@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tilecast.documents import read_json
 from tilecast.errors import InputError
 from tilecast.files import write_text
-from tilecast.hardware.device import Device, devices, load_device
+from tilecast.hardware.device import DTYPES, Device, devices, load_device, positive
 from tilecast.limits import check
 
 if TYPE_CHECKING:
@@ -118,7 +118,20 @@ def device_of(description: dict[str, Any], where: object = "description") -> Dev
             where, f"`{missing[0]}` is missing", "describe the device again (tilecast measure device)"
         )
     values = {key: description[key] for key in _KEYS}
-    return replace(Device(**values), sources=dict(description.get("basis", {})))
+    for key, value in values.items():
+        if key.endswith("_flops_per_s"):
+            if not isinstance(value, dict) or not set(value) <= set(DTYPES):
+                raise InputError(where, f"`{key}` is no mapping of number formats to rates", "describe it again")
+            values[key] = {dtype: positive(rate, f"{key}.{dtype}", where) for dtype, rate in value.items()}
+        elif key not in ("name", "title", "vendor"):
+            values[key] = positive(value, key, where)
+        elif not isinstance(value, str):
+            raise InputError(where, f"`{key}` is no text", "describe the device again")
+    basis = description.get("basis", {})
+    if "fp32" not in values["vector_flops_per_s"] or not isinstance(basis, dict):
+        raise InputError(where, "has no fp32 rate, or a `basis` that is no mapping", "describe the device again")
+    counts = {key: int(values[key]) for key in ("sm_count", "cores_per_sm")}
+    return replace(Device(**values | counts), sources=basis)
 
 
 def read_description(path: Path) -> dict[str, Any]:

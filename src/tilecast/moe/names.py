@@ -17,7 +17,7 @@ def figure_names(path: str | Path) -> dict[str, str]:
     """System -> the end of its figures' names: 8gpu, or its own name where two systems have as many GPUs."""
     try:
         gpus = {str(system["name"]): int(system["gpus"]) for system in _raw(path)["systems"]}
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise InputError(path, "`systems` is no list of systems, each with `name` and `gpus`") from None
     bad = [name for name in gpus if not name or not all(c.isalnum() or c in "_.-" for c in name)]
     if bad or not gpus:

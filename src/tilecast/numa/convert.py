@@ -74,6 +74,8 @@ def from_torch(trace: Path, target: Path) -> None:
     try:
         events = json.loads(trace.read_text(encoding="utf-8"))["traceEvents"]
         complete = [event for event in events if event.get("ph") == "X"]
+        if not all(isinstance(event.get("args", {}), dict) for event in complete):
+            raise TypeError
     except OSError as error:
         raise InputError(trace, f"cannot be read ({error.strerror})") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -87,7 +89,7 @@ def from_torch(trace: Path, target: Path) -> None:
         for table in tables:
             if work.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is None:
                 work.execute(f"DROP TABLE {table}")
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, sqlite3.Error) as error:  # no time, or no number
         raise InputError(trace, f"an event cannot be read ({type(error).__name__}: {error})") from None
     finally:
         work.commit()

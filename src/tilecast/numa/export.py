@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,6 +28,7 @@ SUFFIXES = (".sqlite", ".json", *REPORTS)
 _CPU_STAGE = re.compile(r"cpu (h2d|compute|d2h) (\d+):\d+")  # ranges of the runner's CPU device: stage and bytes
 _BATCH = re.compile(r"(\d{1,12})\s*$")
 
+_TIMED = "typeof(start) = 'integer' AND typeof(end) = 'integer' AND end >= start"
 _SCHEMA = """
 CREATE TABLE gpu (kind INT, start INT, end INT, bytes INT, pinned INT, correlation INT);
 CREATE TABLE launch (thread INT, start INT, end INT, correlation INT);
@@ -84,10 +85,16 @@ def _check_file(file: Path, shown: Path) -> None:
         raise InputError(shown, f"is truncated: {size} of {promised} bytes", "export it again")
 
 
-def _columns(work: sqlite3.Connection, table: str) -> set[str]:
-    """Columns of a table of the export; empty where it has no such table with start and end."""
+def _columns(work: sqlite3.Connection, table: str, needed: Set[str] = frozenset({"start", "end"})) -> set[str]:
+    """Columns of a table of the export; empty where it has no such table with the columns needed.
+
+    A view or a virtual table is none: reading one runs what its maker wrote, which need not end.
+    """
+    stored = work.execute("SELECT sql FROM export.sqlite_master WHERE type = 'table' AND name = ?", (table,))
+    if not str((stored.fetchone() or [""])[0]).upper().startswith("CREATE TABLE"):
+        return set()
     found = {row[1] for row in work.execute(f"PRAGMA export.table_info('{table}')")}
-    return found if {"start", "end"} <= found else set()
+    return found if needed <= found else set()
 
 
 def _or(name: str, known: set[str], otherwise: str = "NULL") -> str:
@@ -108,7 +115,7 @@ def _copy(work: sqlite3.Connection, path: Path) -> None:
         if table is not None and (found := _columns(work, table)):
             work.execute(
                 f"INSERT INTO gpu SELECT {kind}, start, end, NULL, NULL, {_or('correlationId', found)} "
-                f"FROM export.{table} WHERE end >= start"
+                f"FROM export.{table} WHERE {_TIMED}"
             )
     if copies:
         if not {"bytes", "copyKind"} <= copies:
@@ -119,7 +126,7 @@ def _copy(work: sqlite3.Connection, path: Path) -> None:
         work.execute(
             f"INSERT INTO gpu SELECT CASE WHEN copyKind IN ({H2D}, {D2H}) THEN copyKind ELSE {OTHER} END, "
             f"start, end, bytes, ({host}) = {PINNED}, {_or('correlationId', copies)} "
-            f"FROM export.{COPY_TABLE} WHERE end >= start"
+            f"FROM export.{COPY_TABLE} WHERE {_TIMED}"
         )
     for table in LAUNCH_TABLES:
         found = _columns(work, table)
@@ -133,7 +140,7 @@ def _copy_ranges(work: sqlite3.Connection) -> None:
     found = _columns(work, "NVTX_EVENTS")
     if not found:
         return
-    strings = "textId" in found and bool(work.execute("PRAGMA export.table_info('StringIds')").fetchone())
+    strings = "textId" in found and {"id", "value"} <= _columns(work, "StringIds", set())
     text = f"COALESCE({_or('text', found)}, s.value)" if strings else _or("text", found)
     join = " LEFT JOIN export.StringIds s ON s.id = e.textId" if strings else ""
     kinds = f"e.eventType IN {RANGE_EVENTS} AND" if "eventType" in found else ""

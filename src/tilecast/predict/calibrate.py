@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 Z80 = 1.2816  # half-width of an 80 % interval in standard deviations
 PRIOR_SD = 0.3  # of log ratios, where a forecast claims no interval
+LARGEST_SHIFT = 20.0  # of log latency: half a billion times
 LEAST_SD = 0.05  # no group of kernels is forecast to less than 5 %, whatever few measurements say
 
 
@@ -125,7 +126,10 @@ def load(path: Path, device: str, predictor: str) -> Scales:
         }
         scales = Scales(groups, float(record["shift"]), float(record["half_width"]), int(record["n"]))
         made_for = (record["device"], record["predictor"])
-    except (ValueError, KeyError, TypeError) as error:
+        known = [(scales.shift, scales.half_width), *groups.values()]
+        if not all(abs(shift) < LARGEST_SHIFT and 0 <= half < LARGEST_SHIFT for shift, half in known):
+            raise ValueError("a scale is out of range")
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise InputError(path, f"holds no calibration ({error})", "make it: tilecast measure calibrate") from None
     if made_for != (device, predictor):
         problem = f"was made for {made_for[0]} and the predictor {made_for[1]}, not {device} and {predictor}"
