@@ -64,8 +64,6 @@ def main() -> None:
             moment = draw.uniform(0.02, 1.0) * undisturbed
             done, running = killed(copy, words, moment)
             locked = any((copy.root / ".snakemake/locks").glob("*"))
-            if locked:
-                copy.snakemake(*words, "--unlock")
             started = time.perf_counter()
             copy.snakemake(*words)
             resumed = time.perf_counter() - started

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from copies import ROOT, Copy, Run
+from copies import ROOT, Copy
 
 LEFT_BEHIND = ".*-????????.*"  # what a killed writer leaves beside its file
 
@@ -50,13 +50,6 @@ def killed_after(copy: Copy, seconds: float) -> tuple[int, str]:
         os.killpg(process.pid, signal.SIGKILL)
         output, _ = process.communicate()
     return process.returncode, output
-
-
-def resume(copy: Copy, *further: str) -> Run:
-    """Run to the end; a lock that a killed run left is taken off first, as Snakemake's message asks for."""
-    if any((copy.root / ".snakemake/locks").glob("*")):
-        copy.snakemake(*arguments("--unlock"))
-    return copy.snakemake(*arguments(*further))
 
 
 def moments(count: int, seed: int, duration: float) -> list[float]:

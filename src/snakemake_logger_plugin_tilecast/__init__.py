@@ -39,7 +39,9 @@ class LogHandler(LogHandlerBase):  # type: ignore[misc]
         elif event is LogEvent.JOB_FINISHED:
             self._finished(self._of(record, "job_id"))
         elif record.levelno >= logging.WARNING or event in (LogEvent.ERROR, LogEvent.JOB_ERROR):
-            self._say(record.getMessage())
+            said = record.getMessage()
+            # What else Snakemake says then supposes that no run lives; the workflow has said which it is.
+            self._say("Directory cannot be locked." if "Directory cannot be locked." in said else said)
 
     def close(self) -> None:
         """Where the time went: the longest steps, of all that ran."""

@@ -35,7 +35,7 @@ def common(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", list(os.sys.path))  # type: ignore[attr-defined]
     shell = SimpleNamespace(prefix=lambda text: None)
-    here = SimpleNamespace(basedir=str(tmp_path), current_basedir=tmp_path / "workflow/rules")
+    here = SimpleNamespace(current_basedir=tmp_path / "workflow/rules", is_main_process=False)
     names = {"workflow": here, "shell": shell, "config": {}}
     text = (repository / "workflow/rules/common.smk").read_text()
     exec(re.sub(r"^onerror:\n(?:    .*\n|\n)+", "", text, flags=re.M), names)  # the one block that is no Python

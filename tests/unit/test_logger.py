@@ -34,3 +34,11 @@ def test_one_line_a_job_and_the_longest_at_the_end(capsys: pytest.CaptureFixture
     assert lines[1] == "Error in rule plot_amd"
     assert lines[2].startswith("1 steps in 0 s; longest: plot_amd 0.0 s")
     assert len(lines) == 3
+
+
+def test_a_second_run_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = LogHandler(SimpleNamespace(), None)
+    said = "LockException:\nError: Directory cannot be locked. Please make sure ...\n... the --unlock argument."
+    handler.emit(record(LogEvent.ERROR, logging.ERROR, said))
+    handler.close()
+    assert capsys.readouterr().err.splitlines() == ["Directory cannot be locked."]

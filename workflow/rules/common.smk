@@ -38,6 +38,7 @@ from snakemake.io import sourcecache_entry
 from tilecast.config import load_config
 from tilecast.errors import TilecastError
 from tilecast.models.registry import load_model
+from tilecast.running import claim
 
 # Conda jobs drop PYTHONPATH, but keep the shell prefix: the library reaches them this way.
 library = shlex.quote(f"{ROOT / 'src'}:{ROOT / 'workflow/site'}")
@@ -64,6 +65,14 @@ try:
     settings = load_config(config)
 except TilecastError as error:
     stop(error)
+
+
+if workflow.is_main_process:
+    told = claim(
+        Path(".snakemake"), cluster=workflow.resource_settings.nodes is not None
+    )
+    if told:
+        print(f"tilecast: {told}", file=sys.stderr)
 
 
 def shipped(path):

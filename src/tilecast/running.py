@@ -1,0 +1,66 @@
+"""Which run works in a folder, so that the lock of one that was killed can be told from that of one that lives."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+from pathlib import Path
+
+from tilecast.errors import TilecastError
+from tilecast.files import write_text
+
+_MARKED: set[Path] = set()  # by this process: Snakemake may read its workflow twice
+
+
+def claim(folder: Path, cluster: bool) -> str | None:
+    """Mark `folder`, Snakemake's own, as in use until this process ends, however it ends; what there is to tell.
+
+    The mark is a shared lock of the operating system's, which goes with its holder. Where nobody else holds one,
+    a lock of Snakemake's is a killed run's and is taken off: unless that run was another machine's, which may not
+    see such marks, or a cluster's, whose jobs may outlive it.
+    """
+    if folder.absolute() in _MARKED:
+        return None
+    _MARKED.add(folder.absolute())
+    ours = {"process": os.getpid(), "host": platform.node(), "cluster": cluster}
+    record = folder / "tilecast-run.json"
+    left = list((folder / "locks").glob("*.lock"))
+    try:
+        folder.mkdir(exist_ok=True)
+        mark = os.open(folder / "tilecast-run", os.O_RDWR | os.O_CREAT, 0o644)  # held: closed by our end alone
+        alone = True
+        try:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            alone = False
+        before = _read(record)
+        certain = alone and before.get("host") == ours["host"] and before.get("cluster") is False
+        for file in left if certain else []:
+            file.unlink()
+        if certain or not left:
+            write_text(record, json.dumps(ours, sort_keys=True) + "\n")
+        fcntl.flock(mark, fcntl.LOCK_SH)
+    except (OSError, TilecastError):  # a folder that cannot be written or marked: Snakemake's own lock has to do
+        return None
+    if not left:
+        return None
+    if certain:
+        return f"{_named(before)} was killed; this one goes on from there"
+    if alone:
+        return f"{_named(before)} left a lock; when none of its jobs is left either: snakemake --unlock"
+    return f"{_named(before)} is at work in this folder; wait for it, or end it"
+
+
+def _read(record: Path) -> dict[str, object]:
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _named(run: dict[str, object]) -> str:
+    on = " of a cluster" if run.get("cluster") else ""
+    return f"a run{on} (process {run.get('process', '?')} on {run.get('host', 'an unknown machine')})"
