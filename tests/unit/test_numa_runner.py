@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -196,6 +197,15 @@ def test_bf16_and_the_no_op_run_in_this_process() -> None:
     assert done["output_copied"] and done["batches"] == 2
     done = perform(request(model="vit0x0x0", samples=4))
     assert done["output_copied"] and done["samples_per_s"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="no C++ compiler for torch.compile")
+def test_a_compiled_run_in_bf16(tmp_path: Path) -> None:
+    asked = request(model="vit32x1x128", dtype="bf16", compiled=True, samples=4)
+    outcome = runner.execute(asked, tmp_path / "logs" / "a", 300, [here()])
+    assert outcome["status"] == "ok", outcome["reason"]
+    assert outcome["output_copied"] and (outcome["device"], outcome["batches"]) == ("cpu", 2)
 
 
 def test_the_output_is_checked_and_not_the_input() -> None:
