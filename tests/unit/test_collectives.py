@@ -128,6 +128,33 @@ def test_protocols_algorithms_and_intervals() -> None:
     assert flat.latency_ms == pytest.approx(2 * 63 / 64 * 2**33 / 200e9 * 1e3, rel=0.3)
 
 
+def test_another_gpus_curve_is_taken_at_its_own_clock_and_link() -> None:
+    """A start is cycles: on the GPU of the reference itself nothing changes, on another it goes with the clock."""
+    h100, a100 = load_system("h100_sxm"), load_system("a100_sxm")
+    tiers = tuple(replace(tier, like="h100_sxm") for tier in a100.tiers)
+    borrowed = replace(a100, tiers=tiers, measured_as=None)
+    own, other = (collective("all_reduce", system, range(2), 1) for system in (h100, borrowed))
+    assert other.latency_ms / own.latency_ms == pytest.approx(1.98 / 1.41, rel=1e-3)
+    unknown = replace(borrowed, device="nobody's")
+    assert collective("all_reduce", unknown, range(2), 1).latency_ms == pytest.approx(own.latency_ms, rel=1e-3)
+    same = replace(h100, measured_as=None)
+    assert collective("all_reduce", same, range(8), 2**29).latency_ms == pytest.approx(
+        collective("all_reduce", h100, range(8), 2**29).latency_ms, rel=1e-12
+    )
+
+
+def test_a_system_left_out_is_forecast_within_the_bar() -> None:
+    frame = read(MEASURED, "collective_measurements")
+    rows = frame[frame["op"].eq("all_reduce")]
+    for name in ("h200_sxm", "b200_sxm", "b300_sxm", "gb200"):
+        mine, system = rows[rows["system"] == name], load_system(name)
+        errors = [
+            abs(collective("all_reduce", system, range(gpus), size).latency_ms / measured - 1)
+            for gpus, size, measured in zip(mine["gpus"], mine["bytes"], mine["latency_ms"])
+        ]
+        assert sum(errors) / len(errors) <= 0.20
+
+
 def test_a_curve_of_known_lines_is_found_again() -> None:
     frame = read(MEASURED, "collective_measurements")
     rows = frame[(frame["system"] == "a100_sxm") & (frame["op"] == "all_gather")].copy()

@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from tilecast.errors import InputError
-from tilecast.hardware.system import Leg, Route, System, route
+from tilecast.hardware.device import load_device
+from tilecast.hardware.system import Leg, Route, System, load_system, route
 
 CURVES = Path(__file__).resolve().parents[3] / "resources/pretrained/collectives.json"
 OPS = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "send_recv")
@@ -30,6 +31,14 @@ NETWORK_SHARE = {"LL": 0.25, "LL128": 0.92, "Simple": 1.0}
 TREE_STEP_S = {"LL": 5.0e-6, "LL128": 8.5e-6, "Simple": 28.0e-6}
 TREE_SHARE = {"LL": 0.92 / 3.8, "LL128": 0.92 * 120 / 128, "Simple": 0.92}
 NVLS_TREE_STEP_S = 14.0e-6
+# How one GPU's curves become another's (docs/collectives.md says what each rests on). A message is handled by
+# instructions, so starts and hops take as many cycles of the clock as there. What else differs between generations
+# of NVLink is published: the rate NCCL counts on of what a link is specified for (src/graph/topo.h, per link),
+# NVLS's share of it (src/graph/tuning.cc), and how long a message is on its way against NVLink 4 (8 bytes among
+# eight GPUs with every tuning: 3.0 us on B200, 2.3 on H200 and H800; NVIDIA/nccl issue 1940).
+LINK_SHARE = {"nvlink3": 20.0 / 25, "nvlink4": 20.6 / 25, "nvlink5": 40.1 / 50}
+NVLS_SHARE = {"nvlink4": 0.85, "nvlink5": 0.74}
+LINK_DELAY = {"nvlink5": 3.0 / 2.3}
 NETWORK_SPREAD = math.log(2)  # ASSUME: a forecast across nodes, held against nothing, is good to a factor of two
 
 
@@ -168,7 +177,10 @@ def timed(
         (
             (0.0, "none", "none", like)
             if alone
-            else (*min(_candidates(op, way, leg, size, known[like][name], system.nvls)), like)
+            else (
+                *min(_candidates(op, way, leg, size, _own(known[like][name], like, leg, system), system.nvls)),
+                like,
+            )
             for leg, like in zip(legs, likes)
         ),
         key=lambda found: found[0],
@@ -184,6 +196,39 @@ def timed(
     latency = seconds * 1e3
     reach = math.exp(spread)
     return Forecast(latency, latency / reach, latency * reach, algorithm, protocol, basis, like)
+
+
+def _own(curve: Curve, like: str, leg: Leg | None, system: System) -> Curve:
+    """The curve of `like` as `system`'s GPUs would run it; over PCIe as it is, for want of a second system."""
+    if leg and leg.tier.kind not in ("nvswitch", "nvlink"):
+        return curve
+    start, share, nvls = _ratios(system.device, like)
+    if start == share == nvls == 1:
+        return curve
+
+    def adapted(line: Line, rate: float) -> Line:
+        return Line(line.protocol, line.latency_s * start, line.hop_s * start, line.efficiency * rate)
+
+    switch = curve.nvls and adapted(curve.nvls, share * nvls)
+    return replace(curve, lines=tuple(adapted(line, share) for line in curve.lines), nvls=switch)
+
+
+@lru_cache(maxsize=64)
+def _ratios(device: str, like: str) -> tuple[float, float, float]:
+    """`device` against the GPU of the system `like`: starts, share of a link's rate, NVLS's share."""
+    try:
+        own, other = load_device(device), load_device(load_system(like).device)
+    except InputError:  # a GPU nobody described: taken for that of `like`
+        return 1.0, 1.0, 1.0
+    mine, its = (next((link.kind for link in gpu.links if "nvlink" in link.kind), "") for gpu in (own, other))
+    if not mine or not its:
+        return 1.0, 1.0, 1.0
+
+    def ratio(table: Mapping[str, float]) -> float:
+        return table[mine] / table[its] if mine in table and its in table else 1.0
+
+    delay = LINK_DELAY.get(mine, 1.0) / LINK_DELAY.get(its, 1.0)
+    return other.clock_hz / own.clock_hz * delay, ratio(LINK_SHARE), ratio(NVLS_SHARE)
 
 
 def _candidates(
