@@ -6,6 +6,7 @@ the slowest of the three over vLLM's, products from 2 TFLOP up; tables of aiconf
 them all; what differs is how long the board rests between two, which is how a power limit shows.
 ASSUME: a training run, which never rests, runs its compute-bound products as the slowest of the three did.
 Inference is short or bound by memory, and stays as timed.
+How far a run is slowed is as uncertain as a GPU's share is from those of the others: see `spread`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tilecast.hardware.device import Device
+from tilecast.predict.conformal import half_width
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +28,13 @@ SHARE = {
     "NVIDIA_RTX_PRO_6000": 1.084,
 }  # fmt: skip
 PASSPORT = "modern track"
+_ENDS = ("latency_ms", "low_ms", "high_ms")
+
+
+def spread() -> float:
+    """Half-width in log ratio: each GPU's share against the median of the other GPUs', at the intervals' level."""
+    others = [median(share for name, share in SHARE.items() if name != left) for left in SHARE]
+    return half_width(np.array(list(SHARE.values())), np.array(others))
 
 
 def sustained(kernels: pd.DataFrame, forecast: pd.DataFrame, device: Device, mode: str) -> pd.DataFrame:
@@ -35,5 +44,10 @@ def sustained(kernels: pd.DataFrame, forecast: pd.DataFrame, device: Device, mod
     share = SHARE.get(device.name, median(SHARE.values()))
     slowed = kernels["family"].to_numpy() == "linear"
     slowed &= (forecast["passport"].to_numpy() == PASSPORT) & (forecast["bound"].to_numpy() == "compute")
-    factor = np.where(slowed, share, 1.0)
-    return forecast.assign(**{name: forecast[name] * factor for name in ("latency_ms", "low_ms", "high_ms")})
+    middle, low, high = (forecast[name].to_numpy(dtype=float).copy() for name in _ENDS)
+    # A product's own error and the run's are independent: the squares of their logarithms add.
+    own = [np.log(middle[slowed] / low[slowed]), np.log(high[slowed] / middle[slowed])]
+    below, above = (np.exp(np.hypot(part, spread())) for part in own)
+    middle[slowed] *= share
+    low[slowed], high[slowed] = middle[slowed] / below, middle[slowed] * above
+    return forecast.assign(**dict(zip(_ENDS, (middle, low, high), strict=True)))
