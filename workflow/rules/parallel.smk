@@ -144,6 +144,7 @@ rule parallel_validation:
         tables=[
             shipped("resources/published/megatron_sc21_table1.csv"),
             shipped("resources/published/megatron_recompute_table5.csv"),
+            shipped("resources/published/training_tables.csv"),
         ],
         traced=shipped("resources/pretrained/parallel_kernels.json"),
         curves=shipped("resources/pretrained/collectives.json"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tilecast.parallel.validate import TABLES, scoreboard, validate
+from tilecast.parallel.validate import scoreboard, validate
 from tilecast.predict.registry import load_predictor
 from tilecast.step import run_step
 from tilecast.tables import read, write_free
@@ -17,7 +17,7 @@ def parallel_validation(
     cases = validate(
         read(labels, "labels"),
         read(predictions, "predictions"),
-        {suite: pd.read_csv(path) for suite, path in zip(TABLES, tables, strict=True)},
+        {Path(path).name: pd.read_csv(path) for path in tables},
         load_predictor("tilecast", Path(weights).parent),
         traced,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,7 @@ def key(work: Work) -> str:
 def load(path: str | Path, work: Work) -> dict[Shape, Share]:
     """The shares of `work` in a file; none if it holds none."""
     try:
-        stored = json.loads(Path(path).read_text(encoding="utf-8"))
-        kernels = [Kernel(*row) for row in stored["kernels"]]
+        stored, kernels = _read(Path(path), Path(path).stat().st_mtime_ns)
         return {
             Shape(*shape): _share(kernels, groups)
             for shape, groups in (
@@ -41,6 +41,13 @@ def load(path: str | Path, work: Work) -> dict[Shape, Share]:
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         remedy = "write it with python -m tilecast.parallel.validate"
         raise InputError(path, f"holds no traced kernels ({error!r})", remedy) from None
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, _changed: int) -> tuple[dict[str, Any], list[Kernel]]:
+    """The file as it stands, parsed once."""
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    return stored, [Kernel(*row) for row in stored["kernels"]]
 
 
 def _share(kernels: list[Kernel], groups: Mapping[str, list[list[int]]]) -> Share:
