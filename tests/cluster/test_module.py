@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -25,26 +28,43 @@ use rule * from tilecast
 """
 
 
-def test_a_module_from_a_hosted_repository_brings_its_library(
-    undisturbed: tuple[Copy, Run], tmp_path: Path
-) -> None:
-    """The repository is in Snakemake's cache, as after a first use: no network is asked."""
-    tree = copy_tree(tmp_path / "tree")
+@pytest.fixture(scope="module")
+def hosted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """This tree as version v1 of a hosted repository: the variables under which git finds it here."""
+    tree = copy_tree(tmp_path_factory.mktemp("hosted") / "tree")
     identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    hosted = tmp_path / "cache/snakemake/snakemake/source-cache/snakemake-git-cache/github.com/owner/tilecast"
-    for command in (
-        ["init", "--quiet"],
-        ["add", "."],
-        [*identity, "commit", "--quiet", "--message", "files"],
-        ["tag", "v1"],
-        ["clone", "--quiet", "--bare", ".", str(hosted)],
-    ):
+    commit = [*identity, "commit", "--quiet", "--message", "files"]
+    for command in (["init", "--quiet"], ["add", "."], commit, ["tag", "v1"]):
         subprocess.run(["git", *command], cwd=tree.root, check=True)
-    importing = smoke(tmp_path / "importing", XDG_CACHE_HOME=str(tmp_path / "cache"))
+    instead = {"KEY_0": f"url.{tree.root.as_uri()}.insteadOf", "VALUE_0": "https://github.com/owner/tilecast"}
+    return {f"GIT_CONFIG_{name}": value for name, value in (instead | {"COUNT": "1"}).items()}
+
+
+def test_a_module_from_a_hosted_repository_brings_its_library(
+    hosted: dict[str, str], undisturbed: tuple[Copy, Run], tmp_path: Path
+) -> None:
+    importing = smoke(tmp_path / "importing", XDG_CACHE_HOME=str(tmp_path / "cache"), **hosted)
     (importing.root / "workflow").mkdir(parents=True)
     (importing.root / "workflow/Snakefile").write_text(IMPORT)
     importing.snakemake("results/tidy/labels.csv")
     assert importing.results() == undisturbed[0].results("artifact", "tidy")
+
+
+@pytest.mark.skipif(shutil.which("snakedeploy") is None, reason="snakedeploy is not installed")
+def test_what_snakedeploy_writes_runs(
+    hosted: dict[str, str], undisturbed: tuple[Copy, Run], tmp_path: Path
+) -> None:
+    """The deployed configuration is a copy of ours, to be edited; here its sources are."""
+    words = ["snakedeploy", "deploy-workflow", "https://github.com/owner/tilecast", str(tmp_path / "deployed")]
+    done = subprocess.run(
+        [*words, "--tag", "v1"], env={**os.environ, **hosted}, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    deployed = smoke(tmp_path / "deployed", XDG_CACHE_HOME=str(tmp_path / "cache"), **hosted)
+    config = deployed.root / "config/config.yaml"
+    config.write_text(re.sub(r"sources: \[.*\]", "sources: [published]", config.read_text()))
+    deployed.snakemake("results/tidy/labels.csv")
+    assert deployed.results() == undisturbed[0].results("artifact", "tidy")
 
 
 def test_the_catalogs_metadata_names_what_the_catalog_knows() -> None:
