@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from tilecast.errors import InputError
-from tilecast.hardware.device import load_device
+from tilecast.hardware.device import devices
 from tilecast.hardware.system import Leg, Route, System, load_system, route
 
 CURVES = Path(__file__).resolve().parents[3] / "resources/pretrained/collectives.json"
@@ -200,7 +200,7 @@ def timed(
 
 def _own(curve: Curve, like: str, leg: Leg | None, system: System) -> Curve:
     """The curve of `like` as `system`'s GPUs would run it; over PCIe as it is, for want of a second system."""
-    if leg and leg.tier.kind not in ("nvswitch", "nvlink"):
+    if like == system.measured_as or (leg and leg.tier.kind not in ("nvswitch", "nvlink")):
         return curve
     start, share, nvls = _ratios(system.device, like)
     if start == share == nvls == 1:
@@ -216,9 +216,9 @@ def _own(curve: Curve, like: str, leg: Leg | None, system: System) -> Curve:
 @lru_cache(maxsize=64)
 def _ratios(device: str, like: str) -> tuple[float, float, float]:
     """`device` against the GPU of the system `like`: starts, share of a link's rate, NVLS's share."""
-    try:
-        own, other = load_device(device), load_device(load_system(like).device)
-    except InputError:  # a GPU nobody described: taken for that of `like`
+    known = devices()
+    own, other = (known.get(name) for name in (device, load_system(like).device))
+    if own is None or other is None:  # a GPU nobody described: taken for that of `like`
         return 1.0, 1.0, 1.0
     mine, its = (next((link.kind for link in gpu.links if "nvlink" in link.kind), "") for gpu in (own, other))
     if not mine or not its:

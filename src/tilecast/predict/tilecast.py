@@ -122,6 +122,7 @@ class Tilecast:
 
     def __init__(self, experts: Mapping[str, Mapping[str, tuple[Expert, ...]]], meta: Mapping[str, Any]) -> None:
         self.experts, self.meta = experts, meta
+        self._launches: dict[float, dict[str, float]] = {}  # quantile of hosts -> launch of each operation
         self.donors = {name: Rates(**record) for name, record in meta["devices"].items()}
 
     @classmethod
@@ -200,11 +201,13 @@ class Tilecast:
         Which of these GPUs a host carries says nothing of its processor, so any GPU's host is one of them. Python
         runs in the forward pass alone: elsewhere every kernel takes the least of all operations.
         """
-        hosts = self.meta["launch_ms"].values()
-        known = {
-            op: float(np.quantile([host.get(op, host["add"]) for host in hosts], quantile))
-            for op in set().union(*hosts)
-        }
+        if quantile not in self._launches:
+            hosts = self.meta["launch_ms"].values()
+            self._launches[quantile] = {
+                op: float(np.quantile([host.get(op, host["add"]) for host in hosts], quantile))
+                for op in set().union(*hosts)
+            }
+        known = self._launches[quantile]
         if phase != "forward":
             return np.full(len(ops), min(known.values()))
         return np.array([known.get(op, known["add"]) for op in ops.tolist()])
