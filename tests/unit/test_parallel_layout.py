@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tilecast.errors import InputError
 from tilecast.models.registry import load_model, model_spec
-from tilecast.parallel.layout import Layout, check, legal, stack, stages
+from tilecast.parallel.layout import Layout, check, from_runs, in_runs, legal, stack, stages
 from tilecast.parallel.memory import parameters
 
 GPT, LLAMA, MIXTRAL = (stack(load_model(name)) for name in ("gpt3_27", "llama2_70b", "mixtral_8x7b"))
@@ -34,6 +36,11 @@ GPT, LLAMA, MIXTRAL = (stack(load_model(name)) for name in ("gpt3_27", "llama2_7
         (GPT, Layout(zero=7), "zero 7"),
         (GPT, Layout(recompute="some"), "recompute 'some'"),
         (GPT, Layout(schedule="zigzag"), "schedule 'zigzag'"),
+        (GPT, Layout(pp=4, stages=(7, 9, 9, 7)), None),
+        (GPT, Layout(pp=2, schedule="interleaved", interleave=2, stages=[7, 9, 9, 7]), None),
+        (GPT, Layout(pp=4, stages=(8, 8, 8, 9)), "stages 3x8,9: 33 layers in all, the model has 32"),
+        (GPT, Layout(pp=3, stages=(8, 8, 8, 8)), "stages 4x8: 4 numbers of layers for the 3 pieces"),
+        (GPT, Layout(pp=2, stages=(0, 32)), "stages 0,32: each has at least 1 layer"),
     ],
 )
 def test_a_layout_runs_or_says_why_not(model, layout, reason):
@@ -49,10 +56,23 @@ def test_gpus_must_be_used_up():
 
 
 def test_layers_are_spread_evenly_and_the_ends_get_less():
-    assert stages(32, 4) == [8, 8, 8, 8]
-    assert stages(34, 4) == [8, 9, 9, 8]
+    assert stages(32, 4) == (8, 8, 8, 8)
+    assert stages(34, 4) == (8, 9, 9, 8)
     assert sum(stages(105, 16)) == 105
     assert max(stages(105, 16)) - min(stages(105, 16)) == 1
+
+
+@given(st.lists(st.integers(0, 130), min_size=1, max_size=20))
+def test_layers_of_stages_are_read_as_they_are_told(counts):
+    assert from_runs(in_runs(counts)) == tuple(counts)
+    layout = Layout(pp=len(counts), stages=counts)
+    assert layout.stages == tuple(counts) and layout.label.endswith("stages" + in_runs(counts))
+
+
+@pytest.mark.parametrize("text", ["", "8,", "8;8", "x8", "2x", "-1", "1e3", "99999x1", "8,8.0"])
+def test_what_is_no_list_of_layers_is_one_line(text):
+    with pytest.raises(InputError, match="is no list of layers"):
+        from_runs(text)
 
 
 @pytest.mark.parametrize("name", ["llama2_7b", "llama2_70b", "llama3_8b", "mixtral_8x7b", "gpt2_large"])

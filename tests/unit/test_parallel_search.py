@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from tilecast.errors import InputError
 from tilecast.models.registry import load_model
-from tilecast.parallel.layout import RECOMPUTE, SCHEDULES, Layout, legal, stack
+from tilecast.parallel.layout import RECOMPUTE, SCHEDULES, Layout, Work, legal, stack
 from tilecast.parallel.search import (
     TRAINING,
     Candidate,
@@ -24,11 +25,13 @@ from tilecast.parallel.search import (
     pareto,
     parse_constraints,
     search,
+    training_space,
     value,
     why_not,
 )
 
 GPT = stack(load_model("gpt2_large"))
+TWO = Layout(pp=2)
 MIXTRAL = stack(load_model("mixtral_8x7b"))
 
 
@@ -57,14 +60,14 @@ def all_layouts(gpus: int, batch: int) -> set[Layout]:
     for tp, pp in itertools.product(ranks, ranks):
         if gpus % (tp * pp):
             continue
-        for mb, name, chunks, recompute, zero, split in itertools.product(
-            range(1, 17), SCHEDULES, TRAINING.interleave, RECOMPUTE, range(4), (False, True)
+        for mb, name, chunks, recompute, zero, split, overlap in itertools.product(
+            range(1, 17), SCHEDULES, TRAINING.interleave, RECOMPUTE, range(4), (False, True), (False, True)
         ):
             layout = Layout(
                 dp=gpus // tp // pp, tp=tp, pp=pp, microbatch=mb, schedule=name, interleave=chunks,
-                recompute=recompute, zero=zero, sequence_parallel=split,
+                recompute=recompute, zero=zero, sequence_parallel=split, overlap=overlap,
             )  # fmt: skip
-            idle = (pp == 1 and name != "1f1b") or (layout.dp == 1 and zero)
+            idle = (pp == 1 and name != "1f1b") or (layout.dp == 1 and (zero or not overlap))
             if not idle and legal(layout, GPT, gpus, batch, 1024) is None:
                 found.add(layout)
     return found
@@ -153,9 +156,24 @@ def test_the_pareto_front_by_definition(points: list[tuple[int, int]]) -> None:
     assert front == best
 
 
+def test_context_ranks_of_the_whole_space_keep_their_tokens() -> None:
+    spec = load_model("gpt2_large")
+    assert training_space(Work(spec, 8, 2048)).cp == (1,)
+    assert training_space(Work(spec, 8, 8192)).cp == (1, 2, 4)
+    tried = list(layouts(training_space(Work(spec, 8, 4096)), GPT, 4, 8))
+    assert {(x.dp, x.cp) for x in tried if x.tp == x.pp == 1} == {(4, 1), (2, 2)}
+
+
+def test_layouts_named_besides_are_ranked_with_the_others() -> None:
+    spread = replace(TWO, stages=(17, 19))
+    found = search([TWO], lambda x: None, made_up, "step_time", again=lambda fit: [spread for _ in fit])
+    assert [x.layout for x in found.ranked] == [TWO, spread] and found.tried == 2
+    assert differences(spread, TWO) == "stages 17,19 instead of even"
+
+
 def test_a_space_of_one_layout() -> None:
     one = Space(
         tp=(2,), pp=(2,), microbatch=(4,), interleave=(1,), schedule=("1f1b",), recompute=("full",), zero=(1,),
-        sequence_parallel=(True,),
+        sequence_parallel=(True,), overlap=(True,),
     )  # fmt: skip
     assert [x.label for x in layouts(one, GPT, 8, 16)] == ["dp2 tp2 pp2 mb4 1f1b full zero1 sp"]

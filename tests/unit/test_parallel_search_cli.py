@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,11 +41,14 @@ def test_training_is_the_best_of_brute_force(capsys: pytest.CaptureFixture[str])
     model, system = load_model("gpt2"), load_system("h100_sxm")
     work = Work(model, 8, 512, attention="fused", optimizer="adam", fused=True)
     planner = Planner(work, system, load_device("H100"), Roofline())
-    times = {
-        layout.label: planner.step(layout).latency_ms
+    even = [
+        layout
         for layout in searching.layouts(searching.training_space(work), stack(model), 4, 8)
         if legal(layout, stack(model), 4, 8, 512) is None and planner.memory(layout).fits
-    }
+    ]
+    spread = [replace(x, stages=counts) for x in even if x.pp > 1 and (counts := planner.spread(x))]
+    times = {layout.label: planner.step(layout).latency_ms for layout in even + spread}
+    assert spread and len(times) == len(even) + len(spread)
     assert told["feasible"] == len(times)
     assert told["tried"] == told["feasible"] + sum(row["layouts"] for row in told["infeasible"])
     for row, best in zip(told["top"], sorted(times.values()), strict=False):

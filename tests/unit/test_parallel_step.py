@@ -132,11 +132,11 @@ def volumes(monkeypatch, layout: Layout, work: Work = WORK) -> Counter:
 
     monkeypatch.setattr(known.links, "time", time)
     unit = np.zeros((2, 3, 3))
-    known._tensor_parallel(layout, unit)
+    known.traffic.tensor_parallel(layout, unit)
     asked.clear() if layout.tp == 1 else None
-    known._expert_parallel(layout, unit)
+    known.traffic.expert_parallel(layout, unit)
     shared, own = layer_parameters(work.stack, layout.tp, layout.ep)
-    known._gradients(layout, shared, own, np.ones(1), np.zeros(1))
+    known.traffic.gradients(layout, shared, own, np.ones(1), np.zeros(1))
     return asked
 
 
@@ -251,10 +251,10 @@ def test_a_blocking_send_keeps_its_stage(blocking):
     )
     other.kernels = known.kernels
     once = other.step(Layout(dp=16, pp=2))
-    hop = float(other._send(Layout(dp=16, pp=2), 1)[0])
+    hop = float(other.traffic.send(Layout(dp=16, pp=2), 1)[0])
     assert once.parts["pp"] == pytest.approx(2 * hop)
     gpipe = Layout(dp=4, pp=2, schedule="gpipe")
-    share = other.step(gpipe).parts["pp"] / float(other._send(gpipe, 1)[0])
+    share = other.step(gpipe).parts["pp"] / float(other.traffic.send(gpipe, 1)[0])
     assert share > 2 if blocking else share >= 2 - 1e-9
 
 

@@ -11,9 +11,10 @@ from tilecast.cli.work import torch_needed
 from tilecast.errors import InputError
 from tilecast.hardware.device import load_device
 from tilecast.hardware.system import load_system, system_names
+from tilecast.limits import option
 from tilecast.models.registry import ModelSpec
 from tilecast.parallel.cost import PRICES, Prices, load_prices
-from tilecast.parallel.layout import RECOMPUTE, SCHEDULES, Layout, Work, check
+from tilecast.parallel.layout import RECOMPUTE, SCHEDULES, Layout, Work, check, from_runs
 from tilecast.predict.base import Predictor
 
 if TYPE_CHECKING:
@@ -48,7 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--no-overlap", action="store_true", default=None, help="gradients sent after the backward")
     group.add_argument("--fused", action="store_true", default=None, help="elementwise chains run as one kernel")
     group.add_argument(
-        "--stages", metavar="LAYERS", help="layers of each pipeline stage, such as 11,13,13,11 (default: even)"
+        "--stages",
+        metavar="LAYERS",
+        help="layers of each pipeline stage, such as 11,2x13,11 (default: as even as can be)",
     )
     group.add_argument("--timeline", metavar="FILE", help="write the step as a Chrome trace (JSON)")
     group.add_argument("--tokens", type=float, help="training: cost of a run on so many tokens, such as 3e11")
@@ -57,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--serve", choices=("continuous", "static"), nargs="?", const="continuous",
         help="TTFT, TPOT and throughput of every number of requests at once that fits (prompts of --sequence)",
     )  # fmt: skip
-    group.add_argument("--output", type=int, help="--serve: tokens of an answer (default: 256)")
+    group.add_argument("--output", type=option("output"), help="--serve: tokens of an answer (default: 256)")
     group.add_argument("--ttft-ms", type=float, help="--serve: bound on the time to first token")
     group.add_argument("--tpot-ms", type=float, help="--serve: bound on the time per output token")
 
@@ -71,8 +74,8 @@ def refuse(args: argparse.Namespace) -> None:
     """One line if an option of a layout is given without a system."""
     for name in _OPTIONS:
         if getattr(args, name) is not None:
-            option = "--" + name.replace("_", "-")
-            raise InputError(option, "needs a system", "add --system, such as --system dgx_h100")
+            given = "--" + name.replace("_", "-")
+            raise InputError(given, "needs a system", "add --system, such as --system dgx_h100")
 
 
 def layout_of(args: argparse.Namespace) -> Layout:
@@ -82,11 +85,7 @@ def layout_of(args: argparse.Namespace) -> Layout:
     if "microbatch" not in given and dp > 0 and args.batch % dp == 0:
         given["microbatch"] = max(1, args.batch // dp)
     if args.stages is not None:
-        parts = args.stages.split(",")
-        if not all(part.strip().isdecimal() and len(part) < 10 for part in parts):
-            problem = f"{args.stages!r} is no list of layers"
-            raise InputError("--stages", problem, "give a number for each stage, such as 11,13,13,11")
-        given["stages"] = tuple(int(part) for part in parts)
+        given["stages"] = from_runs(args.stages)
     return Layout(**given, overlap=not args.no_overlap)
 
 
@@ -145,8 +144,8 @@ def _bounds(args: argparse.Namespace) -> None:
             "--batch": args.batch != 1,
         }
         others |= {"--context": bool(args.context), "--timeline": args.timeline is not None}
-        for option in (option for option, given in others.items() if given):
-            raise InputError(option, "is of one step", "--serve tries every number of requests that fits")
+        for name in (name for name, given in others.items() if given):
+            raise InputError(name, "is of one step", "--serve tries every number of requests that fits")
 
 
 def _step(args: argparse.Namespace, planner: Planner, layout: Layout, prices: Prices) -> int:
@@ -157,8 +156,8 @@ def _step(args: argparse.Namespace, planner: Planner, layout: Layout, prices: Pr
     if args.timeline:
         write_text(args.timeline, json.dumps(chrome_trace(step)) + "\n")
     cost = costs(prices, planner.device, step, work, args.tokens)
-    values = {"system": system.name, "device": planner.device.name, "predictor": planner.predictor.name}
-    values |= {**as_values(step, work), "cost": cost}
+    names = {"system": system.name, "device": planner.device.name, "predictor": planner.predictor.name}
+    values = {**names, **as_values(step, work), "cost": cost}
     print(json.dumps(values, indent=2) if args.json else as_text(step, work, system.title, cost))
     return 0
 

@@ -56,8 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--why-not", action="append", default=[], metavar="PART=VALUE", help="such as tp=8; may be repeated"
     )
     parser.add_argument(
-        "--cp", default="1", metavar="RANKS", help="training: context-parallel ranks to try, as 1,2,4 (default: 1)"
-    )
+        "--cp", metavar="RANKS",
+        help="training: context-parallel ranks to try, as 1,2,4 (default: all that leave a rank 2,048 tokens)",
+    )  # fmt: skip
     parser.add_argument("--top", type=option("top"), default=10, help="layouts listed and explained (default: 10)")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
@@ -77,12 +78,13 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--objective", f"{args.objective} is no figure of {mode}", f"expected {other}")
     if mode == "inference" and args.batch is not None:
         raise InputError("--batch", "is of training", "the search chooses how many requests are served at once")
-    context = _ranks(args.cp)
-    if mode == "inference" and context != (1,):
+    context = None if args.cp is None else _ranks(args.cp)
+    if mode == "inference" and context is not None:
         raise InputError("--cp", "is of training", "a request's cache is not divided over GPUs by tokens here")
     judge, tried, impossible = _task(args, mode, context)
     start = time.perf_counter()
-    found = searching.search(tried, impossible, judge, args.objective, constraints)
+    again = judge.spread if mode == "training" else None
+    found = searching.search(tried, impossible, judge, args.objective, constraints, again)
     seconds = time.perf_counter() - start
     result = _result(args, mode, judge, found, questions) | {
         "seconds": round(seconds, 3),
@@ -100,7 +102,7 @@ def _ranks(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in parts}))
 
 
-def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...]) -> Any:
+def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) -> Any:
     """What judges layouts, the layouts, and what rules one out before it is judged."""
     from tilecast.hardware.device import load_device
     from tilecast.hardware.system import load_system
@@ -126,7 +128,8 @@ def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...]) -> Any:
             fused=True,
         )  # fmt: skip
         training: Training = searching.Training(Planner(work, system, device, predictor), prices, args.price)
-        space = replace(searching.training_space(work), cp=context)
+        space = searching.training_space(work)
+        space = space if context is None else replace(space, cp=context)
         tried = searching.layouts(space, model, args.gpus, batch)
         return training, tried, lambda layout: legal(layout, model, args.gpus, batch, args.sequence)
     server = Server(spec, system, device, predictor, args.sequence, args.output, args.dtype, args.attention)

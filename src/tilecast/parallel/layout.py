@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import groupby
 from typing import Any
 
 from tilecast.errors import InputError
@@ -67,11 +70,23 @@ class Layout:
     zero: int = 0  # what data-parallel ranks share out: 1 optimizer states, 2 gradients too, 3 weights too (FSDP)
     sequence_parallel: bool = False  # norms and dropout on 1/tp of the tokens each
     overlap: bool = True  # gradients (and ZeRO-3 weights) travel while the GPU computes
+    stages: tuple[
+        int, ...
+    ] = ()  # layers of each piece of the pipeline, in the model's order; none: as even as can be
+
+    def __post_init__(self) -> None:
+        """A list, as files hold it, is as good as a tuple."""
+        if not isinstance(self.stages, tuple):
+            object.__setattr__(self, "stages", tuple(self.stages))
 
     @property
     def gpus(self) -> int:
         """GPUs needed."""
         return self.dp * self.tp * self.pp * self.cp
+
+    def pieces(self, layers: int) -> Sequence[int]:
+        """Layers of each piece of the pipeline; stage s of p runs pieces s, s + p, s + 2 p, ..."""
+        return self.stages or stages(layers, self.pp * self.interleave)
 
     def microbatches(self, batch: int) -> int:
         """Microbatches of one replica for a global batch."""
@@ -89,6 +104,8 @@ class Layout:
         parts += [self.recompute] if self.recompute != "none" else []
         parts += [f"zero{self.zero}"] if self.zero else []
         parts += ["sp"] if self.sequence_parallel else []
+        parts += ["no-overlap"] if not self.overlap and self.dp * self.cp > 1 else []
+        parts += ["stages" + in_runs(self.stages)] if self.stages else []
         return " ".join(parts)
 
 
@@ -108,7 +125,7 @@ class Work:
     fused: bool = False  # chains of elementwise kernels run as one, as a compiler or hand-written kernels do
     mixed: bool = True  # half-precision training keeps its optimizer's states and a copy of the weights in fp32
 
-    @property
+    @cached_property
     def stack(self) -> Stack:
         """The model's dimensions."""
         return stack(self.spec)
@@ -126,10 +143,16 @@ class Assumptions:
     bucket_bytes: float = 25 * 2**20  # gradients exchanged at a time: default of PyTorch's DDP
     tp_overlap: float = 0.0  # share of tensor-parallel communication that runs beside compute: none in Megatron
     blocking_sends: bool = True  # a stage goes on only when what it sends has arrived: as Megatron does
+    contention: float = 0.189  # by how much kernels are slower while communication runs beside them
     fragmentation: float = 0.05  # of what is allocated, lost by the allocator
     context_bytes: float = 1.0e9  # driver, libraries, NCCL's buffers
     link_share: float = 1.0  # every collective's rate is scaled by this: for sensitivity alone
     compute_share: float = 1.0  # every kernel's speed likewise
+
+    @property
+    def taken(self) -> float:
+        """Share of communication's time that it takes from the kernels beside it."""
+        return self.contention / (1 + self.contention)
 
 
 STANDARD = Assumptions()
@@ -177,11 +200,32 @@ def stack(spec: ModelSpec) -> Stack:
     )
 
 
-def stages(layers: int, parts: int) -> list[int]:
+@lru_cache(maxsize=4096)
+def stages(layers: int, parts: int) -> tuple[int, ...]:
     """Layers of each of `parts` stages, as even as can be; the first and last stage, which do more, get fewer."""
     least, more = divmod(layers, parts)
     first = (parts - more + 1) // 2  # the longer stages stand in the middle
-    return [least + (first <= place < first + more) for place in range(parts)]
+    return tuple(least + (first <= place < first + more) for place in range(parts))
+
+
+def in_runs(counts: Sequence[int]) -> str:
+    """`11,2x13,11` for 11, 13, 13, 11."""
+    runs = [(value, len(list(run))) for value, run in groupby(counts)]
+    return ",".join(f"{times}x{value}" if times > 1 else str(value) for value, times in runs)
+
+
+def from_runs(text: str) -> tuple[int, ...]:
+    """The numbers of `11,2x13,11`; InputError for what is none."""
+    found: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(?:(\d{1,4})x)?(\d{1,6})", part.strip())
+        if match is None:
+            problem = f"{text!r} is no list of layers"
+            raise InputError(
+                "--stages", problem, "give a number for each stage, such as 11,13,13,11 or 11,2x13,11"
+            )
+        found += int(match[1] or 1) * [int(match[2])]
+    return tuple(found)
 
 
 def legal(
@@ -215,12 +259,25 @@ def _divides(layout: Layout, model: Stack) -> str | None:
         return "sequence parallelism needs tp above 1"
     if pieces > model.layers:
         return f"{model.layers} layers are fewer than {pieces} pieces of the pipeline"
+    if layout.stages and (reason := _given(layout.stages, pieces, model.layers)):
+        return reason
     if layout.ep > 1 and not model.experts:
         return f"ep {layout.ep} needs experts, which {model.name} has none of"
     if layout.ep > 1 and model.experts % layout.ep:
         return f"{model.experts} experts do not divide by ep {layout.ep}"
     if layout.dp % layout.ep:
         return f"ep {layout.ep} does not divide dp {layout.dp}, within which experts are spread"
+    return None
+
+
+def _given(given: tuple[int, ...], pieces: int, layers: int) -> str | None:
+    named = "stages " + in_runs(given)
+    if len(given) != pieces:
+        return f"{named}: {len(given)} numbers of layers for the {pieces} pieces of the pipeline"
+    if min(given) < 1:
+        return f"{named}: each has at least 1 layer"
+    if sum(given) != layers:
+        return f"{named}: {sum(given)} layers in all, the model has {layers}"
     return None
 
 

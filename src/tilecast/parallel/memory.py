@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tilecast.hardware.device import ELEMENT_BYTES
-from tilecast.parallel.layout import STANDARD, Assumptions, Layout, Stack, Work, stages
+from tilecast.parallel.layout import STANDARD, Assumptions, Layout, Stack, Work
 from tilecast.parallel.schedule import in_flight
 
 OPTIMIZER_STATES = {None: 0, "sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}  # fp32, of the weights' size
@@ -60,8 +60,33 @@ class Memory:
     def verdict(self) -> str:
         """`fits, 12.3 GB free`, or `does not fit by 3.4 GB`, and on which stage."""
         where = f" (stage {self.fullest} of {len(self.stages)})" if len(self.stages) > 1 else ""
-        size = f"{abs(self.short_bytes) / 1e9:.1f} GB"
-        return f"fits, {size} free{where}" if self.fits else f"does not fit by {size}{where}"
+        return f"{_verdict(self.short_bytes)}{where}"
+
+    @property
+    def told(self) -> list[str]:
+        """A verdict a stage; stages that follow each other and hold the same are one."""
+        runs: list[list[int]] = []
+        for stage, held in enumerate(self.stages):
+            if runs and self.stages[runs[-1][0]] == held:
+                runs[-1].append(stage)
+            else:
+                runs.append([stage])
+        width = len(f"stages {len(self.stages) - 1} to {len(self.stages) - 1}")
+        lines = []
+        for run in runs:
+            total = self.totals[run[0]]
+            name = f"stage {run[0]}" if len(run) == 1 else f"stages {run[0]} to {run[-1]}"
+            fullest = ", the fullest" if self.fullest in run else ""
+            lines.append(
+                f"{name:{width}} {total / 1e9:7.1f} of {self.capacity_bytes / 1e9:.1f} GB, "
+                f"{_verdict(total - self.capacity_bytes)}{fullest}"
+            )
+        return lines
+
+
+def _verdict(short_bytes: float) -> str:
+    size = f"{abs(short_bytes) / 1e9:.1f} GB"
+    return f"fits, {size} free" if short_bytes <= 0 else f"does not fit by {size}"
 
 
 def layer_parameters(model: Stack, tp: int = 1, ep: int = 1) -> tuple[float, float]:
@@ -124,70 +149,62 @@ def cache_bytes(model: Stack, work: Work, layout: Layout, layers: int) -> float:
 
 def memory(work: Work, layout: Layout, capacity_bytes: float, assume: Assumptions = STANDARD) -> Memory:
     """What each stage's GPUs hold while `work` runs on `layout`, and whether `capacity_bytes` are enough."""
-    model, pp = work.stack, layout.pp
-    counts = [sum(stages(model.layers, pp * layout.interleave)[s::pp]) for s in range(pp)]
+    model, pp, tp = work.stack, layout.pp, layout.tp
+    pieces = layout.pieces(model.layers)
+    counts = [sum(pieces[stage::pp]) for stage in range(pp)]
     waiting = in_flight(layout.schedule, pp, layout.microbatches(work.batch), layout.interleave)
+    shared, own = layer_parameters(model, tp, layout.ep)
+    start, end = end_parameters(model, tp)
+    size, training = ELEMENT_BYTES[work.dtype], work.mode == "training"
+    replicas, copies = layout.dp * layout.cp, layout.dp * layout.cp / layout.ep  # of shared ones, of experts
+    half = size < 4 and work.mixed and work.optimizer is not None
+    states = 4 * OPTIMIZER_STATES[work.optimizer] + (4 if half else 0)
+    split = tp if layout.sequence_parallel else 1
+    tokens = layout.microbatch * (1 if work.phase == "decode" else work.sequence / layout.cp)
+    kept = activation_bytes(model, work, layout) if training else 0.0
+    again = 0.0  # the layer being computed again
+    if training and layout.recompute != "none":
+        again = activation_bytes(model, work, layout, "none") - kept
+
+    def stage_bytes(layers: int, waits: float, first: bool, last: bool) -> dict[str, float]:
+        ends = start * first + end * last
+        if first and last and model.tied:
+            ends -= model.vocab * model.hidden / tp
+        weights, experts = layers * shared + ends, layers * own
+
+        def divided(level: int) -> float:
+            return weights / replicas + experts / copies if layout.zero >= level else weights + experts
+
+        parts = dict.fromkeys(PARTS, 0.0)
+        parts["weights"] = divided(3) * size
+        if layout.zero >= 3:
+            # The layer at work and the next one, gathered; both ends, which stay so. Training: one layer's
+            # gradients, whole, and the copy of them that is on its way.
+            parts["buffers"] += (4 if training else 2) * (shared + own) * size + ends * size
+        if training:
+            parts["gradients"] = divided(2) * size
+            parts["optimizer"] = divided(1) * states
+            masks = waits * tokens * model.hidden * model.dropout / split * first  # of the embedding's dropout
+            parts["activations"] = kept * layers * waits + again + masks
+            if last:  # input of the last norm and of the head; logits in fp32 for the loss
+                parts["logits"] = tokens * (2 * model.hidden * size / split + 4 * model.vocab / tp)
+            if replicas > 1 and layout.overlap:
+                parts["buffers"] += 2 * assume.bucket_bytes
+        else:
+            wide = model.ffn * (model.top_k or 1) / tp
+            parts["activations"] = tokens * size * 4 * (model.hidden + wide)
+            if last:
+                parts["logits"] = tokens * model.vocab / tp * size
+            parts["kv_cache"] = cache_bytes(model, work, layout, layers)
+        parts["fragmentation"] = assume.fragmentation * sum(parts.values())
+        parts["context"] = assume.context_bytes
+        return parts
+
     held: dict[tuple[int, float, bool, bool], dict[str, float]] = {}
     found = []
     for stage in range(pp):
         key = (counts[stage], waiting[stage], stage == 0, stage == pp - 1)
         if key not in held:
-            held[key] = _stage(model, work, layout, assume, *key)
+            held[key] = stage_bytes(*key)
         found.append(held[key])
     return Memory(tuple(found), capacity_bytes)
-
-
-def _stage(
-    model: Stack,
-    work: Work,
-    layout: Layout,
-    assume: Assumptions,
-    layers: int,
-    waiting: float,
-    first: bool,
-    last: bool,
-) -> dict[str, float]:
-    size, training = ELEMENT_BYTES[work.dtype], work.mode == "training"
-    shared, own = (layers * count for count in layer_parameters(model, layout.tp, layout.ep))
-    start, end = end_parameters(model, layout.tp)
-    shared += (
-        start * first
-        + end * last
-        - (model.vocab * model.hidden / layout.tp if first and last else 0) * (model.tied)
-    )
-    replicas, copies = layout.dp * layout.cp, layout.dp * layout.cp / layout.ep  # of shared ones, of experts
-
-    def divided(level: int) -> float:
-        return shared / replicas + own / copies if layout.zero >= level else shared + own
-
-    parts = dict.fromkeys(PARTS, 0.0)
-    parts["weights"] = divided(3) * size
-    one = sum(layer_parameters(model, layout.tp, layout.ep)) * size
-    if layout.zero >= 3:
-        parts["buffers"] += 2 * one  # the layer at work and the next one, gathered
-    rows = layout.microbatch * work.sequence / layout.cp
-    token = rows * model.hidden * size
-    if training:
-        half = size < 4 and work.mixed and work.optimizer is not None
-        states = 4 * OPTIMIZER_STATES[work.optimizer] + (4 if half else 0)
-        parts["gradients"] = divided(2) * size
-        parts["optimizer"] = divided(1) * states
-        kept = activation_bytes(model, work, layout) * layers * waiting
-        if layout.recompute != "none":  # the layer being computed again
-            kept += activation_bytes(model, work, layout, "none") - activation_bytes(model, work, layout)
-        split = layout.tp if layout.sequence_parallel else 1
-        kept += waiting * rows * model.hidden * model.dropout / split * first  # the embedding's dropout mask
-        parts["activations"] = kept
-        if last:  # input of the last norm and of the head; logits in fp32 for the loss
-            parts["logits"] = 2 * token / split + 4 * rows * model.vocab / layout.tp
-        if layout.dp * layout.cp > 1 and layout.overlap:
-            parts["buffers"] += 2 * assume.bucket_bytes
-    else:
-        rows = layout.microbatch * (1 if work.phase == "decode" else work.sequence / layout.cp)
-        parts["activations"] = rows * size * (4 * model.hidden + 4 * model.ffn * (model.top_k or 1) / layout.tp)
-        if last:
-            parts["logits"] = rows * model.vocab / layout.tp * size
-        parts["kv_cache"] = cache_bytes(model, work, layout, layers)
-    parts["fragmentation"] = assume.fragmentation * sum(parts.values())
-    parts["context"] = assume.context_bytes
-    return parts

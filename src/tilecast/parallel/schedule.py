@@ -120,75 +120,128 @@ def simulate(
     return events
 
 
-def _needs(kind: int, microbatch: int, piece: int, pieces: int) -> tuple[int, int, int] | None:
-    """What must have ended before: (kind, microbatch, piece)."""
-    if kind == FORWARD:
-        return (FORWARD, microbatch, piece - 1) if piece else None
-    return (FORWARD, microbatch, piece) if piece == pieces - 1 else (BACKWARD, microbatch, piece + 1)
-
-
 @lru_cache(maxsize=4096)
 def _levels(schedule: str, stages: int, microbatches: int, chunks: int, training: bool) -> tuple[Array, Array]:
-    """Operations in levels of their dependencies: rows (level, stage, time index, end index, needed end index)."""
-    unit = np.ones((chunks, stages))
-    events = simulate(schedule, microbatches, unit, unit if training else None, 0.0)
-    pieces = chunks * stages
-    ops = np.zeros((len(events), 4), dtype=np.int64)
-    level = np.zeros(len(events), dtype=np.int64)
-    for row, event in enumerate(events):
-        piece = event.chunk * stages + event.stage
-        needs = _needs(event.kind, event.microbatch, piece, pieces)
-
-        def index(kind: int, microbatch: int, piece: int) -> int:
-            return (kind * microbatches + microbatch) * pieces + piece
-
-        end = index(event.kind, event.microbatch, piece)
-        needed = index(*needs) if needs is not None else -1
-        travels = 0 if needs is None or needs[2] == piece or stages == 1 else 1 + event.kind
-        level[row] = round(event.start_ms)
-        ops[row] = (event.stage, event.kind * pieces + piece, end * 3 + travels, needed)
-    by_level = np.argsort(level, kind="stable")
-    return ops[by_level], np.searchsorted(level[by_level], np.arange(level.max() + 2))
+    """Operations in levels of their dependencies: rows (stage, time index, end index and travel, needed end)."""
+    check("passes", microbatches * chunks * stages, "the pipeline")
+    total, pieces = microbatches * chunks, chunks * stages
+    group = stages if chunks > 1 else 1
+    place = np.arange(total)
+    chunk, microbatch = place // group % chunks, place // (group * chunks) * group + place % group
+    runs = []
+    for stage in range(stages):
+        piece = chunk * stages + stage
+        needed = np.where(piece > 0, microbatch * pieces + piece - 1, -1)
+        forward = np.stack([np.full(total, stage), piece, (microbatch * pieces + piece) * 3 + (piece > 0), needed])
+        if not training:
+            runs.append(forward.T)
+            continue
+        piece = (chunks - 1 - chunk) * stages + stage
+        end = total * stages + microbatch * pieces + piece
+        needed = np.where(piece < pieces - 1, end + 1, microbatch * pieces + piece)
+        backward = np.stack([np.full(total, stage), pieces + piece, end * 3 + 2 * (piece < pieces - 1), needed])
+        ahead = warm_up(schedule, stage, stages, microbatches, chunks)
+        run = np.empty((2 * total, 4), dtype=np.int64)
+        run[np.where(place < ahead, place, 2 * place - ahead + 1)] = forward.T
+        run[np.where(place < total - ahead, ahead + 2 * place, total + place)] = backward.T
+        runs.append(run)
+    whole = np.stack(runs)  # stage, place in its order, row
+    ended = np.zeros(2 * total * stages + 1, dtype=bool)
+    ended[-1] = True  # where nothing is needed
+    at, rows, starts = np.zeros(stages, dtype=np.int64), [], [0]
+    going = np.arange(stages)
+    while len(going):
+        coming = whole[going, at[going]]
+        able = ended[coming[:, 3]]
+        if not able.any():
+            raise RuntimeError(f"schedule {schedule} of {stages} stages and {microbatches} microbatches locks up")
+        rows.append(coming[able])
+        starts.append(starts[-1] + int(able.sum()))
+        ended[rows[-1][:, 2] // 3] = True
+        at[going[able]] += 1
+        going = going[at[going] < whole.shape[1]]
+    return np.concatenate(rows), np.array(starts)
 
 
 def stage_ends(
-    schedule: str, microbatches: int, forward: Array, backward: Array | None, send: Array, periodic: bool = True
+    schedule: str,
+    microbatches: int | Array,
+    forward: Array,
+    backward: Array | None,
+    send: Array,
+    periodic: bool = True,
 ) -> Array:
     """When each stage ends its last pass, of many pipelines at once: what `simulate` finds, without its events.
 
-    `forward[case, chunk, stage]`, `backward` alike, `send[case, 2]` (forward, back); returns [case, stage].
-    Beyond ten microbatches a stage a pipeline of near-equal stages is periodic: if `periodic`, what is left is
-    extrapolated by whole rounds of stages.
+    `microbatches[case]` (or one number), `forward[case, chunk, stage]`, `backward` alike, `send[case, 2]`
+    (forward, back); returns [case, stage]. If `periodic`, a pipeline is simulated until all of it repeats itself a
+    turn later (a microbatch; a round of stages where interleaved), which it then does for ever: exact to rounding.
+    One that does not settle is simulated whole.
     """
     cases, chunks, stages = forward.shape
-    if periodic and microbatches > 10 * stages + 10 and stages > 1:
-        rounds = (microbatches - 8 * stages) // stages
-        short = microbatches - rounds * stages
-        end = stage_ends(schedule, short, forward, backward, send)
-        before = stage_ends(schedule, short - stages, forward, backward, send)
-        return np.asarray(end + rounds * (end - before))
+    counts = np.broadcast_to(np.asarray(microbatches), cases)
     if stages == 1:
         once = forward.sum(axis=1) + (backward.sum(axis=1) if backward is not None else 0.0)
-        return np.asarray(once * microbatches)
+        return np.asarray(once * counts[:, None])
+    if chunks == 1 and (schedule == "gpipe" or backward is None):
+        return _one_way(counts, forward[:, 0], None if backward is None else backward[:, 0], send)
+    found = np.empty((cases, stages))
+    turn = 1 if chunks == 1 else stages
+    for first in (4 * stages, 32 * stages) if chunks == 1 else (8 * stages, 32 * stages):
+        left = np.flatnonzero(counts > first) if periodic else np.array([], dtype=int)
+        if len(left) == 0:
+            break
+        ends, free = _simulated(schedule, first, forward[left], _of(backward, left), send[left])
+        # All that a pass can depend on is among these microbatches, behind the warm-up and before the draining.
+        low, high = (stages, 2 * stages) if chunks == 1 else (2 * stages, 5 * stages)
+        later = ends[:, low + turn : high + turn] - ends[:, low:high]
+        rate = later[:, -1, -1].mean(axis=0)
+        settled = np.abs(later - rate).max(axis=(0, 1, 2)) <= 1e-13 * free.max(axis=1)
+        done = left[settled]
+        found[done] = free[settled] + ((counts[done] - first) / turn * rate[settled])[:, None]
+        counts = counts.copy()
+        counts[done] = 0
+    for count in np.unique(counts[counts > 0]):
+        left = np.flatnonzero(counts == count)
+        found[left] = _simulated(schedule, int(count), forward[left], _of(backward, left), send[left])[1]
+    return found
+
+
+def _of(times: Array | None, cases: Array) -> Array | None:
+    return None if times is None else times[cases]
+
+
+def _one_way(counts: Array, forward: Array, backward: Array | None, send: Array) -> Array:
+    """All passes one way, then (training) back: equal jobs go down a line of stages, the slowest sets the pace."""
+    stages = forward.shape[1]
+    more = (counts - 1)[:, None]
+    there = np.cumsum(forward, axis=1) + np.arange(stages) * send[:, :1]
+    ends = there + more * np.maximum.accumulate(forward, axis=1)
+    if backward is None:
+        return np.asarray(ends)
+    back = backward[:, ::-1]
+    passed = np.cumsum(back, axis=1) + np.arange(stages) * send[:, 1:]
+    return np.asarray(ends[:, -1:] + (passed + more * np.maximum.accumulate(back, axis=1))[:, ::-1])
+
+
+def _simulated(
+    schedule: str, microbatches: int, forward: Array, backward: Array | None, send: Array
+) -> tuple[Array, Array]:
+    """Ends [kind, microbatch, piece, case] of every pass, and of each stage [case, stage], level by level."""
+    cases, chunks, stages = forward.shape
     ops, starts = _levels(schedule, stages, microbatches, chunks, backward is not None)
     most = max(1, _CELLS // len(ops))
     if cases > most:
         cuts = [slice(at, at + most) for at in range(0, cases, most)]
-        return np.concatenate(
-            [
-                stage_ends(
-                    schedule,
-                    microbatches,
-                    forward[cut],
-                    backward[cut] if backward is not None else None,
-                    send[cut],
-                    periodic,
-                )
-                for cut in cuts
-            ]
-        )
-    times = [forward.reshape(cases, -1), backward.reshape(cases, -1)] if backward is not None else [forward]
-    duration = np.concatenate([part.reshape(cases, -1) for part in times], axis=1).T
+        parts = [
+            _simulated(
+                schedule, microbatches, forward[cut], None if backward is None else backward[cut], send[cut]
+            )
+            for cut in cuts
+        ]
+        return np.concatenate([part[0] for part in parts], axis=-1), np.concatenate([part[1] for part in parts])
+    kinds = [forward] if backward is None else [forward, backward]
+    duration = np.concatenate([part.reshape(cases, -1) for part in kinds], axis=1).T
     travel = np.concatenate([np.zeros((1, cases)), np.asarray(send, dtype=float).T])
     ends = np.zeros((2 * microbatches * chunks * stages + 1, cases))  # the last row: nothing is needed
     free = np.zeros((stages, cases))
@@ -197,4 +250,4 @@ def stage_ends(
         end, travels = code // 3, code % 3
         done = np.maximum(free[stage], ends[needed] + travel[travels]) + duration[kind]
         free[stage] = ends[end] = done
-    return free.T
+    return ends[:-1].reshape(2, microbatches, chunks * stages, cases), free.T

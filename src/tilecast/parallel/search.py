@@ -1,7 +1,8 @@
 """The best layout: every one a space holds is tried, none is guessed; what cannot run is kept with its reason.
 
 Infeasible is what does not divide, does not fit in memory, or breaks a constraint. The rest is ranked by the
-objective. Nothing is pruned by a bound, so the best found is the best of the space.
+objective. Nothing is pruned by a bound, so the best found is the best of the space. What fits as a pipeline of
+even stages is tried once more with its layers spread by the time they take, where the slowest stage gains by it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from tilecast.errors import InputError
 from tilecast.hardware.device import Device
 from tilecast.limits import check
 from tilecast.parallel.cost import Prices, bill
-from tilecast.parallel.layout import RECOMPUTE, SCHEDULES, Layout, Stack, Work
+from tilecast.parallel.layout import RECOMPUTE, SCHEDULES, Layout, Stack, Work, in_runs
 from tilecast.parallel.serving import Server
 from tilecast.parallel.step import Planner
 
@@ -29,6 +30,7 @@ CONSTRAINTS = {
     "tokens_per_s": ("tokens_per_s", False),
 }
 MICROBATCH = 16  # sequences: the largest tried in training
+RANK_TOKENS = 2048  # of a sequence: the fewest that context parallelism leaves a rank in training
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Space:
     recompute: tuple[str, ...] = RECOMPUTE
     zero: tuple[int, ...] = (0, 1, 2, 3)
     sequence_parallel: tuple[bool, ...] = (False, True)
+    overlap: tuple[bool, ...] = (True, False)
 
 
 TRAINING = Space()
@@ -52,12 +55,18 @@ TRAINING = Space()
 SERVING = Space(
     microbatch=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
     interleave=(1,), schedule=("1f1b",), recompute=("none",), zero=(0,), sequence_parallel=(False,),
+    overlap=(True,),
 )  # fmt: skip
 
 
 def training_space(work: Work) -> Space:
-    """Every layout of training; fused attention keeps nothing that recomputing it alone would free."""
-    return replace(TRAINING, recompute=("none", "full")) if work.attention == "fused" else TRAINING
+    """Every layout of training; fused attention keeps nothing that recomputing it alone would free.
+
+    Context-parallel ranks are those that leave each at least RANK_TOKENS tokens of a sequence.
+    """
+    context = tuple(part for part in divisors(work.sequence) if part == 1 or work.sequence // part >= RANK_TOKENS)
+    recompute = ("none", "full") if work.attention == "fused" else RECOMPUTE
+    return replace(TRAINING, cp=context, recompute=recompute)
 
 
 @dataclass(frozen=True)
@@ -125,10 +134,11 @@ def _variants(space: Space, base: Layout, microbatches: Sequence[int]) -> Iterat
             for recompute in space.recompute:
                 for zero in space.zero if base.dp > 1 else (0,):
                     for split in space.sequence_parallel if base.tp > 1 else (False,):
-                        yield replace(
-                            base, microbatch=microbatch, schedule=schedule, interleave=chunks,
-                            recompute=recompute, zero=zero, sequence_parallel=split,
-                        )  # fmt: skip
+                        for overlap in space.overlap if base.dp * base.cp > 1 else (True,):
+                            yield replace(
+                                base, microbatch=microbatch, schedule=schedule, interleave=chunks,
+                                recompute=recompute, zero=zero, sequence_parallel=split, overlap=overlap,
+                            )  # fmt: skip
 
 
 def search(
@@ -137,8 +147,12 @@ def search(
     evaluate: Evaluate,
     objective: str,
     constraints: Mapping[str, float] | None = None,
+    again: Callable[[Sequence[Layout]], Sequence[Layout]] | None = None,
 ) -> Found:
-    """Rank every layout of `tried`: those `impossible` names a reason for are not evaluated."""
+    """Rank every layout of `tried`: those `impossible` names a reason for are not evaluated.
+
+    `again` names layouts to try besides, of those that fit.
+    """
     if objective not in OBJECTIVES:
         raise InputError("--objective", f"{objective!r} is not known", f"expected one of {', '.join(OBJECTIVES)}")
     possible: list[Layout] = []
@@ -151,7 +165,10 @@ def search(
         else:
             infeasible.append(Candidate(layout, {}, reason))
     ranked = []
-    for candidate in evaluate(possible):
+    evaluated = list(evaluate(possible))
+    if again is not None:
+        evaluated += evaluate(again([candidate.layout for candidate in evaluated if candidate.reason is None]))
+    for candidate in evaluated:
         reason = candidate.reason or broken(candidate.figures, constraints or {})
         if reason is None:
             ranked.append(candidate)
@@ -189,7 +206,7 @@ def parse_constraints(texts: Sequence[str]) -> dict[str, float]:
 def parse_part(text: str) -> tuple[str, object]:
     """`tp=8`, `recompute=full` as a part of a layout and its value."""
     part, _, wanted = text.partition("=")
-    kinds = {field.name: type(getattr(Layout(), field.name)) for field in fields(Layout)}
+    kinds = {field.name: type(getattr(Layout(), field.name)) for field in fields(Layout) if field.name != "stages"}
     kind = kinds.get(part.replace("-", "_"))
     good = {bool: wanted in ("true", "false"), int: wanted.isdigit(), str: wanted in (*SCHEDULES, *RECOMPUTE)}
     if kind is None or not good[kind]:
@@ -236,6 +253,8 @@ def differences(one: Layout, other: Layout) -> str:
 
 
 def _word(thing: object) -> str:
+    if isinstance(thing, tuple):
+        return in_runs(thing) or "even"
     return {True: "on", False: "off"}[thing] if isinstance(thing, bool) else str(thing)
 
 
@@ -300,6 +319,14 @@ class Training:
                 )
             found.append(Candidate(layout, figures, None if memory.fits else memory.verdict))
         return found
+
+    def spread(self, layouts: Sequence[Layout]) -> list[Layout]:
+        """Pipelines of these with layers spread by the time they take, where the slowest stage gains by it."""
+        return [
+            replace(layout, stages=counts)
+            for layout in layouts
+            if layout.pp > 1 and (counts := self.planner.spread(layout))
+        ]
 
     def parts(self, layout: Layout) -> Mapping[str, float]:
         """Milliseconds of the step by part."""

@@ -1,36 +1,41 @@
 """Serving a model on many GPUs: time to first token, time per output token, throughput, and what memory allows.
 
-Requests come in batches that start together: a replica holds `microbatch` sequences for each pipeline stage, so
-that every stage is busy. Time to first token (TTFT) is the prefill of that whole batch, time per output token
-(TPOT) one decode step at the mean context. Waiting in a queue is in neither.
+A replica holds `microbatch` sequences for each pipeline stage, so that every stage is busy. Static batches start
+together: time to first token (TTFT) is the prefill of the whole batch, time per output token (TPOT) one decode
+step at the mean context; waiting in a queue is in neither. Continuous batching keeps as many requests in flight
+and takes each prompt in between two steps: TTFT holds the wait for it, TPOT the prompts of others
+(`batching.steady`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import copy
 from dataclasses import dataclass, replace
 
 from tilecast.hardware.device import Device
 from tilecast.hardware.system import System
 from tilecast.models.registry import ModelSpec
+from tilecast.parallel.batching import steady
 from tilecast.parallel.layout import STANDARD, Assumptions, Layout, Work
 from tilecast.parallel.memory import Memory, memory
-from tilecast.parallel.step import Planner
+from tilecast.parallel.step import Planner, Step
+from tilecast.parallel.traffic import Traffic
 from tilecast.predict.base import Predictor
 
 _OF_ONE_GROUP = {"bubble": "other stages"}  # while a group is there, this stage works on another group
+Ends = tuple[float, float, float]  # forecast, low, high
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)  # sequences of a stage's share of a batch that are tried
 
 
 @dataclass(frozen=True)
 class Serving:
-    """One layout's figures; every range is (forecast, low, high)."""
+    """One layout's figures."""
 
     layout: Layout
     sequences: int  # of one replica at a time
-    ttft_ms: tuple[float, float, float]
-    tpot_ms: tuple[float, float, float]
+    ttft_ms: Ends
+    tpot_ms: Ends
     tokens_per_s: float  # output tokens of all replicas, prefills included in the time
     memory: Memory  # at the end of the output, when the cache is fullest
     prefill: dict[str, float]  # part -> ms of the prefill, and of one decode step
@@ -52,20 +57,35 @@ class Server:
         attention: str = "fused",
         fused: bool = True,
         assume: Assumptions = STANDARD,
+        continuous: bool = False,
     ) -> None:
         self.prompt, self.output, self.device, self.assume = prompt, output, device, assume
+        self.continuous, self.system = continuous, system
         work = Work(spec, 1, prompt, mode="inference", dtype=dtype, attention=attention, fused=fused)
         token = replace(work, phase="decode", context=prompt + output // 2)
         self._full = replace(work, phase="decode", context=prompt + output - 1)
+        self.work = work
         self._prefill = Planner(work, system, device, predictor, assume)
         self._decode = Planner(token, system, device, predictor, assume)
 
     def memory(self, layout: Layout) -> Memory:
         """What each stage's GPUs hold: the fullest cache, and whichever phase needs more room to work in."""
-        batch = layout.dp * layout.pp * layout.microbatch
-        late = memory(replace(self._full, batch=batch), layout, self.device.memory_bytes, self.assume)
-        early = memory(replace(self._prefill.work, batch=batch), layout, self.device.memory_bytes, self.assume)
-        return late if late.total_bytes > early.total_bytes else early
+        batch, capacity = layout.dp * layout.pp * layout.microbatch, self.device.memory_bytes
+        late = memory(replace(self._full, batch=batch), layout, capacity, self.assume)
+        if not self.continuous:
+            early = memory(replace(self._prefill.work, batch=batch), layout, capacity, self.assume)
+            return late if late.total_bytes > early.total_bytes else early
+        # one prompt at a time, while the caches of all the others are full
+        one = memory(
+            replace(self._prefill.work, batch=layout.dp), replace(layout, microbatch=1), capacity, self.assume
+        )
+        both = []
+        for full, prompt in zip(late.stages, one.stages, strict=True):
+            parts = {name: max(size, prompt[name]) for name, size in full.items()}
+            parts["fragmentation"] = 0.0
+            parts["fragmentation"] = self.assume.fragmentation * (sum(parts.values()) - parts["context"])
+            both.append(parts)
+        return Memory(tuple(both), capacity)
 
     def most(self, layout: Layout) -> int:
         """Sequences of one replica, a multiple of its stages, that memory allows; 0 if not even one a stage."""
@@ -84,41 +104,76 @@ class Server:
         return low * layout.pp
 
     def serve(self, layout: Layout) -> Serving:
-        """The figures of one layout, whose microbatch is a stage's share of the batch."""
-        group = layout.dp * layout.microbatch
-        first = sized(self._prefill, group * layout.pp).step(layout)
+        """The figures of one layout, whose microbatch is a stage's share of the sequences."""
+        group, sequences = layout.dp * layout.microbatch, layout.pp * layout.microbatch
         one = sized(self._decode, group).step(layout)
-        ends = [one.latency_ms, one.low_ms, one.high_ms]
+        tpot = _ends(one)
         if layout.pp > 1:
             # Groups follow one another: a token takes one pass through the stages, or the slowest's work on all.
-            two, more = (sized(self._decode, group * layout.pp * times).step(layout) for times in (1, 2))
-            spans = (more.latency_ms - two.latency_ms, more.low_ms - two.low_ms, more.high_ms - two.high_ms)
-            ends = [max(pair) for pair in zip(ends, spans, strict=True)]
-        sequences = layout.pp * layout.microbatch
-        whole_ms = first.latency_ms + (self.output - 1) * ends[0]
+            tpot = _each(max, tpot, _more(self._decode, layout, group * layout.pp))
+        if self.continuous:
+            first, ttft, tpot = self._flowing(layout, tpot)
+        else:
+            first = sized(self._prefill, group * layout.pp).step(layout)
+            ttft = _ends(first)
+        whole_ms = ttft[0] + (self.output - 1) * tpot[0]
         return Serving(
             layout=layout,
             sequences=sequences,
-            ttft_ms=(first.latency_ms, first.low_ms, first.high_ms),
-            tpot_ms=(ends[0], ends[1], ends[2]),
+            ttft_ms=ttft,
+            tpot_ms=tpot,
             tokens_per_s=layout.dp * sequences * self.output / whole_ms * 1e3,
             memory=self.memory(layout),
             prefill=first.parts,
             decode={_OF_ONE_GROUP.get(name, name): spent for name, spent in one.parts.items()},
         )
 
+    def _flowing(self, layout: Layout, step: Ends) -> tuple[Step, Ends, Ends]:
+        """The prefill of one prompt; TTFT and TPOT of as many requests as `layout` holds, always in flight."""
+        alone, sequences = replace(layout, microbatch=1), layout.pp * layout.microbatch
+        first = sized(self._prefill, layout.dp).step(alone)
+        # A prompt keeps the others waiting only while it is on the slowest stage of a pipeline.
+        held = _ends(first) if layout.pp == 1 else _more(self._prefill, alone, layout.dp * layout.pp, layout.pp)
+        found = [steady(ms, prompt, sequences, self.output) for ms, prompt in zip(step, held, strict=True)]
+        waited, tpot = ((ends[0], ends[1], ends[2]) for ends in zip(*found, strict=True))
+        beyond = _each(lambda whole, prompt: max(0.0, whole - prompt), _ends(first), held)
+        return first, _each(float.__add__, waited, beyond), tpot
+
+    def tried(self, layout: Layout, sizes: Iterable[int] = SIZES) -> list[Serving]:
+        """The figures of every number of sequences a stage that fits."""
+        room = self.most(layout) // layout.pp
+        return [self.serve(replace(layout, microbatch=size)) for size in sizes if size <= room]
+
     def fastest(
         self, layout: Layout, tpot_ms: float = float("inf"), sizes: Iterable[int] = SIZES
     ) -> Serving | None:
         """The batch of most tokens per second that fits and keeps TPOT within the bound; None if none does."""
-        room = self.most(layout) // layout.pp
-        tried = [self.serve(replace(layout, microbatch=size)) for size in sizes if size <= room]
-        within = [serving for serving in tried if serving.tpot_ms[0] <= tpot_ms]
-        return max(within, key=lambda serving: serving.tokens_per_s) if within else None
+        return best(self.tried(layout, sizes), tpot_ms=tpot_ms)
+
+
+def best(tried: Iterable[Serving], ttft_ms: float = float("inf"), tpot_ms: float = float("inf")) -> Serving | None:
+    """The one of most tokens per second that keeps both bounds; None if none does."""
+    within = [one for one in tried if one.ttft_ms[0] <= ttft_ms and one.tpot_ms[0] <= tpot_ms]
+    return max(within, key=lambda one: one.tokens_per_s, default=None)
+
+
+def _ends(step: Step) -> Ends:
+    return step.latency_ms, step.low_ms, step.high_ms
+
+
+def _each(what: Callable[[float, float], float], one: Ends, other: Ends) -> Ends:
+    return what(one[0], other[0]), what(one[1], other[1]), what(one[2], other[2])
+
+
+def _more(planner: Planner, layout: Layout, batch: int, groups: int = 1) -> Ends:
+    """What twice the batch adds to the time of one, by each of its groups."""
+    two, one = (_ends(sized(planner, batch * times).step(layout)) for times in (2, 1))
+    return _each(lambda more, less: (more - less) / groups, two, one)
 
 
 def sized(planner: Planner, batch: int) -> Planner:
     """The same planner for another batch; it shares all forecasts, which do not depend on it."""
     other = copy(planner)
     other.work = replace(planner.work, batch=batch)
+    other.traffic = Traffic(other.work, planner.links, planner.assume)
     return other

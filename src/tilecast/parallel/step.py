@@ -17,19 +17,17 @@ from tilecast.errors import InputError
 from tilecast.hardware.device import ELEMENT_BYTES, Device
 from tilecast.hardware.system import System
 from tilecast.parallel.kernels import NOTHING, Kernels, Run, sent
-from tilecast.parallel.layout import STANDARD, Assumptions, Layout, Work, check, stages
+from tilecast.parallel.layout import STANDARD, Assumptions, Layout, Work, check
 from tilecast.parallel.links import Links
 from tilecast.parallel.memory import Memory, end_parameters, layer_parameters, memory
 from tilecast.parallel.schedule import BACKWARD, FORWARD, Event, simulate, stage_ends
 from tilecast.parallel.shard import Shape, Share
+from tilecast.parallel.traffic import FIRST, LAST, LAYER, UNIT, Traffic
 from tilecast.predict.base import Predictor
 
 Array = np.ndarray[Any, np.dtype[Any]]
 PARTS = ("compute", "recompute", "host", "tp", "ep", "cp", "dp", "pp", "bubble", "optimizer")
-# what a pass through a piece of the model is made of
-_UNIT = ("compute", "recompute", "tp", "ep", "cp", "dp", "host", "pp")
-_FIRST, _LAYER, _LAST = range(3)
-_HOST, _SENDS = _UNIT.index("host"), _UNIT.index("pp")
+_HOST, _SENDS = UNIT.index("host"), UNIT.index("pp")
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,7 @@ class Planner:
         self.work, self.device, self.predictor, self.assume = work, device, predictor, assume
         self.model = work.stack
         self.links = Links(system, assume.link_share)
+        self.traffic = Traffic(work, self.links, assume)
         self.size = ELEMENT_BYTES[work.dtype]
         self.kernels = Kernels(work, device, predictor, assume.compute_share, traced)
         self._units: dict[tuple[Any, ...], Array] = {}
@@ -103,7 +102,7 @@ class Planner:
         per_stage = []
         for stage in range(layout.pp):
             parts = dict.fromkeys(PARTS, 0.0)
-            for number, name in enumerate(_UNIT):
+            for number, name in enumerate(UNIT):
                 parts[name] = count * float(passes[number, :, 0, :, stage].sum())
             busy = sum(parts.values()) - parts["pp"]
             parts["pp"] = float(ends[0, stage] - still[stage])
@@ -117,62 +116,93 @@ class Planner:
         held = self.memory(layout)
         return Step(layout, latency, low, high, chosen, rate, held, tuple(per_stage), tuple(events))
 
+    def spread(self, layout: Layout) -> tuple[int, ...]:
+        """Layers of each piece so that the slowest stage is as fast as can be; none where the even split is it."""
+        pp, layers, pieces = layout.pp, self.model.layers, layout.pp * layout.interleave
+        first, layer, last = self._unit(layout)[..., 0].sum(axis=(0, 1)).tolist()
+
+        def load(counts: Sequence[int]) -> list[float]:
+            busy = [sum(counts[stage::pp]) * layer for stage in range(pp)]
+            busy[0] += first
+            busy[-1] += last
+            return busy
+
+        counts = [1] * pieces
+        busy = load(counts)
+        for _ in range(layers - pieces):
+            # of stages that are equally busy the last: it holds the fewest microbatches
+            stage = min(range(pp), key=lambda place: (busy[place], -place))
+            counts[min(range(stage, pieces, pp), key=counts.__getitem__)] += 1
+            busy[stage] += layer
+        return tuple(counts) if max(busy) < max(load(layout.pieces(layers))) * (1 - 1e-9) else ()
+
     def latencies(self, layouts: Sequence[Layout]) -> Array:
         """Milliseconds of each (legal) layout, many at once: what `step` finds, without events and intervals."""
-        groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+        # Layouts that differ only in what follows the pipeline (ZeRO, how gradients travel) share its simulation.
+        shared: dict[tuple[Any, ...], list[int]] = defaultdict(list)
         for place, layout in enumerate(layouts):
             count = layout.microbatches(self.work.batch)
-            groups[layout.schedule, layout.pp, count, layout.interleave].append(place)
+            shared[layout.schedule, layout.pp, layout.interleave, layout.stages, count, layout.dp,
+                   self._unit_key(layout)].append(place)  # fmt: skip
+        groups: dict[tuple[Any, ...], list[list[int]]] = defaultdict(list)
+        for key, places in shared.items():
+            groups[key[:3]].append(places)
         found = np.zeros(len(layouts))
         training = self.work.mode == "training"
-        for (schedule, _, count, _), places in groups.items():
-            whole = [self._passes(layouts[place], 1).sum(axis=0) for place in places]
-            send = np.array([[float(self._hops(layouts[place], 1)[0])] * 2 for place in places])
-            forward = np.array([times[FORWARD, 0] for times in whole])
-            backward = np.array([times[BACKWARD, 0] for times in whole]) if training else None
-            ends = stage_ends(schedule, count, forward, backward, send)
-            for place, times, end in zip(places, whole, ends, strict=True):
-                found[place] = (end + self._tails(layouts[place], times, 1).sum(axis=0)[0]).max()
+        for (schedule, *_), alike in groups.items():
+            first = [layouts[places[0]] for places in alike]
+            whole = np.array(
+                [self._passes(layout, 1).sum(axis=0)[:, 0] for layout in first]
+            )  # case, kind, chunk, stage
+            send = np.array([[float(self._hops(layout, 1)[0])] * 2 for layout in first])
+            counts = np.array([layout.microbatches(self.work.batch) for layout in first])
+            ends = stage_ends(schedule, counts, whole[:, FORWARD], whole[:, BACKWARD] if training else None, send)
+            for places, times, end in zip(alike, whole, ends, strict=True):
+                for place in places:
+                    tails = self._tails(layouts[place], times[:, None], 1)
+                    found[place] = (end + tails.sum(axis=0)[0]).max()
         return found
 
     # --- a microbatch through one piece of the model ---
 
     def _unit(self, layout: Layout) -> Array:
-        """Milliseconds by part (_UNIT), kind (forward, backward), place (first, layer, last), interval's end."""
+        """Milliseconds by part (UNIT), kind (forward, backward), place (first, layer, last), interval's end."""
         key = self._unit_key(layout)
         if key in self._units:
             return self._units[key]
-        unit = np.zeros((len(_UNIT), 2, 3, 3))
+        unit = np.zeros((len(UNIT), 2, 3, 3))
         kernels = self.kernels(Shape.of(layout)).ms
         for place, name in enumerate(("first", "layer", "last")):
             unit[0, FORWARD, place] = kernels[name, "forward"]
             unit[0, BACKWARD, place] = kernels[name, "backward"]
         if self.work.mode == "inference":
             unit[:, BACKWARD] = 0
-        self._tensor_parallel(layout, unit[2])
-        self._expert_parallel(layout, unit[3])
-        self._context_parallel(layout, unit[4], kernels["layer", "core"])
+        self.traffic.tensor_parallel(layout, unit[2])
+        self.traffic.expert_parallel(layout, unit[3])
+        self.traffic.context_parallel(layout, unit[4], kernels["layer", "core"])
         if layout.recompute == "full":
-            unit[1, BACKWARD, _LAYER] = unit[0, FORWARD, _LAYER]
-            unit[2:5, BACKWARD, _LAYER] += unit[2:5, FORWARD, _LAYER]
+            unit[1, BACKWARD, LAYER] = unit[0, FORWARD, LAYER]
+            unit[2:5, BACKWARD, LAYER] += unit[2:5, FORWARD, LAYER]
         elif layout.recompute == "selective" and self.work.attention != "fused":
-            unit[1, BACKWARD, _LAYER] = kernels["layer", "core"]
+            unit[1, BACKWARD, LAYER] = kernels["layer", "core"]
         if layout.zero >= 3:
-            self._sharded_weights(layout, unit)
+            self.traffic.sharded_weights(layout, unit, kernels)
         self._units[key] = unit
         return unit
 
     def _unit_key(self, layout: Layout) -> tuple[Any, ...]:
         """What of a layout a pass through one piece depends on."""
         zero3 = layout.dp * layout.cp if layout.zero >= 3 else 0
-        return (Shape.of(layout), layout.recompute, layout.overlap, zero3)
+        hides = layout.overlap or (layout.cp == 1 and not zero3)
+        return (Shape.of(layout), layout.gpus, layout.recompute, hides, zero3)
 
     def _wait(self, layout: Layout, layers: int, first: bool, last: bool) -> Array:
         """Milliseconds [kind, interval's end] that a pass through a piece waits for the host."""
         key = (*self._unit_key(layout), layers, first, last)
         if key not in self._waits:
             runs = self.kernels(Shape.of(layout)).runs
-            self._waits[key] = np.zeros((2, 3)) if runs is None else self._host(layout, runs, layers, first, last)
+            assert runs is not None
+            self._waits[key] = self._host(layout, runs, layers, first, last)
         return self._waits[key]
 
     def _host(
@@ -183,89 +213,14 @@ class Planner:
         for kind, phase in ((FORWARD, "forward"), (BACKWARD, "backward")):
             if kind == BACKWARD and self.work.mode == "inference":
                 break
-            layer = runs["layer", phase].then(sent(messages[kind, _LAYER]))
+            layer = runs["layer", phase].then(sent(messages[kind, LAYER]))
             if kind == BACKWARD and layout.recompute == "full":
                 layer = runs["layer", "forward"].then(layer)
-            start = runs["first", phase].then(sent(messages[kind, _FIRST])) if first else NOTHING
-            end = runs["last", phase].then(sent(messages[kind, _LAST])) if last else NOTHING
+            start = runs["first", phase].then(sent(messages[kind, FIRST])) if first else NOTHING
+            end = runs["last", phase].then(sent(messages[kind, LAST])) if last else NOTHING
             ordered = (start, end) if kind == FORWARD else (end, start)
             waits[kind] = ordered[0].then(layer.times(layers)).then(ordered[1]).wait_ms
         return waits
-
-    def _rows(self, layout: Layout) -> float:
-        """Tokens of a microbatch on one GPU."""
-        return layout.microbatch * (1 if self.work.phase == "decode" else self.work.sequence / layout.cp)
-
-    def _tensor_parallel(self, layout: Layout, out: Array) -> None:
-        """Two all-reduces a layer and pass, or as many gathers and scatters; the vocabulary's own at both ends."""
-        if layout.tp == 1:
-            return
-        group = (0, 1, layout.tp, layout.gpus)
-        token = self._rows(layout) * self.model.hidden * self.size
-        gather, scatter = (self.links.time(op, group, token) for op in ("all_gather", "reduce_scatter"))
-        both = gather + scatter if layout.sequence_parallel else self.links.time("all_reduce", group, token)
-        one = scatter if layout.sequence_parallel else both
-        other = gather if layout.sequence_parallel else np.zeros(3)
-        out[FORWARD, _LAYER] = out[BACKWARD, _LAYER] = 2 * both
-        out[FORWARD, _FIRST], out[BACKWARD, _FIRST] = one, other
-        if self.work.mode == "training":
-            loss = 3 * self.links.time("all_reduce", group, 4 * self._rows(layout))  # largest, sum, target
-            out[FORWARD, _LAST], out[BACKWARD, _LAST] = other + loss, one
-        else:
-            logits = layout.microbatch * self.model.vocab * self.size
-            out[FORWARD, _LAST] = other + self.links.time("all_gather", group, logits)
-        out *= 1 - self.assume.tp_overlap
-        if self.work.mode == "inference":
-            out[BACKWARD] = 0
-
-    def _expert_parallel(self, layout: Layout, out: Array) -> None:
-        """Tokens go to their experts and come back, forward and backward."""
-        if layout.ep == 1:
-            return
-        rows = self._rows(layout) / (layout.tp if layout.sequence_parallel else 1)
-        sent = rows * self.model.top_k * self.model.hidden * self.size
-        group = (0, layout.tp * layout.cp, layout.ep, layout.gpus)
-        out[FORWARD, _LAYER] = 2 * self.links.time("all_to_all", group, sent)
-        out[BACKWARD, _LAYER] = out[FORWARD, _LAYER] * (self.work.mode == "training")
-
-    def _context_parallel(self, layout: Layout, out: Array, core: Array) -> None:
-        """Keys and values go round the ring while attention works on those at hand; gradients go back too."""
-        if layout.cp == 1:
-            return
-        keys = max(self.model.kv_heads / layout.tp, 1) * self.model.head_dim * self._rows(layout) * self.size
-        hop = self.links.hop(layout.tp, layout.cp, layout.gpus)
-        for kind, tensors, work in ((FORWARD, 2, 1.0), (BACKWARD, 4, 2.0)):
-            send = self.links.time("send_recv", hop, tensors * keys)
-            hidden = work * core / layout.cp if layout.overlap else 0.0
-            out[kind, _LAYER] = (layout.cp - 1) * np.maximum(0.0, send - hidden)
-        if self.work.mode == "inference":
-            out[BACKWARD] = 0
-
-    def _sharded_weights(self, layout: Layout, unit: Array) -> None:
-        """ZeRO-3: weights are gathered before each use, gradients scattered after: beside compute, or not."""
-        shared, own = layer_parameters(self.model, layout.tp, layout.ep)
-        gather, scatter = (self._grouped(op, layout, shared, own) for op in ("all_gather", "reduce_scatter"))
-        busy = unit.sum(axis=0)
-        for kind, travel in ((FORWARD, gather), (BACKWARD, gather + scatter)):
-            hidden = busy[kind, _LAYER] if layout.overlap else 0.0
-            unit[5, kind, _LAYER] = np.maximum(0.0, travel - hidden)
-        # Nothing hides the first layer's gathering and the last one's scattering, nor either end's.
-        first, last = (
-            self._grouped("all_gather", layout, count, 0) for count in end_parameters(self.model, layout.tp)
-        )
-        unit[5, FORWARD, _FIRST], unit[5, FORWARD, _LAST] = first + gather, last
-        if self.work.mode == "training":
-            unit[5, BACKWARD, _FIRST] = first + scatter  # what is scattered is as large
-            unit[5, BACKWARD, _LAST] = last
-        else:
-            unit[5, BACKWARD] = 0
-
-    def _grouped(self, op: str, layout: Layout, shared: float, own: float) -> Array:
-        """A collective over parameters: those all replicas share, and experts', which fewer do."""
-        stride, ranks = layout.tp, layout.dp * layout.cp
-        every = (0, stride, ranks, layout.gpus)
-        experts = (0, stride * layout.ep, ranks // layout.ep, layout.gpus)
-        return self.links.time(op, every, shared * self.size) + self.links.time(op, experts, own * self.size)
 
     # --- the pipeline, and what follows it ---
 
@@ -273,34 +228,23 @@ class Planner:
         """Milliseconds by part, kind, interval's end, chunk and stage of one microbatch's pass."""
         unit = self._unit(layout)[..., :ends]
         pieces = layout.pp * layout.interleave
-        counts = np.array(stages(self.model.layers, pieces), dtype=float)
-        passes = unit[:, :, _LAYER, :, None] * counts
-        passes[..., 0] += unit[:, :, _FIRST]
-        passes[..., -1] += unit[:, :, _LAST]
-        for piece in range(pieces):
+        counts = np.array(layout.pieces(self.model.layers), dtype=float)
+        passes = unit[:, :, LAYER, :, None] * counts
+        passes[..., 0] += unit[:, :, FIRST]
+        passes[..., -1] += unit[:, :, LAST]
+        for piece in range(pieces if self.kernels(Shape.of(layout)).runs is not None else 0):
             wait = self._wait(layout, int(counts[piece]), piece == 0, piece == pieces - 1)
             passes[_HOST, :, :, piece] = wait[:, :ends]
         if self.assume.blocking_sends:
-            send = self._send(layout, ends)[:, None]
+            send = self.traffic.send(layout, ends)[:, None]
             passes[_SENDS, FORWARD, :, :-1] = send
             if self.work.mode == "training":
                 passes[_SENDS, BACKWARD, :, 1:] = send
-        return np.asarray(passes.reshape(len(_UNIT), 2, ends, layout.interleave, layout.pp))
+        return np.asarray(passes.reshape(len(UNIT), 2, ends, layout.interleave, layout.pp))
 
     def _hops(self, layout: Layout, ends: int) -> Array:
         """Milliseconds that pass between a stage's end and the arrival of what it sends."""
-        return np.zeros(ends) if self.assume.blocking_sends else self._send(layout, ends)
-
-    def _send(self, layout: Layout, ends: int) -> Array:
-        """Milliseconds for a microbatch to reach the next stage; each tensor rank sends its share of it."""
-        if layout.pp == 1:
-            return np.zeros(ends)
-        token = self._rows(layout) * self.model.hidden * self.size
-        hop = self.links.hop(layout.tp * layout.cp * layout.dp, layout.pp, layout.gpus)
-        send = self.links.time("send_recv", hop, token / layout.tp)
-        if layout.tp > 1 and not layout.sequence_parallel:
-            send = send + self.links.time("all_gather", (0, 1, layout.tp, layout.gpus), token)
-        return send[:ends]
+        return np.zeros(ends) if self.assume.blocking_sends else self.traffic.send(layout, ends)
 
     def _tails(self, layout: Layout, whole: Array, ends: int) -> Array:
         """Milliseconds [dp or optimizer, interval's end, stage] after a stage's last backward pass."""
@@ -308,9 +252,7 @@ class Planner:
         tails = np.zeros((2, ends, pp))
         if self.work.mode == "inference":
             return tails
-        counts = (
-            np.array(stages(self.model.layers, pp * layout.interleave)).reshape(layout.interleave, pp).sum(axis=0)
-        )
+        counts = np.array(layout.pieces(self.model.layers)).reshape(layout.interleave, pp).sum(axis=0)
         kernels = self.kernels(Shape.of(layout)).ms
         backward = whole[BACKWARD].sum(axis=1)  # end, stage
         shared, own = layer_parameters(self.model, layout.tp, layout.ep)
@@ -329,7 +271,7 @@ class Planner:
                     + key[2] * kernels["last", phase]
                     for phase in ("optimizer", "copies")
                 )
-                dp = self._gradients(layout, held, key[0] * own, backward[:, stage], copies[:ends])
+                dp = self.traffic.gradients(layout, held, key[0] * own, backward[:, stage], copies[:ends])
                 if self.model.tied and pp > 1 and (key[1] or key[2]):  # both copies of the words agree
                     words = self.model.vocab * self.model.hidden / layout.tp * self.size
                     across = (0, layout.tp * replicas * (pp - 1), 2, layout.gpus)
@@ -350,27 +292,3 @@ class Planner:
         )
         whole = (start if first else NOTHING).then(layer.times(layers)).then(end if last else NOTHING)
         return busy / share + whole.wait_ms
-
-    def _gradients(self, layout: Layout, shared: float, own: float, backward: Array, copies: Array) -> Array:
-        """Milliseconds that exchanging a stage's gradients adds to its last backward pass.
-
-        Buckets are sent one after the other, each when its share of the backward pass is over: the end is the
-        later of all buckets in a row after the first is ready, and one after the last is. `copies` is what moving
-        gradients into buckets and back costs. ZeRO-1 and -2 scatter gradients, and gather weights after the
-        optimizer; ZeRO-2 scatters at every microbatch.
-        """
-        ends = len(backward)
-        if layout.dp * layout.cp == 1 or layout.zero >= 3:
-            return np.zeros(ends)
-        op = "reduce_scatter" if layout.zero else "all_reduce"
-        buckets = max(1, int(-(-(shared + own) * self.size // self.assume.bucket_bytes)))
-        each = self._grouped(op, layout, shared / buckets, own / buckets)[:ends]
-        exposed = buckets * each
-        if layout.overlap:
-            exposed = np.maximum(each, buckets * each - backward * (1 - 1 / buckets))
-            exposed = exposed + copies
-        if layout.zero == 2:
-            exposed = exposed * layout.microbatches(self.work.batch)
-        if layout.zero:
-            exposed = exposed + self._grouped("all_gather", layout, shared, own)[:ends]
-        return np.asarray(exposed)
