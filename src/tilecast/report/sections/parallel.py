@@ -18,6 +18,13 @@ SUITES = {
     "artifact": "(a) Steps on four GPUs, the artifact’s labels",
     "megatron": "(b) Megatron-LM 2021, Table 1",
     "recompute": "(b) Megatron-LM 2022, Table 5 (recomputation)",
+    "published": "(e) Other published tables, all",
+    "llm-foundry": "(e) llm-foundry: MPT 125M to 70B, FSDP on A100 and H100",
+    "dgxc": "(e) DGX Cloud recipes: GPT-3, Llama 3.1, NeMo on H100 and GB200",
+    "bloom": "(e) BLOOM’s logbook: 176 to 203 billion, 384 A100",
+    "torchtitan": "(e) torchtitan: Llama 2 and 3, FSDP on A100",
+    "fms-fsdp": "(e) fms-fsdp: Llama 34B and 70B, FSDP on A100",
+    "megatron-bridge": "(e) Megatron Bridge: Qwen3-235B, experts on GB200 and GB300",
 }
 SYSTEMS = {"a100_sxm": "A100", "h100_sxm": "H100", "l40s": "L40S", "h200_sxm": "H200", "b200_sxm": "B200",
            "b300_sxm": "B300", "gb200": "GB200"}  # fmt: skip
