@@ -1,0 +1,144 @@
+"""The tables of other frameworks: whole, legal, shipped, and forecast with the one set of assumptions."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tilecast.hardware.device import devices, load_device
+from tilecast.hardware.system import load_system
+from tilecast.parallel.layout import STANDARD, legal
+from tilecast.parallel.memory import parameters
+from tilecast.parallel.shard import Shape, share
+from tilecast.parallel.step import Planner
+from tilecast.parallel.traced import TRACED, key, load
+from tilecast.parallel.validate import (
+    PUBLISHED,
+    PUBLISHED_TABLE,
+    SOURCES,
+    Forecaster,
+    assumptions,
+    published_cases,
+    published_ms,
+    scoreboard,
+)
+from tilecast.predict.registry import load_predictor
+from tilecast.predict.sustained import spread, sustained
+
+# What each source says the model has, in billion: `num_params` of MPT and BLOOM's logbook, names of the others.
+BILLIONS = {
+    "mpt_125m": 0.125311488, "mpt_760m": 0.760470528, "mpt_7b": 6.658859008, "mpt_70b": 64.862437376,
+    "bloom_14336_70_112": 176, "llama31_405b": 405.9, "codellama_34b": 33.7, "llama3_70b": 70.55,
+    "qwen3_235b_a22b": 235,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cases():
+    return published_cases(pd.read_csv(PUBLISHED / PUBLISHED_TABLE))
+
+
+def test_every_row_is_a_layout_that_can_run(cases):
+    assert len(cases) == 106
+    assert {row["source"] for row, _, _ in cases} == set(SOURCES)
+    for row, work, layout in cases:
+        assert legal(layout, work.stack, row["gpus"], work.batch, work.sequence) is None, layout.label
+        assert row["device"] in devices()
+        assert load_system(row["system"]).gpus >= row["gpus"]
+
+
+def test_models_are_as_large_as_their_sources_say(cases):
+    seen = {row["model"]: parameters(work.stack) / 1e9 for row, work, _ in cases if row["sequence"] != 8192}
+    seen |= {row["model"]: parameters(work.stack) / 1e9 for row, work, _ in cases if row["model_type"] != "gpt2"}
+    for model, billions in BILLIONS.items():
+        assert seen[model] == pytest.approx(billions, rel=0.01), model
+
+
+def test_figures_become_steps():
+    row = {"batch": 64, "sequence": 100, "gpus": 8}
+    assert published_ms(row | {"unit": "s", "measured": 2.0}) == 2000
+    assert published_ms(row | {"unit": "tokens/s", "measured": 3200}) == pytest.approx(2000)
+    assert published_ms(row | {"unit": "tokens/s/GPU", "measured": 400}) == pytest.approx(2000)
+
+
+def test_every_row_is_shipped_and_one_is_traced_anew(cases):
+    for _, work, layout in cases:
+        assert Shape.of(layout) in load(TRACED, work)
+    _, work, layout = next(case for case in cases if case[0]["source"] == "torchtitan")
+    assert load(TRACED, work)[Shape.of(layout)] == share(work, Shape.of(layout))
+
+
+def test_what_a_recipe_overlaps_is_all_that_differs():
+    assert assumptions({"tp": 4}) is STANDARD
+    assert assumptions({"tp": 4, "tp_overlap": 0}) is STANDARD
+    recipe = assumptions({"tp": 4, "tp_overlap": 1})
+    assert recipe == replace(STANDARD, tp_overlap=0.75, blocking_sends=False)
+
+
+def test_kernels_shared_between_rows_change_nothing(cases):
+    """Two rows of one model and microbatch on other numbers of GPUs: as if each were forecast by itself."""
+    predictor = load_predictor("tilecast")
+    forecast = Forecaster(predictor, TRACED)
+    pair = [case for case in cases if case[0]["model"] == "llama3_8b"][:2]
+    assert len({key(work) for _, work, _ in pair}) == 1
+    for row, work, layout in pair:
+        device = load_device(row["device"])
+        alone = Planner(work, load_system(row["system"]), device, predictor, traced=load(TRACED, work))
+        assert forecast(work, layout, row["system"], device).latency_ms == alone.step(layout).latency_ms
+
+
+def test_large_dense_models_use_a_plausible_share_of_the_peak(cases):
+    """Through the half-precision track, 35 to 60 % of the peak: what such runs reach at best and at worst."""
+    forecast = Forecaster(load_predictor("tilecast"), TRACED)
+    for source, model in (("dgxc", "llama3_70b"), ("dgxc", "llama31_405b"), ("llm-foundry", "mpt_30b")):
+        row, work, layout = next(
+            case for case in cases if (case[0]["source"], case[0]["model"]) == (source, model)
+        )
+        device = load_device(row["device"])
+        step = forecast(work, layout, row["system"], device, assumptions(row))
+        flops = 6 * parameters(work.stack) * work.tokens
+        flops += 6 * work.stack.layers * work.stack.hidden * work.sequence * work.tokens  # causal attention
+        share_of_peak = (
+            flops / (step.latency_ms / 1e3) / row["gpus"] / device.peak_flops_per_s("bf16", matrix=True)
+        )
+        assert 0.35 < share_of_peak < 0.60, (model, share_of_peak)
+
+
+def test_the_scoreboard_sums_up_the_sources():
+    rows = pd.DataFrame(
+        {
+            "suite": ["dgxc", "bloom", "bloom"], "error_percent": [10.0, -20.0, -6.0], "measured_ms": [100.0] * 3,
+            "low_ms": [90.0, 70.0, 60.0], "high_ms": [120.0, 90.0, 130.0], "authors_ms": [np.nan] * 3,
+            "fits": [True] * 3,
+        }
+    )  # fmt: skip
+    found = scoreboard(rows).set_index("suite")
+    assert found.loc["published", ["cases", "mean_percent", "median_percent", "worst_percent"]].tolist() == [
+        3,
+        12,
+        10,
+        20,
+    ]
+    assert found.loc["published", "covered"] == 2
+    assert found.loc["bloom", "signed_percent"] == -13
+
+
+def test_how_far_a_run_is_slowed_is_uncertain():
+    kernels = pd.DataFrame({"family": ["linear", "softmax"]})
+    forecast = pd.DataFrame(
+        {
+            "latency_ms": [1.0, 1.0], "low_ms": [0.9, 0.9], "high_ms": [1.1, 1.1], "bound": ["compute"] * 2,
+            "passport": ["modern track"] * 2,
+        }
+    )  # fmt: skip
+    found = sustained(kernels, forecast, load_device("H100"), "training")
+    assert 0.1 < spread() < 0.2
+    assert found["high_ms"][0] / found["latency_ms"][0] == pytest.approx(np.exp(np.hypot(np.log(1.1), spread())))
+    assert found.loc[1].tolist() == forecast.loc[1].tolist()
+
+
+def test_the_table_states_where_each_row_is_from():
+    words = (Path(PUBLISHED) / "README.md").read_text(encoding="utf-8")
+    assert all(f"**{source}**" in words for source in SOURCES)
