@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from tilecast.documents import parse_json
 from tilecast.errors import InputError, TilecastError
 from tilecast.files import write_bytes
-from tilecast.measure.describe import DESCRIPTION
+from tilecast.measure.describe import DESCRIPTION, device_of, read_description
 from tilecast.measure.store import KINDS, PLANS, load_run
 from tilecast.tables import read
 
@@ -239,6 +239,12 @@ def _check_measured(files: Mapping[str, bytes], scratch: Path, path: Path) -> No
         (scratch / name).parent.mkdir(parents=True, exist_ok=True)
         (scratch / name).write_bytes(data)
     for folder in sorted(scratch.glob("measured/*")):
+        try:
+            description = read_description(folder / DESCRIPTION)
+            if description.get("known") is None and "sm_count" in description:
+                device_of(description, folder / DESCRIPTION)
+        except TilecastError as error:
+            raise InputError(path, str(error).replace(f"{scratch}/", ""), "it is refused") from None
         for file in sorted(folder.glob("*.parquet")):
             try:
                 kind = file.stem.rsplit("-", 1)[0]

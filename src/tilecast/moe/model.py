@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tilecast.documents import shown
 from tilecast.errors import InputError
 from tilecast.models.registry import ModelSpec, load_model
 
@@ -46,6 +47,15 @@ def moe_model(name_or_path: str, weight_bytes: float = 2.0) -> MoeModel:
 
 def from_spec(spec: ModelSpec, weight_bytes: float = 2.0) -> MoeModel:
     """The same from a checked configuration; InputError for a model without experts, or without a known size."""
+    try:
+        return _from_spec(spec, weight_bytes)
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise InputError(
+            spec.source, f"its sizes cannot be understood ({shown(str(error))})", "check its values"
+        ) from None
+
+
+def _from_spec(spec: ModelSpec, weight_bytes: float) -> MoeModel:
     value = spec.values
     experts = _first(value, "num_local_experts", "num_experts", "n_routed_experts")
     if experts is None or experts < 2:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +94,16 @@ def all_to_all_errors(rows: pd.DataFrame) -> pd.DataFrame:
 
 def anchors(path: str | Path, shares: Shares, reserved_bytes: float) -> pd.DataFrame:
     """A row an end-to-end figure: what the model gives for the slowest and the fastest reading of the method."""
-    try:
-        raw = read_yaml(path)
+    raw = read_yaml(path)
+    with _understood(path):
         return pd.DataFrame([_anchor(raw, entry, shares, reserved_bytes) for entry in raw["anchors"]])
-    except (KeyError, TypeError, ValueError) as error:
+
+
+@contextmanager
+def _understood(path: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise InputError(path, f"is no file of anchors ({error!r})", "see docs/moe.md") from None
 
 
@@ -158,13 +166,14 @@ def _alone(model: MoeModel, gpu: Gpu, reserved_bytes: float) -> tuple[str, Step,
 def gains(path: str | Path) -> pd.DataFrame:
     """Gains of prefetching that others state, beside the most that hiding behind computation can give."""
     raw = read_yaml(path)
-    return pd.DataFrame(
-        {
-            "source": raw["sources"][entry["source"]],
-            "what": entry["what"],
-            "gain": float(entry["gain"]),
-            "largest_gain": LARGEST_GAIN,
-            "overlap_alone_can_give_it": float(entry["gain"]) <= LARGEST_GAIN,
-        }
-        for entry in raw["gains"]
-    )
+    with _understood(path):
+        return pd.DataFrame(
+            {
+                "source": raw["sources"][entry["source"]],
+                "what": entry["what"],
+                "gain": float(entry["gain"]),
+                "largest_gain": LARGEST_GAIN,
+                "overlap_alone_can_give_it": float(entry["gain"]) <= LARGEST_GAIN,
+            }
+            for entry in raw["gains"]
+        )

@@ -63,7 +63,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
             work.execute("COMMIT")
             work.executescript(_INDEXES + "ANALYZE main;")
             yield work
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the second: text that is none
             raise InputError(path, f"cannot be read as SQLite ({error})", "export it again") from None
         finally:
             work.close()

@@ -34,7 +34,7 @@ def nvidia_smi() -> str:
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
+    except (OSError, ValueError):  # of a name, or of text that is none
         return ""
 
 
