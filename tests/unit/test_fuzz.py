@@ -86,7 +86,7 @@ EXEMPT = {
         parallel.traced:* parallel.validate:main predict.modern:Modern.load
         predict.modern_triton:* report.render:asset""",
     "made by this run": """
-        evaluate.kernels:trained_on evaluate.modern:groups_of files:atomic_path measure.bundle:_json
+        evaluate.kernels:trained_on evaluate.modern:groups_of measure.bundle:_json
         measure.bundle:collect papertables.pdf:write_pdf predict.stream:forecast_file report.results:Results.free
         report.results:Results.json report.results:data_uri report.sections.paper_tables:context""",
     "a checkpoint of a training here": "predict.fitting:_resume predict.tilecast_train:Judged.load",

@@ -78,7 +78,7 @@ def model_spec(values: Mapping[str, Any], name: str, source: str) -> ModelSpec:
     by_mode, parameters = own.get("architectures", {}), own.get("parameters")
     if not isinstance(by_mode, Mapping) or not all(isinstance(name, str) for name in by_mode.values()):
         raise InputError(source, "`tilecast.architectures` is no mapping of modes to classes", "see config/models")
-    if parameters is not None and (type(parameters) is not int or not 0 < parameters < 10**18):
+    if parameters is not None and (type(parameters) not in (int, float) or not 0 < parameters < 10**18):
         raise InputError(source, "`tilecast.parameters` is no count", "give a whole number")
     check_model({key: value for key, value in values.items() if key != "tilecast"}, source)
     return ModelSpec(
