@@ -149,6 +149,7 @@ rule modern_protocol:
     input:
         kernels="results/modern/kernels.parquet",
         specifications=SPECIFICATIONS,
+        tuned=shipped("resources/modern_tuned.csv"),
         code=code("modern_protocol"),
     output:
         **{name: f"results/modern/trained/{name}.csv" for name in MODERN_RECORDS},

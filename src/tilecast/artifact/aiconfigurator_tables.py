@@ -49,7 +49,12 @@ FILES = {
     "prefill": "context_attention_perf",
     "decode": "generation_attention_perf",
     "moe": "moe_perf",
+    "moe_triton": "moe_perf",
 }
+# Experts by one library's kernel: its framework, its rows' source, formats. The only one measured on every
+# generation. At more than one rank its collector sends other ranks' assignments to the first expert, which is no
+# deployment's work: one rank only.
+LIBRARY = {"moe_triton": ("sglang", r"fused_moe_triton$", ("bf16", "fp8_block"))}
 # vLLM measured all nine GPUs in all four families, and its bf16 product is the library's plain one. Its products
 # in block-scaled fp8 are timed with the host's work (the shortest take 58 to 293 microseconds; others', 4 to 6),
 # and it has no attention in fp8: TensorRT-LLM stands in for these.
@@ -63,6 +68,7 @@ DIMENSIONS = {
     "prefill": ("batch", "tokens", "heads", "kv_heads", "head_dim", "window"),
     "decode": ("batch", "context", "heads", "kv_heads", "head_dim", "window"),
     "moe": ("tokens", "hidden", "inter", "topk", "experts", "tp", "ep", "skew"),
+    "moe_triton": ("tokens", "hidden", "inter", "topk", "experts", "tp", "ep", "skew"),
 }
 _NAMES = {
     "batch_size": "batch", "isl": "tokens", "num_heads": "heads", "num_key_value_heads": "kv_heads",
@@ -77,6 +83,7 @@ GROWING = {
     "prefill": ("tokens", "batch", "heads"),
     "decode": ("context", "batch", "heads"),
     "moe": ("tokens",),
+    "moe_triton": ("tokens",),
 }
 SLOW = 2.0
 # Frameworks' names for kernels that come from one library; `.*` where all of them call the vendor's product.
@@ -155,14 +162,17 @@ class Archive:
             raw["dtype"] = np.where(raw["attn_dtype"] == "fp8", "fp8", raw["attn_dtype"])
             raw = raw[(raw["kv_cache_dtype"] == "bfloat16") | (raw["attn_dtype"] == "fp8")]
         else:
-            raw["dtype"] = raw[f"{family}_dtype"]
+            raw["dtype"] = raw[f"{family.split('_')[0]}_dtype"]
         if "window" in columns:
             raw["window"] = raw["window"].fillna(0) if "window" in raw else 0
-        if family == "moe":
+        if family in LIBRARY:
+            raw = raw[raw["source"].astype(str).str.contains(LIBRARY[family][1]) & (raw["ep"] == 1)].copy()
+        if family.startswith("moe"):
             skew = raw["distribution"].astype(str).str.extract(r"power_law_([\d.]+)")[0].astype(float)
             raw["skew"] = skew.fillna(0.0)
         raw["dtype"] = raw["dtype"].astype(str).map(DTYPES)
-        rows = raw[raw["dtype"].notna() & (raw["latency_ms"] > 0)]
+        rows = raw[raw["dtype"].isin(LIBRARY[family][2] if family in LIBRARY else DTYPES.values())]
+        rows = rows[rows["latency_ms"] > 0]
         rows = rows.assign(device=SYSTEMS[system], family=family, framework=framework, version=version)
         return rows[columns].reset_index(drop=True)
 
@@ -227,13 +237,14 @@ def kernel_table(
     import pandas as pd
 
     parts = []
+    default = LIBRARY[family][0] if family in LIBRARY else DEFAULT_FRAMEWORK
     stand_ins = sorted({name for (kind, _), name in DEFAULT_OF.items() if kind == family})
-    for framework in (DEFAULT_FRAMEWORK, *stand_ins):
+    for framework in (default, *stand_ins):
         rows = archive.kernels(system, family, framework)
         wanted = [
             dtype
             for dtype in rows["dtype"].unique()
-            if DEFAULT_OF.get((family, dtype), DEFAULT_FRAMEWORK) == framework and (not dtypes or dtype in dtypes)
+            if DEFAULT_OF.get((family, dtype), default) == framework and (not dtypes or dtype in dtypes)
         ]
         rows = rows[rows["dtype"].isin(wanted)].reset_index(drop=True)
         rows["flag"] = flagged(rows, family)

@@ -15,8 +15,8 @@ FAMILIES = {
     "gemm/fp8": "Products, fp8",
     "prefill/bf16": "Prefill attention",
     "decode/bf16": "Decode attention",
-    "moe/bf16": "Experts, bf16",
-    "moe/fp8_block": "Experts, fp8 blocks",
+    "moe_triton/bf16": "Experts by Triton, bf16",
+    "moe/bf16": "Experts by vLLM's choice, bf16",
 }
 LEFT_OUT, FORWARD = "left out", "forward"
 

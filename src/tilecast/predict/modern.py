@@ -18,8 +18,8 @@ import numpy as np
 
 from tilecast.errors import InputError
 from tilecast.hardware.device import Device
-from tilecast.predict import conformal
-from tilecast.predict.modern_features import FORMATS, Array, Chip, PowerLaw, cast, chip
+from tilecast.predict import conformal, modern_triton
+from tilecast.predict.modern_features import FORMATS, Array, Chip, PowerLaw, cast, chip, triton
 from tilecast.predict.tilecast import Expert
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ DIMENSIONS = {
     "prefill": ("batch", "tokens", "heads", "kv_heads", "head_dim", "window"),
     "decode": ("batch", "context", "heads", "kv_heads", "head_dim", "window"),
     "moe": ("tokens", "hidden", "inter", "topk", "experts", "tp", "ep", "skew"),
+    modern_triton.FAMILY: ("tokens", "hidden", "inter", "topk", "experts", "tp", "ep", "skew"),
 }
 BOUNDS = np.array(["compute", "bandwidth", "latency"], dtype=object)
 
@@ -89,6 +90,11 @@ class Modern:
         self.experts, self.meta = experts, meta
         self.laws = {group: PowerLaw(**law) for group, law in meta["law"].items()}
         self.units = {name: float(unit) for name, unit in meta["units"].items()}
+        # Of Triton's experts: fitted rates by the generation left out, "" for none.
+        self.rates = {
+            group: {out: modern_triton.Rates.of(vector) for out, vector in found.items()}
+            for group, found in meta.get("rates", {}).items()
+        }
 
     @classmethod
     def load(cls, folder: Path = WEIGHTS) -> Modern:
@@ -118,7 +124,8 @@ class Modern:
 
     def knows(self, family: str, dtype: str) -> bool:
         """Whether any GPU was measured with that family in that number format."""
-        return any(f"{family}/{dtype}" in groups for groups in self.experts.values())
+        group = f"{family}/{dtype}"
+        return group in self.rates or any(group in groups for groups in self.experts.values())
 
     def seen(self, device: Device, group: str, without: Collection[str]) -> bool:
         """Whether this very GPU was measured: the name, and the rates that go with it."""
@@ -126,7 +133,7 @@ class Modern:
         if (
             known is None
             or self.meta["generations"][device.name] in without
-            or group not in self.experts[device.name]
+            or device.name not in self.meta["rows"][group]
         ):
             return False
         half = device.peak_flops_per_s("bf16", matrix=True)
@@ -157,15 +164,25 @@ class Modern:
             raise InputError(group, "no GPU was measured in it", f"expected one of {', '.join(sorted(self.laws))}")
         on = chip(device, dtype, self.laws[group])
         values = {name: np.asarray(dims[name], dtype=float) for name in DIMENSIONS[family]}
-        known = cast(family, values, dtype, on)
-        weights = self.weights(device, on, group, without)
-        if not weights:
-            raise InputError(group, "no GPU that counts was measured in it", "leave fewer generations out")
-        correction = np.zeros(len(known.base_ms))
-        for name, weight in weights.items():
-            correction += weight * self.experts[name][group].correction(known.features)
-        floor = np.zeros_like(known.floor_ms) if family == "moe" else known.floor_ms  # loads are estimated
-        latency = np.maximum(known.base_ms * np.exp(correction), floor)
+        if family == modern_triton.FAMILY:
+            known, work = triton(values, dtype, on)
+            out = next((name for name in without if name in self.rates[group]), "")
+            if set(without) & set(self.meta["generations"].values()) - {out}:
+                raise InputError(group, "no rates without all of these generations", "leave one out at most")
+            latency = modern_triton.time_ms(work, on, self.rates[group][out])
+        else:
+            known = cast(family, values, dtype, on)
+            weights = self.weights(device, on, group, without)
+            if not weights:
+                raise InputError(group, "no GPU that counts was measured in it", "leave fewer generations out")
+            correction = np.zeros(len(known.base_ms))
+            for name, weight in weights.items():
+                correction += weight * self.experts[name][group].correction(known.features)
+            latency = known.base_ms * np.exp(correction)
+        floor = (
+            np.zeros_like(known.floor_ms) if family.startswith("moe") else known.floor_ms
+        )  # loads are estimated
+        latency = np.maximum(latency, floor)
         kind = "seen" if self.seen(device, group, without) else "unseen"
         width = np.full(len(latency), self.meta["half_width"][kind][group])
         low, high = conformal.interval(latency, width, floor)

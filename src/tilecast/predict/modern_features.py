@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tilecast.hardware.device import Device
+from tilecast.predict import modern_triton
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -69,8 +70,9 @@ class Chip:
     bandwidth_bytes_per_s: float
     l2_bytes: float
     unit: float  # log2 of bf16 operations a clock and multiprocessor
+    name: str = ""
 
-    def record(self) -> dict[str, float]:
+    def record(self) -> dict[str, float | str]:
         """Plain numbers, for a training record."""
         return asdict(self)
 
@@ -90,8 +92,9 @@ def chip(device: Device, dtype: str, law: PowerLaw) -> Chip:
         allowed = law.flops_per_joule * 2 ** (law.exponent * (unit - 10)) * device.power_w / half
         share = (PEAK_SHARE**-6 + allowed**-6) ** (-1 / 6)
     return Chip(
-        device.sm_count, device.clock_hz, peak, share * peak, device.bandwidth_bytes_per_s, device.l2_bytes, unit
-    )
+        device.sm_count, device.clock_hz, peak, share * peak, device.bandwidth_bytes_per_s, device.l2_bytes, unit,
+        device.name,
+    )  # fmt: skip
 
 
 class Cast(NamedTuple):
@@ -247,10 +250,23 @@ def moe(v: Mapping[str, Array], dtype: str, on: Chip) -> Cast:
     return _finish(columns, (fixed, compute, memory), flops, moved, on)
 
 
+def triton(v: Mapping[str, Array], dtype: str, on: Chip) -> tuple[Cast, modern_triton.Launch]:
+    """Experts by Triton's kernel: what is known without fitted rates, and the work that rates are asked about."""
+    stored = FORMATS[dtype]
+    work = modern_triton.launch(v, dtype, stored.weight_bytes, stored.input_bytes, on.name)
+    moved = work.weights + work.activations
+    compute = 1e3 * work.wanted_flops / on.sustained_flops_per_s
+    memory = 1e3 * moved / (on.bandwidth_bytes_per_s * STREAM_SHARE)
+    fixed = np.full(len(compute), EXPERT_LAUNCHES * on.launch_ms)
+    return _finish([fixed], (fixed, compute, memory), work.wanted_flops, moved, on), work
+
+
 def cast(family: str, dims: Mapping[str, Array], dtype: str, on: Chip) -> Cast:
     """Kernels of one family and number format on one chip."""
     if family == "gemm":
         return gemm(dims, dtype, on)
     if family == "moe":
         return moe(dims, dtype, on)
+    if family == modern_triton.FAMILY:
+        return triton(dims, dtype, on)[0]
     return attention(dims, dtype, on, decode=family == "decode")

@@ -13,9 +13,9 @@ import numpy as np
 
 from tilecast.files import atomic_path, write_text
 from tilecast.hardware.device import Device
-from tilecast.predict import conformal
+from tilecast.predict import conformal, modern_triton
 from tilecast.predict.modern import DIMENSIONS, Bounded, Modern, donor_weights
-from tilecast.predict.modern_features import Array, Cast, PowerLaw, cast, chip
+from tilecast.predict.modern_features import Array, Cast, Chip, PowerLaw, cast, chip, triton
 from tilecast.predict.tilecast_train import fit_expert
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ROWS = 5000  # a GPU, family and format, drawn by the seed: more rows gain nothing that leaving out shows
 TRAINED_SHARE = 0.85
 LEAST_ROWS = 200
+RATE_ROWS = 2500  # a GPU, that Triton's rates are fitted on
 LARGE_MS = 0.05  # calls that count apart
 SHORT_MS = 0.005  # shorter calls count less in training: they are mostly launch
 # The designs among which leaving out training generations chooses.
@@ -99,6 +100,8 @@ class Tournament:
         self.seed, self.progress = seed, progress
         self.experts: dict[tuple[PowerLaw, str], dict[str, Bounded]] = {}
         self._corrections: dict[tuple[PowerLaw, str, str, str], Array] = {}
+        self._rates: dict[tuple[str, frozenset[str]], modern_triton.Rates] = {}
+        self._work: dict[tuple[str, str], tuple[modern_triton.Launch, Chip]] = {}
 
     def known(self, group: str, device: str, law: PowerLaw) -> Cast:
         """Physics of one GPU's kernels."""
@@ -117,12 +120,41 @@ class Tournament:
             self.progress(f"{group}, {name}: {len(self.groups[group])} experts, {time.monotonic() - began:.0f} s")
         return self.experts[law, group]
 
+    def rates(self, group: str, without: Collection[str]) -> modern_triton.Rates:
+        """Of Triton's experts, fitted on the generations not left out, generations alike."""
+        key = group, frozenset(without)
+        if key not in self._rates:
+            inside = {name: gpus for name, gpus in self.in_group(group).items() if name not in without}
+            kernels = []
+            for gpus in inside.values():
+                for device in gpus:
+                    rows = self.groups[group][device]
+                    usable = np.flatnonzero(rows.good)
+                    some = np.random.default_rng(self.seed).choice(
+                        usable, min(RATE_ROWS, len(usable)), replace=False
+                    )
+                    dims = {name: values[some] for name, values in rows.dims.items()}
+                    on = chip(self.devices[device], group.split("/")[1], PLAIN[0])
+                    work = triton(dims, group.split("/")[1], on)[1]
+                    kernels.append((work, on, rows.measured_ms[some], len(gpus) ** -0.5))
+            self._rates[key] = modern_triton.fit(kernels)
+        return self._rates[key]
+
+    def by_rates(self, group: str, device: str, without: Collection[str]) -> Array:
+        """All of a GPU's experts by Triton, at the rates of the generations not left out."""
+        if (group, device) not in self._work:
+            on = chip(self.devices[device], group.split("/")[1], PLAIN[0])
+            self._work[group, device] = triton(self.groups[group][device].dims, group.split("/")[1], on)[1], on
+        return modern_triton.time_ms(*self._work[group, device], self.rates(group, without))
+
     def unit(self, device: str) -> float:
         """log2 size of a GPU's matrix units."""
         return chip(self.devices[device], "bf16", PLAIN[0]).unit
 
     def forecast(self, group: str, device: str, without: Collection[str], law: PowerLaw, decay: float) -> Array:
         """All kernels of `device`, by the experts of the generations not left out."""
+        if group.startswith(modern_triton.FAMILY):
+            return self.by_rates(group, device, without)
         experts = self.trained(law, group)
         donors = {name: self.unit(name) for name in experts if self.generations[name] not in without}
         known = self.known(group, device, law)
@@ -167,7 +199,7 @@ class Tournament:
                     f"{one.flops_per_joule / 1e12:g}/{one.exponent:g}/{d:g}": round(value, 2)
                     for (one, d), value in tried.items()
                 }
-        if len(set(self.in_group(group)) - set(outside)) < 2:
+        if group.startswith(modern_triton.FAMILY) or len(set(self.in_group(group)) - set(outside)) < 2:
             return law, PLAIN[1], scores
         by_decay = {d: self.score(group, outside, law, d) for d in DECAYS}
         scores = scores or {f"{d:g}": round(value, 2) for d, value in by_decay.items()}
@@ -192,6 +224,10 @@ class Tournament:
         measured, forecasts = [], []
         for device, rows in self.groups[group].items():
             rest = np.setdiff1d(np.flatnonzero(rows.good), shown(rows, self.seed))[:2000]
+            if group.startswith(modern_triton.FAMILY):
+                measured.append(rows.measured_ms[rest])
+                forecasts.append(self.by_rates(group, device, ())[rest])
+                continue
             known, expert = self.known(group, device, law), self.trained(law, group)[device]
             measured.append(rows.measured_ms[rest])
             forecasts.append(known.base_ms[rest] * np.exp(expert.correction(known.features[rest])))
@@ -209,13 +245,17 @@ def ship(tournament: Tournament, folder: Path) -> Modern:
     """Choose on all generations, keep those experts, and write weights and record."""
     from safetensors.numpy import save_file
 
-    laws, decay, unseen, seen, scores = {}, {}, {}, {}, {}
+    laws, decay, unseen, seen, scores, rates = {}, {}, {}, {}, {}, {}
     trained: dict[str, dict[str, Bounded]] = {name: {} for name in tournament.devices}
     for group in tournament.groups:
         law, decay[group], scores[group] = tournament.choose(group, ())
         laws[group] = {"flops_per_joule": law.flops_per_joule, "exponent": law.exponent}
         unseen[group] = round(tournament.half_width(group, (), law, decay[group]), 4)
         seen[group] = round(tournament.own_half_width(group, law), 4)
+        if group.startswith(modern_triton.FAMILY):
+            left = ("", *tournament.in_group(group))
+            rates[group] = {out: tournament.rates(group, (out,)).vector().tolist() for out in left}
+            continue
         for device, expert in tournament.trained(law, group).items():
             trained[device][group] = expert
     devices = tournament.devices
@@ -223,6 +263,7 @@ def ship(tournament: Tournament, folder: Path) -> Modern:
         "predictor": "tilecast, modern track",
         "law": laws,
         "decay": decay,
+        "rates": rates,
         "half_width": {"seen": seen, "unseen": unseen},
         "scores": scores,
         "seed": tournament.seed,

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NEEDS = ("modern/source.json",)
-FAMILIES = {"gemm": "Products", "prefill": "Prefill attention", "decode": "Decode attention", "moe": "Experts"}
+FAMILIES = {
+    "gemm": "Products",
+    "prefill": "Prefill attention",
+    "decode": "Decode attention",
+    "moe": "Experts, vLLM's choice of kernel",
+    "moe_triton": "Experts, Triton's kernel",
+}
 PROTOCOL = (
     "kind",
     "generation",
