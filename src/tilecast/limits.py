@@ -6,6 +6,7 @@ docs/security.md shows the table.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -73,6 +74,21 @@ def option(name: str, limit: str = "") -> Callable[[str], int]:
     def parse(text: str) -> int:
         number = int(text) if re.fullmatch(r"\s*[-+]?[0-9]{1,100}\s*", text) else text
         return check(limit or name, number, f"--{name}")
+
+    return parse
+
+
+def amount(name: str) -> Callable[[str], float]:
+    """The `type` of a command's option `--name`: a finite number above zero."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not 0 < value < math.inf:
+            raise InputError(f"--{name}", f"{shown(text)} is no number above zero")
+        return value
 
     return parse
 

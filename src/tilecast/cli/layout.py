@@ -11,7 +11,7 @@ from tilecast.cli.work import torch_needed
 from tilecast.errors import InputError
 from tilecast.hardware.device import load_device
 from tilecast.hardware.system import load_system, system_names
-from tilecast.limits import option
+from tilecast.limits import amount, option
 from tilecast.models.registry import ModelSpec
 from tilecast.parallel.cost import PRICES, Prices, load_prices
 from tilecast.parallel.layout import RECOMPUTE, SCHEDULES, Layout, Work, check, from_runs
@@ -54,15 +54,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="layers of each pipeline stage, such as 11,2x13,11 (default: as even as can be)",
     )
     group.add_argument("--timeline", metavar="FILE", help="write the step as a Chrome trace (JSON)")
-    group.add_argument("--tokens", type=float, help="training: cost of a run on so many tokens, such as 3e11")
+    group.add_argument(
+        "--tokens", type=amount("tokens"), help="training: cost of a run on so many tokens, such as 3e11"
+    )
     group.add_argument("--prices", metavar="FILE", help="in place of config/prices.yaml")
     group.add_argument(
         "--serve", choices=("continuous", "static"), nargs="?", const="continuous",
         help="TTFT, TPOT and throughput of every number of requests at once that fits (prompts of --sequence)",
     )  # fmt: skip
     group.add_argument("--output", type=option("output"), help="--serve: tokens of an answer (default: 256)")
-    group.add_argument("--ttft-ms", type=float, help="--serve: bound on the time to first token")
-    group.add_argument("--tpot-ms", type=float, help="--serve: bound on the time per output token")
+    group.add_argument("--ttft-ms", type=amount("ttft-ms"), help="--serve: bound on the time to first token")
+    group.add_argument("--tpot-ms", type=amount("tpot-ms"), help="--serve: bound on the time per output token")
 
 
 _LAYOUT = (*_RANKS, "schedule", "recompute", "zero", "sequence_parallel", "stages")

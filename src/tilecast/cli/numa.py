@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tilecast.errors import InputError
+from tilecast.limits import option
 
 _SHOWN = (  # column, heading, digits, divided by
     ("batches", "batches", 0, 1),
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     analyze.add_argument(
         "folder", help="holds .nsys-rep, .sqlite or torch's .json files named as the study names them"
     )
-    analyze.add_argument("--batch", type=int, default=10, help="samples a batch (default: 10)")
+    analyze.add_argument("--batch", type=option("batch"), default=10, help="samples a batch (default: 10)")
     analyze.add_argument("--output", metavar="FILE", help="write every measure as CSV or Parquet")
     topology = actions.add_parser(
         "topology", help="nodes and GPUs of this host, and whether locality can be tested"

@@ -16,6 +16,10 @@ SCHEDULES = ("gpipe", "1f1b", "interleaved")
 RECOMPUTE = ("none", "selective", "full")
 _LAYERS = ("num_hidden_layers", "n_layer")
 _EXPERTS = ("num_local_experts", "num_experts")
+_AMOUNTS = (
+    *_EXPERTS, "num_experts_per_tok", "num_key_value_heads", "head_dim", "intermediate_size", "moe_intermediate_size",
+    "ffn_dim", "n_inner", "max_position_embeddings", "n_positions", "type_vocab_size",
+)  # fmt: skip
 _GATED = ("llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "gemma", "gemma2", "phi3")
 
 
@@ -173,6 +177,8 @@ def stack(spec: ModelSpec) -> Stack:
         raise InputError(spec.source, "is no stack of equal layers", remedy)
     if get("decoder_sparse_step", default=1) != 1 or get("mlp_only_layers") or get("first_k_dense_replace"):
         raise InputError(spec.source, "mixes dense layers with experts", remedy)
+    if not all(value is None or (type(value) is int and value >= 0) for value in map(values.get, _AMOUNTS)):
+        raise InputError(spec.source, "has sizes that are no whole numbers", remedy)
     kind = str(values["model_type"])
     experts = get(*_EXPERTS, default=0)
     ffn = get("moe_intermediate_size") if experts else None
@@ -183,7 +189,7 @@ def stack(spec: ModelSpec) -> Stack:
         layers=layers,
         hidden=hidden,
         heads=heads,
-        kv_heads=get("num_key_value_heads", default=heads),
+        kv_heads=get("num_key_value_heads", default=heads) or heads,
         head_dim=get("head_dim", default=hidden // heads),
         ffn=ffn or get("intermediate_size", "ffn_dim", "n_inner", default=4 * hidden),
         vocab=get("vocab_size"),
