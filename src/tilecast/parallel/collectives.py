@@ -190,7 +190,10 @@ def timed(
     if alone:
         return Forecast(0.0, 0.0, 0.0, algorithm, protocol, basis, like)
     curve = known[like][name]
-    spread = curve.spread if basis == "measured" else max(curve.spread, curve.spec_spread)
+    spread = curve.spread
+    if basis != "measured":  # what starts were changed by is itself as uncertain as it is large
+        changed = 0.0 if like == system.measured_as else math.log(_ratios(system.device, like)[0])
+        spread = max(spread, math.hypot(curve.spec_spread, changed))
     if way.nodes > 1:
         spread = max(spread, NETWORK_SPREAD)
     latency = seconds * 1e3
