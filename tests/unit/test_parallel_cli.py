@@ -23,6 +23,50 @@ def test_a_layout_is_forecast_and_its_timeline_written(tmp_path, capsys):
     assert {event["tid"] for event in events} == {0, 1}
 
 
+def test_stages_prices_and_a_run_are_told(capsys):
+    uneven = [
+        *TRAIN,
+        "--pp",
+        "2",
+        "--batch",
+        "4",
+        "--microbatch",
+        "1",
+        "--predictor",
+        "roofline",
+        "--stages",
+        "7,5",
+    ]
+    assert main([*uneven, "--tokens", "1e9", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["layout"]["stages"] == [7, 5] and len(said["memory"]["stage_verdicts"]) == 2
+    hour, run = said["cost"]["hour"], said["cost"]["training_run"]
+    assert run["on_demand_usd"] == pytest.approx(hour["on_demand_usd"] * run["hours"])
+    assert said["cost"]["offer"]["on_demand"]["date"].startswith("20")
+    assert main(uneven) == 0
+    words = capsys.readouterr().out
+    assert "stages7,5" in words and "stage 1 " in words and "fits, " in words and "per 1M tokens" in words
+    assert main(["forecast", "--model", "gpt2", "--system", "gb200", "--predictor", "roofline"]) == 0
+    words = capsys.readouterr().out
+    assert "no price for NVIDIA_GB200" in words and "$" not in words
+
+
+def test_serving_is_told_within_bounds(capsys):
+    serve = ["forecast", "--model", "gpt2", "--system", "h100_sxm", "--predictor", "roofline", "--dtype", "bf16"]
+    serve += ["--fused", "--attention", "fused", "--sequence", "128", "--output", "32", "--serve"]
+    assert main([*serve, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    rows = said["requests"]
+    assert said["batching"] == "continuous" and [row["requests"] for row in rows][:3] == [1, 2, 4]
+    assert said["best"] == max(rows, key=lambda row: row["tokens_per_s"])["requests"]
+    bound = rows[2]["tpot_ms"] * 1.001
+    assert main([*serve, "--tpot-ms", str(bound), "--ttft-ms", "1e6"]) == 0
+    assert f"TPOT within {bound:g} ms: 4 requests at once" in capsys.readouterr().out
+    large = ["forecast", "--model", "llama2_70b", "--system", "h100_sxm", "--dtype", "bf16", "--serve", "static"]
+    assert main([*large, "--predictor", "roofline"]) == 3
+    assert "at most 0 requests" in capsys.readouterr().out
+
+
 def test_one_gpu_of_a_system_is_that_gpu(capsys):
     plain = ["forecast", "--model", "gpt2", "--sequence", "128", "--predictor", "roofline", "--json"]
     assert main([*plain, "--device", "H100"]) == 0
@@ -45,6 +89,16 @@ def test_one_gpu_of_a_system_is_that_gpu(capsys):
         (["--system", "dgx_h100", "--dp", "0"], "dp is 0"),
         (["--system", "h100_sxm_4", "--dp", "8", "--batch", "8"], "needs 8 GPUs, the system has 4"),
         (["--system", "nowhere"], "is no known system"),
+        (["--system", "dgx_h100", "--pp", "2", "--stages", "6,7"], "13 layers in all, the model has 12"),
+        (["--system", "dgx_h100", "--stages", "6,6"], "2 numbers of layers for the 1 pieces"),
+        (["--system", "dgx_h100", "--stages", "all"], "is no list of layers"),
+        (["--device", "H100", "--stages", "12"], "--stages: needs a system"),
+        (["--system", "dgx_h100", "--tokens", "1e9"], "--tokens: is of a training run"),
+        (["--system", "dgx_h100", "--mode", "training", "--tokens", "nan"], "is no number above zero"),
+        (["--system", "dgx_h100", "--tpot-ms", "5"], "--tpot-ms: is of serving"),
+        (["--system", "dgx_h100", "--serve", "--batch", "4"], "--batch: is of one step"),
+        (["--system", "dgx_h100", "--serve", "--tpot-ms", "-1"], "is no number above zero"),
+        (["--system", "dgx_h100", "--prices", "nowhere.yaml"], "nowhere.yaml"),
     ],
 )
 def test_what_cannot_be_is_one_line(options, message, capsys):

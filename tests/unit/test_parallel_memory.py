@@ -89,6 +89,27 @@ def test_the_verdict_says_by_how_much():
     assert memory(work(), Layout(), 200e9, PURE).verdict.startswith("fits, ")
 
 
+def test_every_stage_has_its_verdict():
+    """One line for stages that follow each other and hold the same; the fullest is named."""
+    uneven = memory(work(), Layout(pp=4, microbatch=1, stages=(5, 11, 8, 8)), 40e9, PURE)
+    assert len(uneven.told) == 4 and uneven.fullest == 1
+    for stage, line in enumerate(uneven.told):
+        total = uneven.totals[stage]
+        assert line.startswith(f"stage {stage} ") and f"{total / 1e9:.1f} of 40.0 GB" in line
+        assert ("does not fit by" in line) == (total > 40e9) and ("the fullest" in line) == (stage == 1)
+    alike = memory(work(batch=1), Layout(pp=8, microbatch=1), 40e9, PURE)
+    assert [line.split(" ")[0] for line in alike.told] == ["stage", "stages", "stage"]
+    assert alike.told[1].startswith("stages 1 to 6")
+
+
+def test_sharded_training_gathers_layers_and_both_ends():
+    """FSDP: two layers' weights, one's gradients whole and on their way, both ends as long as the step."""
+    model = stack(GPT)
+    held = memory(work(batch=64), Layout(dp=64, zero=3, overlap=False), 80e9, PURE).parts
+    ends = parameters(model) - model.layers * sum(layer_parameters(model))
+    assert held["buffers"] == pytest.approx(2 * (4 * sum(layer_parameters(model)) + ends))
+
+
 def test_interleaving_holds_more_and_gpipe_most():
     values = dict(GPT.values)
     job = replace(work(), spec=model_spec(values, "x", "x"))

@@ -84,6 +84,20 @@ def test_what_is_extrapolated_is_what_is_simulated(schedule, chunks):
 
 
 @settings(max_examples=40, deadline=None)
+@given(pipelines(), st.integers(1, 40))
+def test_what_repeats_itself_is_not_simulated_and_comes_out_the_same(pipeline, more):
+    """Any stages, many microbatches, several counts at once: the events' own ends, to rounding."""
+    schedule, microbatches, forward, backward, send = pipeline
+    chunks, stages = forward.shape
+    turn = stages if chunks > 1 else 1
+    counts = [microbatches, microbatches + more * turn, 12 * stages]
+    three = (np.stack([times] * 3) for times in (forward, backward))
+    found = stage_ends(schedule, np.array(counts), *three, np.full((3, 2), send))
+    for count, row in zip(counts, found, strict=True):
+        assert row == pytest.approx(ends(simulate(schedule, count, forward, backward, send), stages), rel=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
 @given(pipelines())
 def test_a_stage_runs_one_thing_at_a_time_and_everything_once(pipeline):
     schedule, microbatches, forward, backward, send = pipeline

@@ -6,13 +6,16 @@ from dataclasses import replace
 from functools import lru_cache
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tilecast.graph.tracer import trace
 from tilecast.hardware.device import load_device
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model
+from tilecast.parallel.batching import queued_ms, steady
 from tilecast.parallel.layout import STANDARD, Assumptions, Layout
-from tilecast.parallel.serving import Server
+from tilecast.parallel.serving import Server, best
 from tilecast.predict.roofline import Roofline
 
 DEVICE = load_device("H100")
@@ -20,8 +23,11 @@ PROMPT, OUTPUT = 256, 65
 
 
 @lru_cache
-def server(model: str = "llama2_7b", assume: Assumptions = STANDARD) -> Server:
-    return Server(load_model(model), load_system("h100_sxm"), DEVICE, Roofline(), PROMPT, OUTPUT, assume=assume)
+def server(model: str = "llama2_7b", assume: Assumptions = STANDARD, continuous: bool = False) -> Server:
+    system = load_system("h100_sxm")
+    return Server(
+        load_model(model), system, DEVICE, Roofline(), PROMPT, OUTPUT, assume=assume, continuous=continuous
+    )
 
 
 def test_every_layer_of_a_decode_step_is_alike() -> None:
@@ -94,3 +100,48 @@ def test_the_fastest_batch_keeps_the_bound() -> None:
 def test_faster_links_slow_nothing() -> None:
     slow, fast = (server(assume=Assumptions(link_share=share)).serve(Layout(tp=4)) for share in (1.0, 2.0))
     assert fast.ttft_ms[0] <= slow.ttft_ms[0] and fast.tpot_ms[0] <= slow.tpot_ms[0]
+
+
+@given(st.floats(0.1, 100), st.floats(0, 1e4), st.integers(1, 200))
+def test_a_queue_is_between_its_limits(service: float, away: float, customers: int) -> None:
+    """One customer waits for nobody; never away, each waits for all others."""
+    waited = queued_ms(service, away, customers)
+    assert service <= waited <= service * customers * (1 + 1e-12)
+    assert queued_ms(service, away, 1) == service
+    assert queued_ms(service, 0.0, customers) == pytest.approx(service * customers)
+
+
+def test_one_request_alone_is_batched_with_nobody() -> None:
+    for layout in (Layout(), Layout(tp=4)):
+        alone, batch = server(continuous=True).serve(layout), server().serve(layout)
+        assert (alone.ttft_ms, alone.tpot_ms) == (batch.ttft_ms, batch.tpot_ms)
+
+
+@pytest.mark.parametrize("layout", [Layout(tp=2, microbatch=8), Layout(tp=2, pp=2, microbatch=4)])
+def test_requests_in_flight_wait_for_each_others_prompts(layout: Layout) -> None:
+    """Eight at once: a token costs a step and its share of seven prompts; the rate is theirs over their stay."""
+    found = server(continuous=True).serve(layout)
+    step = server().serve(layout).tpot_ms[0]
+    prompt = server().serve(replace(layout, pp=1, tp=layout.tp * layout.pp, microbatch=1)).ttft_ms[0]
+    assert found.sequences == 8
+    assert step < found.tpot_ms[0] < step + 7 * 1.5 * prompt / OUTPUT
+    if layout.pp == 1:
+        assert (found.ttft_ms[0], found.tpot_ms[0]) == steady(step, prompt, 8, OUTPUT)
+    stay = found.ttft_ms[0] + (OUTPUT - 1) * found.tpot_ms[0]
+    assert found.tokens_per_s == pytest.approx(layout.dp * 8 * OUTPUT / stay * 1e3)
+    assert found.tpot_ms[1] <= found.tpot_ms[0] <= found.tpot_ms[2]
+    assert found.ttft_ms[0] < server().serve(layout).ttft_ms[0]  # which waits for all eight prompts
+
+
+def test_one_prompt_at_a_time_leaves_more_room() -> None:
+    assert server(continuous=True).most(Layout()) >= server().most(Layout())
+    held = server(continuous=True).memory(Layout(microbatch=16))
+    assert held.parts["kv_cache"] == 16 * (PROMPT + OUTPUT) * 2 * 32 * 4096 * 2
+
+
+def test_the_best_keeps_both_bounds() -> None:
+    tried = server(continuous=True).tried(Layout(tp=2), sizes=(1, 4, 16))
+    assert best(tried) is tried[-1]
+    assert best(tried, tpot_ms=tried[1].tpot_ms[0]) is tried[1]
+    assert best(tried, ttft_ms=tried[0].ttft_ms[0], tpot_ms=1e9) is tried[0]
+    assert best(tried, ttft_ms=1e-9) is None

@@ -380,3 +380,68 @@ def test_links_are_shared_by_groups_side_by_side():
     together = known.links.time("all_reduce", (0, 4, 2, 8), 1e8)
     single = collectives.collective("all_reduce", load_system("l40s"), [0, 4], 1e8).latency_ms
     assert alone[0] == single < together[0]
+
+
+LONG = replace(WORK, batch=64, sequence=1024)  # layers that take longer than their messages
+
+
+@pytest.mark.parametrize(
+    "layout", [Layout(dp=8, microbatch=8), Layout(dp=8, microbatch=8, zero=3), Layout(cp=2, microbatch=8)]
+)
+def test_hidden_communication_slows_the_kernels_beside_it(layout):
+    """Kernels slower by c beside T ms of messages: max(T, C + T c / (1 + c)) in place of max(T, C)."""
+    system, device, predictor = load_system("dgx_h100"), load_device("H100"), load_predictor("roofline")
+    free, slowed, most = (
+        Planner(LONG, system, device, predictor, Assumptions(contention=share)) for share in (0.0, 0.189, 0.4)
+    )
+    slowed.kernels = most.kernels = free.kernels
+    part = "cp" if layout.cp > 1 else "dp"
+    parts = [known.step(layout).parts for known in (free, slowed, most)]
+    assert parts[0][part] < parts[1][part] < parts[2][part]
+    assert parts[2][part] < most.step(replace(layout, overlap=False)).parts[part]
+    assert parts[0]["compute"] == parts[1]["compute"]
+    ten = np.array([10.0])
+    known = Planner(LONG, system, device, predictor, Assumptions(contention=0.25)).traffic
+    assert known.beside(layout, ten, np.array([4.0])) == [6.0]
+    assert known.beside(layout, ten, np.array([40.0])) == [10 * 0.25 / 1.25]
+    assert known.beside(replace(layout, overlap=False), ten, np.array([40.0])) == [10.0]
+
+
+def test_sharded_weights_are_copied_where_they_are_used(monkeypatch):
+    """FSDP whose messages take no time: three copies of the parameters a microbatch; DDP makes two a step."""
+    layout = Layout(dp=8, microbatch=2, zero=3)
+    known = Planner(WORK, load_system("dgx_h100"), load_device("H100"), load_predictor("roofline"))
+    monkeypatch.setattr(known.links, "time", lambda op, group, size: np.zeros(3))
+    pairs = known.step(replace(layout, zero=0)).parts["dp"]
+    assert pairs > 0
+    assert known.step(layout).parts["dp"] == pytest.approx(1.5 * pairs)
+
+
+@settings(max_examples=25, deadline=None)
+@given(LAYOUTS, st.data())
+def test_layers_by_hand(layout, data):
+    """Uneven stages: `step` and `latencies` agree, ends count where they run, memory holds every layer once."""
+    pieces, layers = layout.pp * layout.interleave, WORK.stack.layers
+    cuts = sorted(data.draw(st.sets(st.integers(1, layers - 1), min_size=pieces - 1, max_size=pieces - 1)))
+    counts = tuple(b - a for a, b in pairwise([0, *cuts, layers]))
+    uneven = replace(layout, stages=counts)
+    step = planner().step(uneven)
+    assert planner().latencies([uneven])[0] == pytest.approx(step.latency_ms, rel=1e-12)
+    assert len(step.memory.stages) == layout.pp
+    even = replace(layout, stages=tuple(layout.pieces(layers)))
+    assert planner().step(even).latency_ms == planner().step(layout).latency_ms
+    weights = [sum(stage["weights"] for stage in planner().memory(x).stages) for x in (uneven, layout)]
+    assert weights[0] == pytest.approx(weights[1])
+
+
+def test_layers_spread_by_time_make_the_slowest_stage_as_fast_as_can_be():
+    """Against every split of twelve layers over three stages: none makes a shorter step."""
+    layout = Layout(pp=3, microbatch=1)
+    splits = [(a, b, 12 - a - b) for a in range(1, 11) for b in range(1, 12 - a)]
+    found = planner().spread(layout)
+    assert found in splits and found != (4, 4, 4)  # the head is worth some layers
+    times = planner().latencies([replace(layout, stages=split) for split in splits])
+    assert planner().latencies([replace(layout, stages=found)])[0] == pytest.approx(times.min(), rel=1e-3)
+    assert times.min() < planner().latencies([layout])[0]
+    assert planner().spread(replace(layout, stages=())) == found
+    assert planner().spread(Layout(pp=12, microbatch=1)) == ()

@@ -81,12 +81,13 @@ def run(args: argparse.Namespace) -> int:
     context = None if args.cp is None else _ranks(args.cp)
     if mode == "inference" and context is not None:
         raise InputError("--cp", "is of training", "a request's cache is not divided over GPUs by tokens here")
-    judge, tried, impossible = _task(args, mode, context)
-    start = time.perf_counter()
+    judge, space, tried, impossible = _task(args, mode, context)
+    start = time.process_time()
     again = judge.spread if mode == "training" else None
     found = searching.search(tried, impossible, judge, args.objective, constraints, again)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     result = _result(args, mode, judge, found, questions) | {
+        "space": searching.space_words(space) | ({"stages": "even, and spread by time"} if again else {}),
         "seconds": round(seconds, 3),
         "layouts_per_s": round(found.tried / seconds) if seconds else None,
     }
@@ -103,7 +104,7 @@ def _ranks(text: str) -> tuple[int, ...]:
 
 
 def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) -> Any:
-    """What judges layouts, the layouts, and what rules one out before it is judged."""
+    """What judges layouts, the space, its layouts, and what rules one out before it is judged."""
     from tilecast.hardware.device import load_device
     from tilecast.hardware.system import load_system
     from tilecast.parallel import search as searching
@@ -131,11 +132,11 @@ def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) 
         space = searching.training_space(work)
         space = space if context is None else replace(space, cp=context)
         tried = searching.layouts(space, model, args.gpus, batch)
-        return training, tried, lambda layout: legal(layout, model, args.gpus, batch, args.sequence)
+        return training, space, tried, lambda layout: legal(layout, model, args.gpus, batch, args.sequence)
     server = Server(spec, system, device, predictor, args.sequence, args.output, args.dtype, args.attention)
     answering: Answering = searching.Answering(server, prices, args.objective, args.price)
     tried = searching.layouts(searching.SERVING, model, args.gpus, 1)
-    return answering, tried, lambda layout: legal(layout, model, args.gpus, None, args.sequence)
+    return answering, searching.SERVING, tried, lambda layout: legal(layout, model, args.gpus, None, args.sequence)
 
 
 def _result(
@@ -197,8 +198,9 @@ _SHOWN = {
 def _text(result: dict[str, Any]) -> str:
     lines = [
         f"{result['model']} on {result['gpus']:,} GPUs of {result['system']}, {result['mode']}: "
-        f"{result['tried']:,} layouts tried in {result['seconds']:.1f} s ({result['layouts_per_s']:,}/s), "
-        f"{result['feasible']:,} can run",
+        f"{result['tried']:,} layouts tried in {result['seconds']:.1f} s of processor time "
+        f"({result['layouts_per_s'] or 0:,}/s), {result['feasible']:,} can run",
+        "tried     " + "; ".join(f"{name.replace('_', ' ')} {words}" for name, words in result["space"].items()),
         "",
     ]
     if result["top"]:

@@ -69,6 +69,16 @@ def training_space(work: Work) -> Space:
     return replace(TRAINING, cp=context, recompute=recompute)
 
 
+def space_words(space: Space) -> dict[str, str]:
+    """The values tried of each part, in words."""
+    every = {"microbatch": f"every divisor up to {MICROBATCH}"}
+    return {
+        field.name: ", ".join(_word(value) for value in getattr(space, field.name))
+        or every.get(field.name, "every divisor")
+        for field in fields(Space)
+    }
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A layout with its figures, and why it cannot be used (None if it can)."""
