@@ -7,13 +7,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilecast.documents import read_yaml
+from tilecast.documents import read_yaml, shown
 from tilecast.errors import InputError, TilecastError
 from tilecast.evaluate.scenario_table import SCENARIOS
 from tilecast.hardware.device import Device, devices
 from tilecast.hardware.system import System, load_system
+from tilecast.limits import check
 from tilecast.models.registry import load_model
-from tilecast.parallel.layout import Layout, Work
+from tilecast.parallel.layout import Layout, Work, layout_of
 from tilecast.parallel.step import Planner
 from tilecast.predict.base import Predictor
 from tilecast.predict.conformal import total
@@ -52,6 +53,12 @@ def read_scenarios(path: Path) -> list[dict[str, Any]]:
         for part, given in (("work", work), ("layout", layout)):
             if not isinstance(given, dict) or not set(given) <= known[part]:
                 raise InputError(where, f"`{part}` is not understood", f"it has {', '.join(sorted(known[part]))}")
+        layout_of(layout, f"{where}, `layout`")
+        for key, value in work.items():
+            if key in ("batch", "sequence", "context"):
+                check(key, value, f"{where}, `work.{key}`", 0 if key == "context" else 1)
+            elif not isinstance(value, bool if key == "fused" else str):
+                raise InputError(where, f"`work.{key}` = {shown(value)} is not understood", "see docs/multigpu.md")
         truths = []
         for truth in entry.get("truth") or []:
             if not isinstance(truth, dict) or not isinstance(truth.get("ms"), (int, float)) or not truth["ms"] > 0:

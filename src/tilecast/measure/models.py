@@ -20,6 +20,7 @@ from tilecast.documents import read_yaml
 from tilecast.errors import InputError, TilecastError
 from tilecast.graph.build import DTYPES, build, offline
 from tilecast.hardware.device import ELEMENT_BYTES
+from tilecast.limits import check
 from tilecast.measure.backend import Action, Backend, OutOfMemory, Timing, Unsupported, guarded, timed
 from tilecast.measure.store import Run, done
 from tilecast.measure.tables import WORKLOAD, WORKLOAD_KEY
@@ -36,7 +37,7 @@ DEFAULTS: dict[str, Any] = {
 
 def workload(given: Mapping[str, Any], where: object = "workload") -> dict[str, Any]:
     """A checked workload: WORKLOAD_KEY filled with defaults; training and decode set what follows from them."""
-    unknown = sorted(set(given) - set(WORKLOAD_KEY))
+    unknown = sorted(str(key) for key in given if key not in WORKLOAD_KEY)
     if unknown or "model" not in given:
         problem = f"unknown key `{unknown[0]}`" if unknown else "names no `model`"
         raise InputError(where, problem, f"a workload has {', '.join(WORKLOAD_KEY)}")
@@ -49,9 +50,10 @@ def workload(given: Mapping[str, Any], where: object = "workload") -> dict[str, 
         value = work[name]
         if column.values and value not in column.values:
             raise InputError(where, f"{name} = {value!r}", f"expected one of {', '.join(column.values)}")
-        least = 0 if name == "context" else 1
-        if column.kind == "integer" and (type(value) is not int or value < least):
-            raise InputError(where, f"{name} = {value!r}", f"expected a whole number of at least {least}")
+        if column.kind == "integer":
+            check(name.partition("_")[0], value, f"{where}, {name}", 0 if name == "context" else 1)
+    if not isinstance(work["model"], str):
+        raise InputError(where, "`model` is no name", "see config/models")
     load_model(work["model"])
     return {name: work[name] for name in WORKLOAD_KEY}
 
@@ -67,6 +69,7 @@ def read_study(path: Path) -> list[dict[str, Any]]:
         spread = [entry]
         for key, value in entry.items():
             if isinstance(value, list):
+                check("runs", len(spread) * len(value), f"{path}, workload {place}")
                 spread = [one | {key: each} for one in spread for each in value]
         found += [workload(one, f"{path}, workload {place}") for one in spread]
     return found

@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from tilecast.config import Section
 from tilecast.documents import read_yaml
 from tilecast.errors import InputError
+from tilecast.limits import MOST, check
 from tilecast.models.registry import ModelSpec, load_model
 
 STUDY_FOLDER = Path(__file__).resolve().parents[3] / "config/studies/numa"
@@ -37,7 +38,7 @@ _CELL = re.compile(
     r"pipeline_gpu(?P<gpu>\d+)_numa(?P<cpu_node>\d+)(?:_mem(?P<memory_node>\d+))?_(?P<model>vit\d+x\d+x\d+)"
     r"(?P<dtype>_bf16)?(?P<compiled>_compiled)?"
 )
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=MOST["samples"][0])]
 Number = Annotated[int, Field(ge=0, lt=1024)]
 
 
@@ -206,7 +207,8 @@ def cells(study: Study) -> tuple[list[Cell], list[Repeated]]:
     """The study's cells, each once, and the repeated ones that were rejected."""
     found: dict[Cell, str] = {}
     rejected = []
-    for cell, arm in _combinations(study):
+    for place, (cell, arm) in enumerate(_combinations(study), 1):
+        check("runs", place * study.repetitions, "the study")
         if cell in found:
             rejected.append(Repeated(cell, arm, found[cell]))
         else:

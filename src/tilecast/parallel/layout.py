@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from itertools import groupby
 from typing import Any
 
+from tilecast.documents import shown
 from tilecast.errors import InputError
+from tilecast.limits import check as check_limit
 from tilecast.models.registry import ModelSpec
 
 SCHEDULES = ("gpipe", "1f1b", "interleaved")
@@ -17,8 +19,8 @@ RECOMPUTE = ("none", "selective", "full")
 _LAYERS = ("num_hidden_layers", "n_layer")
 _EXPERTS = ("num_local_experts", "num_experts")
 _AMOUNTS = (
-    *_EXPERTS, "num_experts_per_tok", "num_key_value_heads", "head_dim", "intermediate_size", "moe_intermediate_size",
-    "ffn_dim", "n_inner", "max_position_embeddings", "n_positions", "type_vocab_size",
+    *_EXPERTS, "num_experts_per_tok", "num_key_value_heads", "head_dim", "intermediate_size",
+    "moe_intermediate_size", "ffn_dim", "n_inner", "max_position_embeddings", "n_positions", "type_vocab_size",
 )  # fmt: skip
 _GATED = ("llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "gemma", "gemma2", "phi3")
 
@@ -212,6 +214,23 @@ def stages(layers: int, parts: int) -> tuple[int, ...]:
     least, more = divmod(layers, parts)
     first = (parts - more + 1) // 2  # the longer stages stand in the middle
     return tuple(least + (first <= place < first + more) for place in range(parts))
+
+
+def layout_of(given: Any, where: object) -> Layout:
+    """The layout of a study's or scenario's mapping, each value of the kind that the layout has."""
+    kinds = {field.name: type(field.default) for field in fields(Layout)}
+    if not isinstance(given, Mapping) or not set(given) <= set(kinds):
+        raise InputError(where, "is no layout", f"it has {', '.join(kinds)}")
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+    }
+    for name, value in values.items():
+        if type(value) is not kinds[name]:
+            raise InputError(where, f"`{name}` = {shown(value)} is not understood", "see docs/multigpu.md")
+        for number in value if isinstance(value, tuple) else (value,):
+            if not isinstance(number, (bool, str)):
+                check_limit("gpus", number, f"{where}, `{name}`")
+    return Layout(**values)
 
 
 def in_runs(counts: Sequence[int]) -> str:

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilecast.documents import read_yaml
+from tilecast.documents import shown as quoted
 from tilecast.errors import InputError
 from tilecast.hardware.device import load_device
 from tilecast.hardware.system import load_system
+from tilecast.limits import check
 from tilecast.models.registry import load_model
 from tilecast.parallel import search as searching
 from tilecast.parallel.cost import Bill, Prices, per_million_tokens, training_run
-from tilecast.parallel.layout import Layout, Work, legal
+from tilecast.parallel.layout import Layout, Work, layout_of, legal
 from tilecast.parallel.sensitivity import Case, server, tornado
 from tilecast.parallel.serving import SIZES, Server, sized
 from tilecast.parallel.step import Planner
@@ -31,6 +33,9 @@ _KEYS = {
     "serving": {"title", "model", "system", "gpus", "prompt", "output", "tpot_ms", "layout"},
     "scaling": {"gpus", "weak_batch_per_gpu"},
 }
+_WORDS = {"title", "model", "system"}
+_LIMITS = {"gpus": "gpus", "batch": "batch", "sequence": "sequence", "prompt": "sequence", "output": "output"}
+_RATES = {"tokens", "tpot_ms"}
 TOP = 10
 COMPARED = 5  # best layouts whose parts are compared
 CLOUD_PERCENT = 10  # points of the search nearer than this in both figures are one
@@ -62,12 +67,22 @@ def load_study(path: str | Path) -> Study:
         if not isinstance(raw[part], dict) or set(raw[part]) != keys:
             raise InputError(where, f"`{part}` is not understood", f"it has {', '.join(sorted(keys))}")
     for part in ("training", "serving"):
-        try:
-            layout = Layout(**raw[part]["layout"])
-        except TypeError as error:
-            raise InputError(where, f"`{part}.layout`: {error}") from None
+        for key, value in raw[part].items():
+            place = f"{where}, `{part}.{key}`"
+            if key in _WORDS and not isinstance(value, str):
+                raise InputError(place, f"{quoted(value)} is no text")
+            if key in _LIMITS:
+                check(_LIMITS[key], value, place, least=1)
+            if key in _RATES and (type(value) not in (int, float) or not 0 < value < 1e18):
+                raise InputError(place, f"{quoted(value)} is no number above zero")
+        layout = layout_of(raw[part]["layout"], f"{where}, `{part}.layout`")
         if layout.gpus != raw[part]["gpus"]:
             raise InputError(where, f"`{part}.layout` needs {layout.gpus} GPUs", f"not {raw[part]['gpus']}")
+    sizes, batch = raw["scaling"]["gpus"], raw["scaling"]["weak_batch_per_gpu"]
+    for gpus in sizes if isinstance(sizes, list) else [sizes]:
+        check("gpus", gpus, f"{where}, `scaling.gpus`", least=1)
+    if not isinstance(sizes, list) or type(batch) not in (int, float) or not 0 < batch < 1e6:
+        raise InputError(where, "`scaling` is not understood", "a list `gpus`, and sequences a GPU above zero")
     return Study(**raw)
 
 
