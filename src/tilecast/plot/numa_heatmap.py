@@ -30,7 +30,8 @@ def draw(runs: pd.DataFrame, comparison: pd.DataFrame) -> style.Picture:
     medians = done.groupby(["model", "gpu", "place"])["samples_per_s"].median().reset_index()
     best = medians.groupby(["model", "gpu"])["samples_per_s"].transform("max")
     medians["slower_percent"] = 100 * (1 - medians["samples_per_s"] / best)
-    models = list(dict.fromkeys(medians["model"]))[:PANELS]
+    fastest = medians.groupby("model")["samples_per_s"].max()
+    models = list(fastest.sort_values(ascending=False).index)[:PANELS]
     gpus, places = (sorted(set(medians[name])) for name in ("gpu", "place"))
     lines = -(-len(models) // ACROSS)
     figure = style.canvas(lines * (0.26 * len(gpus) + 0.5))

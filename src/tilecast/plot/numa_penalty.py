@@ -20,6 +20,7 @@ HOSTS = {  # host -> name, colour, marker
     "l40s_summary": ("L40S, copies slowed 1.02 times", "#56B4E9", "D"),
     "mi210_two_epyc": ("MI210, two EPYC", "#009E73", "^"),
 }
+STAGES = {"h2d": "copying in", "compute": "computing", "d2h": "copying out", "launch": "launching"}
 LINEAR_PERCENT = 50  # up to here the axis is linear
 MEASURED_ROWS = 4  # measured intervals drawn a model
 
@@ -63,13 +64,11 @@ def draw(predicted: pd.DataFrame, comparison: pd.DataFrame) -> style.Picture:
             axes.plot([real["low_percent"], real["high_percent"]], [place] * 2, color=style.INK, zorder=4)
             axes.plot(real["penalty_percent"], place, color=style.INK, marker="|", markersize=7, zorder=4)
 
-    free = [
-        model for model in models
-        if plain[(plain["model"] == model) & (plain["host"] == "l40s_claimed")]["penalty_percent"].max() < 1
-    ]  # fmt: skip
+    slowed = plain[(plain["host"] == "l40s_claimed") & (plain["penalty_percent"] < 1)]
+    slower = " or ".join(STAGES[name] for name in dict.fromkeys(slowed["bound_remote"]))
     title = (
-        f"Copies slowed 1.47 times cost {len(free)} of {len(models)} models nothing: something slower hides them"
-        if free
+        f"Copies slowed 1.47 times cost {len(slowed)} of {len(models)} models nothing: {slower} takes longer"
+        if len(slowed)
         else "Slower copies cost every model something"
     )
     words = f"{len(measured)} measured" if len(measured) else "not measured: no host with a GPU and two nodes"
@@ -83,8 +82,8 @@ def draw(predicted: pd.DataFrame, comparison: pd.DataFrame) -> style.Picture:
     caption = (
         f"How much longer a sample takes when its host buffers lie on the remote node, for {len(models)} models. "
         "Grey: what the guide claims. Points: the pipeline of four overlapping stages, with the copy rates of "
-        "each host, compute and launching as forecast (line: their 80 % intervals). Black: measured, with 95 % "
-        f"interval; {words}. The axis is linear up to {LINEAR_PERCENT} %, logarithmic beyond."
+        "each host, compute and launching as forecast (line: their 80 % intervals). Black: measured, memory "
+        f"or memory and CPU moved, with 95 % interval; {words}. The axis is linear up to {LINEAR_PERCENT} %, logarithmic beyond."
     )
     worst = plain.sort_values("penalty_percent").iloc[-1]
     alt = (
