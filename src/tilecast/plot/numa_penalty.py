@@ -83,7 +83,8 @@ def draw(predicted: pd.DataFrame, comparison: pd.DataFrame) -> style.Picture:
         f"How much longer a sample takes when its host buffers lie on the remote node, for {len(models)} models. "
         "Grey: what the guide claims. Points: the pipeline of four overlapping stages, with the copy rates of "
         "each host, compute and launching as forecast (line: their 80 % intervals). Black: measured, memory "
-        f"or memory and CPU moved, with 95 % interval; {words}. The axis is linear up to {LINEAR_PERCENT} %, logarithmic beyond."
+        f"or memory and CPU moved, with 95 % interval; {words}. "
+        f"The axis is linear up to {LINEAR_PERCENT} %, logarithmic beyond."
     )
     worst = plain.sort_values("penalty_percent").iloc[-1]
     alt = (
