@@ -69,4 +69,8 @@ def test_the_section_shows_the_examples(root: Path) -> None:
     for words in ("GPT-3 175B on 1,024 H100", "Llama-2-70B on 4 A100", "Why not other", "no price", "predicted"):
         assert words in page
     assert all(row["reserved_usd"] is None or "nan" not in row["reserved_usd"] for row in data["costs"]["rows"])
-    assert page.count("<table") == 8
+    held = data["stages"]["rows"]
+    assert (
+        len(held) == 8 and held[0]["fits"] == "fits, the fullest" and {row["fits"] for row in held[1:]} == {"fits"}
+    )
+    assert page.count("<table") == 9

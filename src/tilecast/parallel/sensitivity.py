@@ -63,6 +63,11 @@ def _overlapped(case: Case, high: bool) -> Case | None:
     return replace(case, layout=replace(case.layout, overlap=high))
 
 
+def _slowed(case: Case, high: bool) -> Case | None:
+    hidden = _overlapped(case, True)
+    return hidden and _assume(contention=(0.0, 0.4))(hidden, high)
+
+
 def _split(case: Case, high: bool) -> Case | None:
     return _assume(tp_overlap=(0.0, 0.5))(case, high) if case.layout.tp > 1 else None
 
@@ -84,6 +89,7 @@ CHANGES = (
     Change("rate of every link", "half", "double", _assume(link_share=(0.5, 2.0))),
     Change("network above the nodes", "full", "2:1 thinner", _thinner),
     Change("gradients beside compute", "no", "yes", _overlapped),
+    Change("kernels beside communication", "not slowed", "40 % slower", _slowed),
     Change("tensor parallelism beside compute", "0 %", "50 %", _split),
     Change("sends between stages", "beside compute", "awaited", _sends),
     Change("attention", "written out", "one kernel", _attention),

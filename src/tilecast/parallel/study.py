@@ -130,6 +130,7 @@ def _train(study: Study, predictor: Predictor, prices: Prices, rows: dict[str, R
         lambda tried: legal(tried, model, gpus, work.batch, work.sequence),
         judge,
         "step_time",
+        again=judge.spread,
     )
     best = found.ranked[0].layout
     for name, shown in (("as Megatron-LM", layout), ("best found", best)):
@@ -146,7 +147,11 @@ def _train(study: Study, predictor: Predictor, prices: Prices, rows: dict[str, R
         rows["parts"] += _parts(title, place, shown.label, "time_ms", step.parts)
         held = {name: size / 1e9 for name, size in step.memory.parts.items()}
         rows["parts"] += _parts(title, place, shown.label, "memory_gb", held)
-    for event in planner.step(layout).events:
+    usual = planner.step(layout)
+    stages = {f"stage {stage}": held / 1e9 for stage, held in enumerate(usual.memory.totals)}
+    stages["one GPU"] = device.memory_bytes / 1e9
+    rows["parts"] += _parts(title, 0, layout.label, "stage_memory_gb", stages)
+    for event in usual.events:
         times = {name: round(getattr(event, name), 3) for name in ("start_ms", "end_ms")}
         rows["timeline"].append(event._asdict() | times)
     rows["search"] += _found(title, found, judge.parts, "step_ms", "memory_gb")

@@ -56,6 +56,7 @@ def context(results: Results) -> Context:
     return {
         "scores": _scores(results),
         "examples": _examples(results),
+        "stages": _stages(results),
         "costs": _costs(results),
         "searches": _searches(results),
         "serving": _serving(results),
@@ -180,6 +181,33 @@ def _examples(results: Results) -> Context:
         Column("interval", "Interval", right=True, absent="none claimed"),
     )
     return {"columns": columns, "rows": rows, "links": results.links("parallel/study", "figures", (".csv",))}
+
+
+def _stages(results: Results) -> Context:
+    """Memory of every pipeline stage of the usual layout, and whether it fits."""
+    frame = results.free(f"{STUDY}parts.csv", ("example", "layout", "what", "part", "value"))
+    mine = [] if frame is None else _records(frame[frame["what"] == "stage_memory_gb"])
+    room = next((row["value"] for row in mine if row["part"] == "one GPU"), None)
+    rows = [
+        {
+            "stage": row["part"],
+            "held": row["value"],
+            "room": room,
+            "fits": "fits" if row["value"] <= room else "does not fit",
+        }
+        for row in mine
+        if row["part"] != "one GPU" and room is not None
+    ]
+    for row in rows:
+        row["fits"] += ", the fullest" if row["held"] == max(other["held"] for other in rows) else ""
+    columns = (
+        Column("stage", "Stage"),
+        Column("held", "Held", "GB", 1),
+        Column("room", "One GPU has", "GB", 1),
+        Column("fits", "Fits"),
+    )
+    title = f"{mine[0]['example']}, {mine[0]['layout']}" if mine else ""
+    return {"columns": columns, "rows": rows, "title": title}
 
 
 def _costs(results: Results) -> Context:
