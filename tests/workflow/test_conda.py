@@ -24,6 +24,7 @@ import pytest
 from conda_channel import PYPI_NAMES, dependencies, normal
 from conda_standin import write_commands
 from copies import ROOT, Copy, Run, without_results
+from imports import third_party
 
 pytestmark = pytest.mark.slow
 
@@ -50,30 +51,6 @@ def script_rules(root: Path) -> list[Rule]:
             if script:
                 found.append(Rule(name, script[1], conda[1] if conda else None))
     return found
-
-
-def third_party(script: Path) -> set[str]:
-    """Top-level packages that a script, and the library modules it imports, need in order to be imported."""
-    names: set[str] = set()
-    todo, seen = [script], {script}
-    while todo:
-        for node in ast.parse(todo.pop().read_text()).body:  # imports inside functions are seen when they run
-            if isinstance(node, ast.Import):
-                modules = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            else:
-                continue
-            for module in modules:
-                if not module.startswith("tilecast"):
-                    names.add(module.partition(".")[0])
-                    continue
-                stem = ROOT / "src" / module.replace(".", "/")
-                for file in (stem.with_suffix(".py"), stem / "__init__.py"):
-                    if file.is_file() and file not in seen:
-                        seen.add(file)
-                        todo.append(file)
-    return names - set(sys.stdlib_module_names)
 
 
 def called(command: list[str], variables: dict[str, str] | None = None) -> str:
