@@ -144,9 +144,9 @@ class Watch:
         )
         if writing or event in CHANGES:
             named = words[1] if event in ("os.symlink", "os.link") else words[0]
-            place = Path(os.path.normpath(str(named)))
+            place = Path(os.path.abspath(str(named)))  # noqa: PTH100 (as text: the link itself counts)
             # A name below a folder that is open was allowed when the folder was opened.
-            below = not place.is_absolute() and words[-1] != -1
+            below = event in CHANGES and not Path(str(named)).is_absolute() and words[-1] != -1
             allowed = place.is_relative_to(self.root) or str(place) == "/dev/null"
             if not below and not allowed and "__pycache__" not in place.parts:
                 self.seen.append(f"{event} {place}"[:200])

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from tilecast import __version__
-from tilecast.errors import TilecastError
+from tilecast.errors import InputError, TilecastError
 
 # name -> what it does; the module tilecast.cli.<name> offers add_arguments(parser) and run(args) -> int
 COMMANDS: dict[str, str] = {
@@ -52,6 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a name too long, a disk that is full, a folder one may not write to
+        words = InputError(error.filename or args.command, error.strerror or str(error))
+        print(f"tilecast: error: {words}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("tilecast: interrupted; finished steps are kept", file=sys.stderr)
         return 130

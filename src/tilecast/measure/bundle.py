@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 MANIFEST, CRATE = "manifest-sha256.txt", "ro-crate-metadata.json"
 LARGEST_BYTES = 512 << 20  # of everything in a bundle: more is no bundle of ours
 MOST_FILES = 10_000
+HEADERS_BYTES = 64 << 20  # names and padding of so many
 VALIDATION = ("claims", "claim_rows", "errors", "mape", "phase_mape", "operator_errors", "label_noise_mape")
 LAYOUTS = {"dp4": "dp4", "tp4": "tp4", "pp4_1": "pp4"}
 _DEVICE_FILE = re.compile(
@@ -174,8 +175,8 @@ def _unpacked(path: Path) -> dict[str, bytes]:
     total = 0
     try:
         with gzip.open(path) as packed:  # at once: a header's length alone can stand for gigabytes
-            data = packed.read(2 * LARGEST_BYTES + 1)
-        if len(data) > 2 * LARGEST_BYTES:
+            data = packed.read(LARGEST_BYTES + HEADERS_BYTES + 1)
+        if len(data) > LARGEST_BYTES + HEADERS_BYTES:
             raise InputError(path, "is larger than any bundle", "do not trust this archive")
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
             for entry in archive:

@@ -142,6 +142,7 @@ def measure_model(
             raise Unsupported(f"{work['dtype']} is not measured on {backend.title}")
         with guarded(f"the model {spec.name}"):
             backend.precision(work["dtype"])
+            _check_room(backend, spec, work)
             if _needed_bytes(spec, work) > FITS * backend.memory_bytes:
                 return result | _composed(backend, spec, work, seconds) | {"outcome": "measured"}, []
             return _whole(backend, spec, work, seconds, result)
@@ -151,6 +152,16 @@ def measure_model(
         return result | nothing, []
     finally:
         _release(backend)
+
+
+def _check_room(backend: Backend, spec: ModelSpec, work: Mapping[str, Any]) -> None:
+    """Raise OutOfMemory where the widest activation alone has no room: a system may grant it, and end us later."""
+    tokens = work["batch_size"] * max(work["sequence_length"], work["context"])
+    widest = max((v for v in map(spec.values.get, ("vocab_size", "hidden_size", "n_embd")) if v), default=1)
+    needed = float(tokens) * widest * ELEMENT_BYTES[work["dtype"]]
+    if needed > backend.memory_bytes:
+        room = backend.memory_bytes / 1e9
+        raise OutOfMemory(f"{tokens} tokens need {needed / 1e9:.3g} GB, {room:.3g} GB may be used")
 
 
 def _release(backend: Backend) -> None:
