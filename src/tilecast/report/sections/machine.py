@@ -21,6 +21,14 @@ MACHINES = (
     Column("torch", "PyTorch", absent="not recorded"),
     Column("driver", "Driver", absent="none: a CPU"),
 )
+OVERALL = (
+    Column("predictor", "Predictor"),
+    Column("mape_percent", "Mean error", "%", 1),
+    Column("median_percent", "Median error", "%", 1),
+    Column("n", "Kernels", digits=0),
+    Column("device", "Device", prose=True),
+    Column("where", "Measured", prose=True),
+)
 SUMMARY = (
     Column("device", "Device"),
     Column("predictor", "Predictor"),
@@ -75,6 +83,7 @@ def context(results: Results) -> dict[str, Any]:
             | {name: row[name] for name in ("n", "mape_percent", "median_percent")}
             for row in overall.to_dict("records")
         ],
+        "overall_columns": OVERALL,
         "summary": [
             {str(name): value for name, value in row.items()}
             | {
