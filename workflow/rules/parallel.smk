@@ -40,6 +40,7 @@ rule collectives_validation:
         measured=shipped("resources/published/nccl_collectives.csv"),
         curves=shipped("resources/pretrained/collectives.json"),
         systems=shipped_folder("config/systems", "*.yaml"),
+        devices=shipped_folder("config/devices", "*.yaml"),
         code=code("parallel_collectives"),
     output:
         cells="results/parallel/collectives.csv",
