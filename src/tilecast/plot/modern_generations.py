@@ -15,8 +15,8 @@ FAMILIES = {
     "gemm/fp8": "Products, fp8",
     "prefill/bf16": "Prefill attention",
     "decode/bf16": "Decode attention",
-    "moe_triton/bf16": "Experts by Triton, bf16",
-    "moe/bf16": "Experts by vLLM's choice, bf16",
+    "moe_triton/bf16": "Experts, one kernel",
+    "moe/bf16": "Experts, any kernel",
 }
 LEFT_OUT, FORWARD = "left out", "forward"
 
@@ -75,7 +75,8 @@ def draw(protocol: pd.DataFrame) -> style.Picture:
         figure,
         title,
         f"n = {n:,} kernels of nine GPUs, each generation left out in turn; all choices made without it. Hollow: "
-        "forward in time, only older generations known. GPUs of a generation count alike.",
+        "forward in time, only older generations known. GPUs of a generation count alike. Experts: Triton's "
+        "kernel on all GPUs, or whichever vLLM picks.",
         predictors,
     )
     caption = (

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ROWS = 5000  # a GPU, family and format, drawn by the seed: more rows gain nothing that leaving out shows
 TRAINED_SHARE = 0.85
 LEAST_ROWS = 200
-RATE_ROWS = 2500  # a GPU, that Triton's rates are fitted on
+RATE_ROWS = 800  # a GPU, that Triton's rates are fitted on
 LARGE_MS = 0.05  # calls that count apart
 SHORT_MS = 0.005  # shorter calls count less in training: they are mostly launch
 # The designs among which leaving out training generations chooses.

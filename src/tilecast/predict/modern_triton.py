@@ -163,6 +163,7 @@ class Rates:
 
 
 START = Rates()
+HOLD = 2.0  # weight of a rate's distance from START, in rows' log errors; of five tried
 
 
 def _sigmoid(x: Array) -> Array:
@@ -193,7 +194,7 @@ def fit(kernels: Sequence[tuple[Launch, Chip, Array, float]]) -> Rates:
     def residuals(vector: Array) -> Array:
         rates = Rates.of(vector.tolist())
         parts = [weight * np.log(time_ms(work, on, rates) / measured) for work, on, measured, weight in kernels]
-        return np.concatenate([*parts, 0.5 * (vector - first)])
+        return np.concatenate([*parts, HOLD * (vector - first)])
 
     found = least_squares(residuals, first, loss="soft_l1", f_scale=0.2, max_nfev=60)
     return Rates.of(np.round(found.x, 4).tolist())
