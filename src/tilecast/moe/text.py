@@ -45,7 +45,7 @@ def summary(table: pd.DataFrame, system: str) -> str:
         for row in rows
         if row["mode"] == "physical"
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines).replace("<", "&lt;") + "\n"  # a name is text in Markdown too
 
 
 def log(table: pd.DataFrame, title: str, written: list[str]) -> str:
@@ -87,7 +87,7 @@ def paragraph(template: str | Path, table: pd.DataFrame, validation: pd.DataFram
     physical = table[table["mode"] == "physical"]
     nvlink = validation[(validation["links"] == "NVLink") & (validation["kernel"] == "all")]
     return engine.get_template(path.name).render(
-        focus=focus,
+        focus=focus.replace("_", r"\_"),
         published=rows["as_published"],
         physical=rows["physical"],
         systems=int(table["system"].nunique()),
