@@ -37,7 +37,7 @@ from tilecast.predict import modern_train, tilecast_train
 from tilecast.predict.modern import DIMENSIONS, PASSPORT, Modern, donor_weights, half_precision
 from tilecast.predict.modern import shipped as shipped_experts
 from tilecast.predict.modern_features import FORMATS, PowerLaw, _seen, cast, chip, expert_load
-from tilecast.predict.modern_train import LAWS, PLAIN, Rows, Tournament, ship
+from tilecast.predict.modern_train import PLAIN, Rows, Tournament, ship
 
 LAW = PLAIN[0]
 GPUS = ("NVIDIA_A100-SXM4-80GB", "NVIDIA_L40S", "NVIDIA_H100_80GB_HBM3", "NVIDIA_H200", "NVIDIA_B200")
@@ -47,7 +47,7 @@ GPUS = ("NVIDIA_A100-SXM4-80GB", "NVIDIA_L40S", "NVIDIA_H100_80GB_HBM3", "NVIDIA
 def quick():
     """Few designs, few passes over few rows: what is tested is who sees what, not how well."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(modern_train, "LAWS", (LAWS[0], LAWS[4]))
+        patch.setattr(modern_train, "DECAYS", (0.4, 1.5))
         patch.setattr(tilecast_train, "EPOCHS", 12)
         yield
 
@@ -192,7 +192,13 @@ def test_weights_survive_being_stored(tournament, tmp_path):
     for device in (devices()["NVIDIA_H200"], devices()["NVIDIA_RTX_PRO_6000"]):
         one, other = (model.forecast("gemm", "bf16", dims, device)["latency_ms"] for model in (made, read))
         assert one == pytest.approx(other, rel=1e-3)
-    assert {f"{law.flops_per_joule / 1e12:g}" for law in LAWS} == {"0.6", "0.7", "0.8"}
+    assert set(read.folds["gemm/bf16"]) == {"", "Ampere", "Ada", "Hopper", "Blackwell"}
+    left = read.forecast("gemm", "bf16", dims, devices()["NVIDIA_H200"], ("Hopper",))["latency_ms"]
+    fold = tournament.fold("gemm/bf16", ("Hopper",))
+    own = fold.forecast(dims, "bf16", devices()["NVIDIA_H200"], read.folds["gemm/bf16"]["Hopper"][1])[1]
+    assert left == pytest.approx(own, rel=1e-3)
+    with pytest.raises(InputError, match="one generation out at most"):
+        read.forecast("gemm", "bf16", dims, devices()["NVIDIA_H200"], ("Hopper", "Ada"))
     first = (tmp_path / "experts.safetensors").read_bytes()
     ship(
         Tournament(tournament.groups, tournament.devices, tournament.generations, progress=lambda _: None),

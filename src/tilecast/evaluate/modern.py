@@ -79,14 +79,14 @@ def outside(generation: str, more: Collection[str]) -> set[str]:
     return {generation, *more}
 
 
-def summary(rows: Rows, forecast: Array, half_width: float | None) -> dict[str, Any]:
+def summary(rows: Rows, forecast: Array, half_width: Array | None) -> dict[str, Any]:
     """Errors of one GPU's kernels: long calls and all, flagged rows apart."""
     good, measured = rows.good, rows.measured_ms
     error = 100 * np.abs(forecast / measured - 1)
     long = good & (measured >= LARGE_MS)
     inside = np.nan
     if half_width is not None:
-        inside = 100 * float(np.mean(np.abs(np.log(measured[good] / forecast[good])) <= half_width))
+        inside = 100 * float(np.mean(np.abs(np.log(measured[good] / forecast[good])) <= half_width[good]))
     return {
         "n": int(good.sum()),
         "n_long": int(long.sum()),
@@ -94,7 +94,7 @@ def summary(rows: Rows, forecast: Array, half_width: float | None) -> dict[str, 
         "mape_percent": float(error[good].mean()),
         "ratio_median": float(np.median(forecast[good] / measured[good])),
         "inside_percent": inside,
-        "half_width": np.nan if half_width is None else half_width,
+        "half_width": np.nan if half_width is None else float(np.median(half_width)),
         "n_flagged": int((~good).sum()),
         "mape_with_flagged_percent": float(error.mean()),
     }
@@ -119,7 +119,8 @@ def protocol(tournament: Tournament, progress: Callable[[str], None] = print) ->
             for device in targets:
                 rows, about = found[device], (kind, generation, device, family, dtype)
                 forecast = tournament.forecast(group, device, out, law, decay)
-                ours = summary(rows, forecast, width) | {"law": chosen, "decay": decay}
+                widths = None if width is None else width * tournament.doubt(group, device, out)
+                ours = summary(rows, forecast, widths) | {"law": chosen, "decay": decay}
                 roofline = summary(rows, tournament.known(group, device, law).roofline_ms, None)
                 for name, found_errors in (("roofline", roofline), ("tilecast", ours)):
                     table.append(dict(zip(COLUMNS, (*about, name), strict=False)) | found_errors)
@@ -303,7 +304,7 @@ def shipped_errors(groups: Groups, model: Any, every: Mapping[str, Device]) -> p
             if not others:
                 continue
             forecast = model.forecast(family, dtype, rows.dims, every[device], without=(generation,))
-            width = float(np.median(np.log(forecast["high_ms"] / forecast["latency_ms"])))
+            width = np.log(forecast["high_ms"] / forecast["latency_ms"])
             about = ("left out", generation, device, family, dtype, "tilecast")
             table.append(
                 dict(zip(COLUMNS, about, strict=False)) | summary(rows, forecast["latency_ms"], width)

@@ -2,7 +2,8 @@
 
 As for single precision, every training GPU has an expert a family: a network of two hidden layers that corrects
 the physical base time. A GPU an expert was trained on is forecast by it; any other by the experts of all
-generations, averaged geometrically, those nearest in the size of their matrix units weighing most.
+generations, averaged geometrically, those nearest in the size of their matrix units weighing most; products and
+Triton's experts by rates fitted on all generations.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tilecast.errors import InputError
 from tilecast.hardware.device import Device
 from tilecast.predict import conformal, modern_triton
 from tilecast.predict.modern_features import FORMATS, Array, Chip, PowerLaw, cast, chip, triton
+from tilecast.predict.modern_products import Fold
 from tilecast.predict.tilecast import Expert
 
 if TYPE_CHECKING:
@@ -83,11 +85,23 @@ def donor_weights(
     return {name: raw[generation] / total / len(names) for generation, names in groups.items() for name in names}
 
 
+def _fold(kept: Mapping[str, Any], stored: Mapping[str, Array], key: str) -> Fold:
+    return Fold.of(kept, {name: Bounded.of(stored, f"{key}/{name}") for name in kept["units"]})
+
+
 class Modern:
     """The trained predictor: `experts[device][family/format]`, and the record of its training."""
 
-    def __init__(self, experts: Mapping[str, Mapping[str, Bounded]], meta: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        experts: Mapping[str, Mapping[str, Bounded]],
+        meta: Mapping[str, Any],
+        folds: Mapping[str, Mapping[str, tuple[Fold, float]]],
+    ) -> None:
         self.experts, self.meta = experts, meta
+        # Of products on a GPU not measured: what is known, and the decay of its weights, by the generation left
+        # out, "" for none.
+        self.folds = folds
         self.laws = {group: PowerLaw(**law) for group, law in meta["law"].items()}
         self.units = {name: float(unit) for name, unit in meta["units"].items()}
         # Of Triton's experts: fitted rates by the generation left out, "" for none.
@@ -108,19 +122,29 @@ class Modern:
                 device: {group: Bounded.of(stored, f"{device}/{group}") for group in groups}
                 for device, groups in meta["trained"].items()
             }
-            return cls(experts, meta)
+            folds = {
+                group: {
+                    out: (_fold(kept, stored, f"{group}/{out}"), float(kept["decay"]))
+                    for out, kept in found.items()
+                }
+                for group, found in meta.get("folds", {}).items()
+            }
+            return cls(experts, meta, folds)
         except (OSError, ValueError, KeyError, TypeError) as error:
             problem = f"holds no trained half-precision tilecast ({error})"
             raise InputError(folder, problem, "train it: snakemake modern_protocol") from None
 
     def arrays(self) -> dict[str, Array]:
         """All experts as named arrays, to be stored."""
-        return {
-            f"{device}/{group}/{name}": array
+        every = {
+            f"{device}/{group}": expert
             for device, groups in self.experts.items()
             for group, expert in groups.items()
-            for name, array in expert.arrays().items()
         }
+        for group, found in self.folds.items():
+            for out, (fold, _) in found.items():
+                every |= {f"{group}/{out}/{name}": expert for name, expert in fold.experts.items()}
+        return {f"{key}/{name}": array for key, one in every.items() for name, array in one.arrays().items()}
 
     def knows(self, family: str, dtype: str) -> bool:
         """Whether any GPU was measured with that family in that number format."""
@@ -139,6 +163,13 @@ class Modern:
         half = device.peak_flops_per_s("bf16", matrix=True)
         pairs = ((known[0], half), (known[1], device.bandwidth_bytes_per_s))
         return all(abs(a / b - 1) < 0.05 for a, b in pairs)
+
+    def _left(self, group: str, stored: Collection[str], without: Collection[str]) -> str:
+        """The generation left out that something is stored for, "" for none."""
+        left = set(without) & {self.meta["generations"][name] for name in self.meta["rows"][group]}
+        if len(left) > 1 or not left <= set(stored):
+            raise InputError(group, "no GPU that counts was measured in it", "leave one generation out at most")
+        return left.pop() if left else ""
 
     def weights(self, device: Device, on: Chip, group: str, without: Collection[str] = ()) -> dict[str, float]:
         """Whose experts speak, and how much; the GPU itself alone where it was measured."""
@@ -162,14 +193,15 @@ class Modern:
         group = f"{family}/{dtype}"
         if group not in self.laws:
             raise InputError(group, "no GPU was measured in it", f"expected one of {', '.join(sorted(self.laws))}")
-        on = chip(device, dtype, self.laws[group])
+        on, doubt = chip(device, dtype, self.laws[group]), np.ones(1)
         values = {name: np.asarray(dims[name], dtype=float) for name in DIMENSIONS[family]}
         if family == modern_triton.FAMILY:
             known, work = triton(values, dtype, on)
-            out = next((name for name in without if name in self.rates[group]), "")
-            if set(without) & set(self.meta["generations"].values()) - {out}:
-                raise InputError(group, "no rates without all of these generations", "leave one out at most")
+            out = self._left(group, self.rates[group], without)
             latency = modern_triton.time_ms(work, on, self.rates[group][out])
+        elif group in self.folds and not self.seen(device, group, without):
+            fold, decay = self.folds[group][self._left(group, self.folds[group], without)]
+            known, latency, doubt = fold.forecast(values, dtype, device, decay)
         else:
             known = cast(family, values, dtype, on)
             weights = self.weights(device, on, group, without)
@@ -184,7 +216,7 @@ class Modern:
         )  # loads are estimated
         latency = np.maximum(latency, floor)
         kind = "seen" if self.seen(device, group, without) else "unseen"
-        width = np.full(len(latency), self.meta["half_width"][kind][group])
+        width = np.full(len(latency), self.meta["half_width"][kind][group]) * doubt
         low, high = conformal.interval(latency, width, floor)
         return {"latency_ms": latency, "low_ms": low, "high_ms": high, "bound": BOUNDS[known.bound]}
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from tilecast.files import atomic_path, write_text
 from tilecast.hardware.device import Device
-from tilecast.predict import conformal, modern_triton
+from tilecast.predict import conformal, modern_products, modern_triton
 from tilecast.predict.modern import DIMENSIONS, Bounded, Modern, donor_weights
 from tilecast.predict.modern_features import Array, Cast, Chip, PowerLaw, cast, chip, triton
 from tilecast.predict.tilecast_train import fit_expert
@@ -27,11 +27,13 @@ LEAST_ROWS = 200
 RATE_ROWS = 800  # a GPU, that Triton's rates are fitted on
 LARGE_MS = 0.05  # calls that count apart
 SHORT_MS = 0.005  # shorter calls count less in training: they are mostly launch
-# The designs among which leaving out training generations chooses.
-LAWS = tuple(PowerLaw(f, e) for f in (0.6e12, 0.7e12, 0.8e12) for e in (0.4, 0.6))
+# How fast donors' weight falls with unlikeness: leaving out training generations chooses.
 DECAYS = (0.4, 0.8, 1.5)
-PLAIN = (LAWS[4], 0.8)  # where too few generations are left to choose by
-LEADING = "gemm/bf16"  # the group that the power law is chosen on
+PLAIN = (PowerLaw(0.8e12, 0.4), 0.8)  # the power law of attention and experts; where too few generations are left
+LEADING = "gemm/bf16"  # other formats' products start from its rates
+PRODUCTS = "gemm/"
+PRODUCT_ROWS = 2000  # a generation, that rates of products are fitted on
+DRAWN_BACK = {True: 0.03, False: 0.1}  # how far rates of bf16 products, and of others', are held to their start
 
 
 @dataclass
@@ -100,6 +102,8 @@ class Tournament:
         self.seed, self.progress = seed, progress
         self.experts: dict[tuple[PowerLaw, str], dict[str, Bounded]] = {}
         self._corrections: dict[tuple[PowerLaw, str, str, str], Array] = {}
+        self._folds: dict[tuple[str, frozenset[str]], modern_products.Fold] = {}
+        self._products: dict[tuple[str, frozenset[str], str], tuple[Cast, dict[str, Array]]] = {}
         self._rates: dict[tuple[str, frozenset[str]], modern_triton.Rates] = {}
         self._work: dict[tuple[str, str], tuple[modern_triton.Launch, Chip]] = {}
 
@@ -147,6 +151,71 @@ class Tournament:
             self._work[group, device] = triton(self.groups[group][device].dims, group.split("/")[1], on)[1], on
         return modern_triton.time_ms(*self._work[group, device], self.rates(group, without))
 
+    def fold(self, group: str, without: Collection[str]) -> modern_products.Fold:
+        """What products of the generations not left out teach about others'; generations alike."""
+        inside = {name: gpus for name, gpus in self.in_group(group).items() if name not in without}
+        key = group, frozenset(inside)
+        if key not in self._folds:
+            began, dtype = time.monotonic(), group.split("/")[1]
+            leads = group == LEADING or not set(self.in_group(LEADING)) - set(without)
+            start = modern_products.START if leads else self.fold(LEADING, without).rates
+            drawn = {
+                device: self._drawn(group, device, PRODUCT_ROWS // len(gpus))
+                for gpus in inside.values()
+                for device in gpus
+            }
+            share = {device: 1 / len(inside) / len(gpus) for gpus in inside.values() for device in gpus}
+            parts = [(*part, balanced(part[2]) * share[device]) for device, part in drawn.items()]
+            rates = modern_products.fit_rates(parts, dtype, start, DRAWN_BACK[leads])
+            experts = {name: self._generation(group, gpus, rates) for name, gpus in inside.items()}
+            units = {name: float(np.mean([self.unit(device) for device in gpus])) for name, gpus in inside.items()}
+            self._folds[key] = modern_products.Fold(rates, experts, units)
+            self.progress(f"{group}, from {', '.join(inside)}: {time.monotonic() - began:.0f} s")
+        return self._folds[key]
+
+    def _drawn(self, group: str, device: str, count: int) -> tuple[dict[str, Array], modern_products.Board, Array]:
+        rows = self.groups[group][device]
+        usable = np.flatnonzero(rows.good)
+        some = np.sort(np.random.default_rng(self.seed).choice(usable, min(count, len(usable)), replace=False))
+        dims = {name: values[some] for name, values in rows.dims.items()}
+        board = modern_products.Board.of(self.devices[device], group.split("/")[1])
+        return dims, board, rows.measured_ms[some]
+
+    def _generation(self, group: str, gpus: list[str], rates: Array) -> Bounded:
+        """One generation's correction of products, each of its GPUs about its own level."""
+        features, target, weight, dtype = [], [], [], group.split("/")[1]
+        for device in gpus:
+            dims, on, measured = self._drawn(group, device, ROWS // len(gpus))
+            level = modern_products.fit_level(dims, dtype, on, rates, measured, balanced(measured))
+            known = modern_products.cast(dims, dtype, on, rates, level)
+            features.append(known.features)
+            target.append(np.log(measured / known.base_ms))
+            weight.append(balanced(measured))
+        every = np.concatenate(features)
+        expert = fit_expert(every, np.concatenate(target), np.concatenate(weight), self.seed)
+        return Bounded(expert, every.min(axis=0), every.max(axis=0))
+
+    def product(
+        self, group: str, device: str, without: Collection[str]
+    ) -> tuple[modern_products.Fold, Cast, dict[str, Array]]:
+        """A fold's physics of all of a GPU's products, and each generation's view of them."""
+        fold = self.fold(group, without)
+        key = group, frozenset(fold.experts), device
+        if key not in self._products:
+            on = modern_products.Board.of(self.devices[device], group.split("/")[1])
+            known = modern_products.cast(self.groups[group][device].dims, group.split("/")[1], on, fold.rates)
+            views = {name: view.astype(np.float32) for name, view in fold.corrections(known.features).items()}
+            slim = Cast(np.zeros((0, 0)), known.base_ms, known.roofline_ms, known.floor_ms, known.bound)
+            self._products[key] = slim, views
+        return fold, *self._products[key]
+
+    def doubt(self, group: str, device: str, without: Collection[str]) -> Array:
+        """What the width of an unmeasured GPU's interval goes with, kernel by kernel; one where it does not."""
+        if not group.startswith(PRODUCTS):
+            return np.ones(len(self.groups[group][device].measured_ms))
+        fold, known, views = self.product(group, device, without)
+        return fold.doubt(known, views)
+
     def unit(self, device: str) -> float:
         """log2 size of a GPU's matrix units."""
         return chip(self.devices[device], "bf16", PLAIN[0]).unit
@@ -155,6 +224,9 @@ class Tournament:
         """All kernels of `device`, by the experts of the generations not left out."""
         if group.startswith(modern_triton.FAMILY):
             return self.by_rates(group, device, without)
+        if group.startswith(PRODUCTS):
+            fold, known, views = self.product(group, device, without)
+            return fold.latency_ms(known, views, self.unit(device), decay)
         experts = self.trained(law, group)
         donors = {name: self.unit(name) for name in experts if self.generations[name] not in without}
         known = self.known(group, device, law)
@@ -185,38 +257,30 @@ class Tournament:
         return sum(errors) / len(inside)
 
     def choose(self, group: str, outside: Collection[str]) -> tuple[PowerLaw, float, dict[str, float]]:
-        """Law and decay for a group, chosen within the generations not `outside`, with every design's score.
-
-        The law is chosen on bf16 products, for all products: other families are rarely bound by operations.
-        """
-        scores: dict[str, float] = {}
-        law = PLAIN[0]
-        if group.startswith("gemm") and len(set(self.in_group(LEADING)) - set(outside)) > 1:
-            tried = {(one, d): self.score(LEADING, outside, one, d) for one in LAWS for d in DECAYS}
-            law = min(tried, key=lambda design: tried[design])[0]
-            if group == LEADING:
-                scores = {
-                    f"{one.flops_per_joule / 1e12:g}/{one.exponent:g}/{d:g}": round(value, 2)
-                    for (one, d), value in tried.items()
-                }
+        """Law, decay as chosen within the generations not `outside`, and every decay's score."""
         if group.startswith(modern_triton.FAMILY) or len(set(self.in_group(group)) - set(outside)) < 2:
-            return law, PLAIN[1], scores
-        by_decay = {d: self.score(group, outside, law, d) for d in DECAYS}
-        scores = scores or {f"{d:g}": round(value, 2) for d, value in by_decay.items()}
-        return law, min(by_decay, key=lambda d: by_decay[d]), scores
+            return *PLAIN, {}
+        scores = {d: self.score(group, outside, PLAIN[0], d) for d in DECAYS}
+        best = min(scores, key=lambda d: scores[d])
+        return PLAIN[0], best, {f"{d:g}": round(value, 2) for d, value in scores.items()}
 
     def half_width(self, group: str, outside: Collection[str], law: PowerLaw, decay: float) -> float:
-        """Of the 80 % interval of an unmeasured GPU: what leaving out each generation inside showed, all alike."""
+        """Of the 80 % interval of an unmeasured GPU, in units of `doubt`: what leaving out each generation inside
+        showed, all alike."""
         inside = {name: gpus for name, gpus in self.in_group(group).items() if name not in outside}
         if len(inside) < 2:
-            return 1.0  # ASSUME: with one generation nothing shows how far forecasts carry: a factor of e
+            # ASSUME: with one generation nothing shows how far forecasts carry: a factor of e
+            return 1 / modern_products.LEVEL_DOUBT if group.startswith(PRODUCTS) else 1.0
         random, measured, forecasts = np.random.default_rng(self.seed), [], []
         for generation, gpus in inside.items():
             for device in gpus:
                 rows = self.groups[group][device]
                 some = random.choice(np.flatnonzero(rows.good), 4000 // len(gpus))
-                measured.append(rows.measured_ms[some])
-                forecasts.append(self.forecast(group, device, {*outside, generation}, law, decay)[some])
+                without = {*outside, generation}
+                forecast = self.forecast(group, device, without, law, decay)[some]
+                error = np.log(rows.measured_ms[some] / forecast) / self.doubt(group, device, without)[some]
+                measured.append(np.exp(error))
+                forecasts.append(np.ones(len(some)))
         return conformal.half_width(np.concatenate(measured), np.concatenate(forecasts))
 
     def own_half_width(self, group: str, law: PowerLaw) -> float:
@@ -234,6 +298,14 @@ class Tournament:
         return conformal.half_width(np.concatenate(measured), np.concatenate(forecasts))
 
 
+def balanced(measured_ms: Array) -> Array:
+    """Weights of a GPU's kernels, sum one: half of it on all alike, half on long calls."""
+    long = measured_ms >= LARGE_MS
+    return (
+        0.5 / len(long) + 0.5 * long / max(int(long.sum()), 1) if long.any() else np.full(len(long), 1 / len(long))
+    )
+
+
 def mape(rows: Rows, forecast: Array) -> tuple[float, float]:
     """Mean absolute percentage error of long calls and of all, flagged rows left out."""
     error = 100 * np.abs(forecast[rows.good] / rows.measured_ms[rows.good] - 1)
@@ -246,6 +318,7 @@ def ship(tournament: Tournament, folder: Path) -> Modern:
     from safetensors.numpy import save_file
 
     laws, decay, unseen, seen, scores, rates = {}, {}, {}, {}, {}, {}
+    folds: dict[str, dict[str, tuple[modern_products.Fold, float]]] = {}
     trained: dict[str, dict[str, Bounded]] = {name: {} for name in tournament.devices}
     for group in tournament.groups:
         law, decay[group], scores[group] = tournament.choose(group, ())
@@ -256,6 +329,13 @@ def ship(tournament: Tournament, folder: Path) -> Modern:
             left = ("", *tournament.in_group(group))
             rates[group] = {out: tournament.rates(group, (out,)).vector().tolist() for out in left}
             continue
+        if group.startswith(PRODUCTS):
+            found = tournament.in_group(group)
+            folds[group] = {
+                out: (tournament.fold(group, (out,)), tournament.choose(group, (out,))[1])
+                for out in ("", *found)
+                if set(found) - {out}
+            }
         for device, expert in tournament.trained(law, group).items():
             trained[device][group] = expert
     devices = tournament.devices
@@ -264,6 +344,10 @@ def ship(tournament: Tournament, folder: Path) -> Modern:
         "law": laws,
         "decay": decay,
         "rates": rates,
+        "folds": {
+            group: {out: fold.record() | {"decay": decay} for out, (fold, decay) in found.items()}
+            for group, found in folds.items()
+        },
         "half_width": {"seen": seen, "unseen": unseen},
         "scores": scores,
         "seed": tournament.seed,
@@ -280,7 +364,7 @@ def ship(tournament: Tournament, folder: Path) -> Modern:
         },
         "trained": {name: sorted(groups) for name, groups in trained.items()},
     }
-    model = Modern(trained, meta)
+    model = Modern(trained, meta, folds)
     with atomic_path(folder / "experts.safetensors") as temporary:
         save_file(model.arrays(), temporary)
     write_text(folder / "record.json", json.dumps(meta, indent=2, sort_keys=True) + "\n")
