@@ -27,7 +27,7 @@ COUNTS = (
     Column("claimed", "Guide", "runs", 0, "not in the guide"),
     Column("listed", "Its lists", "cells", 0),
     Column("cells", "Distinct", "cells", 0),
-    Column("rejected", "Rejected: listed by an arm before", absent="none", prose=True),
+    Column("rejected", "Rejected: an earlier arm has it", absent="none", prose=True),
     Column("runs", "Runs here", digits=0),
 )
 SOURCES = (
