@@ -58,10 +58,14 @@ def kernel_errors(
     if held.empty:
         return empty("kernel_errors")
     held["gpu"] = held["device"].isin(trained).map({True: SEEN, False: UNSEEN})
+    named = held[["family", "device", "gpu", "latency_ms"]]  # of many millions of rows, no more than is needed
     parts = []
     for predictor, devices in forecasters:
-        forecasts = [predictor.predict(_alone(part), devices[str(name)]) for name, part in held.groupby("device")]
-        frame = held.join(pd.concat(forecasts)[["latency_ms", "low_ms", "high_ms"]].add_suffix("_forecast"))
+        forecasts = [
+            predictor.predict(_alone(part), devices[str(name)])[["latency_ms", "low_ms", "high_ms"]]
+            for name, part in held.groupby("device")
+        ]
+        frame = named.join(pd.concat(forecasts).add_suffix("_forecast"))
         error = 100 * (frame["latency_ms_forecast"] / frame["latency_ms"] - 1)
         frame = frame.assign(predictor=predictor.name, error=error, size=error.abs())
         inside = frame["latency_ms"].between(frame["low_ms_forecast"], frame["high_ms_forecast"]).astype(float)
