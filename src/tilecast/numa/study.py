@@ -92,9 +92,11 @@ class Study(Section):
     @classmethod
     def _are_listed_once(cls, values: list[Any] | dict[str, list[Any]]) -> list[Any] | dict[str, list[Any]]:
         for arm in values.values() if isinstance(values, dict) else (values,):
+            seen = set()
             for value in arm:
-                if arm.count(value) > 1:
+                if value in seen:
                     raise ValueError(f"{str(value).lower()} is listed twice; list it once")
+                seen.add(value)
         return values
 
 
