@@ -17,7 +17,7 @@ from tilecast.errors import InputError
 from tilecast.hardware.device import ELEMENT_BYTES, Device
 from tilecast.hardware.system import System
 from tilecast.parallel.kernels import NOTHING, Kernels, Run, sent
-from tilecast.parallel.layout import STANDARD, Assumptions, Layout, Work, check
+from tilecast.parallel.layout import STANDARD, Assumptions, Layout, Work, check, stages
 from tilecast.parallel.links import Links
 from tilecast.parallel.memory import Memory, end_parameters, layer_parameters, memory
 from tilecast.parallel.schedule import BACKWARD, FORWARD, Event, simulate, stage_ends
@@ -70,6 +70,7 @@ class Planner:
         self.kernels = Kernels(work, device, predictor, assume.compute_share, traced)
         self._units: dict[tuple[Any, ...], Array] = {}
         self._waits: dict[tuple[Any, ...], Array] = {}
+        self._spreads: dict[tuple[Any, ...], tuple[int, ...]] = {}
 
     def memory(self, layout: Layout) -> Memory:
         """What each stage's GPUs hold."""
@@ -119,6 +120,9 @@ class Planner:
     def spread(self, layout: Layout) -> tuple[int, ...]:
         """Layers of each piece so that the slowest stage is as fast as can be; none where the even split is it."""
         pp, layers, pieces = layout.pp, self.model.layers, layout.pp * layout.interleave
+        key = (self._unit_key(layout), pp, pieces)
+        if key in self._spreads:
+            return self._spreads[key]
         first, layer, last = self._unit(layout)[..., 0].sum(axis=(0, 1)).tolist()
 
         def load(counts: Sequence[int]) -> list[float]:
@@ -134,7 +138,9 @@ class Planner:
             stage = min(range(pp), key=lambda place: (busy[place], -place))
             counts[min(range(stage, pieces, pp), key=counts.__getitem__)] += 1
             busy[stage] += layer
-        return tuple(counts) if max(busy) < max(load(layout.pieces(layers))) * (1 - 1e-9) else ()
+        gains = max(busy) < max(load(stages(layers, pieces))) * (1 - 1e-9)
+        self._spreads[key] = tuple(counts) if gains else ()
+        return self._spreads[key]
 
     def latencies(self, layouts: Sequence[Layout]) -> Array:
         """Milliseconds of each (legal) layout, many at once: what `step` finds, without events and intervals."""
