@@ -199,7 +199,12 @@ class Fold:
         return {name: expert.correction(features) for name, expert in self.experts.items()}
 
     def weights(self, unit: float, decay: float) -> dict[str, float]:
-        """How much each generation speaks: to 1/e over `decay` doublings of a matrix unit's size; sum one."""
+        """How much each generation speaks: to 1/e over `decay` doublings of a matrix unit's size; sum one.
+
+        At a decay of zero none does: rates alone are carried over.
+        """
+        if decay == 0:
+            return {}
         raw = {name: float(np.exp(-abs(unit - own) / decay)) for name, own in self.units.items()}
         return {name: weight / sum(raw.values()) for name, weight in raw.items()}
 

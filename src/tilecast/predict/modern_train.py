@@ -259,8 +259,10 @@ class Tournament:
     def choose(self, group: str, outside: Collection[str]) -> tuple[PowerLaw, float, dict[str, float]]:
         """Law, decay as chosen within the generations not `outside`, and every decay's score."""
         if group.startswith(modern_triton.FAMILY) or len(set(self.in_group(group)) - set(outside)) < 2:
-            return *PLAIN, {}
-        scores = {d: self.score(group, outside, PLAIN[0], d) for d in DECAYS}
+            # One generation's corrections cannot be told from what is its own: none is carried over.
+            return PLAIN[0], 0.0 if group.startswith(PRODUCTS) else PLAIN[1], {}
+        decays = (0.0, *DECAYS) if group.startswith(PRODUCTS) else DECAYS
+        scores = {d: self.score(group, outside, PLAIN[0], d) for d in decays}
         best = min(scores, key=lambda d: scores[d])
         return PLAIN[0], best, {f"{d:g}": round(value, 2) for d, value in scores.items()}
 
