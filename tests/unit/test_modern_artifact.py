@@ -159,9 +159,10 @@ def archive(tmp_path_factory):
         ("h100_sxm", "trtllm", "1.3.0rc20", "gemm_perf"): gemm_rows(1.0, "fp8_block"),
     }
     points = (
-        "id,silicon_data_source,backend,backend_version,model_path,system,precision,mode,isl,osl,gemm_quant_mode,moe_quant_mode,batch_size,"
+        "id,silicon_data_source,backend,backend_version,model_path,system,precision,mode,isl,osl,"
+        "gemm_quant_mode,moe_quant_mode,batch_size,"
         "tp_size,attention_dp_size,moe_tp_size,moe_ep_size,silicon_ttft_ms,silicon_tpot_ms\n"
-        "a,source_file=2026-04-06.csv; model=x,vllm,1,meta-llama/Llama-3.1-70B,h100_sxm,fp8,agg,1024,128,fp8,fp8,8,4,1,4,1,200,15\n"
+        "a,source_file=2026-04-06.csv,vllm,1,meta-llama/Llama-3.1-70B,h100_sxm,fp8,agg,1024,128,fp8,fp8,8,4,1,4,1,200,15\n"
         "b,source_file=data/x.csv,vllm,1,meta-llama/Llama-3.1-70B,h100_sxm,fp8,disagg,1024,128,fp8,fp8,8,4,1,4,1,200,15\n"
     )
     path = tmp_path_factory.mktemp("wheel") / "w.zip"

@@ -21,9 +21,10 @@ LLAMA = {
     "num_key_value_heads": 8, "vocab_size": 128256,
 }  # fmt: skip
 POINTS = (
-    "id,silicon_data_source,backend,backend_version,model_path,system,precision,mode,isl,osl,gemm_quant_mode,moe_quant_mode,batch_size,"
+    "id,silicon_data_source,backend,backend_version,model_path,system,precision,mode,isl,osl,"
+    "gemm_quant_mode,moe_quant_mode,batch_size,"
     "tp_size,attention_dp_size,moe_tp_size,moe_ep_size,silicon_ttft_ms,silicon_tpot_ms\n"
-    "a,source_file=2026-04-06.csv; model=x,vllm,1,meta-llama/Llama-3.1-70B,h100_sxm,fp8,agg,1024,128,fp8,fp8,8,4,1,4,1,200,15\n"
+    "a,source_file=2026-04-06.csv,vllm,1,meta-llama/Llama-3.1-70B,h100_sxm,fp8,agg,1024,128,fp8,fp8,8,4,1,4,1,200,15\n"
 )
 
 

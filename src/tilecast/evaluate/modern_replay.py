@@ -90,8 +90,8 @@ def replay(
     total, burst = load.concurrency * min(REPLAYED, load.rounds), load.concurrency
     draws = np.random.default_rng(0).uniform(load.shortest, 1, (total, 2))
     left = np.maximum(np.rint(draws[:, 0] * load.prompt), 1).tolist()
-    outputs = np.maximum(np.rint(draws[:, 1] * load.output), 2).astype(int)
-    sent_at, first, last = np.zeros(total), np.zeros(total), np.zeros(total)
+    outputs = np.maximum(np.rint(draws[:, 1] * load.output), 2).astype(int).tolist()
+    sent_at, first, last = [0.0] * total, [0.0] * total, [0.0] * total
     waiting: deque[tuple[int, int]] = deque((0, i) for i in range(burst))  # pass it may join, request
     running: list[tuple[int, int]] = []  # decoding pass after which it ends, request
     now, passed, decoded, held, sent = 0.0, 0, 0, 0, burst
@@ -122,7 +122,7 @@ def replay(
             passed, decoded = passed + ahead, decoded + ahead
         for i in done:
             first[i] = now
-            heapq.heappush(running, (decoded + int(outputs[i]) - 1, i))
+            heapq.heappush(running, (decoded + outputs[i] - 1, i))
         while running and running[0][0] <= decoded:
             last[heapq.heappop(running)[1]] = now
             if sent < total:
@@ -130,5 +130,6 @@ def replay(
                 waiting.append((passed + server.late - 1, sent))
                 sent += 1
     share = 1 / load.rounds if total > burst else 1.0
-    told = (first - sent_at, (last - first) / (outputs - 1))
+    began, ended = np.array(first), np.array(last)
+    told = (began - np.array(sent_at), (ended - began) / (np.array(outputs) - 1))
     return Told(*(float(share * x[:burst].mean() + (1 - share) * x[-(total - burst) :].mean()) for x in told))

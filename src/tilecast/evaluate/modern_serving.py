@@ -249,19 +249,23 @@ class Passes(NamedTuple):
 
     def replayed(self, load: Load, server: Server) -> Told:
         """Times to first token and per output token; between these passes time is linear in tokens."""
-        one = load.mean * load.prompt
-        tokens = one * np.array([0.25, 1, max(self.prompts, 1.001)])
-        times = np.array([self.short.total_ms, self.prefill.total_ms, self.full.total_ms])
-        slope = (times[-1] / tokens[-1]) if self.prompts > 1 else (times[1] - times[0]) / (tokens[1] - tokens[0])
-        more = (self.step.total_ms - self.single.total_ms) / max(load.concurrency - 1, 1)
-        cache = self.step.families["decode"] / load.concurrency
+        one, many = load.mean * load.prompt, self.prompts * load.mean * load.prompt
+        short, prefill, full = self.short.total_ms, self.prefill.total_ms, self.full.total_ms
+        single, cache = self.single.total_ms, self.step.families["decode"] / load.concurrency
+        more = (self.step.total_ms - single) / max(load.concurrency - 1, 1)
+        first = (prefill - short) / (0.75 * one)
+        second = (full - prefill) / (many - one) if self.prompts > 1 else first
+        beyond = full / many if self.prompts > 1 else first
 
         def mixed_ms(prompt: float, requests: int) -> float:
             every = prompt + requests
-            beyond = max(every - tokens[-1], 0.0)
-            return float(np.interp(every, tokens, times)) + slope * beyond + cache * requests
+            if every <= one:
+                return max(short, prefill - first * (one - every)) + cache * requests
+            if every <= many:
+                return prefill + second * (every - one) + cache * requests
+            return full + beyond * (every - many) + cache * requests
 
-        return replay(load, server, lambda n: self.single.total_ms + more * (n - 1), mixed_ms)
+        return replay(load, server, lambda n: single + more * (n - 1), mixed_ms)
 
 
 def serving(
