@@ -99,6 +99,7 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     cases = {
         "more than the 8": [*good[:4], "--gpus", "9"],
         "too small": [*good[:4], "--gpus", "0"],
+        "--batch: 0 is too small": [*good, "--batch", "0"],
         "is not understood": [*good, "--constraints", "speed=fast"],
         "is no part of a layout": [*good, "--why-not", "colour=8"],
         "is no figure of training": [*good, "--objective", "ttft", "--mode", "training"],

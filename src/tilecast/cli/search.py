@@ -69,8 +69,9 @@ def run(args: argparse.Namespace) -> int:
 
     constraints = searching.parse_constraints(args.constraints)
     questions = [searching.parse_part(text) for text in args.why_not]
-    for name, number in (("--gpus", args.gpus), ("--top", args.top), ("--output", args.output)):
-        if number < 1:
+    amounts = (("--gpus", args.gpus), ("--top", args.top), ("--output", args.output), ("--batch", args.batch))
+    for name, number in amounts:
+        if number is not None and number < 1:
             raise InputError(name, f"{number} is too small", "expected at least 1")
     mode = args.mode or ("inference" if args.objective == "ttft" else "training")
     if (mode, args.objective) in (("training", "ttft"), ("inference", "step_time")):
@@ -123,7 +124,7 @@ def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) 
     if args.gpus > system.gpus:
         raise InputError("--gpus", f"{args.gpus} are more than the {system.gpus} of {system.name}")
     if mode == "training":
-        batch = args.batch or 512
+        batch = 512 if args.batch is None else args.batch
         work = Work(
             spec, batch, args.sequence, dtype=args.dtype, attention=args.attention, optimizer=args.optimizer,
             fused=True,

@@ -244,7 +244,7 @@ def from_runs(text: str) -> tuple[int, ...]:
     found: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"(?:(\d{1,4})x)?(\d{1,6})", part.strip())
-        if match is None:
+        if match is None or len(found) > 10_000:
             problem = f"{text!r} is no list of layers"
             raise InputError(
                 "--stages", problem, "give a number for each stage, such as 11,13,13,11 or 11,2x13,11"
