@@ -101,6 +101,13 @@ def scrambled(data: bytes, draw: random.Random) -> bytes:
     return bytes(out)
 
 
+def _as_yaml(document: Any) -> str:
+    try:
+        return str(yaml.dump(document, Dumper=DUMPER, allow_unicode=True))
+    except UnicodeEncodeError:  # half a character, which only the slow one can write
+        return str(yaml.dump(document, Dumper=yaml.SafeDumper))
+
+
 def hostile(data: bytes, kind: str, draw: random.Random) -> bytes:
     """A hostile version of a sound file: of its structure four times in five, else of its bytes."""
     if kind == "bytes" or draw.random() < 0.2:
@@ -114,7 +121,7 @@ def hostile(data: bytes, kind: str, draw: random.Random) -> bytes:
             csv.writer(text).writerows(table)
         return text.getvalue().replace(HUGE, "1" + "0" * 5000).encode(errors="surrogatepass")
     document = edited(yaml.load(data, Loader=LOADER) if kind == "yaml" else json.loads(data), draw)
-    text_of = yaml.dump(document, Dumper=DUMPER, allow_unicode=True) if kind == "yaml" else json.dumps(document)
+    text_of = _as_yaml(document) if kind == "yaml" else json.dumps(document)
     for token in BARE:
         text_of = text_of.replace(f"'{token}'", token)  # as a tag or a number, not as text
         text_of = text_of.replace(f'"{token}"', token) if token in ("1e999", "1e400") else text_of

@@ -59,8 +59,10 @@ def parse_json(path: str, data: bytes, numbers: Iterable[str], optional: Iterabl
         value = parsed.get(key)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InputError(path, f"`{key}` = {documents.shown(value)} is not a number")
-        if not 0 <= value < float("inf"):
-            raise InputError(path, f"`{key}` = {documents.shown(value)} is not a number of at least 0")
+        if not 0 <= value < 1e18:  # whole numbers know no infinity
+            raise InputError(
+                path, f"`{key}` = {documents.shown(value)} is not a number of at least 0, or beyond 1e18"
+            )
     return parsed
 
 

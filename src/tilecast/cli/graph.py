@@ -69,7 +69,7 @@ def _module(name: str) -> Any:
     sys.path.insert(0, str(Path.cwd()))
     try:
         factory = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise InputError(
             f"--module {name}", f"cannot be imported ({error})", "give package.module:callable"
         ) from None

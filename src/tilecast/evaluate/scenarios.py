@@ -61,7 +61,11 @@ def read_scenarios(path: Path) -> list[dict[str, Any]]:
                 raise InputError(where, f"`work.{key}` = {shown(value)} is not understood", "see docs/multigpu.md")
         truths = []
         for truth in entry.get("truth") or []:
-            if not isinstance(truth, dict) or not isinstance(truth.get("ms"), (int, float)) or not truth["ms"] > 0:
+            if (
+                not isinstance(truth, dict)
+                or not isinstance(truth.get("ms"), (int, float))
+                or not 0 < truth["ms"] < 1e18
+            ):
                 raise InputError(where, "`truth` is not understood", "each has ms, above zero, and source")
             source = str(truth.get("source", ""))
             if not source:
