@@ -54,7 +54,7 @@ class Told(NamedTuple):
 
 
 def recipe(point: Mapping[str, Any]) -> tuple[Load, Server]:
-    """Client and server of a measured serving point, as the two campaigns publish their scripts.
+    """Client and server of a measured serving point, as far as the two campaigns publish their scripts.
 
     The open sweep (SemiAnalysisAI/InferenceX, benchmarks/*.sh): lengths between 0.8 and 1 of the longest, token
     budgets as set there; its TensorRT-LLM holds prompts back where prompt and output are of 1,024 tokens.
@@ -62,6 +62,9 @@ def recipe(point: Mapping[str, Any]) -> tuple[Load, Server]:
     budget 512 + prompt + 1500. Both send ten requests for each in flight.
     SGLang by its documented defaults: prompts first, 8,192 tokens a pass.
     """
+    # ASSUME: the publisher deployed by the rules it publishes; which version of them its points had is not stated.
+    # ASSUME: the open sweep's longest sequence on H200 is prompt + output + 200; gpt-oss's budget is B200's there too.
+    # ASSUME: measured times are means over a run; the sample file does not say.
     # ASSUME: a server that overlaps host and GPU has two passes under way when a client answers, any other one.
     sweep, framework = bool(point["sweep"]), str(point["framework"])
     prompt, output = float(point["prompt"]), float(point["output"])

@@ -72,7 +72,7 @@ def draw(serving: pd.DataFrame) -> style.Picture:
     )
     caption = (
         f"Serving points of dense models ({n:,}) as measured and as forecast from kernels, collectives and a "
-        "stated batching model, the GPU's generation left out; nothing was fitted to serving points."
+        "replayed benchmark, the GPU's generation left out; nothing was fitted to serving points."
     )
     data = points[
         ["point", "device", "model", "framework", "measured_tpot_ms", "tpot_ms", "measured_ttft_ms", "ttft_ms"]
