@@ -63,7 +63,7 @@ def recipe(point: Mapping[str, Any]) -> tuple[Load, Server]:
     SGLang by its documented defaults: prompts first, 8,192 tokens a pass.
     """
     # ASSUME: the publisher deployed by the rules it publishes; which version of them its points had is not stated.
-    # ASSUME: the open sweep's longest sequence on H200 is prompt + output + 200; gpt-oss's budget is B200's there too.
+    # ASSUME: the open sweep's longest sequence on H200 is prompt + output + 200; gpt-oss's budget there is B200's.
     # ASSUME: measured times are means over a run; the sample file does not say.
     # ASSUME: a server that overlaps host and GPU has two passes under way when a client answers, any other one.
     sweep, framework = bool(point["sweep"]), str(point["framework"])
