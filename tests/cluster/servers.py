@@ -1,7 +1,8 @@
 """What the Kubernetes profile talks to, on the loopback: an S3 server, and the little of Kubernetes that it asks.
 
 The S3 server is moto's. The Kubernetes API is a stand-in: a job it is given runs at once as a process here, in an
-empty folder, with the environment of its secrets and nothing else of ours than a Python that has the plugins.
+empty folder, with the environment of its secrets and nothing else of ours than a Python that has the plugins; or,
+where TILECAST_IMAGE names an image built from the Dockerfile, in a container of its own (pod.sh).
 """
 
 from __future__ import annotations
@@ -86,11 +87,12 @@ class Kubernetes:
         threading.Thread(target=self._run, args=(record, variables), daemon=True).start()
 
     def _run(self, job: dict[str, Any], variables: dict[str, str]) -> None:
+        container = [str(Path(__file__).with_name("pod.sh"))] if os.environ.get("TILECAST_IMAGE") else []
         with tempfile.TemporaryDirectory(prefix="pod-") as folder:
             done = subprocess.run(
-                ["/bin/sh", "-c", job["command"]],
+                [*container, "/bin/sh", "-c", job["command"]],
                 cwd=folder,
-                env={**variables, "HOME": folder},
+                env={**variables, "HOME": folder} if not container else os.environ | variables,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
