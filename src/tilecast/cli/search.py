@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
 def _ranks(text: str) -> tuple[int, ...]:
     """`1,2,4` as numbers, each once, ascending."""
     parts = text.split(",")
-    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+    if not all(re.fullmatch(r"\s*[0-9]{1,9}\s*", part) and int(part) > 0 for part in parts):
         raise InputError("--cp", f"{text!r} is no list of ranks", "give numbers such as 1,2,4")
     return tuple(sorted({int(part) for part in parts}))
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from tilecast.errors import InputError
 from tilecast.hardware.device import ELEMENT_BYTES
+from tilecast.limits import check
 from tilecast.measure.tables import KERNEL_KEY
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def grid(
     """
     import pandas as pd
 
+    check("each", each, "shapes a family", least=1)
     unknown = sorted(set(families) - set(FAMILIES))
     if unknown:
         raise InputError(

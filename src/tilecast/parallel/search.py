@@ -218,7 +218,11 @@ def parse_part(text: str) -> tuple[str, object]:
     part, _, wanted = text.partition("=")
     kinds = {field.name: type(getattr(Layout(), field.name)) for field in fields(Layout) if field.name != "stages"}
     kind = kinds.get(part.replace("-", "_"))
-    good = {bool: wanted in ("true", "false"), int: wanted.isdigit(), str: wanted in (*SCHEDULES, *RECOMPUTE)}
+    good = {
+        bool: wanted in ("true", "false"),
+        int: bool(re.fullmatch("[0-9]{1,9}", wanted)),
+        str: wanted in (*SCHEDULES, *RECOMPUTE),
+    }
     if kind is None or not good[kind]:
         raise InputError("--why-not", f"{text!r} is no part of a layout", "such as tp=8, zero=3, recompute=full")
     return part.replace("-", "_"), wanted == "true" if kind is bool else kind(wanted)
