@@ -168,7 +168,7 @@ class Modern:
         """The generation left out that something is stored for, "" for none."""
         left = set(without) & {self.meta["generations"][name] for name in self.meta["rows"][group]}
         if len(left) > 1 or not left <= set(stored):
-            raise InputError(group, "no GPU that counts was measured in it", "leave one generation out at most")
+            raise InputError(group, "no GPU that counts was measured in it", "leave one out at most")
         return left.pop() if left else ""
 
     def weights(self, device: Device, on: Chip, group: str, without: Collection[str] = ()) -> dict[str, float]:
