@@ -41,7 +41,7 @@ bundle: reproduce ## pack results and measurements into build/tilecast-results.t
 
 test: check cluster ## every check and every test
 	$(BIN)/python -m pytest -n $(WORKERS) tests/unit
-	$(BIN)/python -m pytest tests/workflow tests/cluster tests/report
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/workflow tests/cluster tests/report
 
 check: setup ## style, types and the workflow's own linter: the cheapest checks
 	$(BIN)/ruff check .

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -32,11 +34,24 @@ def workflow_copy(tmp_path: Path) -> Copy:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Copy:
-    """A copy in which the workflow has run to its end; a test leaves it as it found it."""
-    copy = copy_tree(tmp_path_factory.mktemp("finished") / "work tree")
-    copy.snakemake()
-    return copy
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder below which all processes of this run of the tests have theirs."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def finished(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    """A copy in which the workflow has run to its end, once for all processes; a test leaves it as it found it."""
+    whole = shared / "whole" / "work tree"
+    with (shared / "whole.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not whole.is_dir():
+            copy_tree(shared / "unfinished" / "work tree").snakemake()
+            (shared / "unfinished").rename(shared / "whole")
+    target = tmp_path_factory.mktemp("finished") / "work tree"
+    shutil.copytree(whole, target, symlinks=True)
+    return Copy(target)
 
 
 @pytest.fixture(scope="session")

@@ -167,10 +167,11 @@ def test_of_two_runs_at_once_the_second_says_so_and_the_first_ends_well(
 ) -> None:
     whole, _ = undisturbed
     copy = smoke(tmp_path)
-    first = begin(copy, "--cores", "2", *arguments())
+    first = begin(copy, "--cores", "2", *arguments("smoke", "results/patient.txt"))  # as long as is needed
     wait_for(lambda: any((copy.root / ".snakemake/locks").glob("*")))
     plain = copy.snakemake(*arguments(), fails=True).output
     short = copy.snakemake(*arguments("--logger", "tilecast"), fails=True).output.strip().splitlines()
+    (copy.root / "go").touch()
     output, _ = first.communicate()
     named = f"a run (process {first.pid} on {platform.node()})"
     line = f"tilecast: {named} is at work in this folder; wait for it, or end it"
@@ -178,4 +179,4 @@ def test_of_two_runs_at_once_the_second_says_so_and_the_first_ends_well(
     assert "Traceback" not in plain
     assert short[-2:] == [line, "Directory cannot be locked."]
     assert first.returncode == 0, output
-    assert copy.results() == whole.results()
+    assert copy.results() == whole.results() | {"patient.txt": b"done\n"}

@@ -27,12 +27,12 @@ def test_two_runs_from_scratch_give_the_same_bytes(finished: Copy, tmp_path: Pat
         assert first[name]
 
 
-def test_results_hold_no_path_host_or_date(finished: Copy) -> None:
+def test_results_hold_no_path_host_or_date(finished: Copy, shared: Path) -> None:
     today = datetime.date.today()
     days = [today - datetime.timedelta(days=back) for back in (0, 1)]  # a run may begin before midnight
     formats = ("%Y-%m-%d", "%Y%m%d", "%d %B %Y", "%B %d, %Y", "%d %b %Y", "%b %d %Y", "%d/%m/%Y", "%m/%d/%Y")
     traces = [day.strftime(form) for day in days for form in formats]
-    traces += [str(finished.root), str(ROOT), sys.prefix]
+    traces += [str(shared), str(ROOT), sys.prefix]  # the first is where the workflow ran
     traces += [platform.node()] if len(platform.node()) > 6 else []  # a short name stands in many a word
     found = [
         (name, trace)
