@@ -56,6 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         words = InputError(error.filename or args.command, error.strerror or str(error))
         print(f"tilecast: error: {words}", file=sys.stderr)
         return 1
+    except UnicodeEncodeError as error:  # a file's name, which the system takes and others do not
+        print(f"tilecast: error: {InputError(args.command, f'a name is not UTF-8 ({error})')}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("tilecast: interrupted; finished steps are kept", file=sys.stderr)
         return 130
