@@ -60,7 +60,7 @@ def check(name: str, value: Any, where: object, least: int | None = None) -> int
     """`value`, a whole number up to the limit of that name; InputError at `where` if it is not."""
     most, meaning = MOST[name]
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(where, f"{shown(value)} is no whole number", f"give up to {most:,} {meaning}")
+        raise InputError(where, f"{shown(value)} is no whole number", f"expected one up to {most:,}")
     if value > most:
         raise InputError(where, f"{shown(value)} is more than {most:,}", f"limit of {meaning}")
     if least is not None and value < least:
