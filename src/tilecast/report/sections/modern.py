@@ -43,32 +43,26 @@ GOALS = {
 COLUMNS = (
     Column("generation", "Forecast"),
     Column("predictor", "Predictor"),
-    Column("gpus", "GPUs", digits=0),
-    Column("n", "n", digits=0),
     Column("mape_long_percent", "Calls ≥ 0.05 ms", "%", 1, "none so long"),
     Column("mape_percent", "All calls", "%", 1),
     Column("goal", "Goal, long / all", "%", absent="none set", right=True),
+    Column("n", "n", digits=0),
+    Column("gpus", "GPUs", digits=0),
     Column("ratio_median", "Forecast ÷ measured", "median", 2),
     Column("inside_percent", "In 80 % interval", "%", 0, "none claimed"),
     Column("mape_with_flagged_percent", "With flagged rows", "%", 1),
 )
 GROUP = (Column("family", "Kernels"), Column("dtype", "Format"))
-SERVING = (
-    Column("kind", "Models"),
-    Column("left_out", "Generation"),
-    Column("device", "GPU"),
-    Column("framework", "Framework"),
+SERVED = (
     Column("n", "n", digits=0),
     Column("tpot_median_percent", "TPOT, median error", "%", 1),
     Column("ttft_median_percent", "TTFT, median error", "%", 1),
     Column("tpot_ratio", "TPOT, forecast ÷ measured", "median", 2),
     Column("ttft_ratio", "TTFT, forecast ÷ measured", "median", 2),
 )
-ANCHOR = (
-    Column("forecaster", "Forecaster"),
-    Column("n", "n", digits=0),
-    *SERVING[5:],
-)
+SERVING = (Column("kind", "Models"), Column("left_out", "Generation"), *SERVED)
+SERVING_PARTS = (*SERVING[:2], Column("device", "GPU"), Column("framework", "Framework"), *SERVED)
+ANCHOR = (Column("forecaster", "Forecaster"), *SERVED)
 REPEATED = (
     Column("device", "GPU"),
     Column("n", "n here", digits=0),
@@ -113,6 +107,7 @@ def context(results: Results) -> dict[str, Any]:
         "serving": _serving(whole, names),
         "serving_parts": _serving(serving[~serving.index.isin(whole.index)], names),
         "serving_columns": SERVING,
+        "serving_part_columns": SERVING_PARTS,
         "anchor": [] if anchor is None else _records(anchor),
         "anchor_columns": ANCHOR,
         "noise": _noise(noise, names),

@@ -109,10 +109,10 @@ def _scores(results: Results) -> Context:
             )
     rows += _points(results.free(SERVING_POINTS, ("left_out", "kind", *(f"{what}_ms" for what in SERVING_BARS))))
     columns = (
-        Column("what", "What was forecast"),
-        Column("n", "n", digits=0, absent="–"),
+        Column("what", "What was forecast", prose=True),
         Column("mean", "Mean error", "%", 1, "not produced"),
         Column("worst", "Worst", "%", 1, "not produced"),
+        Column("n", "n", digits=0, absent="–"),
         Column("bar", "Bar", absent="none set"),
         Column("authors", "Authors’ own", "%", 1, "–"),
         Column("verdict", "Verdict", prose=True),
