@@ -74,7 +74,7 @@ def draw(protocol: pd.DataFrame) -> style.Picture:
     style.frame(
         figure,
         title,
-        f"n = {n:,} kernels of nine GPUs, each generation left out in turn; all choices made without it. Hollow: "
+        f"n = {n:,} kernels of nine GPUs, each generation left out of fitting in turn. Hollow: "
         "forward in time, only older generations known. GPUs of a generation count alike. Experts: Triton's "
         "kernel on all GPUs, or whichever vLLM picks.",
         predictors,
