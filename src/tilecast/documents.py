@@ -84,6 +84,13 @@ def _printable(text: str, where: object, remedy: str) -> None:
         raise InputError(where, f"holds the control character {found[0]!r} in {shown(text)}", remedy)
 
 
+def listed(value: Any, key: str, where: object) -> list[Any]:
+    """`value` of `key`, a list; an empty one where nothing was given."""
+    if value is not None and not isinstance(value, list):
+        raise InputError(where, f"`{key}`: {shown(value)} is no list", "write one entry a line, each after a dash")
+    return value or []
+
+
 def read_tensors(path: str | os.PathLike[str], remedy: str = "") -> dict[str, Any]:
     """The arrays of a safetensors file, which can hold nothing else; every number in them is finite."""
     import numpy as np

@@ -18,9 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hypothesis import HealthCheck, settings
 
 from tilecast.errors import TilecastError
 
+# As many inputs a parser or command as TILECAST_FUZZ says; the same ones every time.
+FUZZED = settings(
+    max_examples=int(os.environ.get("TILECAST_FUZZ", "25")),
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
 SECONDS = 20  # longer is a hang, on however busy a machine
 HUGE = "HUGEHUGEHUGE"  # becomes a figure of 5,000 digits, which Python refuses to print
 TOKENS = [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tilecast.documents import DEEPEST, LARGEST_BYTES, read_json, read_yaml, shown
+from tilecast.documents import DEEPEST, LARGEST_BYTES, listed, read_json, read_yaml, shown
 from tilecast.errors import InputError
 
 LAUGHS = "\n".join([*(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30))]).replace("*a0", "x")
@@ -68,3 +68,14 @@ def test_what_is_no_readable_file_is_one_line(tmp_path: Path, read) -> None:  # 
 def test_a_long_value_is_not_quoted_whole() -> None:
     assert shown("x" * 1000).endswith("...")
     assert len(shown([10**5000])) < 100
+
+
+@pytest.mark.parametrize("value", [1.5, 0, "", "abc", {"a": 1}, True])
+def test_what_is_no_list_is_one_line(value: object) -> None:
+    with pytest.raises(InputError, match=r"`links`.*is no list"):
+        listed(value, "links", "gpu.yaml")
+
+
+def test_a_list_is_itself_and_nothing_is_an_empty_one() -> None:
+    assert listed([1, 2], "links", "gpu.yaml") == [1, 2]
+    assert listed(None, "links", "gpu.yaml") == []

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import functools
 import gc
-import os
 import random
 import re
 import sys
@@ -19,8 +18,8 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
-from fuzzing import hostile, outcome
-from hypothesis import HealthCheck, given, settings
+from fuzzing import FUZZED, hostile, outcome
+from hypothesis import given
 from hypothesis import strategies as st
 from parsers import PARSERS, ROOT, WHOLE
 
@@ -28,7 +27,6 @@ from tilecast.artifact import cells, names, store
 from tilecast.errors import InputError
 
 PASSED_OVER = {"GPUs, nvidia-smi"}  # a line that is not understood is none
-INPUTS = int(os.environ.get("TILECAST_FUZZ", "25"))
 
 
 @pytest.mark.parametrize("name", PARSERS)
@@ -43,13 +41,7 @@ def test_a_hostile_file_is_read_or_refused(name: str, tmp_path: Path) -> None:
         assert outcome(parse, path) == "read", "what is sound has to be read"
     tried: Counter[str] = Counter()
 
-    @settings(
-        max_examples=INPUTS,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    @FUZZED
     @given(number=st.integers(0, 2**48))
     def fuzz(number: int) -> None:
         draw = random.Random(number)

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import io
 import json
-import os
 import random
 import shutil
 from collections import Counter
@@ -14,15 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fuzzing import watched
-from hypothesis import HealthCheck, given, settings
+from fuzzing import FUZZED, watched
+from hypothesis import given
 from hypothesis import strategies as st
 from parsers import INSIDE, ROOT, RUN, TINY, TRACE
 
 from tilecast.cli import COMMANDS, main, module_of
 from tilecast.measure import bundle
 
-INPUTS = int(os.environ.get("TILECAST_FUZZ", "25"))
 # No path among them that leads out of the folder: a command writes where its user tells it to.
 VALUES = [
     "", " ", "-1", "0", "1", "2.5", "+3", "1_000", "0x10", "nan", "inf", "-inf", "1e400", "1e30", "9" * 20,
@@ -137,13 +135,7 @@ def test_a_hostile_option_is_answered(base: list[str], folder: Path, monkeypatch
     assert answered(base) == ("refused" if leaf_of(base) in UNREADY else "done")
     tried: Counter[str] = Counter()
 
-    @settings(
-        max_examples=INPUTS,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    @FUZZED
     @given(number=st.integers(0, 2**48))
     def fuzz(number: int) -> None:
         draw = random.Random(number)

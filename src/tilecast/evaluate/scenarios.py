@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilecast.documents import read_yaml, shown
+from tilecast.documents import listed, read_yaml, shown
 from tilecast.errors import InputError, TilecastError
 from tilecast.evaluate.scenario_table import SCENARIOS
 from tilecast.hardware.device import Device, devices
@@ -60,7 +60,7 @@ def read_scenarios(path: Path) -> list[dict[str, Any]]:
             elif not isinstance(value, bool if key == "fused" else str):
                 raise InputError(where, f"`work.{key}` = {shown(value)} is not understood", "see docs/multigpu.md")
         truths = []
-        for truth in entry.get("truth") or []:
+        for truth in listed(entry.get("truth"), "truth", where):
             if (
                 not isinstance(truth, dict)
                 or not isinstance(truth.get("ms"), (int, float))

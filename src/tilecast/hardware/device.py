@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tilecast.documents import read_json, read_yaml, shown
+from tilecast.documents import listed, read_json, read_yaml, shown
 from tilecast.errors import InputError
 
 DEVICE_FOLDER = Path(__file__).resolve().parents[3] / "config/devices"
@@ -192,7 +192,7 @@ def _from_yaml(raw: dict[str, Any], where: Path) -> Device:
 
     def links() -> tuple[Link, ...]:
         found = []
-        for entry in raw.get("links") or []:
+        for entry in listed(raw.get("links"), "links", where):
             if not isinstance(entry, dict) or not {"kind", "bytes_per_s"} <= set(entry):
                 raise InputError(where, "`links`: not understood", "each has kind, count, bytes_per_s, source")
             rate = positive(entry["bytes_per_s"], "links.bytes_per_s", where)

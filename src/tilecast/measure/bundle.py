@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from tilecast.documents import parse_json
+from tilecast.documents import parse_json, shown
 from tilecast.errors import InputError, TilecastError
 from tilecast.files import write_bytes
 from tilecast.measure.describe import DESCRIPTION, device_of, read_description
@@ -34,6 +34,7 @@ MOST_FILES = 10_000
 HEADERS_BYTES = 64 << 20  # names and padding of so many
 VALIDATION = ("claims", "claim_rows", "errors", "mape", "phase_mape", "operator_errors", "label_noise_mape")
 LAYOUTS = {"dp4": "dp4", "tp4": "tp4", "pp4_1": "pp4"}
+_LONGEST_NAME = 255  # bytes of a file or folder, on the file systems in use
 _DEVICE_FILE = re.compile(
     r"measured/[\w.+-]+/(description\.json|forecasts-\w+\.parquet|\w+-\d{3}\.(parquet|json))"
 )
@@ -235,8 +236,9 @@ def measured(files: Mapping[str, bytes]) -> dict[str, bytes]:
 def _check_measured(files: Mapping[str, bytes], scratch: Path, path: Path) -> None:
     """Every measured table reads by its schema, with its record, from a scratch folder."""
     for name, data in measured(files).items():
-        if not _DEVICE_FILE.fullmatch(name):
-            raise InputError(path, f"{name} is no file of a measurement", "ask for the bundle again")
+        longest = max(map(len, name.encode().split(b"/")))
+        if not _DEVICE_FILE.fullmatch(name) or longest > _LONGEST_NAME:
+            raise InputError(path, f"{shown(name)} is no file of a measurement", "ask for the bundle again")
         (scratch / name).parent.mkdir(parents=True, exist_ok=True)
         (scratch / name).write_bytes(data)
     for folder in sorted(scratch.glob("measured/*")):

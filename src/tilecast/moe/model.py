@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tilecast.documents import shown
+from tilecast.documents import listed, shown
 from tilecast.errors import InputError
 from tilecast.models.registry import ModelSpec, load_model
 
@@ -73,7 +73,9 @@ def _from_spec(spec: ModelSpec, weight_bytes: float) -> MoeModel:
         heads = value["num_heads"] * value["d_kv"]
     else:  # gated: up, gate, down
         matrices, top_k = 3, _need(spec, "num_experts_per_tok")
-        layers = value["num_hidden_layers"] - len(value.get("mlp_only_layers") or [])
+        layers = value["num_hidden_layers"] - len(
+            listed(value.get("mlp_only_layers"), "mlp_only_layers", spec.source)
+        )
         if value.get("decoder_sparse_step", 1) != 1 or value.get("first_k_dense_replace"):
             raise InputError(spec.source, "not every layer has experts", "this pattern of layers is not modelled")
         stored, attention = layers, value["num_hidden_layers"]

@@ -65,7 +65,7 @@ def tables(raw: Mapping[str, Any], where: object = "record") -> dict[str, pd.Dat
             "numa_profiles": measured,
             "numa_timeline": _frame(drawn, "numa_timeline", where),
         }
-    except (KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise InputError(where, f"is no whole record ({type(error).__name__}: {error})") from None
 
 

@@ -59,10 +59,8 @@ HALVED_FROM_UNIT = 10.5
 # Weight copies the publisher's benchmark goes through with one activation, one after the other.
 _COPIES = {"bf16": 6.0, "fp8": 6.0, "nvfp4": 1.0, "mxfp4": 1.0}
 _ONE_BY_ONE = ("fp8",)  # formats whose activations are narrowed a row at a time by a kernel of its own
-LASTING, LASTING_MS = (
-    0.25,
-    0.05,
-)  # share of a correction that the longest calls keep; calls this long keep the middle
+LASTING = 0.25  # share of a correction that the longest calls keep
+LASTING_MS = 0.05  # calls this long keep the middle between it and all
 LEVEL_DOUBT = 0.1  # of a GPU's rates, beside what generations disagree about
 OWN_SPREAD = 0.15  # of a GPU's own level of launch, operations and bytes about the common one, in logs
 
@@ -128,10 +126,7 @@ def sustained_share(on: Board, r: Mapping[str, float]) -> float:
 
 def cast(v: Mapping[str, Array], dtype: str, on: Board, rates: Array, level: Array | None = None) -> Cast:
     """Products (m, k) x (k, n) at fitted `rates`; `level`: logs of a GPU's own launch, operations and bytes."""
-    r = {
-        name: float(x if name in ("exponent", "partial") else np.exp(x))
-        for name, x in zip(RATES, rates, strict=True)
-    }
+    r = {name: float(x if name in PLAIN_RATES else np.exp(x)) for name, x in zip(RATES, rates, strict=True)}
     m, n, k, stored = v["m"], v["n"], v["k"], FORMATS[dtype]
     own = np.exp(np.zeros(3) if level is None else level)
     milli, flops = 1e3 / on.clock_hz, 2 * m * n * k
