@@ -11,8 +11,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilecast.errors import InputError
-from tilecast.files import atomic_path
+from tilecast.base.errors import InputError
+from tilecast.base.files import atomic_path
 from tilecast.schemas import (
     TABLES,
     Column,

@@ -18,7 +18,7 @@ from test_locality_section import results as locality  # noqa: F401 (a fixture)
 from test_moe_section import folder as experts  # noqa: F401
 from test_parallel_section import root as several  # noqa: F401
 
-from tilecast.errors import TilecastError
+from tilecast.base.errors import TilecastError
 from tilecast.report.page import SECTIONS
 from tilecast.report.render import environment
 from tilecast.report.results import Results

@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 from hypothesis import HealthCheck, settings
 
-from tilecast.errors import TilecastError
+from tilecast.base.errors import TilecastError
 
 # As many inputs a parser or command as TILECAST_FUZZ says; the same ones every time.
 FUZZED = settings(

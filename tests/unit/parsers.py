@@ -24,9 +24,9 @@ from tilecast.artifact.labels import read_label_file
 from tilecast.artifact.lock import read_lock
 from tilecast.artifact.operators import read_operator_labels, read_operator_predictions
 from tilecast.artifact.published import read_published
+from tilecast.base.config import default_yaml, load_config
+from tilecast.base.documents import read_json
 from tilecast.cli.train import read_kernels as read_training_kernels
-from tilecast.config import default_yaml, load_config
-from tilecast.documents import read_json
 from tilecast.evaluate.claims import known_cells, load_claims, load_facts
 from tilecast.evaluate.scenarios import read_scenarios
 from tilecast.graph.tracer import trace

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tilecast.artifact.fetch import write_archive
-from tilecast.errors import TilecastError
+from tilecast.base.errors import TilecastError
 from tilecast.tables import write_free
 
 

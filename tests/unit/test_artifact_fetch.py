@@ -12,7 +12,7 @@ import pytest
 
 from tilecast.artifact.fetch import fetch, mirror_files, write_archive
 from tilecast.artifact.lock import Entry, blob_id, read_lock
-from tilecast.errors import InputError, TilecastError
+from tilecast.base.errors import InputError, TilecastError
 
 LABEL = "scripts/asplos/label/X/bert_large-inf-512-8.json"
 OTHER = "scripts/asplos/label/X/bert_large-inf-512-16.json"

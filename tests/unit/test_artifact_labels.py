@@ -11,7 +11,7 @@ from tilecast.artifact.fetch import mirror_files, write_archive
 from tilecast.artifact.labels import read_label_file, with_label_files
 from tilecast.artifact.lock import read_lock
 from tilecast.artifact.published import read_published, transcribe
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.tables import read
 
 REPOSITORY = Path(__file__).resolve().parents[2]

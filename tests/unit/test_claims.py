@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.evaluate.audit import agreement, audit
 from tilecast.evaluate.claims import (
     Claim,

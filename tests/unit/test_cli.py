@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from tilecast import __version__, cli
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 
 
 @pytest.fixture

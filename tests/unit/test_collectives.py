@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilecast import cli
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.hardware.system import System, load_system, route, system_names
 from tilecast.parallel.collectives import (
     OPS,

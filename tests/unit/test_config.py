@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tilecast.config import GENERATED, Settings, load_config
-from tilecast.errors import InputError
+from tilecast.base.config import GENERATED, Settings, load_config
+from tilecast.base.errors import InputError
 
 COMMIT = "6945927d9afcca2b9daf021f8395e53edc5b4eef"
 
 
 @pytest.mark.parametrize("path", GENERATED)
 def test_generated_files_are_current(path: str, repository: Path) -> None:
-    assert (repository / path).read_text() == GENERATED[path](), "run `python -m tilecast.config`"
+    assert (repository / path).read_text() == GENERATED[path](), "run `python -m tilecast.base.config`"
 
 
 def test_the_default_file_says_what_the_model_says(repository: Path) -> None:

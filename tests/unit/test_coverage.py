@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.evaluate.coverage import binomial_interval, coverage_table, interval_cells
 from tilecast.evaluate.kernels import SWEEPS, kernel_errors, utilisation
 from tilecast.hardware.device import devices_of_table

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tilecast.documents import DEEPEST, LARGEST_BYTES, listed, read_json, read_yaml, shown
-from tilecast.errors import InputError
+from tilecast.base.documents import DEEPEST, LARGEST_BYTES, listed, read_json, read_yaml, shown
+from tilecast.base.errors import InputError
 
 LAUGHS = "\n".join([*(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30))]).replace("*a0", "x")
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.evaluate.errors import cell_errors, distribution, phase_errors, together
 from tilecast.evaluate.mape import MOST_RESAMPLED, bootstrap_interval, mape_table, phase_table, statistics
 from tilecast.evaluate.operators import (

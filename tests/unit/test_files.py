@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tilecast.errors import TilecastError
-from tilecast.files import atomic_path, write_bytes, write_text
+from tilecast.base.errors import TilecastError
+from tilecast.base.files import atomic_path, write_bytes, write_text
 
 
 def names(folder: Path) -> list[str]:

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from parsers import PARSERS, ROOT, WHOLE
 
 from tilecast.artifact import cells, names, store
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 
 PASSED_OVER = {"GPUs, nvidia-smi"}  # a line that is not understood is none
 

@@ -88,7 +88,7 @@ def test_every_command_is_driven() -> None:
 
 
 def test_every_number_has_a_limit() -> None:
-    """int() and float() take anything: 10**18 GPUs, NaN. tilecast.limits has the types to use."""
+    """int() and float() take anything: 10**18 GPUs, NaN. tilecast.base.limits has the types to use."""
     plain = [
         (*leaf, action.option_strings[-1])
         for leaf, parser in LEAVES.items()
@@ -168,7 +168,7 @@ def test_what_a_bad_number_says_is_one_line(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_the_documented_limits_are_those_in_force() -> None:
-    from tilecast.limits import MOST
+    from tilecast.base.limits import MOST
 
     text = (ROOT / "docs/security.md").read_text()
     for name, (most, meaning) in MOST.items():

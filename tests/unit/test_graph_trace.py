@@ -12,7 +12,7 @@ pytest.importorskip("transformers")
 
 from torch import nn  # noqa: E402
 
-from tilecast.errors import InputError  # noqa: E402
+from tilecast.base.errors import InputError  # noqa: E402
 from tilecast.graph.tracer import trace  # noqa: E402
 from tilecast.models.registry import load_model, model_names  # noqa: E402
 from tilecast.tables import check  # noqa: E402

@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.hardware.device import DEVICE_FOLDER, devices, load_device
 
 GOOD = {

@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tilecast.base.errors import InputError
 from tilecast.cli import main
-from tilecast.errors import InputError
 from tilecast.measure.bundle import CRATE, MANIFEST, collect, devices_of, import_measured, make, verify
 from tilecast.measure.grid import grid
 from tilecast.measure.store import Run

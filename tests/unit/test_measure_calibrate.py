@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.evaluate.live import calibration
 from tilecast.hardware.device import load_device
 from tilecast.predict.calibrate import Calibrated, fit, load, save, shifts

@@ -61,7 +61,7 @@ def test_what_came_of_it_is_shown_and_calibrates(measured: Path, capsys: pytest.
 def test_changed_forecasts_are_no_forecasts_made_before(measured: Path, tmp_path: Path) -> None:
     import shutil
 
-    from tilecast.errors import InputError
+    from tilecast.base.errors import InputError
     from tilecast.tables import read, write
 
     copy = tmp_path / "root" / measured.name

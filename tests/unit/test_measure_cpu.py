@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tilecast.errors import InputError  # noqa: E402
+from tilecast.base.errors import InputError  # noqa: E402
 from tilecast.measure.backend import timed  # noqa: E402
 from tilecast.measure.cpu import Cpu  # noqa: E402
 from tilecast.measure.grid import FAMILIES, counts, grid, held  # noqa: E402

@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tilecast.errors import InputError  # noqa: E402
+from tilecast.base.errors import InputError  # noqa: E402
 from tilecast.measure.backend import timed  # noqa: E402
 from tilecast.measure.cuda import Cuda  # noqa: E402
 from tilecast.measure.describe import describe, device_of, open_backend  # noqa: E402

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.evaluate.scenario_table import SCENARIOS
 from tilecast.evaluate.scenarios import evaluate, read_scenarios
 from tilecast.predict.registry import load_predictor

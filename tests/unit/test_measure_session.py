@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tilecast.errors import InputError, TilecastError
+from tilecast.base.errors import InputError, TilecastError
 from tilecast.measure.backend import DeviceLost, LaunchRecord, guarded
 from tilecast.measure.grid import grid
 from tilecast.measure.session import distinct, kernel_key, measure_kernels, records

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.models.registry import load_model, model_names
 
 SHIPPED = {

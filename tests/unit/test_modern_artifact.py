@@ -24,7 +24,7 @@ from tilecast.artifact.aiconfigurator_tables import (
     serving_table,
     write_kernels,
 )
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilecast.artifact.aiconfigurator_tables import GENERATIONS
+from tilecast.base.errors import InputError
 from tilecast.cli import main
-from tilecast.errors import InputError
 from tilecast.evaluate.modern import (
     FOLDS,
     by_generation,

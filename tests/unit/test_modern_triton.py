@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilecast.artifact.aiconfigurator_tables import GENERATIONS
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.evaluate.modern import known_devices
 from tilecast.predict.modern import Modern
 from tilecast.predict.modern_features import chip, triton

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.graph.routing import Routing
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import model_spec

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.moe.compare import layouts_table, models_table, spreads, systems_table
 from tilecast.moe.names import figure_names, focus_of
 from tilecast.moe.overlap import main as overlap_main

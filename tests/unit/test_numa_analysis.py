@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tilecast.base.errors import InputError
 from tilecast.cli import main
-from tilecast.errors import InputError
 from tilecast.numa.analysis import analyse, analyse_folder, length, merged, overlap, profiles_in
 from tilecast.numa.convert import nsys
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.numa.compare import compare, interval
 from tilecast.numa.model import GUIDE, Stages, Work, arithmetic, expected, penalty_percent, predicted, stages
 from tilecast.numa.record import load, summary, tables

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tilecast.errors import TilecastError
+from tilecast.base.errors import TilecastError
 from tilecast.numa import runner
 from tilecast.numa.record import tables, write_study
 from tilecast.numa.study import load_study

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tilecast.numa.tables  # noqa: F401 (declares the tables)
+from tilecast.base.config import load_config
+from tilecast.base.errors import InputError
 from tilecast.cli import main
-from tilecast.config import load_config
-from tilecast.errors import InputError
 from tilecast.numa.study import (
     Cell,
     cells,

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.hardware.device import load_device
 from tilecast.parallel.cost import PRICES, bill, load_prices, per_million_tokens, training_run
 

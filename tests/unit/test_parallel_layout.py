@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.models.registry import load_model, model_spec
 from tilecast.parallel.layout import Layout, check, from_runs, in_runs, legal, stack, stages
 from tilecast.parallel.memory import parameters

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.models.registry import load_model
 from tilecast.parallel.layout import RECOMPUTE, SCHEDULES, Layout, Work, legal, stack
 from tilecast.parallel.search import (

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.graph.tracer import trace
 from tilecast.hardware.device import load_device
 from tilecast.hardware.system import load_system

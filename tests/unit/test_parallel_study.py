@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.hardware.device import load_device
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model

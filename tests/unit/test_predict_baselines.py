@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.hardware.device import load_device
 from tilecast.predict import neusight
 from tilecast.predict.base import complete

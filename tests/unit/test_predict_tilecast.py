@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.hardware.device import Device, devices, load_device
 from tilecast.predict import conformal
 from tilecast.predict.base import complete, wait_ms

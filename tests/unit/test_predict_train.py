@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.hardware.device import load_device
 from tilecast.predict.base import complete
 from tilecast.predict.fitting import Recipe, evaluate_network, fit

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tilecast.errors import InputError
-from tilecast.step import run_step
+from tilecast.base.errors import InputError
+from tilecast.base.job import run_step
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.schemas import TABLES
 from tilecast.tables import DTYPES, check, empty, read, write
 

@@ -35,10 +35,10 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from snakemake.io import sourcecache_entry
 
-from tilecast.config import load_config
-from tilecast.errors import TilecastError
+from tilecast.base.config import load_config
+from tilecast.base.errors import TilecastError
 from tilecast.models.registry import load_model
-from tilecast.running import claim
+from tilecast.base.run_lock import claim
 
 # Conda jobs drop PYTHONPATH, but keep the shell prefix: the library reaches them this way.
 library = shlex.quote(f"{ROOT / 'src'}:{ROOT / 'workflow/site'}")

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
+from tilecast.base.job import run_step
 from tilecast.evaluate.audit import audit
 from tilecast.evaluate.claims import load_claims, load_facts
-from tilecast.step import run_step
 from tilecast.tables import read, write
 
 

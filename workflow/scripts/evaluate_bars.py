@@ -1,7 +1,7 @@
 """Hold this project's forecasts against the bars it set itself."""
 
+from tilecast.base.job import run_step
 from tilecast.evaluate.bars import bars_table
-from tilecast.step import run_step
 from tilecast.tables import read, write_free
 
 

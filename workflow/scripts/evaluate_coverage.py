@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from tilecast.base.job import run_step
 from tilecast.evaluate.coverage import coverage_table, interval_cells
-from tilecast.step import run_step
 from tilecast.tables import read, write
 
 

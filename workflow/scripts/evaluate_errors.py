@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from tilecast.base.job import run_step
 from tilecast.evaluate.errors import cell_errors, phase_errors, together
-from tilecast.step import run_step
 from tilecast.tables import read, write
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from tilecast.base.job import run_step
 from tilecast.evaluate.kernels import kernel_errors, trained_on, utilisation
 from tilecast.hardware.device import devices_of_table, specifications
 from tilecast.predict.registry import load_predictor
-from tilecast.step import run_step
 from tilecast.tables import read, write
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from tilecast.base.job import run_step
 from tilecast.evaluate.errors import cell_errors
 from tilecast.evaluate.mape import mape_table
 from tilecast.hardware.device import specifications
 from tilecast.naming import vendor
 from tilecast.predict.registry import load_predictor
 from tilecast.predict.traced import forecast_traced, read_traced
-from tilecast.step import run_step
 from tilecast.tables import read, write, write_free
 
 KEY = ["predictor", "device", "mode", "option", "distribution"]

@@ -2,8 +2,8 @@
 
 from tilecast.artifact.names import SUMMARIES
 from tilecast.artifact.store import load
+from tilecast.base.job import run_step
 from tilecast.evaluate.summaries import compare_summaries
-from tilecast.step import run_step
 from tilecast.tables import read, write
 
 

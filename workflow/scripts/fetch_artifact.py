@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from tilecast.artifact.fetch import Source, fetch
-from tilecast.step import run_step
+from tilecast.base.job import run_step
 
 
 def fetch_artifact(

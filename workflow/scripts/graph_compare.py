@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from tilecast.base.job import run_step
 from tilecast.graph.audit import differences
-from tilecast.step import run_step
 from tilecast.tables import read, write_free
 
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from tilecast.base.job import run_step
 from tilecast.graph.tracer import trace
-from tilecast.step import run_step
 from tilecast.tables import write
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from tilecast.base.files import write_text
+from tilecast.base.job import run_step
 from tilecast.evaluate.live import as_json, evaluate
-from tilecast.files import write_text
-from tilecast.step import run_step
 from tilecast.tables import write
 
 

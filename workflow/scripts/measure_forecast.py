@@ -3,12 +3,12 @@
 import json
 from pathlib import Path
 
-from tilecast.files import write_text
+from tilecast.base.files import write_text
+from tilecast.base.job import run_step
 from tilecast.measure.describe import DESCRIPTION, describe, open_backend, read_description
 from tilecast.measure.grid import EACH, FAMILIES
 from tilecast.measure.store import digest
 from tilecast.predict.before import write_kernel_plan
-from tilecast.step import run_step
 
 QUICK_S = 60  # below this budget a small grid of short kernels in one format has to do
 

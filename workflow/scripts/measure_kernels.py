@@ -3,13 +3,13 @@
 import json
 from pathlib import Path
 
-from tilecast.documents import read_json
-from tilecast.errors import InputError
-from tilecast.files import write_text
+from tilecast.base.documents import read_json
+from tilecast.base.errors import InputError
+from tilecast.base.files import write_text
+from tilecast.base.job import run_step
 from tilecast.measure.describe import open_backend
 from tilecast.measure.session import distinct, measure_kernels
 from tilecast.measure.store import PLANS, digest, runs
-from tilecast.step import run_step
 from tilecast.tables import read
 
 

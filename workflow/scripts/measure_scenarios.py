@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from tilecast.base.job import run_step
 from tilecast.evaluate.scenario_table import SCENARIOS
 from tilecast.evaluate.scenarios import evaluate, read_scenarios
 from tilecast.predict.tilecast import Tilecast
-from tilecast.step import run_step
 from tilecast.tables import read, write
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 
 from tilecast.artifact.aiconfigurator_tables import Archive, serving_table
+from tilecast.base.job import run_step
 from tilecast.evaluate.modern import COLUMNS, known_devices, read_groups, sampled, shipped_errors
 from tilecast.evaluate.modern_serving import SERVING_COLUMNS, anchor_errors, serving, serving_errors
 from tilecast.predict.modern import Modern
-from tilecast.step import run_step
 from tilecast.tables import write_free
 
 

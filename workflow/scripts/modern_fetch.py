@@ -4,7 +4,7 @@ import signal
 import sys
 
 from tilecast.artifact.aiconfigurator import fetch
-from tilecast.step import run_step
+from tilecast.base.job import run_step
 
 
 def modern_fetch(lock: str, archive: str, record: str, timeout_s: float) -> None:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from tilecast.base.job import run_step
 from tilecast.evaluate.modern import groups_of, neusight_protocol
-from tilecast.step import run_step
 from tilecast.tables import write_free
 
 

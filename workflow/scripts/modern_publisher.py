@@ -4,9 +4,9 @@ import subprocess
 from pathlib import Path
 
 from tilecast.artifact.aiconfigurator_tables import Archive, serving_table
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
+from tilecast.base.job import run_step
 from tilecast.evaluate.modern_serving import publisher_points
-from tilecast.step import run_step
 from tilecast.tables import write_free
 
 

@@ -1,7 +1,7 @@
 """Every kernel timing of the default frameworks as one table, flagged; the serving points beside it."""
 
 from tilecast.artifact.aiconfigurator_tables import Archive, serving_table, write_kernels
-from tilecast.step import run_step
+from tilecast.base.job import run_step
 from tilecast.tables import write_free
 
 

@@ -1,7 +1,7 @@
 """Measures how much of a copy hides behind a matrix product on this machine."""
 
+from tilecast.base.job import run_step
 from tilecast.moe.overlap import measure
-from tilecast.step import run_step
 from tilecast.tables import write_free
 
 

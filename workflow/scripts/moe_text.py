@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from tilecast.files import write_text
+from tilecast.base.files import write_text
+from tilecast.base.job import run_step
 from tilecast.moe.text import log, paragraph, summary
 from tilecast.papertables.moe import table
 from tilecast.papertables.render import write_all
-from tilecast.step import run_step
 from tilecast.tables import read
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 import tilecast.numa.tables  # noqa: F401 (declares the tables)
+from tilecast.base.job import run_step
 from tilecast.numa.study import counts, load_study, manifest
-from tilecast.step import run_step
 from tilecast.tables import write
 
 

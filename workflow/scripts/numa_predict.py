@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from tilecast.base.job import run_step
 from tilecast.numa.compute import forecasts, wanted
 from tilecast.numa.model import GUIDE, HEAVY, arithmetic, predicted
 from tilecast.numa.study import load_study
-from tilecast.step import run_step
 from tilecast.tables import read, write
 
 

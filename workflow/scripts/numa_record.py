@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from tilecast.files import write_text
+from tilecast.base.files import write_text
+from tilecast.base.job import run_step
 from tilecast.numa.record import load, summary, tables
-from tilecast.step import run_step
 from tilecast.tables import write
 
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tilecast.base.job import run_step
 from tilecast.numa.record import write_study
 from tilecast.numa.runner import run_study
 from tilecast.numa.study import load_study
-from tilecast.step import run_step
 
 
 def numa_study(

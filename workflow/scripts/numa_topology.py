@@ -2,9 +2,9 @@
 
 import json
 
-from tilecast.files import write_text
+from tilecast.base.files import write_text
+from tilecast.base.job import run_step
 from tilecast.numa.topology import read_topology
-from tilecast.step import run_step
 
 
 def numa_topology(output: str) -> None:

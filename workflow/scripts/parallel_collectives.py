@@ -1,8 +1,8 @@
 """Weigh the collectives' forecasts at sizes and on systems left out."""
 
+from tilecast.base.job import run_step
 from tilecast.parallel.collectives import curves, curves_without_size
 from tilecast.parallel.collectives_fit import summarise, validate
-from tilecast.step import run_step
 from tilecast.tables import read, write
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tilecast.step import run_step
+from tilecast.base.job import run_step
 from tilecast.tables import write_free
 
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from tilecast.base.job import run_step
 from tilecast.parallel.cost import load_prices
 from tilecast.parallel.study import load_study, tables
 from tilecast.predict.registry import load_predictor
-from tilecast.step import run_step
 from tilecast.tables import write_free
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from tilecast.base.job import run_step
 from tilecast.parallel.validate import scoreboard, validate
 from tilecast.predict.registry import load_predictor
-from tilecast.step import run_step
 from tilecast.tables import read, write_free
 
 

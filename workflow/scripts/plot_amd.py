@@ -1,8 +1,8 @@
 """Draws the errors on AMD GPUs."""
 
+from tilecast.base.job import run_step
 from tilecast.plot.amd import draw
 from tilecast.plot.style import save
-from tilecast.step import run_step
 from tilecast.tables import read
 
 

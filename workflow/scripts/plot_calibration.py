@@ -1,8 +1,8 @@
 """Draws whether the intervals hold what they claim."""
 
+from tilecast.base.job import run_step
 from tilecast.plot.calibration import draw
 from tilecast.plot.style import save
-from tilecast.step import run_step
 from tilecast.tables import read
 
 

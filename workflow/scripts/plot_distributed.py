@@ -1,8 +1,8 @@
 """Draws the errors of four-GPU forecasts."""
 
+from tilecast.base.job import run_step
 from tilecast.plot.distributed import draw
 from tilecast.plot.style import save
-from tilecast.step import run_step
 from tilecast.tables import read
 
 

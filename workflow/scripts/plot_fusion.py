@@ -1,8 +1,8 @@
 """Draws what fusion saves, measured and predicted."""
 
+from tilecast.base.job import run_step
 from tilecast.plot.fusion import draw
 from tilecast.plot.style import save
-from tilecast.step import run_step
 from tilecast.tables import read
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from tilecast.files import atomic_path
+from tilecast.base.files import atomic_path
+from tilecast.base.job import run_step
 from tilecast.plot import moe, moe_cross_system
-from tilecast.step import run_step
 from tilecast.tables import read
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 import tilecast.numa.tables  # noqa: F401 (declares the tables)
+from tilecast.base.job import run_step
 from tilecast.plot import numa_heatmap, numa_intensity, numa_penalty, numa_timeline
 from tilecast.plot.style import save
-from tilecast.step import run_step
 from tilecast.tables import read
 
 FORMS = ("svg", "pdf", "png", "data", "about")

@@ -1,8 +1,8 @@
 """Draws the error by operator class."""
 
+from tilecast.base.job import run_step
 from tilecast.plot.operator_errors import draw
 from tilecast.plot.style import save
-from tilecast.step import run_step
 from tilecast.tables import read
 
 

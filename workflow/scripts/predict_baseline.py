@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from tilecast.base.job import run_step
 from tilecast.hardware.device import specifications
 from tilecast.predict.compose import forecast_artifact
 from tilecast.predict.habitat import Habitat
 from tilecast.predict.li import Li
 from tilecast.predict.roofline import Roofline
-from tilecast.step import run_step
 from tilecast.tables import read
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from tilecast.base.job import run_step
 from tilecast.hardware.device import devices_of_table
 from tilecast.predict.li import Li
 from tilecast.predict.logo import COLUMNS, evaluated, leave_one_out
 from tilecast.predict.roofline import Roofline
-from tilecast.step import run_step
 from tilecast.tables import read, write_free
 
 

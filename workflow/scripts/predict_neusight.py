@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from tilecast.base.job import run_step
 from tilecast.hardware.device import specifications
 from tilecast.predict.compose import forecast_artifact
 from tilecast.predict.neusight import NeuSight
-from tilecast.step import run_step
 from tilecast.tables import read
 
 

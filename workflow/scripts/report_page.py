@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from tilecast.files import write_text
+from tilecast.base.files import write_text
+from tilecast.base.job import run_step
 from tilecast.report.page import render_page
 from tilecast.report.results import Results
-from tilecast.step import run_step
 
 
 def report_page(files: Iterable[str], claims: str, assets: str, output: str) -> None:

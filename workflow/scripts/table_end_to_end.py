@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from tilecast.base.job import run_step
 from tilecast.papertables.end_to_end import tables
 from tilecast.papertables.render import write_all
-from tilecast.step import run_step
 from tilecast.tables import read
 
 

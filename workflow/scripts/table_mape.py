@@ -1,8 +1,8 @@
 """Writes the paper table `mape`."""
 
+from tilecast.base.job import run_step
 from tilecast.papertables.mape import table
 from tilecast.papertables.render import write_all
-from tilecast.step import run_step
 from tilecast.tables import read
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from tilecast.base.job import run_step
 from tilecast.papertables.pdf import write_pdf
-from tilecast.step import run_step
 
 
 def table_pdf(fragments: Sequence[str], output: str) -> None:

@@ -4,7 +4,7 @@ from tilecast.artifact import names
 from tilecast.artifact.defects import Tables, find_defects, read_reference
 from tilecast.artifact.lock import read_lock
 from tilecast.artifact.store import load, paths
-from tilecast.step import run_step
+from tilecast.base.job import run_step
 from tilecast.tables import read, write
 
 

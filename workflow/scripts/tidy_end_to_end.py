@@ -4,7 +4,7 @@ from tilecast.artifact import cells, names
 from tilecast.artifact.labels import with_label_files
 from tilecast.artifact.published import read_published
 from tilecast.artifact.store import load
-from tilecast.step import run_step
+from tilecast.base.job import run_step
 from tilecast.tables import read, write
 
 

@@ -3,7 +3,7 @@
 from tilecast.artifact import names
 from tilecast.artifact.graphs import read_graphs
 from tilecast.artifact.store import load
-from tilecast.step import run_step
+from tilecast.base.job import run_step
 from tilecast.tables import write
 
 

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from tilecast.files import write_text
+from tilecast.base.files import write_text
+from tilecast.base.job import run_step
 from tilecast.hardware.device import specifications
 from tilecast.predict.train import leave_one_out_networks
-from tilecast.step import run_step
 from tilecast.tables import read
 
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from tilecast.base.job import run_step
 from tilecast.hardware.device import specifications
 from tilecast.predict.registry import load_predictor
 from tilecast.predict.train import distance, train
 from tilecast.predict.workloads import layers_of, workloads
-from tilecast.step import run_step
 from tilecast.tables import read, write_free
 
 

@@ -19,9 +19,9 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
-from tilecast.documents import read_text
-from tilecast.errors import InputError
-from tilecast.files import atomic_path, write_text
+from tilecast.base.documents import read_text
+from tilecast.base.errors import InputError
+from tilecast.base.files import atomic_path, write_text
 
 WHEEL_VARIABLE = "TILECAST_MODERN_WHEEL"  # a copy of the wheel at hand; read instead of the index
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilecast.errors import InputError
-from tilecast.files import atomic_path
+from tilecast.base.errors import InputError
+from tilecast.base.files import atomic_path
 
 if TYPE_CHECKING:
     import pandas as pd

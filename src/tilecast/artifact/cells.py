@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilecast.artifact import names
 from tilecast.artifact.store import parse_json
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.schemas import TABLES
 from tilecast.tables import check, empty
 

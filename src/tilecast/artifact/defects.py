@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tilecast.artifact import names
 from tilecast.artifact.store import parse_json
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.schemas import CELL_KEY
 from tilecast.tables import check, empty
 

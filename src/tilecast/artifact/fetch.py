@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from tilecast.artifact.git import Unavailable, git_files
 from tilecast.artifact.lock import Entry, check_size, read_lock, verify
-from tilecast.errors import InputError, TilecastError
-from tilecast.files import atomic_path, write_text
+from tilecast.base.errors import InputError, TilecastError
+from tilecast.base.files import atomic_path, write_text
 
 Source = Literal["mirror", "git", "published"]
 

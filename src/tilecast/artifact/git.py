@@ -14,7 +14,7 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from tilecast.artifact.lock import Entry, verify
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 
 CONNECT_S = 10.0
 # Set inside git's own hooks, and would send our commands to another repository.

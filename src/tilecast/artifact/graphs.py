@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tilecast.artifact import names
 from tilecast.artifact.operators import repeats
 from tilecast.artifact.store import combine, parse_csv
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.schemas import CELL_KEY
 from tilecast.tables import check, read_raw
 

@@ -8,8 +8,8 @@ import re
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from tilecast.documents import read_text
-from tilecast.errors import InputError
+from tilecast.base.documents import read_text
+from tilecast.base.errors import InputError
 
 LARGEST_BYTES = 256 * 2**20  # for the files whose size the lock does not know
 

@@ -6,7 +6,7 @@ import re
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 
 ROOT = "scripts/asplos/"
 LABELS = ROOT + "label/"

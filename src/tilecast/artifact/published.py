@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tilecast.artifact import cells, names
 from tilecast.artifact.store import load
-from tilecast.errors import InputError, TilecastError
+from tilecast.base.errors import InputError, TilecastError
 from tilecast.schemas import CELL_KEY
 from tilecast.tables import check, write, write_free
 

@@ -12,8 +12,8 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tilecast import documents
-from tilecast.errors import InputError
+from tilecast.base import documents
+from tilecast.base.errors import InputError
 from tilecast.tables import check, empty
 
 if TYPE_CHECKING:

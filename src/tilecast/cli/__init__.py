@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from tilecast import __version__
-from tilecast.errors import InputError, TilecastError
+from tilecast.base.errors import InputError, TilecastError
 
 # name -> what it does; the module tilecast.cli.<name> offers add_arguments(parser) and run(args) -> int
 COMMANDS: dict[str, str] = {

@@ -7,7 +7,7 @@ import json
 import re
 from dataclasses import asdict
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 

@@ -6,8 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from tilecast.base.errors import InputError
 from tilecast.cli import layout, work
-from tilecast.errors import InputError
 from tilecast.measure.describe import described
 from tilecast.models.registry import load_model, model_names
 from tilecast.predict.calibrate import Calibrated

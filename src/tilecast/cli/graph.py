@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tilecast.base.errors import InputError
 from tilecast.cli import work
-from tilecast.errors import InputError
 from tilecast.models.registry import load_model, model_names
 from tilecast.tables import write
 

@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.hardware.device import load_device
 
 DTYPES = ("fp32", "bf16", "fp16", "fp8", "fp8_block", "nvfp4", "mxfp4")

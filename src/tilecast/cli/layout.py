@@ -7,11 +7,11 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from tilecast.base.errors import InputError
+from tilecast.base.limits import amount, option
 from tilecast.cli.work import torch_needed
-from tilecast.errors import InputError
 from tilecast.hardware.device import load_device
 from tilecast.hardware.system import load_system, system_names
-from tilecast.limits import amount, option
 from tilecast.models.registry import ModelSpec
 from tilecast.parallel.cost import PRICES, Prices, load_prices
 from tilecast.parallel.layout import RECOMPUTE, SCHEDULES, Layout, Work, check, from_runs
@@ -151,7 +151,7 @@ def _bounds(args: argparse.Namespace) -> None:
 
 
 def _step(args: argparse.Namespace, planner: Planner, layout: Layout, prices: Prices) -> int:
-    from tilecast.files import write_text
+    from tilecast.base.files import write_text
     from tilecast.parallel.describe import as_text, as_values, chrome_trace, costs
 
     step, work, system = planner.step(layout), planner.work, planner.links.system

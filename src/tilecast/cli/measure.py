@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
+from tilecast.base.limits import option
 from tilecast.hardware.device import devices
-from tilecast.limits import option
 from tilecast.measure.describe import DESCRIPTION, describe, open_backend, read_description, write_description
 from tilecast.measure.grid import EACH, FAMILIES
 from tilecast.measure.store import PLANS, digest

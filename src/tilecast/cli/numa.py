@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tilecast.errors import InputError
-from tilecast.limits import option
+from tilecast.base.errors import InputError
+from tilecast.base.limits import option
 
 _SHOWN = (  # column, heading, digits, divided by
     ("batches", "batches", 0, 1),

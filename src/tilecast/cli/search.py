@@ -9,8 +9,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tilecast.errors import InputError
-from tilecast.limits import option
+from tilecast.base.errors import InputError
+from tilecast.base.limits import option
 from tilecast.models.registry import load_model, model_names
 from tilecast.predict.registry import PREDICTORS, load_predictor
 from tilecast.schemas import DTYPE_NAMES

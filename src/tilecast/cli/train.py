@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tilecast.base.errors import InputError, TilecastError
+from tilecast.base.limits import option
 from tilecast.cli.work import torch_needed
-from tilecast.errors import InputError, TilecastError
 from tilecast.hardware.device import DEVICE_FOLDER, Device, devices, load_device
-from tilecast.limits import option
 from tilecast.predict.registry import PREDICTORS
 
 if TYPE_CHECKING:

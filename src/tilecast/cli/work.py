@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tilecast.errors import InputError
-from tilecast.limits import option
+from tilecast.base.errors import InputError
+from tilecast.base.limits import option
 from tilecast.schemas import DTYPE_NAMES, MODES
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.evaluate import expression
 from tilecast.evaluate.claims import (
     Arithmetic,

@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
-from tilecast.config import Section
-from tilecast.documents import read_text, read_yaml
-from tilecast.errors import InputError
+from tilecast.base.config import Section
+from tilecast.base.documents import read_text, read_yaml
+from tilecast.base.errors import InputError
 from tilecast.evaluate import expression
 from tilecast.naming import DEVICES, MODELS, PREDICTORS, is_published, vendor
 from tilecast.numa import tables as _locality  # noqa: F401 (declares its tables)

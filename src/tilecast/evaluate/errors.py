@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.schemas import CELL_KEY
 from tilecast.tables import check
 

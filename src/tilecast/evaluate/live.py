@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.measure.describe import DESCRIPTION, read_description
 from tilecast.measure.store import PLANS, digest, load_run, provenance, runs
 from tilecast.measure.tables import KERNEL_KEY, WORKLOAD_KEY

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tilecast.artifact.aiconfigurator_tables import GENERATIONS, SYSTEMS, Archive
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.evaluate.modern_replay import Load, Server, Told, recipe, replay
 from tilecast.hardware.device import Device
 from tilecast.hardware.system import System, load_system

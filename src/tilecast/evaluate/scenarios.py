@@ -7,12 +7,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilecast.documents import listed, read_yaml, shown
-from tilecast.errors import InputError, TilecastError
+from tilecast.base.documents import listed, read_yaml, shown
+from tilecast.base.errors import InputError, TilecastError
+from tilecast.base.limits import check
 from tilecast.evaluate.scenario_table import SCENARIOS
 from tilecast.hardware.device import Device, devices
 from tilecast.hardware.system import System, load_system
-from tilecast.limits import check
 from tilecast.models.registry import load_model
 from tilecast.parallel.layout import Layout, Work, layout_of
 from tilecast.parallel.step import Planner

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from tilecast.artifact.names import SUMMARIES
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.evaluate.errors import distribution
 from tilecast.naming import DEVICES, vendor
 from tilecast.schemas import CELL_KEY

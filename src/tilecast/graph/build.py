@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.graph.experts import register
 from tilecast.graph.vit import VisionTransformer
 from tilecast.models.registry import ModelSpec

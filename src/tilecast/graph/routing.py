@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from tilecast.errors import InputError, TilecastError
+from tilecast.base.errors import InputError, TilecastError
+from tilecast.base.limits import check
 from tilecast.graph.build import DTYPES, build, longest, offline
 from tilecast.graph.experts import routed
 from tilecast.graph.kernels import Kernel, KernelGraph, fold
 from tilecast.graph.operations import fused_attention, one_rms_norm
 from tilecast.graph.record import Recorder
 from tilecast.graph.routing import Routing, parse_routing
-from tilecast.limits import check
 from tilecast.models.registry import ModelSpec, load_model, model_spec
 
 MODES = ("inference", "training")

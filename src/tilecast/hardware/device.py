@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tilecast.documents import listed, read_json, read_yaml, shown
-from tilecast.errors import InputError
+from tilecast.base.documents import listed, read_json, read_yaml, shown
+from tilecast.base.errors import InputError
 
 DEVICE_FOLDER = Path(__file__).resolve().parents[3] / "config/devices"
 DTYPES = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "int8", "fp4")

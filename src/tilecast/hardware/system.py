@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tilecast.documents import read_yaml, shown
-from tilecast.errors import InputError
-from tilecast.limits import MOST, check
+from tilecast.base.documents import read_yaml, shown
+from tilecast.base.errors import InputError
+from tilecast.base.limits import MOST, check
 
 SYSTEM_FOLDER = Path(__file__).resolve().parents[3] / "config/systems"
 KINDS = ("nvswitch", "nvlink", "pcie_switch", "host_bridge", "socket")

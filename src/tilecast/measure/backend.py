@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tilecast.errors import TilecastError
+from tilecast.base.errors import TilecastError
 
 Action = Callable[[], object]
 LEAST, MOST = 5, 25  # repetitions of a slow and of a quick kernel

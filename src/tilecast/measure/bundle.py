@@ -18,9 +18,9 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from tilecast.documents import parse_json, shown
-from tilecast.errors import InputError, TilecastError
-from tilecast.files import write_bytes
+from tilecast.base.documents import parse_json, shown
+from tilecast.base.errors import InputError, TilecastError
+from tilecast.base.files import write_bytes
 from tilecast.measure.describe import DESCRIPTION, device_of, read_description
 from tilecast.measure.store import KINDS, PLANS, load_run
 from tilecast.tables import read

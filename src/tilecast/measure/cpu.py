@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.measure.backend import Action, LaunchRecord
 
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.measure.backend import Action, LaunchRecord
 from tilecast.measure.nvml import Nvml
 

@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilecast.documents import read_json
-from tilecast.errors import InputError
-from tilecast.files import write_text
+from tilecast.base.documents import read_json
+from tilecast.base.errors import InputError
+from tilecast.base.files import write_text
+from tilecast.base.limits import check
 from tilecast.hardware.device import DTYPES, Device, devices, load_device, positive
-from tilecast.limits import check
 
 if TYPE_CHECKING:
     from tilecast.measure.backend import Backend

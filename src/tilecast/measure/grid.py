@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
+from tilecast.base.limits import check
 from tilecast.hardware.device import ELEMENT_BYTES
-from tilecast.limits import check
 from tilecast.measure.tables import KERNEL_KEY
 
 if TYPE_CHECKING:

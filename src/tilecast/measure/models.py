@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tilecast.documents import read_yaml
-from tilecast.errors import InputError, TilecastError
+from tilecast.base.documents import read_yaml
+from tilecast.base.errors import InputError, TilecastError
+from tilecast.base.limits import check
 from tilecast.graph.build import DTYPES, build, offline
 from tilecast.hardware.device import ELEMENT_BYTES
-from tilecast.limits import check
 from tilecast.measure.backend import Action, Backend, OutOfMemory, Timing, Unsupported, guarded, timed
 from tilecast.measure.store import Run, done
 from tilecast.measure.tables import WORKLOAD, WORKLOAD_KEY

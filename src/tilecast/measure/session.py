@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.hardware.device import ELEMENT_BYTES
 from tilecast.measure import kernels as torch_kernels
 from tilecast.measure.backend import Backend, OutOfMemory, Unsupported, guarded, timed

@@ -15,9 +15,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilecast.documents import read_json
-from tilecast.errors import InputError
-from tilecast.files import write_text
+from tilecast.base.documents import read_json
+from tilecast.base.errors import InputError
+from tilecast.base.files import write_text
 from tilecast.measure.tables import KERNEL_KEY, WORKLOAD_KEY
 from tilecast.schemas import TABLES
 from tilecast.tables import DTYPES, empty, read, write

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tilecast.documents import read_json
-from tilecast.errors import InputError
-from tilecast.limits import check_model
+from tilecast.base.documents import read_json
+from tilecast.base.errors import InputError
+from tilecast.base.limits import check_model
 
 MODEL_FOLDER = Path(__file__).resolve().parents[3] / "config/models"
 

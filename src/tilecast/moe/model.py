@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tilecast.documents import listed, shown
-from tilecast.errors import InputError
+from tilecast.base.documents import listed, shown
+from tilecast.base.errors import InputError
 from tilecast.models.registry import ModelSpec, load_model
 
 ACTIVATION_BYTES = 2  # bf16

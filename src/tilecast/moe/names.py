@@ -7,8 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tilecast.documents import read_yaml
-from tilecast.errors import InputError
+from tilecast.base.documents import read_yaml
+from tilecast.base.errors import InputError
 
 STRATEGIES = {"expert_parallel": "Expert Parallel", "data_parallel": "Data Parallel", "hybrid": "Hybrid"}
 

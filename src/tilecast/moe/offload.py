@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.moe.routing import Chances
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.moe.model import ACTIVATION_BYTES, MoeModel
 
 RESIDENT, OFFLOADED, IMPOSSIBLE = "resident", "offloaded", "impossible"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.moe.compare import placed
 from tilecast.moe.offload import ON_DEMAND, Predictor
 from tilecast.moe.placement import IMPOSSIBLE

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from tilecast.config import Section
-from tilecast.documents import read_yaml
-from tilecast.errors import InputError
+from tilecast.base.config import Section
+from tilecast.base.documents import read_yaml
+from tilecast.base.errors import InputError
 from tilecast.graph.routing import Routing, parse_routing
 from tilecast.hardware.device import devices, load_device
 from tilecast.hardware.system import System, load_system

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from tilecast.documents import read_yaml
-from tilecast.errors import InputError
+from tilecast.base.documents import read_yaml
+from tilecast.base.errors import InputError
 from tilecast.graph.routing import Routing
 from tilecast.hardware.system import load_system
 from tilecast.moe.exchange import FP8_ELEMENT_BYTES, HIGH_THROUGHPUT, Exchange, exchange, reached

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tilecast.errors import InputError, TilecastError
+from tilecast.base.errors import InputError, TilecastError
 from tilecast.numa.export import D2H, H2D, KERNEL, SUFFIXES, opened
 from tilecast.numa.study import parse_name
 

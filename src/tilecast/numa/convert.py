@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 
 _TIME_LIMIT_S = 1800  # longest a conversion may take
 _IMPORTERS = ("host-linux-x64", "lib/nsight-systems/host-linux-x64")  # beside or below a folder above nsys

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.numa.convert import export, from_torch
 
 KERNEL, H2D, D2H, OTHER = 0, 1, 2, 3  # kinds of work on the device

@@ -12,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 
-from tilecast.documents import read_json
-from tilecast.errors import InputError
-from tilecast.files import write_text
+from tilecast.base.documents import read_json
+from tilecast.base.errors import InputError
+from tilecast.base.files import write_text
 from tilecast.numa.compare import compare
 from tilecast.numa.model import against
 from tilecast.numa.tables import STATUSES

@@ -21,8 +21,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tilecast.errors import TilecastError
-from tilecast.files import write_text
+from tilecast.base.errors import TilecastError
+from tilecast.base.files import write_text
 from tilecast.numa.analysis import analyse
 from tilecast.numa.convert import import_recording, nsys
 from tilecast.numa.placement import numactl, verified

@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
-from tilecast.config import Section
-from tilecast.documents import read_yaml
-from tilecast.errors import InputError
-from tilecast.limits import MOST, check
+from tilecast.base.config import Section
+from tilecast.base.documents import read_yaml
+from tilecast.base.errors import InputError
+from tilecast.base.limits import MOST, check
 from tilecast.models.registry import ModelSpec, load_model
 
 STUDY_FOLDER = Path(__file__).resolve().parents[3] / "config/studies/numa"

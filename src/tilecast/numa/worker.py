@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tilecast.errors import TilecastError
-from tilecast.files import write_text
+from tilecast.base.errors import TilecastError
+from tilecast.base.files import write_text
 from tilecast.graph.vit import VisionTransformer
 from tilecast.numa.placement import allowed, pages_by_node
 from tilecast.numa.study import vit

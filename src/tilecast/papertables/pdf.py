@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from tilecast.errors import InputError
-from tilecast.files import write_bytes
+from tilecast.base.errors import InputError
+from tilecast.base.files import write_bytes
 
 _HEAD = """\
 #set document(title: "Tables", date: none)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from tilecast.files import write_text
+from tilecast.base.files import write_text
 from tilecast.papertables.model import Column, PaperTable, shown
 from tilecast.tables import write_free
 

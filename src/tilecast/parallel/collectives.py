@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.hardware.device import devices
 from tilecast.hardware.system import Leg, Route, System, load_system, route
 

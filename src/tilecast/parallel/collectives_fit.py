@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.optimize import least_squares
 
-from tilecast.files import write_text
+from tilecast.base.files import write_text
 from tilecast.hardware.system import load_system, route
 from tilecast.parallel.collectives import CURVES, Curve, Line, collective, port_bytes
 from tilecast.tables import read

@@ -13,8 +13,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from tilecast.documents import read_yaml
-from tilecast.errors import InputError
+from tilecast.base.documents import read_yaml
+from tilecast.base.errors import InputError
 from tilecast.hardware.device import Device
 
 PRICES = Path(__file__).resolve().parents[3] / "config/prices.yaml"

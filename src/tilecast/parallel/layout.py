@@ -9,9 +9,9 @@ from functools import cached_property, lru_cache
 from itertools import groupby
 from typing import Any
 
-from tilecast.documents import shown
-from tilecast.errors import InputError
-from tilecast.limits import check as check_limit
+from tilecast.base.documents import shown
+from tilecast.base.errors import InputError
+from tilecast.base.limits import check as check_limit
 from tilecast.models.registry import ModelSpec
 
 SCHEDULES = ("gpipe", "1f1b", "interleaved")

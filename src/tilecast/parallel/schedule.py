@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tilecast.limits import check
+from tilecast.base.limits import check
 
 Array = np.ndarray[Any, np.dtype[Any]]
 FORWARD, BACKWARD = 0, 1

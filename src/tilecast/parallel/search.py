@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
+from tilecast.base.limits import check
 from tilecast.hardware.device import Device
-from tilecast.limits import check
 from tilecast.parallel.cost import Prices, bill
 from tilecast.parallel.layout import RECOMPUTE, SCHEDULES, Layout, Stack, Work, in_runs
 from tilecast.parallel.serving import Server

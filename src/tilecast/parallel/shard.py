@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.graph.kernels import Kernel
 from tilecast.hardware.device import ELEMENT_BYTES
 from tilecast.parallel.layout import Layout, Work

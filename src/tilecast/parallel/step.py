@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.hardware.device import ELEMENT_BYTES, Device
 from tilecast.hardware.system import System
 from tilecast.parallel.kernels import NOTHING, Kernels, Run, sent

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilecast.documents import read_yaml
-from tilecast.documents import shown as quoted
-from tilecast.errors import InputError
+from tilecast.base.documents import read_yaml
+from tilecast.base.documents import shown as quoted
+from tilecast.base.errors import InputError
+from tilecast.base.limits import check
 from tilecast.hardware.device import load_device
 from tilecast.hardware.system import load_system
-from tilecast.limits import check
 from tilecast.models.registry import load_model
 from tilecast.parallel import search as searching
 from tilecast.parallel.cost import Bill, Prices, per_million_tokens, training_run

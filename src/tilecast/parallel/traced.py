@@ -11,8 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tilecast.errors import InputError
-from tilecast.files import write_text
+from tilecast.base.errors import InputError
+from tilecast.base.files import write_text
 from tilecast.graph.kernels import Kernel
 from tilecast.parallel.layout import Work
 from tilecast.parallel.shard import Counted, Shape, Share, Traces, share

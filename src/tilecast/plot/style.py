@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
 from tilecast import naming
-from tilecast.files import write_bytes, write_text
+from tilecast.base.files import write_bytes, write_text
 from tilecast.tables import write_free
 
 if TYPE_CHECKING:

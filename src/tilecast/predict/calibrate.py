@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilecast.documents import read_json
-from tilecast.errors import InputError
-from tilecast.files import write_text
+from tilecast.base.documents import read_json
+from tilecast.base.errors import InputError
+from tilecast.base.files import write_text
 from tilecast.hardware.device import Device
 from tilecast.predict.base import Predictor
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilecast.files import atomic_path
+from tilecast.base.files import atomic_path
 
 if TYPE_CHECKING:
     import torch

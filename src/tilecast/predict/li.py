@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tilecast.documents import read_json
-from tilecast.errors import InputError
+from tilecast.base.documents import read_json
+from tilecast.base.errors import InputError
 from tilecast.hardware.device import Device
 from tilecast.predict.base import MATRIX_FAMILIES, complete, forecast_frame, moved_bytes, streamed_ms
 

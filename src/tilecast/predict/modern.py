@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.hardware.device import Device
 from tilecast.predict import conformal, modern_triton
 from tilecast.predict.modern_features import FORMATS, Array, Chip, PowerLaw, cast, chip, triton

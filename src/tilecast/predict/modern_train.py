@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilecast.files import atomic_path, write_text
+from tilecast.base.files import atomic_path, write_text
 from tilecast.hardware.device import Device
 from tilecast.predict import conformal, modern_products, modern_triton
 from tilecast.predict.modern import DIMENSIONS, Bounded, Modern, donor_weights

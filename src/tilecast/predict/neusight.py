@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilecast.documents import read_tensors
+from tilecast.base.documents import read_tensors
 from tilecast.hardware.device import ELEMENT_BYTES, Device
 from tilecast.predict.base import MATRIX_FAMILIES, complete, forecast_frame, moved_bytes, streamed_ms
 from tilecast.predict.fitting import evaluate_network

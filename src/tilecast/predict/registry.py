@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tilecast.documents import shown
-from tilecast.errors import InputError
+from tilecast.base.documents import shown
+from tilecast.base.errors import InputError
 from tilecast.hardware.device import load_device
 from tilecast.predict.base import Predictor
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tilecast.errors import InputError
-from tilecast.files import atomic_path
+from tilecast.base.errors import InputError
+from tilecast.base.files import atomic_path
 from tilecast.predict.base import FORECAST_COLUMNS, complete
 
 if TYPE_CHECKING:

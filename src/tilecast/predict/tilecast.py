@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilecast.documents import read_json, read_tensors
-from tilecast.errors import InputError
+from tilecast.base.documents import read_json, read_tensors
+from tilecast.base.errors import InputError
 from tilecast.hardware.device import ELEMENT_BYTES, Device
 from tilecast.predict import conformal
 from tilecast.predict.base import KERNEL_COLUMNS, MATRIX_FAMILIES, complete

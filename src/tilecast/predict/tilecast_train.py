@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilecast.errors import InputError
-from tilecast.files import atomic_path, write_text
+from tilecast.base.errors import InputError
+from tilecast.base.files import atomic_path, write_text
 from tilecast.hardware.device import Device
 from tilecast.predict import conformal
 from tilecast.predict.base import BINARY_OPS, MATRIX_FAMILIES

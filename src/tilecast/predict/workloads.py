@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.predict.base import BINARY_OPS, FLOPS_PER_ELEMENT, KERNEL_COLUMNS, complete
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 from tilecast.tables import read
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """The configuration as a checked model; `config/config.yaml` and the JSON schema are generated from it.
 
-`python -m tilecast.config` rewrites both; a test fails when they drift.
+`python -m tilecast.base.config` rewrites both; a test fails when they drift.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from tilecast.errors import InputError
-from tilecast.files import write_text
+from tilecast.base.errors import InputError
+from tilecast.base.files import write_text
 
 
 class Section(BaseModel):
@@ -236,7 +236,7 @@ def _yaml_lines(section: type[BaseModel], values: dict[str, Any], indent: str = 
 
 def default_yaml() -> str:
     """The commented default configuration file."""
-    head = "# Every option with its default. Written by `python -m tilecast.config`: change the model there."
+    head = "# Every option with its default. Written by `python -m tilecast.base.config`: change the model there."
     return "\n".join([head, *_yaml_lines(Settings, Settings().model_dump())]) + "\n"
 
 
@@ -260,7 +260,7 @@ def _option_rows(section: type[BaseModel], values: dict[str, Any], prefix: str =
 def options_markdown() -> str:
     """The table of every option for the documentation."""
     rows = _option_rows(Settings, Settings().model_dump())
-    head = "# Options\n\nWritten by `python -m tilecast.config` from the configuration model.\n"
+    head = "# Options\n\nWritten by `python -m tilecast.base.config` from the configuration model.\n"
     return "\n".join([head, "| key | default | meaning |", "|---|---|---|", *rows]) + "\n"
 
 

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tilecast.errors import TilecastError
+from tilecast.base.errors import TilecastError
 
 
 @contextlib.contextmanager

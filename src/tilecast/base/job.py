@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tilecast.errors import TilecastError
+from tilecast.base.errors import TilecastError
 
 # What the machine can refuse at any write; not the fault of a line of code.
 _REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}

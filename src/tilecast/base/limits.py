@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tilecast.documents import shown
-from tilecast.errors import InputError
+from tilecast.base.documents import shown
+from tilecast.base.errors import InputError
 
 MOST: dict[str, tuple[int, str]] = {  # name -> (the most there may be, of what)
     "batch": (1_000_000, "sequences of one step, over all GPUs"),

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from tilecast.errors import InputError
+from tilecast.base.errors import InputError
 
 LARGEST_BYTES = 32 << 20
 DEEPEST = 64  # levels of nesting

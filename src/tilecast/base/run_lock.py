@@ -8,8 +8,8 @@ import os
 import platform
 from pathlib import Path
 
-from tilecast.errors import TilecastError
-from tilecast.files import write_text
+from tilecast.base.errors import TilecastError
+from tilecast.base.files import write_text
 
 _MARKED: set[Path] = set()  # by this process: Snakemake may read its workflow twice
 
