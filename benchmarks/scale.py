@@ -26,7 +26,7 @@ FIGURES = ("error_by_device_model", "error_distribution", "error_heatmap", "pred
 def make_cells(folder: Path, count: int) -> None:
     """At least `count` predicted cells with their labels."""
     from tilecast.artifact.published import read_published
-    from tilecast.tables import write
+    from tilecast.tables.io import write
 
     labels, predictions = read_published(CELLS)
     copies = -(-count // len(predictions))
@@ -43,7 +43,7 @@ def make_kernels(folder: Path, count: int) -> None:
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
-    from tilecast.tables import check
+    from tilecast.tables.io import check
 
     piece = min(count, 500_000)
     (folder / "tidy").mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ def stage_figures(folder: Path) -> None:
     from importlib import import_module
 
     from tilecast.plot.style import save
-    from tilecast.tables import read
+    from tilecast.tables.io import read
 
     errors = read(folder / "evaluation/errors.csv", "errors")
     for name in FIGURES:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from tilecast.evaluate.live import calibration, summary
-from tilecast.evaluate.scenario_table import SCENARIOS
-from tilecast.measure.tables import KERNEL_KEY
 from tilecast.plot import measure_calibration, measure_validation, style
-from tilecast.schemas import TABLES
-from tilecast.tables import write
+from tilecast.tables.io import write
+from tilecast.tables.measured import KERNEL_KEY
+from tilecast.tables.scenarios import SCENARIOS
+from tilecast.tables.schema import TABLES
 
 
 def write_measured(root: Path, hostile: str) -> None:

@@ -10,8 +10,8 @@ import pandas as pd
 
 from tilecast.evaluate.errors import cell_errors, phase_errors
 from tilecast.evaluate.mape import mape_table, phase_table
-from tilecast.schemas import CELL_KEY
-from tilecast.tables import empty, write, write_free
+from tilecast.tables.io import empty, write, write_free
+from tilecast.tables.schema import CELL_KEY
 
 HOSTILE = "<script>window.hacked = 1</script>"
 VERDICTS = ("reproduced", "within tolerance", "contradicted", "no data", "not testable here")

@@ -16,7 +16,7 @@ from tilecast.numa.study import counts, load_study, study_names
 from tilecast.report.render import environment
 from tilecast.report.results import Results
 from tilecast.report.sections.numa import NEEDS, context
-from tilecast.tables import read, write
+from tilecast.tables.io import read, write
 
 
 @pytest.fixture

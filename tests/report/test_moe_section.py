@@ -12,7 +12,7 @@ from tilecast.moe.study import load_study
 from tilecast.report.render import environment
 from tilecast.report.results import Results
 from tilecast.report.sections import moe
-from tilecast.tables import write, write_free
+from tilecast.tables.io import write, write_free
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,7 +11,7 @@ import pytest
 from tilecast.report.render import environment
 from tilecast.report.results import Results
 from tilecast.report.sections import parallel
-from tilecast.tables import write, write_free
+from tilecast.tables.io import write, write_free
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -51,7 +51,7 @@ from tilecast.parallel.layout import Layout, legal, stack
 from tilecast.parallel.study import load_study as load_parallel_study
 from tilecast.predict import calibrate
 from tilecast.predict.registry import PRETRAINED, load_predictor
-from tilecast.tables import read, write
+from tilecast.tables.io import read, write
 
 ROOT = Path(__file__).resolve().parents[2]
 

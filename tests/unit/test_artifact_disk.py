@@ -10,7 +10,7 @@ import pytest
 
 from tilecast.artifact.fetch import write_archive
 from tilecast.base.errors import TilecastError
-from tilecast.tables import write_free
+from tilecast.tables.io import write_free
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from tilecast.artifact.labels import read_label_file, with_label_files
 from tilecast.artifact.lock import read_lock
 from tilecast.artifact.published import read_published, transcribe
 from tilecast.base.errors import InputError
-from tilecast.tables import read
+from tilecast.tables.io import read
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PUBLISHED = REPOSITORY / "resources/published"

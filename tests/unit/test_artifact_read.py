@@ -14,7 +14,7 @@ from tilecast.artifact.kernels import read_kernels
 from tilecast.artifact.operators import read_operator_labels, read_operator_predictions, repeats
 from tilecast.artifact.store import load
 from tilecast.base.errors import InputError
-from tilecast.tables import empty
+from tilecast.tables.io import empty
 
 LABEL = names.LABELS + "NVIDIA_L4/gpt2_large-train-1024-4.json"
 OPERATORS = LABEL.replace(".json", ".csv")

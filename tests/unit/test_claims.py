@@ -23,7 +23,7 @@ from tilecast.evaluate.claims import (
     load_facts,
 )
 from tilecast.evaluate.search import definitions, search
-from tilecast.tables import empty
+from tilecast.tables.io import empty
 
 CLAIMS, FACTS = "config/claims.yaml", "resources/published/citation.yaml"
 PUBLISHED = "resources/published/end_to_end.csv"

@@ -25,7 +25,7 @@ from tilecast.parallel.collectives import (
     port_bytes,
 )
 from tilecast.parallel.collectives_fit import CALIBRATED, MEASURED, fit_curve, fit_held_out, summarise, validate
-from tilecast.tables import read
+from tilecast.tables.io import read
 
 SYSTEMS = system_names()
 ops, names, sizes = st.sampled_from(OPS), st.sampled_from(SYSTEMS), st.floats(1, 1e11)

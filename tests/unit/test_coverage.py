@@ -9,7 +9,7 @@ from tilecast.evaluate.coverage import binomial_interval, coverage_table, interv
 from tilecast.evaluate.kernels import SWEEPS, kernel_errors, utilisation
 from tilecast.hardware.device import devices_of_table
 from tilecast.predict.base import forecast_frame
-from tilecast.tables import check, empty
+from tilecast.tables.io import check, empty
 
 CELL = {"model": "bert_large", "mode": "inference", "sequence_length": 512, "option": "none"}
 SEEN, UNSEEN = "Tesla_V100-PCIE-32GB", "NVIDIA_H100_80GB_HBM3"

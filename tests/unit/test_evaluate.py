@@ -22,7 +22,7 @@ from tilecast.evaluate.operators import (
     operator_table,
 )
 from tilecast.evaluate.summaries import compare_summaries
-from tilecast.tables import empty
+from tilecast.tables.io import empty
 
 H100, V100, MI100 = "NVIDIA_H100_80GB_HBM3", "Tesla_V100-PCIE-32GB", "AMD_Instinct_MI100"
 SUMMARY = "scripts/asplos/summary/"

@@ -8,7 +8,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from tilecast.cli import main
-from tilecast.tables import read
+from tilecast.tables.io import read
 
 MADE_UP = {
     "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 96, "intermediate_size": 200,

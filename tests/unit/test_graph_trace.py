@@ -15,7 +15,7 @@ from torch import nn  # noqa: E402
 from tilecast.base.errors import InputError  # noqa: E402
 from tilecast.graph.tracer import trace  # noqa: E402
 from tilecast.models.registry import load_model, model_names  # noqa: E402
-from tilecast.tables import check  # noqa: E402
+from tilecast.tables.io import check  # noqa: E402
 
 # name: (layers, hidden, heads x head width, key-value width, matrices of the MLP, MLP width, vocabulary)
 DENSE = {

@@ -19,7 +19,7 @@ from tilecast.cli import main
 from tilecast.measure.bundle import CRATE, MANIFEST, collect, devices_of, import_measured, make, verify
 from tilecast.measure.grid import grid
 from tilecast.measure.store import Run
-from tilecast.tables import write
+from tilecast.tables.io import write
 
 CELL = {"device": "NVIDIA_H100_80GB_HBM3", "model": "gpt2_large", "sequence_length": 1024, "batch_size": 4}
 

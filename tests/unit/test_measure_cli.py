@@ -62,7 +62,7 @@ def test_changed_forecasts_are_no_forecasts_made_before(measured: Path, tmp_path
     import shutil
 
     from tilecast.base.errors import InputError
-    from tilecast.tables import read, write
+    from tilecast.tables.io import read, write
 
     copy = tmp_path / "root" / measured.name
     shutil.copytree(measured, copy)

@@ -13,7 +13,7 @@ from tilecast.measure.grid import FAMILIES, grid, with_work
 from tilecast.measure.store import digest
 from tilecast.predict.before import KEPT, order, plan_kernels, write_kernel_plan
 from tilecast.predict.registry import load_predictor
-from tilecast.tables import check
+from tilecast.tables.io import check
 
 
 def said(latency: np.ndarray, width: float = 0.0) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from tilecast.measure.backend import DeviceLost, LaunchRecord, guarded
 from tilecast.measure.grid import grid
 from tilecast.measure.session import distinct, kernel_key, measure_kernels, records
 from tilecast.measure.store import done, load, load_run, provenance, runs
-from tilecast.tables import write
+from tilecast.tables.io import write
 
 
 class Fake:

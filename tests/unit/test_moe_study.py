@@ -22,7 +22,7 @@ from tilecast.moe.validation import all_to_all, all_to_all_errors, anchors, gain
 from tilecast.papertables.moe import table as paper_table
 from tilecast.plot import moe as pictures
 from tilecast.plot import moe_cross_system, moe_tornado, moe_validation, moe_where
-from tilecast.tables import check, read
+from tilecast.tables.io import check, read
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = ROOT / "config/studies/moe_prefetch.yaml"

@@ -16,7 +16,7 @@ from tilecast.numa.compare import compare, interval
 from tilecast.numa.model import GUIDE, Stages, Work, arithmetic, expected, penalty_percent, predicted, stages
 from tilecast.numa.record import load, summary, tables
 from tilecast.numa.study import Study, cells, load_study, manifest
-from tilecast.tables import check, read
+from tilecast.tables.io import check, read
 
 times = st.floats(0.001, 100)
 NO_WORK = Work(0, (0, 0, 0), (0.04, 0.03, 0.05))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import tilecast.numa.tables  # noqa: F401 (declares the tables)
+import tilecast.tables.locality  # noqa: F401 (declares the tables)
 from tilecast.base.config import load_config
 from tilecast.base.errors import InputError
 from tilecast.cli import main
@@ -26,7 +26,7 @@ from tilecast.numa.study import (
     study_names,
     vit,
 )
-from tilecast.tables import check
+from tilecast.tables.io import check
 
 # What the guide's lists come to, counted by hand.
 DISTINCT = {

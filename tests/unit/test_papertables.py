@@ -12,8 +12,8 @@ from tilecast.papertables import claims, end_to_end, mape, operators
 from tilecast.papertables.model import Column, PaperTable, shown
 from tilecast.papertables.pdf import write_pdf
 from tilecast.papertables.render import as_html, as_latex, as_typst, latex_text, write_all
-from tilecast.schemas import TABLES
-from tilecast.tables import empty
+from tilecast.tables.io import empty
+from tilecast.tables.schema import TABLES
 
 HOSTILE = (
     "<script>alert(1)</script>",

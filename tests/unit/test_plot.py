@@ -8,10 +8,10 @@ import xml.etree.ElementTree as ET
 import pandas as pd
 import pytest
 
-from tilecast import naming
 from tilecast.plot import style
-from tilecast.schemas import TABLES
-from tilecast.tables import empty
+from tilecast.tables import naming
+from tilecast.tables.io import empty
+from tilecast.tables.schema import TABLES
 
 END_TO_END = (
     "error_by_device_model",

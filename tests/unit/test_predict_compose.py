@@ -14,8 +14,8 @@ from tilecast.predict.registry import load_predictor
 from tilecast.predict.roofline import Roofline
 from tilecast.predict.traced import forecast_traced, read_traced
 from tilecast.predict.workloads import workloads
-from tilecast.schemas import TABLES
-from tilecast.tables import write
+from tilecast.tables.io import write
+from tilecast.tables.schema import TABLES
 
 CELL = {"model": "toy", "mode": "training", "sequence_length": 8, "batch_size": 1, "option": "none"}
 DEVICE = load_device("H100")

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from tilecast.base.errors import InputError
-from tilecast.schemas import TABLES
-from tilecast.tables import DTYPES, check, empty, read, write
+from tilecast.tables.io import DTYPES, check, empty, read, write
+from tilecast.tables.schema import TABLES
 
 DEFECT = {"kind": "unit", "where": "a, b", "detail": 'says "GHz"\n<script>', "severity": "note"}
 CLAIM = {

@@ -138,7 +138,7 @@ def test_exactly_what_depends_on_an_edit_is_stale(edit: str, finished: Copy) -> 
     "path",
     [
         "src/tilecast/plot/style.py",
-        "src/tilecast/tables.py",
+        "src/tilecast/tables/io.py",
         "config/claims.yaml",
         "resources/published/end_to_end.csv",
     ],

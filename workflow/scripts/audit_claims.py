@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from tilecast.base.job import run_step
 from tilecast.evaluate.audit import audit
 from tilecast.evaluate.claims import load_claims, load_facts
-from tilecast.tables import read, write
+from tilecast.tables.io import read, write
 
 
 def audit_claims(claims: str, facts: str, tables: Mapping[str, str], verdicts: str, rows: str) -> None:

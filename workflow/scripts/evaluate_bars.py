@@ -2,7 +2,7 @@
 
 from tilecast.base.job import run_step
 from tilecast.evaluate.bars import bars_table
-from tilecast.tables import read, write_free
+from tilecast.tables.io import read, write_free
 
 
 def evaluate_bars(errors: str, phases: str, operators: str, output: str) -> None:

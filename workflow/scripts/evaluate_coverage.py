@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tilecast.base.job import run_step
 from tilecast.evaluate.coverage import coverage_table, interval_cells
-from tilecast.tables import read, write
+from tilecast.tables.io import read, write
 
 
 def evaluate_coverage(errors: str, intervals: Sequence[str], confidence: float, coverage: str, cells: str) -> None:

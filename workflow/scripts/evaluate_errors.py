@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tilecast.base.job import run_step
 from tilecast.evaluate.errors import cell_errors, phase_errors, together
-from tilecast.tables import read, write
+from tilecast.tables.io import read, write
 
 
 def evaluate_errors(labels: str, predictions: Sequence[str], errors: str, phases: str) -> None:

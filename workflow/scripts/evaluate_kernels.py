@@ -7,7 +7,7 @@ from tilecast.base.job import run_step
 from tilecast.evaluate.kernels import kernel_errors, trained_on, utilisation
 from tilecast.hardware.device import devices_of_table, specifications
 from tilecast.predict.registry import load_predictor
-from tilecast.tables import read, write
+from tilecast.tables.io import read, write
 
 
 def evaluate_kernels(

@@ -2,7 +2,7 @@
 
 from tilecast.base.job import run_step
 from tilecast.evaluate.mape import mape_table, phase_table
-from tilecast.tables import read, write
+from tilecast.tables.io import read, write
 
 
 def evaluate_mape(

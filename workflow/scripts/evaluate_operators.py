@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tilecast.base.job import run_step
 from tilecast.evaluate.errors import together
 from tilecast.evaluate.operators import label_noise, label_noise_table, operator_cells, operator_table
-from tilecast.tables import read, write
+from tilecast.tables.io import read, write
 
 
 def evaluate_operators(

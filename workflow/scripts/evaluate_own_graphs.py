@@ -9,10 +9,10 @@ from tilecast.base.job import run_step
 from tilecast.evaluate.errors import cell_errors
 from tilecast.evaluate.mape import mape_table
 from tilecast.hardware.device import specifications
-from tilecast.naming import vendor
 from tilecast.predict.registry import load_predictor
 from tilecast.predict.traced import forecast_traced, read_traced
-from tilecast.tables import read, write, write_free
+from tilecast.tables.io import read, write, write_free
+from tilecast.tables.naming import vendor
 
 KEY = ["predictor", "device", "mode", "option", "distribution"]
 

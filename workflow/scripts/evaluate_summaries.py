@@ -4,7 +4,7 @@ from tilecast.artifact.names import SUMMARIES
 from tilecast.artifact.store import load
 from tilecast.base.job import run_step
 from tilecast.evaluate.summaries import compare_summaries
-from tilecast.tables import read, write
+from tilecast.tables.io import read, write
 
 
 def evaluate_summaries(archive: str, labels: str, predictions: str, operators: str, output: str) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tilecast.base.job import run_step
 from tilecast.graph.audit import differences
-from tilecast.tables import read, write_free
+from tilecast.tables.io import read, write_free
 
 
 def graph_compare(graphs: str, lists: list[str], output: str) -> None:

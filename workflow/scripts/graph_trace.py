@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tilecast.base.job import run_step
 from tilecast.graph.tracer import trace
-from tilecast.tables import write
+from tilecast.tables.io import write
 
 
 def graph_trace(dtype: str, attention: str, routing: str, outputs: list[str]) -> None:

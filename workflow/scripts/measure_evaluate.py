@@ -6,7 +6,7 @@ from pathlib import Path
 from tilecast.base.files import write_text
 from tilecast.base.job import run_step
 from tilecast.evaluate.live import as_json, evaluate
-from tilecast.tables import write
+from tilecast.tables.io import write
 
 
 def measure_evaluate(kept: str, live: str, seed: int, outputs: Mapping[str, str]) -> None:

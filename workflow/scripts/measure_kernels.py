@@ -10,7 +10,7 @@ from tilecast.base.job import run_step
 from tilecast.measure.describe import open_backend
 from tilecast.measure.session import distinct, measure_kernels
 from tilecast.measure.store import PLANS, digest, runs
-from tilecast.tables import read
+from tilecast.tables.io import read
 
 
 def measure_on_device(before: str, device: str, threads: int, budget_s: float, output: str) -> None:

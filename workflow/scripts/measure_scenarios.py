@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from tilecast.base.job import run_step
-from tilecast.evaluate.scenario_table import SCENARIOS
 from tilecast.evaluate.scenarios import evaluate, read_scenarios
 from tilecast.predict.tilecast import Tilecast
-from tilecast.tables import read, write
+from tilecast.tables.io import read, write
+from tilecast.tables.scenarios import SCENARIOS
 
 
 def measure_scenarios(scenarios: str, weights: str, labels: str, lists: list[str], output: str) -> None:

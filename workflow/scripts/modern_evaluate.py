@@ -9,7 +9,7 @@ from tilecast.base.job import run_step
 from tilecast.evaluate.modern import COLUMNS, known_devices, read_groups, sampled, shipped_errors
 from tilecast.evaluate.modern_serving import SERVING_COLUMNS, anchor_errors, serving, serving_errors
 from tilecast.predict.modern import Modern
-from tilecast.tables import write_free
+from tilecast.tables.io import write_free
 
 
 def modern_evaluate(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tilecast.base.job import run_step
 from tilecast.evaluate.modern import groups_of, neusight_protocol
-from tilecast.tables import write_free
+from tilecast.tables.io import write_free
 
 
 def modern_neusight(kernels: str, output: str, seed: int) -> None:

@@ -6,7 +6,7 @@ from tilecast.artifact.aiconfigurator_tables import GENERATIONS
 from tilecast.base.job import run_step
 from tilecast.evaluate.modern import by_size, groups_of, known_devices, noise, protocol, surface
 from tilecast.predict.modern_train import LEADING, Tournament, ship
-from tilecast.tables import write_free
+from tilecast.tables.io import write_free
 
 
 def modern_protocol(

@@ -2,7 +2,7 @@
 
 from tilecast.artifact.aiconfigurator_tables import Archive, serving_table, write_kernels
 from tilecast.base.job import run_step
-from tilecast.tables import write_free
+from tilecast.tables.io import write_free
 
 
 def modern_tidy(archive: str, kernels: str, points: str) -> None:

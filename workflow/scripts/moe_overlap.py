@@ -2,7 +2,7 @@
 
 from tilecast.base.job import run_step
 from tilecast.moe.overlap import measure
-from tilecast.tables import write_free
+from tilecast.tables.io import write_free
 
 
 def moe_overlap(device: str, output: str) -> None:

@@ -11,7 +11,7 @@ from tilecast.moe.sensitivity import tornado, where_it_wins
 from tilecast.moe.step import Shares
 from tilecast.moe.study import load_study
 from tilecast.moe.validation import all_to_all, all_to_all_errors, anchors, gains
-from tilecast.tables import read, write, write_free
+from tilecast.tables.io import read, write, write_free
 
 
 def moe_study(

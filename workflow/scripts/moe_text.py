@@ -11,7 +11,7 @@ from tilecast.base.job import run_step
 from tilecast.moe.text import log, paragraph, summary
 from tilecast.papertables.moe import table
 from tilecast.papertables.render import write_all
-from tilecast.tables import read
+from tilecast.tables.io import read
 
 
 def moe_text(

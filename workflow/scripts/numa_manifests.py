@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-import tilecast.numa.tables  # noqa: F401 (declares the tables)
+import tilecast.tables.locality  # noqa: F401 (declares the tables)
 from tilecast.base.job import run_step
 from tilecast.numa.study import counts, load_study, manifest
-from tilecast.tables import write
+from tilecast.tables.io import write
 
 
 def numa_manifests(

@@ -7,7 +7,7 @@ from tilecast.base.job import run_step
 from tilecast.numa.compute import forecasts, wanted
 from tilecast.numa.model import GUIDE, HEAVY, arithmetic, predicted
 from tilecast.numa.study import load_study
-from tilecast.tables import read, write
+from tilecast.tables.io import read, write
 
 
 def numa_predict(hosts: str, studies: Iterable[str], weights: str, output: str, sums: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tilecast.base.files import write_text
 from tilecast.base.job import run_step
 from tilecast.numa.record import load, summary, tables
-from tilecast.tables import write
+from tilecast.tables.io import write
 
 
 def numa_record(record: str, outputs: Mapping[str, str], output: str) -> None:

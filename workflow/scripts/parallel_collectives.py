@@ -3,7 +3,7 @@
 from tilecast.base.job import run_step
 from tilecast.parallel.collectives import curves, curves_without_size
 from tilecast.parallel.collectives_fit import summarise, validate
-from tilecast.tables import read, write
+from tilecast.tables.io import read, write
 
 
 def parallel_collectives(measured: str, cells: str, mape: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from tilecast.base.job import run_step
-from tilecast.tables import write_free
+from tilecast.tables.io import write_free
 
 
 def parallel_record(record: Iterable[str], outputs: Iterable[str]) -> None:

@@ -6,7 +6,7 @@ from tilecast.base.job import run_step
 from tilecast.parallel.cost import load_prices
 from tilecast.parallel.study import load_study, tables
 from tilecast.predict.registry import load_predictor
-from tilecast.tables import write_free
+from tilecast.tables.io import write_free
 
 
 def parallel_study(study: str, prices: str, outputs: list[str]) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 from tilecast.base.job import run_step
 from tilecast.parallel.validate import scoreboard, validate
 from tilecast.predict.registry import load_predictor
-from tilecast.tables import read, write_free
+from tilecast.tables.io import read, write_free
 
 
 def parallel_validation(

@@ -3,7 +3,7 @@
 from tilecast.base.job import run_step
 from tilecast.plot.calibration import draw
 from tilecast.plot.style import save
-from tilecast.tables import read
+from tilecast.tables.io import read
 
 
 def plot_calibration(coverage: str, cells: str, svg: str, pdf: str, png: str, data: str, about: str) -> None:

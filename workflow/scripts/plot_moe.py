@@ -7,7 +7,7 @@ import pandas as pd
 from tilecast.base.job import run_step
 from tilecast.plot import moe_cross_system, moe_tornado, moe_validation, moe_where
 from tilecast.plot.style import save
-from tilecast.tables import read
+from tilecast.tables.io import read
 
 FORMS = ("svg", "pdf", "png", "data", "about")
 

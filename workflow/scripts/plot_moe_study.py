@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from tilecast.base.files import atomic_path
 from tilecast.base.job import run_step
 from tilecast.plot import moe, moe_cross_system
-from tilecast.tables import read
+from tilecast.tables.io import read
 
 
 def plot_moe_study(systems: str, names: Mapping[str, str], folder: str) -> None:

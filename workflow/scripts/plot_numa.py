@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-import tilecast.numa.tables  # noqa: F401 (declares the tables)
+import tilecast.tables.locality  # noqa: F401 (declares the tables)
 from tilecast.base.job import run_step
 from tilecast.plot import numa_heatmap, numa_intensity, numa_penalty, numa_timeline
 from tilecast.plot.style import save
-from tilecast.tables import read
+from tilecast.tables.io import read
 
 FORMS = ("svg", "pdf", "png", "data", "about")
 

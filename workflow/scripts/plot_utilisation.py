@@ -3,7 +3,7 @@
 from tilecast.base.job import run_step
 from tilecast.plot.style import save
 from tilecast.plot.utilisation import draw
-from tilecast.tables import read
+from tilecast.tables.io import read
 
 
 def plot_utilisation(sweeps: str, svg: str, pdf: str, png: str, data: str, about: str) -> None:

@@ -9,7 +9,7 @@ from tilecast.predict.compose import forecast_artifact
 from tilecast.predict.habitat import Habitat
 from tilecast.predict.li import Li
 from tilecast.predict.roofline import Roofline
-from tilecast.tables import read
+from tilecast.tables.io import read
 
 
 def predict_baseline(

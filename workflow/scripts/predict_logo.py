@@ -11,7 +11,7 @@ from tilecast.hardware.device import devices_of_table
 from tilecast.predict.li import Li
 from tilecast.predict.logo import COLUMNS, evaluated, leave_one_out
 from tilecast.predict.roofline import Roofline
-from tilecast.tables import read, write_free
+from tilecast.tables.io import read, write_free
 
 
 def predict_logo(kernels: str, devices: str, records: Sequence[str], output: str) -> None:

@@ -7,7 +7,7 @@ from tilecast.base.job import run_step
 from tilecast.hardware.device import specifications
 from tilecast.predict.compose import forecast_artifact
 from tilecast.predict.tilecast import Tilecast
-from tilecast.tables import read
+from tilecast.tables.io import read
 
 
 def predict_tilecast(weights: str, graphs: str, labels: str, devices: str, outputs: Mapping[str, str]) -> None:

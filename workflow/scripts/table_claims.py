@@ -3,7 +3,7 @@
 from tilecast.base.job import run_step
 from tilecast.papertables.claims import table
 from tilecast.papertables.render import write_all
-from tilecast.tables import read
+from tilecast.tables.io import read
 
 
 def table_claims(claims: str, csv: str, html: str, tex: str, typ: str) -> None:

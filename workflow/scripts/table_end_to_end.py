@@ -5,7 +5,7 @@ from pathlib import Path
 from tilecast.base.job import run_step
 from tilecast.papertables.end_to_end import tables
 from tilecast.papertables.render import write_all
-from tilecast.tables import read
+from tilecast.tables.io import read
 
 
 def table_end_to_end(labels: str, errors: str, folder: str) -> None:

@@ -3,7 +3,7 @@
 from tilecast.base.job import run_step
 from tilecast.papertables.mape import table
 from tilecast.papertables.render import write_all
-from tilecast.tables import read
+from tilecast.tables.io import read
 
 
 def table_mape(mape: str, csv: str, html: str, tex: str, typ: str) -> None:

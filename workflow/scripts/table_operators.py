@@ -3,7 +3,7 @@
 from tilecast.base.job import run_step
 from tilecast.papertables.operators import table
 from tilecast.papertables.render import write_all
-from tilecast.tables import read
+from tilecast.tables.io import read
 
 
 def table_operators(operators: str, csv: str, html: str, tex: str, typ: str) -> None:

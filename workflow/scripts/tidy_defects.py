@@ -5,7 +5,7 @@ from tilecast.artifact.defects import Tables, find_defects, read_reference
 from tilecast.artifact.lock import read_lock
 from tilecast.artifact.store import load, paths
 from tilecast.base.job import run_step
-from tilecast.tables import read, write
+from tilecast.tables.io import read, write
 
 
 def tidy_defects(archive: str, lock: str, reference: str, tables: dict[str, str], output: str) -> None:

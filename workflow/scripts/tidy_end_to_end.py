@@ -5,7 +5,7 @@ from tilecast.artifact.labels import with_label_files
 from tilecast.artifact.published import read_published
 from tilecast.artifact.store import load
 from tilecast.base.job import run_step
-from tilecast.tables import read, write
+from tilecast.tables.io import read, write
 
 
 def tidy_end_to_end(

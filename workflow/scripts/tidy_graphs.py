@@ -4,7 +4,7 @@ from tilecast.artifact import names
 from tilecast.artifact.graphs import read_graphs
 from tilecast.artifact.store import load
 from tilecast.base.job import run_step
-from tilecast.tables import write
+from tilecast.tables.io import write
 
 
 def tidy_graphs(archive: str, output: str) -> None:

@@ -4,7 +4,7 @@ from tilecast.artifact import names
 from tilecast.artifact.kernels import read_kernels
 from tilecast.artifact.store import load
 from tilecast.base.job import run_step
-from tilecast.tables import write
+from tilecast.tables.io import write
 
 
 def tidy_kernels(archive: str, output: str) -> None:

@@ -4,7 +4,7 @@ from tilecast.artifact import names
 from tilecast.artifact.operators import read_operator_labels, read_operator_predictions
 from tilecast.artifact.store import load
 from tilecast.base.job import run_step
-from tilecast.tables import write
+from tilecast.tables.io import write
 
 
 def tidy_operators(archive: str, labels: str, predictions: str) -> None:

@@ -7,7 +7,7 @@ from tilecast.base.files import write_text
 from tilecast.base.job import run_step
 from tilecast.hardware.device import specifications
 from tilecast.predict.train import leave_one_out_networks
-from tilecast.tables import read
+from tilecast.tables.io import read
 
 
 def train_leave_one_out(name: str, kernels: str, devices: str, seed: int, output: str) -> None:

@@ -7,7 +7,7 @@ from tilecast.hardware.device import specifications
 from tilecast.predict.registry import load_predictor
 from tilecast.predict.train import distance, train
 from tilecast.predict.workloads import layers_of, workloads
-from tilecast.tables import read, write_free
+from tilecast.tables.io import read, write_free
 
 
 def train_predictor(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from tilecast.artifact import names
 from tilecast.artifact.store import parse_json
 from tilecast.base.errors import InputError
-from tilecast.schemas import TABLES
-from tilecast.tables import check, empty
+from tilecast.tables.io import check, empty
+from tilecast.tables.schema import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from tilecast.artifact import names
 from tilecast.artifact.store import parse_json
 from tilecast.base.errors import InputError
-from tilecast.schemas import CELL_KEY
-from tilecast.tables import check, empty
+from tilecast.tables.io import check, empty
+from tilecast.tables.schema import CELL_KEY
 
 if TYPE_CHECKING:
     import pandas as pd

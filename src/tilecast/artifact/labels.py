@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilecast.base.errors import InputError
-from tilecast.schemas import CELL_KEY
-from tilecast.tables import check, read_raw
+from tilecast.tables.io import check, read_raw
+from tilecast.tables.schema import CELL_KEY
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from tilecast.artifact import cells, names
 from tilecast.artifact.store import load
 from tilecast.base.errors import InputError, TilecastError
-from tilecast.schemas import CELL_KEY
-from tilecast.tables import check, write, write_free
+from tilecast.tables.io import check, write, write_free
+from tilecast.tables.schema import CELL_KEY
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilecast.base import documents
 from tilecast.base.errors import InputError
-from tilecast.tables import check, empty
+from tilecast.tables.io import check, empty
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ from typing import Any
 from tilecast.base.errors import InputError
 from tilecast.cli import work
 from tilecast.models.registry import load_model, model_names
-from tilecast.tables import write
+from tilecast.tables.io import write
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ from tilecast.hardware.device import devices
 from tilecast.measure.describe import DESCRIPTION, describe, open_backend, read_description, write_description
 from tilecast.measure.grid import EACH, FAMILIES
 from tilecast.measure.store import PLANS, digest
-from tilecast.schemas import DTYPE_NAMES
+from tilecast.tables.schema import DTYPE_NAMES
 
 LONGEST_S = 0.1  # kernels the device needs longer for at its peak rates are not in the grid
 STUDY = Path("config/studies/live.yaml")
@@ -154,7 +154,7 @@ def _listed(text: str, allowed: tuple[str, ...], option: str) -> list[str]:
 def _planned(args: argparse.Namespace, description: dict[str, Any], dtypes: tuple[str, ...], renew: bool) -> Path:
     """The file of forecasts, made if need be; with what was asked for in it."""
     from tilecast.predict.before import write_kernel_plan
-    from tilecast.tables import read
+    from tilecast.tables.io import read
 
     chosen = _listed(args.dtypes, DTYPE_NAMES, "--dtypes") if args.dtypes else list(dtypes)
     families = _listed(args.families, FAMILIES, "--families") if args.families else list(FAMILIES)
@@ -196,7 +196,7 @@ def _about(folder: Path, kind: str) -> dict[str, Any]:
 
 def _kernels(args: argparse.Namespace, budget: float) -> int:
     from tilecast.measure.session import distinct, measure_kernels
-    from tilecast.tables import read
+    from tilecast.tables.io import read
 
     backend = _opened(args)
     folder = args.output / backend.name

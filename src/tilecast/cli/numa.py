@@ -53,7 +53,7 @@ def _analyze(args: argparse.Namespace) -> int:
     import pandas as pd
 
     from tilecast.numa.analysis import analyse_folder, profiles_in
-    from tilecast.tables import write_free
+    from tilecast.tables.io import write_free
 
     if args.batch < 1:
         raise InputError("--batch", f"{args.batch} samples", "give a number above zero")
@@ -103,8 +103,8 @@ def _plan(args: argparse.Namespace) -> int:
     if args.output:
         import pandas as pd
 
-        import tilecast.numa.tables  # noqa: F401 (declares the table)
-        from tilecast.tables import write
+        import tilecast.tables.locality  # noqa: F401 (declares the table)
+        from tilecast.tables.io import write
 
         write(pd.DataFrame(manifest(name, study)), args.output, "numa_manifest")
     for cell in chosen:

@@ -13,7 +13,7 @@ from tilecast.base.errors import InputError
 from tilecast.base.limits import option
 from tilecast.models.registry import load_model, model_names
 from tilecast.predict.registry import PREDICTORS, load_predictor
-from tilecast.schemas import DTYPE_NAMES
+from tilecast.tables.schema import DTYPE_NAMES
 
 if TYPE_CHECKING:
     from tilecast.parallel.search import Answering, Candidate, Found, Training

@@ -64,7 +64,7 @@ def _progress(line: str) -> None:
 
 def read_kernels(data: Path) -> pd.DataFrame:
     """The training kernels of a table, or of the artifact's files below a folder."""
-    from tilecast.tables import read
+    from tilecast.tables.io import read
 
     if data.is_dir():
         table = _folder(data)

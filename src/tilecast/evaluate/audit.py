@@ -24,9 +24,9 @@ from tilecast.evaluate.claims import (
     Relation,
 )
 from tilecast.evaluate.search import search
-from tilecast.naming import DEVICES, MODELS, MODES, OPTIONS_SHORT, PREDICTORS
-from tilecast.schemas import TABLES
-from tilecast.tables import check
+from tilecast.tables.io import check
+from tilecast.tables.naming import DEVICES, MODELS, MODES, OPTIONS_SHORT, PREDICTORS
+from tilecast.tables.schema import TABLES
 
 Tables = Mapping[str, pd.DataFrame]
 ROWS_LISTED = 200

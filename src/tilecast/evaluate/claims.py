@@ -19,9 +19,9 @@ from tilecast.base.config import Section
 from tilecast.base.documents import read_text, read_yaml
 from tilecast.base.errors import InputError
 from tilecast.evaluate import expression
-from tilecast.naming import DEVICES, MODELS, PREDICTORS, is_published, vendor
-from tilecast.numa import tables as _locality  # noqa: F401 (declares its tables)
-from tilecast.schemas import CELL_KEY, TABLES
+from tilecast.tables import locality as _locality  # noqa: F401 (declares its tables)
+from tilecast.tables.naming import DEVICES, MODELS, PREDICTORS, is_published, vendor
+from tilecast.tables.schema import CELL_KEY, TABLES
 
 DATASETS: dict[str, str] = {
     "labels": "results/tidy/labels.csv",

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from tilecast.evaluate.errors import SEEN_DEVICES
-from tilecast.naming import vendor
 from tilecast.predict.conformal import LEVEL
-from tilecast.schemas import CELL_KEY
-from tilecast.tables import check, empty
+from tilecast.tables.io import check, empty
+from tilecast.tables.naming import vendor
+from tilecast.tables.schema import CELL_KEY
 
 ALL = "all"
 SEEN, UNSEEN = "in training", "held out"

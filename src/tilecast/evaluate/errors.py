@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from tilecast.base.errors import InputError
-from tilecast.schemas import CELL_KEY
-from tilecast.tables import check
+from tilecast.tables.io import check
+from tilecast.tables.schema import CELL_KEY
 
 # The artifact's own out-of-distribution flag (column OOD of summary/summary.csv), as a rule: a cell is out of
 # distribution where its GPU or its model was not among those the published predictors were trained on. A100-SXM4

@@ -11,7 +11,7 @@ import pandas as pd
 from tilecast.evaluate.coverage import ALL, CLAIMED_PERCENT, SEEN, UNSEEN
 from tilecast.hardware.device import Device
 from tilecast.predict.base import Predictor, complete
-from tilecast.tables import check, empty
+from tilecast.tables.io import check, empty
 
 LEARNED = ("bmm", "linear", "elementwise", "softmax", "norm")
 MEASURED = "measured"

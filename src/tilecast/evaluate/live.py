@@ -13,10 +13,10 @@ import pandas as pd
 from tilecast.base.errors import InputError
 from tilecast.measure.describe import DESCRIPTION, read_description
 from tilecast.measure.store import PLANS, digest, load_run, provenance, runs
-from tilecast.measure.tables import KERNEL_KEY, WORKLOAD_KEY
 from tilecast.predict.calibrate import fit, shifts
-from tilecast.schemas import TABLES
-from tilecast.tables import read
+from tilecast.tables.io import read
+from tilecast.tables.measured import KERNEL_KEY, WORKLOAD_KEY
+from tilecast.tables.schema import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

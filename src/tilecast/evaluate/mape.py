@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tilecast.naming import vendor
-from tilecast.tables import check
+from tilecast.tables.io import check
+from tilecast.tables.naming import vendor
 
 ALL = "all"
 MOST_RESAMPLED = 5_000

@@ -11,8 +11,8 @@ import pandas as pd
 
 from tilecast.evaluate.errors import absolute_percentage_error, distribution
 from tilecast.evaluate.mape import grouped
-from tilecast.schemas import CELL_KEY
-from tilecast.tables import check
+from tilecast.tables.io import check
+from tilecast.tables.schema import CELL_KEY
 
 CELL = list(CELL_KEY)
 CLASSES = {"BMM": "bmm", "Linear": "linear", "VECsoftmax": "softmax", "VECln": "norm"}

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from tilecast.base.documents import listed, read_yaml, shown
 from tilecast.base.errors import InputError, TilecastError
 from tilecast.base.limits import check
-from tilecast.evaluate.scenario_table import SCENARIOS
 from tilecast.hardware.device import Device, devices
 from tilecast.hardware.system import System, load_system
 from tilecast.models.registry import load_model
@@ -18,8 +17,9 @@ from tilecast.parallel.layout import Layout, Work, layout_of
 from tilecast.parallel.step import Planner
 from tilecast.predict.base import Predictor
 from tilecast.predict.conformal import total
-from tilecast.schemas import TABLES
-from tilecast.tables import read
+from tilecast.tables.io import read
+from tilecast.tables.scenarios import SCENARIOS
+from tilecast.tables.schema import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,9 +17,9 @@ import pandas as pd
 from tilecast.artifact.names import SUMMARIES
 from tilecast.base.errors import InputError
 from tilecast.evaluate.errors import distribution
-from tilecast.naming import DEVICES, vendor
-from tilecast.schemas import CELL_KEY
-from tilecast.tables import check, empty
+from tilecast.tables.io import check, empty
+from tilecast.tables.naming import DEVICES, vendor
+from tilecast.tables.schema import CELL_KEY
 
 MODELS = {
     "BERT-Large": ("bert_large", 512),

@@ -12,7 +12,7 @@ from tilecast.graph.compare import COMPARE_COLUMNS, compare
 from tilecast.graph.fuse import fuse
 from tilecast.graph.tracer import trace
 from tilecast.models.registry import load_model
-from tilecast.tables import read
+from tilecast.tables.io import read
 
 CELL = ["model", "mode", "sequence_length", "batch_size", "option"]
 # The artifact's graph of these types is of one layer, unless it is fused; of the others it is whole.

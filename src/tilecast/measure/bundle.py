@@ -23,7 +23,7 @@ from tilecast.base.errors import InputError, TilecastError
 from tilecast.base.files import write_bytes
 from tilecast.measure.describe import DESCRIPTION, device_of, read_description
 from tilecast.measure.store import KINDS, PLANS, load_run
-from tilecast.tables import read
+from tilecast.tables.io import read
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from tilecast.base.documents import read_json
 from tilecast.base.errors import InputError
 from tilecast.base.files import write_text
-from tilecast.measure.tables import KERNEL_KEY, WORKLOAD_KEY
-from tilecast.schemas import TABLES
-from tilecast.tables import DTYPES, empty, read, write
+from tilecast.tables.io import DTYPES, empty, read, write
+from tilecast.tables.measured import KERNEL_KEY, WORKLOAD_KEY
+from tilecast.tables.schema import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,7 +20,7 @@ from statistics import median
 import pandas as pd
 
 from tilecast.base.errors import InputError, TilecastError
-from tilecast.tables import write_free
+from tilecast.tables.io import write_free
 
 RATIOS = (0.25, 0.5, 1.0, 2.0, 4.0)  # copy against compute
 MATRIX = {"cpu": 768, "cuda": 8192}

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit
 
-from tilecast.numa.tables import FACTORS
 from tilecast.numa.topology import NOT_HERE, UNKNOWN, local_node
-from tilecast.schemas import TABLES
+from tilecast.tables.locality import FACTORS
+from tilecast.tables.schema import TABLES
 
 KIND = ["model", "dtype", "compiled"]
 LEAST = 3  # pairs behind an interval

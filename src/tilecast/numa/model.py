@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from tilecast.numa import tables as _tables  # noqa: F401 (declares the tables)
 from tilecast.numa.study import NO_OP, output_bytes, sample_bytes
 from tilecast.numa.topology import UNKNOWN, local_node
-from tilecast.schemas import TABLES
+from tilecast.tables import locality as _tables  # noqa: F401 (declares the tables)
+from tilecast.tables.schema import TABLES
 
 HEAVY = "vit16x12x1024"
 ENDS = 3  # a forecast: middle, low and high end of its interval

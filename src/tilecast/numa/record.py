@@ -17,9 +17,9 @@ from tilecast.base.errors import InputError
 from tilecast.base.files import write_text
 from tilecast.numa.compare import compare
 from tilecast.numa.model import against
-from tilecast.numa.tables import STATUSES
-from tilecast.schemas import TABLES
-from tilecast.tables import check, empty, write
+from tilecast.tables.io import check, empty, write
+from tilecast.tables.locality import STATUSES
+from tilecast.tables.schema import TABLES
 
 _KEYS = {"study", "definition", "device", "topology", "measured_on", "runs", "profiles"}
 

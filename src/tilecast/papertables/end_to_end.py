@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from tilecast import naming
 from tilecast.papertables.model import NO_LABEL, NO_PREDICTION, Column, PaperTable
+from tilecast.tables import naming
 
 FOUR_GPUS = tuple(option for option in naming.OPTIONS if option not in ("none", "fusion"))
 PLACE = (

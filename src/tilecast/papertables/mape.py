@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tilecast import naming
 from tilecast.papertables.model import UNDEFINED, Column, PaperTable, or_why
+from tilecast.tables import naming
 
 SCOPES = {  # words: device, mode, option, distribution
     "NVIDIA, plain": ("NVIDIA", "all", "none", "all"),

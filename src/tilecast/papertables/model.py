@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tilecast.naming import significant
+from tilecast.tables.naming import significant
 
 NO_LABEL = "no label"
 NO_PREDICTION = "no prediction"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tilecast import naming
 from tilecast.papertables.model import NEEDS_ARTIFACT, NO_PREDICTION, Column, PaperTable
+from tilecast.tables import naming
 
 CLASSES = ("bmm", "linear", "elementwise", "softmax", "norm")  # those of the paper
 

@@ -6,7 +6,7 @@ from html import escape
 
 from tilecast.base.files import write_text
 from tilecast.papertables.model import Column, PaperTable, shown
-from tilecast.tables import write_free
+from tilecast.tables.io import write_free
 
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",

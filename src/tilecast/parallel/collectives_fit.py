@@ -19,7 +19,7 @@ from scipy.optimize import least_squares
 from tilecast.base.files import write_text
 from tilecast.hardware.system import load_system, route
 from tilecast.parallel.collectives import CURVES, Curve, Line, collective, port_bytes
-from tilecast.tables import read
+from tilecast.tables.io import read
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import matplotlib.patheffects
 import seaborn as sns
 
-from tilecast import naming
 from tilecast.plot import style
+from tilecast.tables import naming
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tilecast import naming
 from tilecast.plot import signed, style
+from tilecast.tables import naming
 
 CELL = ["device", "model", "mode", "sequence_length", "batch_size"]
 

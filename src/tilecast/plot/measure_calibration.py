@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tilecast import naming
-from tilecast.measure.tables import TABLES
 from tilecast.plot import style
+from tilecast.tables import naming
+from tilecast.tables.measured import TABLES
 
 KEY = ["where", "device"]
 assert "live_calibration" in TABLES

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tilecast import naming
-from tilecast.measure.tables import KERNEL_KEY, TABLES
 from tilecast.plot import style
+from tilecast.tables import naming
+from tilecast.tables.measured import KERNEL_KEY, TABLES
 
 KEY = ["where", "device"]
 assert "live_kernels" in TABLES

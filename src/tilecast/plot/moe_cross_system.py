@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tilecast import naming
 from tilecast.moe.names import STRATEGIES
 from tilecast.plot import moe, style
+from tilecast.tables import naming
 
 
 def draw(systems: pd.DataFrame) -> style.Picture:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tilecast import naming
 from tilecast.plot import style
+from tilecast.tables import naming
 
 LOW, HIGH = "#E69F00", "#0072B2"
 WORDS = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from tilecast import naming
 from tilecast.plot import style
+from tilecast.tables import naming
 
 COLOURS = {"NVLink": "#0072B2", "network": "#D55E00"}
 MARKERS = {"low latency": "o", "high throughput": "s"}

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import TwoSlopeNorm
 
-from tilecast import naming
 from tilecast.plot import style
+from tilecast.tables import naming
 
 LINKS = {"PCIe 4": 24.8e9, "PCIe 5": 49.6e9}  # x16, at the share of the peak that is measured
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tilecast.naming import significant
 from tilecast.plot import style
+from tilecast.tables.naming import significant
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from tilecast.naming import significant
 from tilecast.numa.study import CLAIMED_PER_S, NO_OP
 from tilecast.plot import style
 from tilecast.plot.numa_penalty import HOSTS
+from tilecast.tables.naming import significant
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from tilecast.naming import significant
 from tilecast.numa.study import CLAIMED_PENALTIES
 from tilecast.plot import style
+from tilecast.tables.naming import significant
 
 if TYPE_CHECKING:
     import pandas as pd

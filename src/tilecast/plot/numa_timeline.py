@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from tilecast.naming import significant
 from tilecast.plot import style
+from tilecast.tables.naming import significant
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
 
-from tilecast import naming
 from tilecast.plot import style
+from tilecast.tables import naming
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tilecast import naming
 from tilecast.plot import style
+from tilecast.tables import naming
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from tilecast import naming
 from tilecast.plot import style
+from tilecast.tables import naming
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,9 +19,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
-from tilecast import naming
 from tilecast.base.files import write_bytes, write_text
-from tilecast.tables import write_free
+from tilecast.tables import naming
+from tilecast.tables.io import write_free
 
 if TYPE_CHECKING:
     import pandas as pd

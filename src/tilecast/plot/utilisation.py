@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import matplotlib.ticker
 from matplotlib.lines import Line2D
 
-from tilecast import naming
 from tilecast.plot import style
+from tilecast.tables import naming
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,12 +18,12 @@ from tilecast.hardware.device import Device
 from tilecast.measure.describe import DESCRIPTION, device_of, write_description
 from tilecast.measure.grid import grid, with_work
 from tilecast.measure.store import PLANS, done, runs
-from tilecast.measure.tables import WORKLOAD_KEY
 from tilecast.predict.base import Predictor
 from tilecast.predict.forecast import forecast_model
 from tilecast.predict.registry import load_predictor
-from tilecast.schemas import TABLES
-from tilecast.tables import read, write
+from tilecast.tables.io import read, write
+from tilecast.tables.measured import WORKLOAD_KEY
+from tilecast.tables.schema import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd

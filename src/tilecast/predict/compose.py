@@ -18,8 +18,8 @@ from scipy.sparse import csr_array
 from tilecast.hardware.device import Device
 from tilecast.predict.base import HOSTS, HostAware, Predictor, wait_ms
 from tilecast.predict.workloads import WORKLOAD, Workloads, layers_of, workloads
-from tilecast.schemas import TABLES
-from tilecast.tables import empty, read, write, write_free
+from tilecast.tables.io import empty, read, write, write_free
+from tilecast.tables.schema import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd

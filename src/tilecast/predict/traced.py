@@ -11,7 +11,7 @@ import numpy as np
 from tilecast.hardware.device import Device
 from tilecast.predict.base import KERNEL_COLUMNS, HostAware, Predictor
 from tilecast.predict.workloads import WORKLOAD
-from tilecast.tables import read
+from tilecast.tables.io import read
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from tilecast.base.errors import InputError
-from tilecast.tables import read
+from tilecast.tables.io import read
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from tilecast.naming import (
+from tilecast.report.render import Column, is_absent, number
+from tilecast.report.results import Results
+from tilecast.tables.naming import (
     DEVICES,
     DISTRIBUTIONS,
     FAMILIES,
@@ -17,9 +19,7 @@ from tilecast.naming import (
     display,
     ordered,
 )
-from tilecast.report.render import Column, is_absent, number
-from tilecast.report.results import Results
-from tilecast.schemas import OPERATOR_CLASSES
+from tilecast.tables.schema import OPERATOR_CLASSES
 
 UNDEFINED = "too few cells"
 NAMES: dict[str, dict[str, str]] = {

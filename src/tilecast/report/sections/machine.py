@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tilecast.measure.tables import TABLES
-from tilecast.naming import FAMILIES, PREDICTORS, device_name, display
 from tilecast.report.render import Column
 from tilecast.report.results import Results
 from tilecast.report.sections.figures import of_stage
+from tilecast.tables.measured import TABLES
+from tilecast.tables.naming import FAMILIES, PREDICTORS, device_name, display
 
 WHERE = {"live": "on this machine, in this run", "replayed": "kept from an earlier measurement"}
 assert "live_summary" in TABLES

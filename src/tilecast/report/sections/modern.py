@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tilecast.hardware.device import devices
-from tilecast.naming import PREDICTORS, display, ordered
 from tilecast.report.render import Column
 from tilecast.report.results import Results
 from tilecast.report.sections import figures
+from tilecast.tables.naming import PREDICTORS, display, ordered
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from tilecast.numa import tables as _tables  # noqa: F401 (declares the tables)
 from tilecast.report.render import Column
 from tilecast.report.results import Results
 from tilecast.report.sections.figures import of_stage
+from tilecast.tables import locality as _tables  # noqa: F401 (declares the tables)
 
 NEEDS = (
     "numa/topology.json",

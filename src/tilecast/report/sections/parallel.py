@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tilecast.naming import significant
 from tilecast.report.render import Column
 from tilecast.report.results import Results
 from tilecast.report.sections import figures
+from tilecast.tables.naming import significant
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tilecast.naming import DEVICES, FAMILIES, MODES, PREDICTORS, display, ordered
 from tilecast.report.render import Column
 from tilecast.report.results import Results
+from tilecast.tables.naming import DEVICES, FAMILIES, MODES, PREDICTORS, display, ordered
 
 LOGO_COLUMNS = ("predictor", "family", "device", "n", "mape_percent")
 BARS_COLUMNS = ("group", "n", "theirs_percent", "ours_percent", "bar_percent", "verdict")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tilecast.evaluate.scenario_table import SCENARIOS
-from tilecast.naming import device_name
 from tilecast.report.render import Column
 from tilecast.report.results import Results
+from tilecast.tables.naming import device_name
+from tilecast.tables.scenarios import SCENARIOS
 
 COLUMNS = (
     Column("id", "Scenario"),

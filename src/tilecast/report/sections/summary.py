@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tilecast.evaluate.claims import MAIN_SUBJECT
-from tilecast.naming import MODES, PREDICTORS, display, method, ordered
 from tilecast.report.results import Results
 from tilecast.report.sections import claims
 from tilecast.report.sections.provenance import SERVED
+from tilecast.tables.naming import MODES, PREDICTORS, display, method, ordered
 
 
 def context(results: Results) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The declared schema of every tidy table: what stages agree on. `tilecast.tables` reads and writes by it."""
+"""The declared schema of every tidy table: what stages agree on. `tilecast.tables.io` reads and writes by it."""
 
 from __future__ import annotations
 

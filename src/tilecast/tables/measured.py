@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tilecast.schemas import DTYPE_NAMES, FAMILIES, MODES, TABLES, Column, Table
+from tilecast.tables.schema import DTYPE_NAMES, FAMILIES, MODES, TABLES, Column, Table
 
 OUTCOMES = ("measured", "out of memory", "failed")
 EXECUTIONS = ("eager", "compiled")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tilecast.schemas import TABLES, Column, Table
+from tilecast.tables.schema import TABLES, Column, Table
 
 SCENARIOS = "scenarios"
 

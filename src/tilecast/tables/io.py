@@ -13,10 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilecast.base.errors import InputError
 from tilecast.base.files import atomic_path
-from tilecast.schemas import (
-    TABLES,
-    Column,
-)
+from tilecast.tables.schema import TABLES, Column
 
 if TYPE_CHECKING:
     import pandas as pd
