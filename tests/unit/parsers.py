@@ -31,6 +31,7 @@ from tilecast.evaluate.claims import known_cells, load_claims, load_facts
 from tilecast.evaluate.scenarios import read_scenarios
 from tilecast.graph.tracer import trace
 from tilecast.hardware.device import load_device
+from tilecast.hardware.price import load_prices
 from tilecast.hardware.system import load_system
 from tilecast.measure import bundle, describe
 from tilecast.measure.models import read_study as read_live_study
@@ -46,7 +47,6 @@ from tilecast.numa.record import load as load_record
 from tilecast.numa.record import tables as record_tables
 from tilecast.numa.study import load_study as load_numa_study
 from tilecast.numa.topology import read_topology
-from tilecast.parallel.cost import load_prices
 from tilecast.parallel.layout import Layout, legal, stack
 from tilecast.parallel.study import load_study as load_parallel_study
 from tilecast.predict import calibrate

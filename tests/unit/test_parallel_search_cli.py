@@ -12,10 +12,10 @@ import yaml
 
 from tilecast.cli import main
 from tilecast.hardware.device import load_device
+from tilecast.hardware.price import PRICES, load_prices
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model
 from tilecast.parallel import search as searching
-from tilecast.parallel.cost import PRICES, load_prices
 from tilecast.parallel.layout import Work, legal, stack
 from tilecast.parallel.step import Planner
 from tilecast.predict.roofline import Roofline

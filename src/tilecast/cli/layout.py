@@ -11,9 +11,9 @@ from tilecast.base.errors import InputError
 from tilecast.base.limits import amount, option
 from tilecast.cli.work import torch_needed
 from tilecast.hardware.device import load_device
+from tilecast.hardware.price import PRICES, Prices, load_prices
 from tilecast.hardware.system import load_system, system_names
 from tilecast.models.registry import ModelSpec
-from tilecast.parallel.cost import PRICES, Prices, load_prices
 from tilecast.parallel.layout import RECOMPUTE, SCHEDULES, Layout, Work, check, from_runs
 from tilecast.predict.base import Predictor
 

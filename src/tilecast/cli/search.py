@@ -108,9 +108,9 @@ def _ranks(text: str) -> tuple[int, ...]:
 def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) -> Any:
     """What judges layouts, the space, its layouts, and what rules one out before it is judged."""
     from tilecast.hardware.device import load_device
+    from tilecast.hardware.price import PRICES, load_prices
     from tilecast.hardware.system import load_system
     from tilecast.parallel import search as searching
-    from tilecast.parallel.cost import PRICES, load_prices
     from tilecast.parallel.layout import Work, legal, stack
     from tilecast.parallel.serving import Server
     from tilecast.parallel.step import Planner

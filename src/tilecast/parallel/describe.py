@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from tilecast.hardware.device import Device
-from tilecast.parallel.cost import KINDS, Prices, bill, per_million_tokens, training_run
+from tilecast.hardware.price import KINDS, Prices, bill, per_million_tokens, training_run
 from tilecast.parallel.layout import Layout, Work
 from tilecast.parallel.schedule import BACKWARD, Event
 from tilecast.parallel.serving import Server, best

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, replace
 from tilecast.base.errors import InputError
 from tilecast.base.limits import check
 from tilecast.hardware.device import Device
-from tilecast.parallel.cost import Prices, bill
+from tilecast.hardware.price import Prices, bill
 from tilecast.parallel.layout import RECOMPUTE, SCHEDULES, Layout, Stack, Work, in_runs
 from tilecast.parallel.serving import Server
 from tilecast.parallel.step import Planner

@@ -12,10 +12,10 @@ from tilecast.base.documents import shown as quoted
 from tilecast.base.errors import InputError
 from tilecast.base.limits import check
 from tilecast.hardware.device import load_device
+from tilecast.hardware.price import Bill, Prices, per_million_tokens, training_run
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model
 from tilecast.parallel import search as searching
-from tilecast.parallel.cost import Bill, Prices, per_million_tokens, training_run
 from tilecast.parallel.layout import Layout, Work, layout_of, legal
 from tilecast.parallel.sensitivity import Case, server, tornado
 from tilecast.parallel.serving import SIZES, Server, sized
