@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tilecast.hardware.device import load_device
-from tilecast.predict.base import complete
+from tilecast.predict.kernel import complete
 from tilecast.predict.stream import STREAMED, forecast_file
 from tilecast.predict.tilecast import Tilecast
 

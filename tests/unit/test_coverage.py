@@ -8,7 +8,7 @@ from tilecast.base.errors import InputError
 from tilecast.evaluate.coverage import binomial_interval, coverage_table, interval_cells
 from tilecast.evaluate.kernels import SWEEPS, kernel_errors, utilisation
 from tilecast.hardware.device import devices_of_table
-from tilecast.predict.base import forecast_frame
+from tilecast.predict.kernel import forecast_frame
 from tilecast.tables.io import check, empty
 
 CELL = {"model": "bert_large", "mode": "inference", "sequence_length": 512, "option": "none"}

@@ -11,7 +11,7 @@ import pytest
 from tilecast.hardware.device import load_device
 from tilecast.measure.grid import FAMILIES, grid, with_work
 from tilecast.measure.store import digest
-from tilecast.predict.before import KEPT, order, plan_kernels, write_kernel_plan
+from tilecast.predict.plan import KEPT, order, plan_kernels, write_kernel_plan
 from tilecast.predict.registry import load_predictor
 from tilecast.tables.io import check
 

@@ -33,11 +33,11 @@ from tilecast.evaluate.modern_serving import (
     layer_kernels,
 )
 from tilecast.hardware.device import devices, load_device
-from tilecast.predict import modern_train, tilecast_train
-from tilecast.predict.modern import DIMENSIONS, PASSPORT, Modern, donor_weights, half_precision
-from tilecast.predict.modern import shipped as shipped_experts
-from tilecast.predict.modern_features import FORMATS, PowerLaw, _seen, cast, chip, expert_load
-from tilecast.predict.modern_train import PLAIN, Rows, Tournament, ship
+from tilecast.predict.half_precision import DIMENSIONS, PASSPORT, Modern, donor_weights, half_precision
+from tilecast.predict.half_precision import shipped as shipped_experts
+from tilecast.predict.physics.half import FORMATS, PowerLaw, _seen, cast, chip, expert_load
+from tilecast.predict.train import experts, generations
+from tilecast.predict.train.generations import PLAIN, Rows, Tournament, ship
 
 LAW = PLAIN[0]
 GPUS = ("NVIDIA_A100-SXM4-80GB", "NVIDIA_L40S", "NVIDIA_H100_80GB_HBM3", "NVIDIA_H200", "NVIDIA_B200")
@@ -211,7 +211,7 @@ def test_weights_survive_being_stored(tournament, tmp_path):
 
 def test_training_never_takes_all_rows_nor_flagged_ones():
     rows = synthetic("NVIDIA_H200", count=1000)
-    taken = modern_train.shown(rows, 0)
+    taken = generations.shown(rows, 0)
     assert len(taken) < rows.good.sum()
     assert rows.good[taken].all()
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilecast.hardware.device import devices
-from tilecast.predict.modern_features import FORMATS
-from tilecast.predict.modern_products import (
+from tilecast.predict.physics.half import FORMATS
+from tilecast.predict.physics.products import (
     LASTING,
     RATES,
     START,

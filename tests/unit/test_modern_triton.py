@@ -10,10 +10,20 @@ from hypothesis import strategies as st
 from tilecast.artifact.aiconfigurator_tables import GENERATIONS
 from tilecast.base.errors import InputError
 from tilecast.evaluate.modern import known_devices
-from tilecast.predict.modern import Modern
-from tilecast.predict.modern_features import chip, triton
-from tilecast.predict.modern_train import PLAIN, Rows, Tournament
-from tilecast.predict.modern_triton import FAMILY, LONG, SHORT, START, TUNED_TILES, Rates, _to_level, load, time_ms
+from tilecast.predict.half_precision import Modern
+from tilecast.predict.physics.expert_kernel import (
+    FAMILY,
+    LONG,
+    SHORT,
+    START,
+    TUNED_TILES,
+    Rates,
+    _to_level,
+    load,
+    time_ms,
+)
+from tilecast.predict.physics.half import chip, triton
+from tilecast.predict.train.generations import PLAIN, Rows, Tournament
 
 GPUS = ("NVIDIA_A100-SXM4-80GB", "NVIDIA_H100_80GB_HBM3", "NVIDIA_B200", "NVIDIA_L40S")
 

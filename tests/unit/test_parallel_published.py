@@ -24,8 +24,8 @@ from tilecast.parallel.validate import (
     published_ms,
     scoreboard,
 )
+from tilecast.predict.physics.throttle import spread, sustained
 from tilecast.predict.registry import load_predictor
-from tilecast.predict.sustained import spread, sustained
 
 # What each source says the model has, in billion: `num_params` of MPT and BLOOM's logbook, names of the others.
 BILLIONS = {

@@ -18,7 +18,7 @@ from tilecast.models.registry import load_model
 from tilecast.parallel import search as searching
 from tilecast.parallel.layout import Work, legal, stack
 from tilecast.parallel.step import Planner
-from tilecast.predict.roofline import Roofline
+from tilecast.predict.baselines.roofline import Roofline
 
 SMALL = ["search", "--model", "gpt2", "--system", "h100_sxm", "--predictor", "roofline", "--sequence", "512"]
 

@@ -16,7 +16,7 @@ from tilecast.models.registry import load_model
 from tilecast.parallel.batching import queued_ms, steady
 from tilecast.parallel.layout import STANDARD, Assumptions, Layout
 from tilecast.parallel.serving import Server, best
-from tilecast.predict.roofline import Roofline
+from tilecast.predict.baselines.roofline import Roofline
 
 DEVICE = load_device("H100")
 PROMPT, OUTPUT = 256, 65
@@ -42,7 +42,7 @@ def test_every_layer_of_a_decode_step_is_alike() -> None:
 @pytest.mark.parametrize(("phase", "place"), [("prefill", "ttft_ms"), ("decode", "tpot_ms")])
 def test_one_gpu_is_the_forecast_of_its_kernels(phase: str, place: str) -> None:
     from tilecast.graph.fuse import fuse
-    from tilecast.predict.forecast import forecast_model
+    from tilecast.predict.model import forecast_model
 
     length = {"context": PROMPT + OUTPUT // 2} if phase == "decode" else {"sequence_length": PROMPT}
     graph = trace("llama2_7b", phase=phase, batch_size=4, dtype="bf16", attention="fused", **length)  # type: ignore[arg-type]

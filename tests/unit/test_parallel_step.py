@@ -29,8 +29,8 @@ from tilecast.parallel.shard import Shape, _sorted, _traced, share
 from tilecast.parallel.step import Planner
 from tilecast.parallel.traced import TRACED, load
 from tilecast.parallel.validate import TABLES, artifact_cases, megatron_cases, megatron_ms, scoreboard
-from tilecast.predict.base import wait_ms
-from tilecast.predict.forecast import forecast_model
+from tilecast.predict.kernel import wait_ms
+from tilecast.predict.model import forecast_model
 from tilecast.predict.registry import load_predictor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -259,7 +259,7 @@ def test_a_blocking_send_keeps_its_stage(blocking):
 
 
 def test_a_training_run_is_slower_than_kernels_timed_one_by_one():
-    from tilecast.predict.sustained import SHARE, sustained
+    from tilecast.predict.physics.throttle import SHARE, sustained
 
     kernels = pd.DataFrame({"family": ["linear", "linear", "linear", "softmax"]})
     forecast = pd.DataFrame(

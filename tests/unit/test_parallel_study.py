@@ -17,8 +17,8 @@ from tilecast.models.registry import load_model
 from tilecast.parallel import study
 from tilecast.parallel.layout import Layout, Work
 from tilecast.parallel.sensitivity import CHANGES, Case, figures, tornado
+from tilecast.predict.baselines.roofline import Roofline
 from tilecast.predict.registry import load_predictor
-from tilecast.predict.roofline import Roofline
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "config/studies/multigpu.yaml"

@@ -6,12 +6,12 @@ import pytest
 
 from tilecast.base.errors import InputError
 from tilecast.hardware.device import load_device
-from tilecast.predict import neusight
-from tilecast.predict.base import complete
-from tilecast.predict.habitat import Habitat, references_of
-from tilecast.predict.li import Li
-from tilecast.predict.logo import leave_one_out
-from tilecast.predict.roofline import Roofline
+from tilecast.predict.baselines import neusight
+from tilecast.predict.baselines.habitat import Habitat, references_of
+from tilecast.predict.baselines.li import Li
+from tilecast.predict.baselines.roofline import Roofline
+from tilecast.predict.kernel import complete
+from tilecast.predict.train.leave_one_out import leave_one_out
 
 T4, V100, H100 = (load_device(name) for name in ("T4", "V100", "H100"))
 DEVICES = {device.name: device for device in (T4, V100, load_device("P100"), load_device("P4"))}

@@ -7,11 +7,11 @@ import pytest
 from tilecast.base.errors import InputError
 from tilecast.graph.kernels import Block, Kernel, KernelGraph
 from tilecast.hardware.device import load_device
-from tilecast.predict.base import complete
-from tilecast.predict.compose import compose, forecast_all
-from tilecast.predict.forecast import forecast_model
+from tilecast.predict.artifact_graphs import compose, forecast_all
+from tilecast.predict.baselines.roofline import Roofline
+from tilecast.predict.kernel import complete
+from tilecast.predict.model import forecast_model
 from tilecast.predict.registry import load_predictor
-from tilecast.predict.roofline import Roofline
 from tilecast.predict.traced import forecast_traced, read_traced
 from tilecast.predict.workloads import workloads
 from tilecast.tables.io import write

@@ -11,9 +11,9 @@ import pytest
 
 from tilecast.base.errors import InputError
 from tilecast.hardware.device import Device, devices, load_device
-from tilecast.predict import conformal
-from tilecast.predict.base import complete, wait_ms
-from tilecast.predict.features import rates
+from tilecast.predict import interval
+from tilecast.predict.kernel import complete, wait_ms
+from tilecast.predict.physics.single import rates
 from tilecast.predict.stream import forecast_file
 from tilecast.predict.tilecast import SHORTEST_MS, Tilecast, donor_weights
 
@@ -142,9 +142,9 @@ def test_missing_weights_are_one_line(tmp_path) -> None:  # type: ignore[no-unty
 def test_half_width_covers_what_it_says() -> None:
     draw = np.random.default_rng(0)
     measured, new = np.exp(draw.normal(0, 0.2, 4000)), np.exp(draw.normal(0, 0.2, 4000))
-    width = conformal.half_width(measured, np.ones(4000))
-    low, high = conformal.interval(np.ones(4000), np.full(4000, width), np.zeros(4000))
-    assert conformal.coverage(new, low, high) == pytest.approx(0.8, abs=0.03)
+    width = interval.half_width(measured, np.ones(4000))
+    low, high = interval.interval(np.ones(4000), np.full(4000, width), np.zeros(4000))
+    assert interval.coverage(new, low, high) == pytest.approx(0.8, abs=0.03)
 
 
 def measured() -> tuple[pd.DataFrame, dict[str, Device]]:
@@ -172,7 +172,7 @@ train_tilecast(*measured(), Path({folder!r}), progress=lambda line: os.kill(os.g
 
 def test_training_learns_and_goes_on_where_it_was_killed_to_the_same_bytes(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from tilecast.predict.tilecast_train import train_tilecast
+    from tilecast.predict.train.experts import train_tilecast
 
     code = KILLED.format(tests=str(Path(__file__).parent), folder=str(tmp_path / "one"))
     killed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -193,7 +193,7 @@ def test_training_learns_and_goes_on_where_it_was_killed_to_the_same_bytes(tmp_p
 
 def test_whole_octaves_are_held_back() -> None:
     pytest.importorskip("torch")
-    from tilecast.predict.tilecast_train import Examples, octaves_held_back
+    from tilecast.predict.train.experts import Examples, octaves_held_back
 
     table, known = measured()
     rows = table[table["device"] == "Tesla_V100-PCIE-32GB"]

@@ -12,10 +12,9 @@ import pytest
 
 from tilecast.base.errors import InputError
 from tilecast.hardware.device import load_device
-from tilecast.predict.base import complete
-from tilecast.predict.fitting import Recipe, evaluate_network, fit
+from tilecast.predict.kernel import complete
 from tilecast.predict.registry import load_predictor
-from tilecast.predict.train import (
+from tilecast.predict.train.baselines import (
     SHORTER,
     distance,
     leave_one_out_networks,
@@ -23,6 +22,7 @@ from tilecast.predict.train import (
     train,
     train_networks,
 )
+from tilecast.predict.train.network import Recipe, evaluate_network, fit
 
 torch = pytest.importorskip("torch")
 T4, V100 = load_device("T4"), load_device("V100")

@@ -8,7 +8,7 @@ from tilecast.base.job import run_step
 from tilecast.measure.describe import DESCRIPTION, describe, open_backend, read_description
 from tilecast.measure.grid import EACH, FAMILIES
 from tilecast.measure.store import digest
-from tilecast.predict.before import write_kernel_plan
+from tilecast.predict.plan import write_kernel_plan
 
 QUICK_S = 60  # below this budget a small grid of short kernels in one format has to do
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from tilecast.base.job import run_step
 from tilecast.hardware.device import specifications
-from tilecast.predict.compose import forecast_artifact
-from tilecast.predict.habitat import Habitat
-from tilecast.predict.li import Li
-from tilecast.predict.roofline import Roofline
+from tilecast.predict.artifact_graphs import forecast_artifact
+from tilecast.predict.baselines.habitat import Habitat
+from tilecast.predict.baselines.li import Li
+from tilecast.predict.baselines.roofline import Roofline
 from tilecast.tables.io import read
 
 

@@ -8,9 +8,9 @@ import pandas as pd
 
 from tilecast.base.job import run_step
 from tilecast.hardware.device import devices_of_table
-from tilecast.predict.li import Li
-from tilecast.predict.logo import COLUMNS, evaluated, leave_one_out
-from tilecast.predict.roofline import Roofline
+from tilecast.predict.baselines.li import Li
+from tilecast.predict.baselines.roofline import Roofline
+from tilecast.predict.train.leave_one_out import COLUMNS, evaluated, leave_one_out
 from tilecast.tables.io import read, write_free
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from tilecast.base.job import run_step
 from tilecast.hardware.device import specifications
-from tilecast.predict.compose import forecast_artifact
-from tilecast.predict.neusight import NeuSight
+from tilecast.predict.artifact_graphs import forecast_artifact
+from tilecast.predict.baselines.neusight import NeuSight
 from tilecast.tables.io import read
 
 

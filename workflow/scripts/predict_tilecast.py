@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tilecast.base.job import run_step
 from tilecast.hardware.device import specifications
-from tilecast.predict.compose import forecast_artifact
+from tilecast.predict.artifact_graphs import forecast_artifact
 from tilecast.predict.tilecast import Tilecast
 from tilecast.tables.io import read
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from tilecast.base.files import write_text
 from tilecast.base.job import run_step
 from tilecast.hardware.device import specifications
-from tilecast.predict.train import leave_one_out_networks
+from tilecast.predict.train.baselines import leave_one_out_networks
 from tilecast.tables.io import read
 
 

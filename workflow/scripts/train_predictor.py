@@ -5,7 +5,7 @@ from pathlib import Path
 from tilecast.base.job import run_step
 from tilecast.hardware.device import specifications
 from tilecast.predict.registry import load_predictor
-from tilecast.predict.train import distance, train
+from tilecast.predict.train.baselines import distance, train
 from tilecast.predict.workloads import layers_of, workloads
 from tilecast.tables.io import read, write_free
 

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     if args.calibration:
         predictor = Calibrated(predictor, load_scales(args.calibration, device.name, args.predictor))
     graph = work.traced(args, spec)
-    from tilecast.predict.forecast import as_text, forecast_model
+    from tilecast.predict.model import as_text, forecast_model
 
     result = forecast_model(graph, predictor, device)
     print(json.dumps(result, indent=2) if args.json else as_text(result, device.title))

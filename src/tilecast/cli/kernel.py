@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--dtype", f"unknown dtype {args.dtype!r}", f"expected one of {', '.join(DTYPES)}")
     device = load_device(args.device)
     m, n, k = (int(part) for part in match.groups())
-    from tilecast.predict.modern import PASSPORT, Modern
+    from tilecast.predict.half_precision import PASSPORT, Modern
 
     model = Modern.load()
     measured = "bf16" if args.dtype == "fp16" else args.dtype

@@ -15,7 +15,7 @@ from tilecast.hardware.price import PRICES, Prices, load_prices
 from tilecast.hardware.system import load_system, system_names
 from tilecast.models.registry import ModelSpec
 from tilecast.parallel.layout import RECOMPUTE, SCHEDULES, Layout, Work, check, from_runs
-from tilecast.predict.base import Predictor
+from tilecast.predict.kernel import Predictor
 
 if TYPE_CHECKING:
     from tilecast.parallel.serving import Server

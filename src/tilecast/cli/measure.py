@@ -153,7 +153,7 @@ def _listed(text: str, allowed: tuple[str, ...], option: str) -> list[str]:
 
 def _planned(args: argparse.Namespace, description: dict[str, Any], dtypes: tuple[str, ...], renew: bool) -> Path:
     """The file of forecasts, made if need be; with what was asked for in it."""
-    from tilecast.predict.before import write_kernel_plan
+    from tilecast.predict.plan import write_kernel_plan
     from tilecast.tables.io import read
 
     chosen = _listed(args.dtypes, DTYPE_NAMES, "--dtypes") if args.dtypes else list(dtypes)
@@ -178,7 +178,7 @@ def _forecast(args: argparse.Namespace) -> int:
     print(f"forecasts of kernels: {path}, sha256 {digest(path)}")
     if args.study:
         from tilecast.measure.models import read_study
-        from tilecast.predict.before import write_model_plan
+        from tilecast.predict.plan import write_model_plan
 
         path = write_model_plan(path.parent, description, read_study(args.study))
         print(f"forecasts of models: {path}, sha256 {digest(path)}")

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     if args.seed < 0:
         raise InputError("--seed", f"{args.seed} is below zero")
     with torch_needed("train"):
-        from tilecast.predict.train import train
+        from tilecast.predict.train.baselines import train
     for name in args.predictor or ["tilecast"]:
         folder = Path(args.output) / name
         train(name, kernels, found, folder, args.seed, progress=_progress)

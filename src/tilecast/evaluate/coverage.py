@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from tilecast.evaluate.errors import SEEN_DEVICES
-from tilecast.predict.conformal import LEVEL
+from tilecast.predict.interval import LEVEL
 from tilecast.tables.io import check, empty
 from tilecast.tables.naming import vendor
 from tilecast.tables.schema import CELL_KEY

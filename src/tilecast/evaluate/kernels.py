@@ -10,7 +10,7 @@ import pandas as pd
 
 from tilecast.evaluate.coverage import ALL, CLAIMED_PERCENT, SEEN, UNSEEN
 from tilecast.hardware.device import Device
-from tilecast.predict.base import Predictor, complete
+from tilecast.predict.kernel import Predictor, complete
 from tilecast.tables.io import check, empty
 
 LEARNED = ("bmm", "linear", "elementwise", "softmax", "norm")

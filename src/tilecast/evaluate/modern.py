@@ -15,8 +15,8 @@ import numpy as np
 
 from tilecast.artifact.aiconfigurator_tables import FILES, GENERATIONS, SYSTEMS, Archive, kernel_table
 from tilecast.hardware.device import Device, devices
-from tilecast.predict.modern_features import TILES, Array
-from tilecast.predict.modern_train import LARGE_MS, Groups, Rows, Tournament, group_rows
+from tilecast.predict.physics.half import TILES, Array
+from tilecast.predict.train.generations import LARGE_MS, Groups, Rows, Tournament, group_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -239,9 +239,9 @@ def neusight_protocol(
     """
     import pandas as pd
 
-    from tilecast.predict import neusight
-    from tilecast.predict.fitting import Recipe, fit
-    from tilecast.predict.train import _seconds_per_wave
+    from tilecast.predict.baselines import neusight
+    from tilecast.predict.train.baselines import _seconds_per_wave
+    from tilecast.predict.train.network import Recipe, fit
 
     every, found, table = known_devices(), groups["gemm/bf16"], []
     recipe = Recipe(3e-4, 256, 12, cosine=True)

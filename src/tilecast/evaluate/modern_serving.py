@@ -19,8 +19,8 @@ from tilecast.evaluate.modern_replay import Load, Server, Told, recipe, replay
 from tilecast.hardware.device import Device
 from tilecast.hardware.system import System, load_system
 from tilecast.parallel.collectives import collective
-from tilecast.predict.modern import DIMENSIONS, Modern
-from tilecast.predict.modern_features import STREAM_SHARE, Array, chip
+from tilecast.predict.half_precision import DIMENSIONS, Modern
+from tilecast.predict.physics.half import STREAM_SHARE, Array, chip
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,8 +15,8 @@ from tilecast.hardware.system import System, load_system
 from tilecast.models.registry import load_model
 from tilecast.parallel.layout import Layout, Work, layout_of
 from tilecast.parallel.step import Planner
-from tilecast.predict.base import Predictor
-from tilecast.predict.conformal import total
+from tilecast.predict.interval import total
+from tilecast.predict.kernel import Predictor
 from tilecast.tables.io import read
 from tilecast.tables.scenarios import SCENARIOS
 from tilecast.tables.schema import TABLES

@@ -14,8 +14,8 @@ from tilecast.graph.tracer import trace
 from tilecast.hardware.device import devices, load_device
 from tilecast.numa.model import Compute, Work, expected
 from tilecast.numa.study import NO_OP, Study, cells, vit
-from tilecast.predict import conformal
-from tilecast.predict.base import HOSTS
+from tilecast.predict import interval
+from tilecast.predict.kernel import HOSTS
 from tilecast.predict.tilecast import Tilecast
 
 PRETRAINED = Path(__file__).resolve().parents[3] / "resources/pretrained/tilecast"
@@ -61,7 +61,7 @@ def forecasts(
             for place, key in enumerate(graphs):
                 mine = owner == place
                 middle, low, high = (end[mine] for end in ends)
-                total = conformal.total(middle, low, high, families[mine])
+                total = interval.total(middle, low, high, families[mine])
                 launch = [copy + float(host[mine].sum()) for copy, host in zip(copies, issued)]
                 found[(device, *key)] = Work(float(work[mine].sum()), total, (launch[0], launch[1], launch[2]))
     return lambda device, model, *rest: nothing if model == NO_OP else found[(device, model, *rest)]

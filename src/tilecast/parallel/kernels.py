@@ -13,9 +13,9 @@ from tilecast.graph.kernels import Kernel
 from tilecast.hardware.device import Device
 from tilecast.parallel.layout import Work
 from tilecast.parallel.shard import Shape, Share, Traces, share
-from tilecast.predict.base import HOSTS, HostAware, Predictor
-from tilecast.predict.conformal import total
-from tilecast.predict.sustained import sustained
+from tilecast.predict.interval import total
+from tilecast.predict.kernel import HOSTS, HostAware, Predictor
+from tilecast.predict.physics.throttle import sustained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,7 @@ LEAST_MS, STREAM_SHARE = 0.003, 0.85
 class Run(NamedTuple):
     """Kernels in a row: what issuing them takes (by host, see HOSTS), what running them takes, when they end.
 
-    A kernel starts when it has been issued and the one before has ended (`tilecast.predict.base.wait_ms`).
+    A kernel starts when it has been issued and the one before has ended (`tilecast.predict.kernel.wait_ms`).
     """
 
     issued_ms: Array

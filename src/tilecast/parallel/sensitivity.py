@@ -11,7 +11,7 @@ from tilecast.hardware.system import System
 from tilecast.parallel.layout import STANDARD, Assumptions, Layout, Work
 from tilecast.parallel.serving import Server
 from tilecast.parallel.step import Planner
-from tilecast.predict.base import Predictor
+from tilecast.predict.kernel import Predictor
 
 
 @dataclass(frozen=True)

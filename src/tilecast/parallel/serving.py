@@ -21,7 +21,7 @@ from tilecast.parallel.layout import STANDARD, Assumptions, Layout, Work
 from tilecast.parallel.memory import Memory, memory
 from tilecast.parallel.step import Planner, Step
 from tilecast.parallel.traffic import Traffic
-from tilecast.predict.base import Predictor
+from tilecast.predict.kernel import Predictor
 
 _OF_ONE_GROUP = {"bubble": "other stages"}  # while a group is there, this stage works on another group
 Ends = tuple[float, float, float]  # forecast, low, high

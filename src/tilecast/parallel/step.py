@@ -23,7 +23,7 @@ from tilecast.parallel.memory import Memory, end_parameters, layer_parameters, m
 from tilecast.parallel.schedule import BACKWARD, FORWARD, Event, simulate, stage_ends
 from tilecast.parallel.shard import Shape, Share
 from tilecast.parallel.traffic import FIRST, LAST, LAYER, UNIT, Traffic
-from tilecast.predict.base import Predictor
+from tilecast.predict.kernel import Predictor
 
 Array = np.ndarray[Any, np.dtype[Any]]
 PARTS = ("compute", "recompute", "host", "tp", "ep", "cp", "dp", "pp", "bubble", "optimizer")

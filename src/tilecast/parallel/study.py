@@ -20,7 +20,7 @@ from tilecast.parallel.layout import Layout, Work, layout_of, legal
 from tilecast.parallel.sensitivity import Case, server, tornado
 from tilecast.parallel.serving import SIZES, Server, sized
 from tilecast.parallel.step import Planner
-from tilecast.predict.base import Predictor
+from tilecast.predict.kernel import Predictor
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,7 +21,7 @@ from tilecast.parallel.layout import STANDARD, Assumptions, Layout, Work
 from tilecast.parallel.shard import Shape
 from tilecast.parallel.step import PARTS, Planner, Step
 from tilecast.parallel.traced import TRACED, key, load, save
-from tilecast.predict.base import Predictor
+from tilecast.predict.kernel import Predictor
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,7 +19,7 @@ from tilecast.base.documents import read_json
 from tilecast.base.errors import InputError
 from tilecast.base.files import write_text
 from tilecast.hardware.device import Device
-from tilecast.predict.base import Predictor
+from tilecast.predict.kernel import Predictor
 
 if TYPE_CHECKING:
     import pandas as pd

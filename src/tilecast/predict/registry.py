@@ -7,7 +7,7 @@ from pathlib import Path
 from tilecast.base.documents import shown
 from tilecast.base.errors import InputError
 from tilecast.hardware.device import load_device
-from tilecast.predict.base import Predictor
+from tilecast.predict.kernel import Predictor
 
 PRETRAINED = Path(__file__).resolve().parents[3] / "resources/pretrained"
 _VECTOR_KERNELS = {"elementwise": "add", "softmax": "softmax", "norm": "ln"}
@@ -53,17 +53,17 @@ def _load(name: str, where: Path) -> Predictor:
 
         return Tilecast.load(where)
     if name == "neusight":
-        from tilecast.predict.neusight import NeuSight
+        from tilecast.predict.baselines.neusight import NeuSight
 
         return NeuSight.load(where)
     if name == "habitat":
-        from tilecast.predict.habitat import Habitat
+        from tilecast.predict.baselines.habitat import Habitat
 
         return Habitat.load(where)
     if name == "li":
-        from tilecast.predict.li import Li
+        from tilecast.predict.baselines.li import Li
 
         return Li.load(where)
-    from tilecast.predict.roofline import Roofline
+    from tilecast.predict.baselines.roofline import Roofline
 
     return Roofline()

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from tilecast.base.errors import InputError
 from tilecast.base.files import atomic_path
-from tilecast.predict.base import FORECAST_COLUMNS, complete
+from tilecast.predict.kernel import FORECAST_COLUMNS, complete
 
 if TYPE_CHECKING:
     from tilecast.hardware.device import Device
-    from tilecast.predict.base import Predictor
+    from tilecast.predict.kernel import Predictor
 
 STREAMED = 1 << 18  # kernels held at a time
 

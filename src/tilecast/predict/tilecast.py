@@ -22,9 +22,9 @@ import numpy as np
 from tilecast.base.documents import read_json, read_tensors
 from tilecast.base.errors import InputError
 from tilecast.hardware.device import ELEMENT_BYTES, Device
-from tilecast.predict import conformal
-from tilecast.predict.base import KERNEL_COLUMNS, MATRIX_FAMILIES, complete
-from tilecast.predict.features import LEARNED, OPS, Rates, matrix_features, rates, vector_features
+from tilecast.predict import interval
+from tilecast.predict.kernel import KERNEL_COLUMNS, MATRIX_FAMILIES, complete
+from tilecast.predict.physics.single import LEARNED, OPS, Rates, matrix_features, rates, vector_features
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -247,7 +247,7 @@ class Tilecast:
                 part = rows[start : start + CHUNK]
                 values = {name: column[part] for name, column in columns.items()}
                 latency[part], width[part], floor[part], bound[part] = cast(values, op, part, isolated)
-        low, high = conformal.interval(latency, width, floor)
+        low, high = interval.interval(latency, width, floor)
         names = np.array(["compute", "bandwidth", "latency", "wave tail"], dtype=object)
         learned = np.isin(family.cat.categories, LEARNED)[family.cat.codes.to_numpy()]
         covered = learned & (dtype == "fp32").to_numpy() & (device.vendor == "NVIDIA")
@@ -258,7 +258,7 @@ class Tilecast:
 
     def _in_half(self, whole: pd.DataFrame, kernels: pd.DataFrame, device: Device) -> pd.DataFrame:
         """The same with what the half-precision track covers forecast by its experts."""
-        from tilecast.predict.modern import half_precision, shipped
+        from tilecast.predict.half_precision import half_precision, shipped
 
         track = shipped()
         if track is not None:

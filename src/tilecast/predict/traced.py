@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tilecast.hardware.device import Device
-from tilecast.predict.base import KERNEL_COLUMNS, HostAware, Predictor
+from tilecast.predict.kernel import KERNEL_COLUMNS, HostAware, Predictor
 from tilecast.predict.workloads import WORKLOAD
 from tilecast.tables.io import read
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from tilecast.base.errors import InputError
-from tilecast.predict.base import BINARY_OPS, FLOPS_PER_ELEMENT, KERNEL_COLUMNS, complete
+from tilecast.predict.kernel import BINARY_OPS, FLOPS_PER_ELEMENT, KERNEL_COLUMNS, complete
 
 if TYPE_CHECKING:
     import pandas as pd

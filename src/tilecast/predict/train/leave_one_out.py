@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tilecast.hardware.device import Device
-from tilecast.predict.base import Predictor, complete
-from tilecast.predict.neusight import FAMILIES, LARGE
+from tilecast.predict.baselines.neusight import FAMILIES, LARGE
+from tilecast.predict.kernel import Predictor, complete
 
 if TYPE_CHECKING:
     import pandas as pd

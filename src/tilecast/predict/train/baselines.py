@@ -13,11 +13,11 @@ import numpy as np
 from tilecast.base.errors import InputError
 from tilecast.base.files import atomic_path, write_text
 from tilecast.hardware.device import Device
-from tilecast.predict import habitat, neusight
-from tilecast.predict.base import MATRIX_FAMILIES, Predictor, complete
-from tilecast.predict.fitting import Recipe, fit
-from tilecast.predict.li import Li
+from tilecast.predict.baselines import habitat, neusight
+from tilecast.predict.baselines.li import Li
+from tilecast.predict.kernel import MATRIX_FAMILIES, Predictor, complete
 from tilecast.predict.registry import load_predictor
+from tilecast.predict.train.network import Recipe, fit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,7 +136,7 @@ def leave_one_out_networks(
     progress: Progress = print,
 ) -> dict[str, Any]:
     """Errors of NeuSight or Habitat on each GPU when trained on the others by SHORTER; resumable in `folder`."""
-    from tilecast.predict.logo import leave_one_out
+    from tilecast.predict.train.leave_one_out import leave_one_out
 
     everyone = sorted(kernels["device"].unique())
 
@@ -186,7 +186,7 @@ def train(
     if unknown:
         raise InputError("kernels", f"device {unknown[0]} has no specification", "add it to config/devices")
     if name == "tilecast":
-        from tilecast.predict.tilecast_train import train_tilecast
+        from tilecast.predict.train.experts import train_tilecast
 
         return train_tilecast(kernels, devices, folder, seed, progress)
     if name == "li":

@@ -14,9 +14,9 @@ import numpy as np
 from tilecast.base.errors import InputError
 from tilecast.base.files import atomic_path, write_text
 from tilecast.hardware.device import Device
-from tilecast.predict import conformal
-from tilecast.predict.base import BINARY_OPS, MATRIX_FAMILIES
-from tilecast.predict.features import LEARNED, OPS, Rates, matrix_features, rates, vector_features
+from tilecast.predict import interval
+from tilecast.predict.kernel import BINARY_OPS, MATRIX_FAMILIES
+from tilecast.predict.physics.single import LEARNED, OPS, Rates, matrix_features, rates, vector_features
 from tilecast.predict.tilecast import DECAY, SHORTEST_MS, Expert, Tilecast, donor_weights
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def fit(
                 judged = Judged.train(data, seed)
                 judged.save(path, identity)
             experts[name][family] = judged.members
-            widths.setdefault(family, {})[name] = round(conformal.half_width(judged.measured, judged.forecast), 4)
+            widths.setdefault(family, {})[name] = round(interval.half_width(judged.measured, judged.forecast), 4)
             own.setdefault(family, {})[name] = judged.error_percent()
             progress(
                 f"tilecast {name} {family}: {len(rows)} kernels, held-back error {own[family][name]} %, {how}"
@@ -263,7 +263,7 @@ def leave_one_out(
         rows = data.large if data.large.any() else np.ones(len(data.large), dtype=bool)
         forecast = (data.base * np.exp(correction))[rows]
         errors.setdefault(family, {})[name] = _error(data.busy[rows], forecast)
-        widths.setdefault(family, {})[name] = round(conformal.half_width(data.busy[rows], forecast), 4)
+        widths.setdefault(family, {})[name] = round(interval.half_width(data.busy[rows], forecast), 4)
     return errors, widths
 
 

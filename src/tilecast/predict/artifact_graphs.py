@@ -16,7 +16,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from tilecast.hardware.device import Device
-from tilecast.predict.base import HOSTS, HostAware, Predictor, wait_ms
+from tilecast.predict.kernel import HOSTS, HostAware, Predictor, wait_ms
 from tilecast.predict.workloads import WORKLOAD, Workloads, layers_of, workloads
 from tilecast.tables.io import empty, read, write, write_free
 from tilecast.tables.schema import TABLES

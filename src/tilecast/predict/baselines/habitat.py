@@ -14,8 +14,8 @@ import numpy as np
 
 from tilecast.base.documents import read_tensors
 from tilecast.hardware.device import Device
-from tilecast.predict.base import MATRIX_FAMILIES, complete, forecast_frame, moved_bytes, streamed_ms
-from tilecast.predict.fitting import evaluate_network
+from tilecast.predict.kernel import MATRIX_FAMILIES, complete, forecast_frame, moved_bytes, streamed_ms
+from tilecast.predict.train.network import evaluate_network
 
 if TYPE_CHECKING:
     import pandas as pd

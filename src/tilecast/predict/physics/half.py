@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tilecast.hardware.device import Device
-from tilecast.predict import modern_triton
+from tilecast.predict.physics import expert_kernel
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -250,10 +250,10 @@ def moe(v: Mapping[str, Array], dtype: str, on: Chip) -> Cast:
     return _finish(columns, (fixed, compute, memory), flops, moved, on)
 
 
-def triton(v: Mapping[str, Array], dtype: str, on: Chip) -> tuple[Cast, modern_triton.Launch]:
+def triton(v: Mapping[str, Array], dtype: str, on: Chip) -> tuple[Cast, expert_kernel.Launch]:
     """Experts by Triton's kernel: what is known without fitted rates, and the work that rates are asked about."""
     stored = FORMATS[dtype]
-    work = modern_triton.launch(v, dtype, stored.weight_bytes, stored.input_bytes, on.name)
+    work = expert_kernel.launch(v, dtype, stored.weight_bytes, stored.input_bytes, on.name)
     moved = work.weights + work.activations
     compute = 1e3 * work.wanted_flops / on.sustained_flops_per_s
     memory = 1e3 * moved / (on.bandwidth_bytes_per_s * STREAM_SHARE)
@@ -267,6 +267,6 @@ def cast(family: str, dims: Mapping[str, Array], dtype: str, on: Chip) -> Cast:
         return gemm(dims, dtype, on)
     if family == "moe":
         return moe(dims, dtype, on)
-    if family == modern_triton.FAMILY:
+    if family == expert_kernel.FAMILY:
         return triton(dims, dtype, on)[0]
     return attention(dims, dtype, on, decode=family == "decode")

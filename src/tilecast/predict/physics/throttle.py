@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tilecast.hardware.device import Device
-from tilecast.predict.conformal import half_width
+from tilecast.predict.interval import half_width
 
 if TYPE_CHECKING:
     import pandas as pd

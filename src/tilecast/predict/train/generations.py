@@ -13,10 +13,11 @@ import numpy as np
 
 from tilecast.base.files import atomic_path, write_text
 from tilecast.hardware.device import Device
-from tilecast.predict import conformal, modern_products, modern_triton
-from tilecast.predict.modern import DIMENSIONS, Bounded, Modern, donor_weights
-from tilecast.predict.modern_features import Array, Cast, Chip, PowerLaw, cast, chip, triton
-from tilecast.predict.tilecast_train import fit_expert
+from tilecast.predict import interval
+from tilecast.predict.half_precision import DIMENSIONS, Bounded, Modern, donor_weights
+from tilecast.predict.physics import expert_kernel, products
+from tilecast.predict.physics.half import Array, Cast, Chip, PowerLaw, cast, chip, triton
+from tilecast.predict.train.experts import fit_expert
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,10 +103,10 @@ class Tournament:
         self.seed, self.progress = seed, progress
         self.experts: dict[tuple[PowerLaw, str], dict[str, Bounded]] = {}
         self._corrections: dict[tuple[PowerLaw, str, str, str], Array] = {}
-        self._folds: dict[tuple[str, frozenset[str]], modern_products.Fold] = {}
+        self._folds: dict[tuple[str, frozenset[str]], products.Fold] = {}
         self._products: dict[tuple[str, frozenset[str], str], tuple[Cast, dict[str, Array]]] = {}
-        self._rates: dict[tuple[str, frozenset[str]], modern_triton.Rates] = {}
-        self._work: dict[tuple[str, str], tuple[modern_triton.Launch, Chip]] = {}
+        self._rates: dict[tuple[str, frozenset[str]], expert_kernel.Rates] = {}
+        self._work: dict[tuple[str, str], tuple[expert_kernel.Launch, Chip]] = {}
 
     def known(self, group: str, device: str, law: PowerLaw) -> Cast:
         """Physics of one GPU's kernels."""
@@ -124,7 +125,7 @@ class Tournament:
             self.progress(f"{group}, {name}: {len(self.groups[group])} experts, {time.monotonic() - began:.0f} s")
         return self.experts[law, group]
 
-    def rates(self, group: str, without: Collection[str]) -> modern_triton.Rates:
+    def rates(self, group: str, without: Collection[str]) -> expert_kernel.Rates:
         """Of Triton's experts, fitted on the generations not left out, generations alike."""
         key = group, frozenset(without)
         if key not in self._rates:
@@ -141,7 +142,7 @@ class Tournament:
                     on = chip(self.devices[device], group.split("/")[1], PLAIN[0])
                     work = triton(dims, group.split("/")[1], on)[1]
                     kernels.append((work, on, rows.measured_ms[some], len(gpus) ** -0.5))
-            self._rates[key] = modern_triton.fit(kernels)
+            self._rates[key] = expert_kernel.fit(kernels)
         return self._rates[key]
 
     def by_rates(self, group: str, device: str, without: Collection[str]) -> Array:
@@ -149,16 +150,16 @@ class Tournament:
         if (group, device) not in self._work:
             on = chip(self.devices[device], group.split("/")[1], PLAIN[0])
             self._work[group, device] = triton(self.groups[group][device].dims, group.split("/")[1], on)[1], on
-        return modern_triton.time_ms(*self._work[group, device], self.rates(group, without))
+        return expert_kernel.time_ms(*self._work[group, device], self.rates(group, without))
 
-    def fold(self, group: str, without: Collection[str]) -> modern_products.Fold:
+    def fold(self, group: str, without: Collection[str]) -> products.Fold:
         """What products of the generations not left out teach about others'; generations alike."""
         inside = {name: gpus for name, gpus in self.in_group(group).items() if name not in without}
         key = group, frozenset(inside)
         if key not in self._folds:
             began, dtype = time.monotonic(), group.split("/")[1]
             leads = group == LEADING or not set(self.in_group(LEADING)) - set(without)
-            start = modern_products.START if leads else self.fold(LEADING, without).rates
+            start = products.START if leads else self.fold(LEADING, without).rates
             drawn = {
                 device: self._drawn(group, device, PRODUCT_ROWS // len(gpus))
                 for gpus in inside.values()
@@ -166,19 +167,19 @@ class Tournament:
             }
             share = {device: 1 / len(inside) / len(gpus) for gpus in inside.values() for device in gpus}
             parts = [(*part, balanced(part[2]) * share[device]) for device, part in drawn.items()]
-            rates = modern_products.fit_rates(parts, dtype, start, DRAWN_BACK[leads])
+            rates = products.fit_rates(parts, dtype, start, DRAWN_BACK[leads])
             experts = {name: self._generation(group, gpus, rates) for name, gpus in inside.items()}
             units = {name: float(np.mean([self.unit(device) for device in gpus])) for name, gpus in inside.items()}
-            self._folds[key] = modern_products.Fold(rates, experts, units)
+            self._folds[key] = products.Fold(rates, experts, units)
             self.progress(f"{group}, from {', '.join(inside)}: {time.monotonic() - began:.0f} s")
         return self._folds[key]
 
-    def _drawn(self, group: str, device: str, count: int) -> tuple[dict[str, Array], modern_products.Board, Array]:
+    def _drawn(self, group: str, device: str, count: int) -> tuple[dict[str, Array], products.Board, Array]:
         rows = self.groups[group][device]
         usable = np.flatnonzero(rows.good)
         some = np.sort(np.random.default_rng(self.seed).choice(usable, min(count, len(usable)), replace=False))
         dims = {name: values[some] for name, values in rows.dims.items()}
-        board = modern_products.Board.of(self.devices[device], group.split("/")[1])
+        board = products.Board.of(self.devices[device], group.split("/")[1])
         return dims, board, rows.measured_ms[some]
 
     def _generation(self, group: str, gpus: list[str], rates: Array) -> Bounded:
@@ -186,8 +187,8 @@ class Tournament:
         features, target, weight, dtype = [], [], [], group.split("/")[1]
         for device in gpus:
             dims, on, measured = self._drawn(group, device, ROWS // len(gpus))
-            level = modern_products.fit_level(dims, dtype, on, rates, measured, balanced(measured))
-            known = modern_products.cast(dims, dtype, on, rates, level)
+            level = products.fit_level(dims, dtype, on, rates, measured, balanced(measured))
+            known = products.cast(dims, dtype, on, rates, level)
             features.append(known.features)
             target.append(np.log(measured / known.base_ms))
             weight.append(balanced(measured))
@@ -197,13 +198,13 @@ class Tournament:
 
     def product(
         self, group: str, device: str, without: Collection[str]
-    ) -> tuple[modern_products.Fold, Cast, dict[str, Array]]:
+    ) -> tuple[products.Fold, Cast, dict[str, Array]]:
         """A fold's physics of all of a GPU's products, and each generation's view of them."""
         fold = self.fold(group, without)
         key = group, frozenset(fold.experts), device
         if key not in self._products:
-            on = modern_products.Board.of(self.devices[device], group.split("/")[1])
-            known = modern_products.cast(self.groups[group][device].dims, group.split("/")[1], on, fold.rates)
+            on = products.Board.of(self.devices[device], group.split("/")[1])
+            known = products.cast(self.groups[group][device].dims, group.split("/")[1], on, fold.rates)
             views = {name: view.astype(np.float32) for name, view in fold.corrections(known.features).items()}
             slim = Cast(np.zeros((0, 0)), known.base_ms, known.roofline_ms, known.floor_ms, known.bound)
             self._products[key] = slim, views
@@ -222,7 +223,7 @@ class Tournament:
 
     def forecast(self, group: str, device: str, without: Collection[str], law: PowerLaw, decay: float) -> Array:
         """All kernels of `device`, by the experts of the generations not left out."""
-        if group.startswith(modern_triton.FAMILY):
+        if group.startswith(expert_kernel.FAMILY):
             return self.by_rates(group, device, without)
         if group.startswith(PRODUCTS):
             fold, known, views = self.product(group, device, without)
@@ -258,7 +259,7 @@ class Tournament:
 
     def choose(self, group: str, outside: Collection[str]) -> tuple[PowerLaw, float, dict[str, float]]:
         """Law, decay as chosen within the generations not `outside`, and every decay's score."""
-        if group.startswith(modern_triton.FAMILY) or len(set(self.in_group(group)) - set(outside)) < 2:
+        if group.startswith(expert_kernel.FAMILY) or len(set(self.in_group(group)) - set(outside)) < 2:
             # One generation's corrections cannot be told from what is its own: none is carried over.
             return PLAIN[0], 0.0 if group.startswith(PRODUCTS) else PLAIN[1], {}
         decays = (0.0, *DECAYS) if group.startswith(PRODUCTS) else DECAYS
@@ -272,7 +273,7 @@ class Tournament:
         inside = {name: gpus for name, gpus in self.in_group(group).items() if name not in outside}
         if len(inside) < 2:
             # ASSUME: with one generation nothing shows how far forecasts carry: a factor of e
-            return 1 / modern_products.LEVEL_DOUBT if group.startswith(PRODUCTS) else 1.0
+            return 1 / products.LEVEL_DOUBT if group.startswith(PRODUCTS) else 1.0
         random, measured, forecasts = np.random.default_rng(self.seed), [], []
         for generation, gpus in inside.items():
             for device in gpus:
@@ -283,21 +284,21 @@ class Tournament:
                 error = np.log(rows.measured_ms[some] / forecast) / self.doubt(group, device, without)[some]
                 measured.append(np.exp(error))
                 forecasts.append(np.ones(len(some)))
-        return conformal.half_width(np.concatenate(measured), np.concatenate(forecasts))
+        return interval.half_width(np.concatenate(measured), np.concatenate(forecasts))
 
     def own_half_width(self, group: str, law: PowerLaw) -> float:
         """Of the 80 % interval for a measured GPU: its expert on kernels it was not shown."""
         measured, forecasts = [], []
         for device, rows in self.groups[group].items():
             rest = np.setdiff1d(np.flatnonzero(rows.good), shown(rows, self.seed))[:2000]
-            if group.startswith(modern_triton.FAMILY):
+            if group.startswith(expert_kernel.FAMILY):
                 measured.append(rows.measured_ms[rest])
                 forecasts.append(self.by_rates(group, device, ())[rest])
                 continue
             known, expert = self.known(group, device, law), self.trained(law, group)[device]
             measured.append(rows.measured_ms[rest])
             forecasts.append(known.base_ms[rest] * np.exp(expert.correction(known.features[rest])))
-        return conformal.half_width(np.concatenate(measured), np.concatenate(forecasts))
+        return interval.half_width(np.concatenate(measured), np.concatenate(forecasts))
 
 
 def balanced(measured_ms: Array) -> Array:
@@ -320,14 +321,14 @@ def ship(tournament: Tournament, folder: Path) -> Modern:
     from safetensors.numpy import save_file
 
     laws, decay, unseen, seen, scores, rates = {}, {}, {}, {}, {}, {}
-    folds: dict[str, dict[str, tuple[modern_products.Fold, float]]] = {}
+    folds: dict[str, dict[str, tuple[products.Fold, float]]] = {}
     trained: dict[str, dict[str, Bounded]] = {name: {} for name in tournament.devices}
     for group in tournament.groups:
         law, decay[group], scores[group] = tournament.choose(group, ())
         laws[group] = {"flops_per_joule": law.flops_per_joule, "exponent": law.exponent}
         unseen[group] = round(tournament.half_width(group, (), law, decay[group]), 4)
         seen[group] = round(tournament.own_half_width(group, law), 4)
-        if group.startswith(modern_triton.FAMILY):
+        if group.startswith(expert_kernel.FAMILY):
             left = ("", *tournament.in_group(group))
             rates[group] = {out: tournament.rates(group, (out,)).vector().tolist() for out in left}
             continue

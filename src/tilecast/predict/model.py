@@ -9,9 +9,9 @@ import numpy as np
 
 from tilecast.graph.kernels import Kernel, KernelGraph
 from tilecast.hardware.device import ELEMENT_BYTES, Device
-from tilecast.predict import conformal
-from tilecast.predict.base import HOSTS, HostAware, Predictor, wait_ms
-from tilecast.predict.sustained import sustained
+from tilecast.predict import interval
+from tilecast.predict.kernel import HOSTS, HostAware, Predictor, wait_ms
+from tilecast.predict.physics.throttle import sustained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,7 @@ def forecast_model(graph: KernelGraph, predictor: Predictor, device: Device) -> 
         table = pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
     total = float(table["latency_ms"].sum())
     middle, low_ms, high_ms = (forecast[name].to_numpy(dtype=float) * times for name in _ENDS)
-    busy, low, high = conformal.total(middle, low_ms, high_ms, kernels["family"].to_numpy())
+    busy, low, high = interval.total(middle, low_ms, high_ms, kernels["family"].to_numpy())
     low, high = total - float(np.hypot(busy - low, more[0])), total + float(np.hypot(high - busy, more[1]))
     return {
         "device": device.name,

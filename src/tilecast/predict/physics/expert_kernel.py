@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from tilecast.predict.modern_features import Chip
+    from tilecast.predict.physics.half import Chip
 
 Array = np.ndarray[Any, np.dtype[Any]]
 FAMILY = "moe_triton"

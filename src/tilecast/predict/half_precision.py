@@ -19,9 +19,10 @@ import numpy as np
 
 from tilecast.base.errors import InputError
 from tilecast.hardware.device import Device
-from tilecast.predict import conformal, modern_triton
-from tilecast.predict.modern_features import FORMATS, Array, Chip, PowerLaw, cast, chip, triton
-from tilecast.predict.modern_products import Fold
+from tilecast.predict import interval
+from tilecast.predict.physics import expert_kernel
+from tilecast.predict.physics.half import FORMATS, Array, Chip, PowerLaw, cast, chip, triton
+from tilecast.predict.physics.products import Fold
 from tilecast.predict.tilecast import Expert
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ DIMENSIONS = {
     "prefill": ("batch", "tokens", "heads", "kv_heads", "head_dim", "window"),
     "decode": ("batch", "context", "heads", "kv_heads", "head_dim", "window"),
     "moe": ("tokens", "hidden", "inter", "topk", "experts", "tp", "ep", "skew"),
-    modern_triton.FAMILY: ("tokens", "hidden", "inter", "topk", "experts", "tp", "ep", "skew"),
+    expert_kernel.FAMILY: ("tokens", "hidden", "inter", "topk", "experts", "tp", "ep", "skew"),
 }
 BOUNDS = np.array(["compute", "bandwidth", "latency"], dtype=object)
 
@@ -106,7 +107,7 @@ class Modern:
         self.units = {name: float(unit) for name, unit in meta["units"].items()}
         # Of Triton's experts: fitted rates by the generation left out, "" for none.
         self.rates = {
-            group: {out: modern_triton.Rates.of(vector) for out, vector in found.items()}
+            group: {out: expert_kernel.Rates.of(vector) for out, vector in found.items()}
             for group, found in meta.get("rates", {}).items()
         }
 
@@ -195,10 +196,10 @@ class Modern:
             raise InputError(group, "no GPU was measured in it", f"expected one of {', '.join(sorted(self.laws))}")
         on, doubt = chip(device, dtype, self.laws[group]), np.ones(1)
         values = {name: np.asarray(dims[name], dtype=float) for name in DIMENSIONS[family]}
-        if family == modern_triton.FAMILY:
+        if family == expert_kernel.FAMILY:
             known, work = triton(values, dtype, on)
             out = self._left(group, self.rates[group], without)
-            latency = modern_triton.time_ms(work, on, self.rates[group][out])
+            latency = expert_kernel.time_ms(work, on, self.rates[group][out])
         elif group in self.folds and not self.seen(device, group, without):
             fold, decay = self.folds[group][self._left(group, self.folds[group], without)]
             known, latency, doubt = fold.forecast(values, dtype, device, decay)
@@ -217,7 +218,7 @@ class Modern:
         latency = np.maximum(latency, floor)
         kind = "seen" if self.seen(device, group, without) else "unseen"
         width = np.full(len(latency), self.meta["half_width"][kind][group]) * doubt
-        low, high = conformal.interval(latency, width, floor)
+        low, high = interval.interval(latency, width, floor)
         return {"latency_ms": latency, "low_ms": low, "high_ms": high, "bound": BOUNDS[known.bound]}
 
     def covers(self, device: Device, dtype: str) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 from tilecast.base.documents import read_json
 from tilecast.base.errors import InputError
 from tilecast.hardware.device import Device
-from tilecast.predict.base import MATRIX_FAMILIES, complete, forecast_frame, moved_bytes, streamed_ms
+from tilecast.predict.kernel import MATRIX_FAMILIES, complete, forecast_frame, moved_bytes, streamed_ms
 
 if TYPE_CHECKING:
     import pandas as pd

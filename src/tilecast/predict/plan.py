@@ -18,8 +18,8 @@ from tilecast.hardware.device import Device
 from tilecast.measure.describe import DESCRIPTION, device_of, write_description
 from tilecast.measure.grid import grid, with_work
 from tilecast.measure.store import PLANS, done, runs
-from tilecast.predict.base import Predictor
-from tilecast.predict.forecast import forecast_model
+from tilecast.predict.kernel import Predictor
+from tilecast.predict.model import forecast_model
 from tilecast.predict.registry import load_predictor
 from tilecast.tables.io import read, write
 from tilecast.tables.measured import WORKLOAD_KEY

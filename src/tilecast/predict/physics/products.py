@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilecast.hardware.device import Device
-from tilecast.predict.modern_features import FORMATS, TILES, Array, Cast
+from tilecast.predict.physics.half import FORMATS, TILES, Array, Cast
 
 if TYPE_CHECKING:
-    from tilecast.predict.modern import Bounded
+    from tilecast.predict.half_precision import Bounded
 
 # Fitted rates: where a fit starts and is drawn back to, and how far it may go. Logs, but for two.
 # Starts are this library's constants for half precision; what no data tell apart stays there.
