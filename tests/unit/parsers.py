@@ -42,12 +42,12 @@ from tilecast.moe import validation as moe_validation
 from tilecast.moe.model import from_spec
 from tilecast.moe.step import Shares
 from tilecast.moe.study import load_study as load_moe_study
+from tilecast.multigpu.layout import Layout, legal, stack
 from tilecast.numa.analysis import analyse, analyse_folder
 from tilecast.numa.record import load as load_record
 from tilecast.numa.record import tables as record_tables
 from tilecast.numa.study import load_study as load_numa_study
 from tilecast.numa.topology import read_topology
-from tilecast.parallel.layout import Layout, legal, stack
 from tilecast.parallel.study import load_study as load_parallel_study
 from tilecast.predict import calibrate
 from tilecast.predict.registry import PRETRAINED, load_predictor

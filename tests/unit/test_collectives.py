@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tilecast import cli
 from tilecast.base.errors import InputError
 from tilecast.hardware.system import System, load_system, route, system_names
-from tilecast.parallel.collectives import (
+from tilecast.multigpu.collectives import (
     OPS,
     Curve,
     Line,
@@ -24,7 +24,14 @@ from tilecast.parallel.collectives import (
     group_factor,
     port_bytes,
 )
-from tilecast.parallel.collectives_fit import CALIBRATED, MEASURED, fit_curve, fit_held_out, summarise, validate
+from tilecast.multigpu.collectives_fit import (
+    CALIBRATED,
+    MEASURED,
+    fit_curve,
+    fit_held_out,
+    summarise,
+    validate,
+)
 from tilecast.tables.io import read
 
 SYSTEMS = system_names()

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tilecast.base.errors import InputError
 from tilecast.models.registry import load_model, model_spec
-from tilecast.parallel.layout import Layout, check, from_runs, in_runs, legal, stack, stages
-from tilecast.parallel.memory import parameters
+from tilecast.multigpu.layout import Layout, check, from_runs, in_runs, legal, stack, stages
+from tilecast.multigpu.memory import parameters
 
 GPT, LLAMA, MIXTRAL = (stack(load_model(name)) for name in ("gpt3_27", "llama2_70b", "mixtral_8x7b"))
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilecast.models.registry import load_model, model_spec
-from tilecast.parallel.layout import Assumptions, Layout, Work, stack
-from tilecast.parallel.memory import activation_bytes, cache_bytes, layer_parameters, memory, parameters
+from tilecast.multigpu.layout import Assumptions, Layout, Work, stack
+from tilecast.multigpu.memory import activation_bytes, cache_bytes, layer_parameters, memory, parameters
 
 GPT = load_model("gpt3_27")
 LLAMA = load_model("llama2_70b")

@@ -9,11 +9,11 @@ import pytest
 
 from tilecast.hardware.device import devices, load_device
 from tilecast.hardware.system import load_system
-from tilecast.parallel.layout import STANDARD, legal
-from tilecast.parallel.memory import parameters
-from tilecast.parallel.shard import Shape, share
-from tilecast.parallel.step import Planner
-from tilecast.parallel.traced import TRACED, key, load
+from tilecast.multigpu.layout import STANDARD, legal
+from tilecast.multigpu.memory import parameters
+from tilecast.multigpu.shard import Shape, share
+from tilecast.multigpu.shipped_shares import TRACED, key, load
+from tilecast.multigpu.step import Planner
 from tilecast.parallel.validate import (
     PUBLISHED,
     PUBLISHED_TABLE,

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilecast.parallel.schedule import BACKWARD, FORWARD, Event, in_flight, orders, simulate, stage_ends, warm_up
+from tilecast.multigpu.schedule import (
+    BACKWARD,
+    FORWARD,
+    Event,
+    in_flight,
+    orders,
+    simulate,
+    stage_ends,
+    warm_up,
+)
 
 SCHEDULES = st.sampled_from(["gpipe", "1f1b", "interleaved"])
 

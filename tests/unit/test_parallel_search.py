@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tilecast.base.errors import InputError
 from tilecast.models.registry import load_model
-from tilecast.parallel.layout import RECOMPUTE, SCHEDULES, Layout, Work, legal, stack
+from tilecast.multigpu.layout import RECOMPUTE, SCHEDULES, Layout, Work, legal, stack
 from tilecast.parallel.search import (
     TRAINING,
     Candidate,

@@ -13,8 +13,8 @@ from tilecast.graph.tracer import trace
 from tilecast.hardware.device import load_device
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model
+from tilecast.multigpu.layout import STANDARD, Assumptions, Layout
 from tilecast.parallel.batching import queued_ms, steady
-from tilecast.parallel.layout import STANDARD, Assumptions, Layout
 from tilecast.parallel.serving import Server, best
 from tilecast.predict.baselines.roofline import Roofline
 

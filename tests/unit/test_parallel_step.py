@@ -20,14 +20,14 @@ from tilecast.graph.tracer import trace
 from tilecast.hardware.device import load_device
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model, model_spec
-from tilecast.parallel import collectives
+from tilecast.multigpu import collectives
+from tilecast.multigpu.kernels import NOTHING, Run
+from tilecast.multigpu.layout import Assumptions, Layout, Work, legal
+from tilecast.multigpu.memory import layer_parameters, parameters
+from tilecast.multigpu.shard import Shape, _sorted, _traced, share
+from tilecast.multigpu.shipped_shares import TRACED, load
+from tilecast.multigpu.step import Planner
 from tilecast.parallel.describe import as_text, as_values, chrome_trace
-from tilecast.parallel.kernels import NOTHING, Run
-from tilecast.parallel.layout import Assumptions, Layout, Work, legal
-from tilecast.parallel.memory import layer_parameters, parameters
-from tilecast.parallel.shard import Shape, _sorted, _traced, share
-from tilecast.parallel.step import Planner
-from tilecast.parallel.traced import TRACED, load
 from tilecast.parallel.validate import TABLES, artifact_cases, megatron_cases, megatron_ms, scoreboard
 from tilecast.predict.kernel import wait_ms
 from tilecast.predict.model import forecast_model

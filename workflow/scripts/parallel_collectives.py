@@ -1,8 +1,8 @@
 """Weigh the collectives' forecasts at sizes and on systems left out."""
 
 from tilecast.base.job import run_step
-from tilecast.parallel.collectives import curves, curves_without_size
-from tilecast.parallel.collectives_fit import summarise, validate
+from tilecast.multigpu.collectives import curves, curves_without_size
+from tilecast.multigpu.collectives_fit import summarise, validate
 from tilecast.tables.io import read, write
 
 

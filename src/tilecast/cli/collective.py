@@ -42,7 +42,7 @@ def _bytes(text: str) -> float:
 def run(args: argparse.Namespace) -> int:
     """Forecast and print."""
     from tilecast.hardware.system import load_system
-    from tilecast.parallel.collectives import collective
+    from tilecast.multigpu.collectives import collective
 
     gpus, size = _gpus(args.gpus), _bytes(args.bytes)
     forecast = collective(args.op, load_system(args.system), gpus, size)

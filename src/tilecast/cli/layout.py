@@ -14,12 +14,12 @@ from tilecast.hardware.device import load_device
 from tilecast.hardware.price import PRICES, Prices, load_prices
 from tilecast.hardware.system import load_system, system_names
 from tilecast.models.registry import ModelSpec
-from tilecast.parallel.layout import RECOMPUTE, SCHEDULES, Layout, Work, check, from_runs
+from tilecast.multigpu.layout import RECOMPUTE, SCHEDULES, Layout, Work, check, from_runs
 from tilecast.predict.kernel import Predictor
 
 if TYPE_CHECKING:
+    from tilecast.multigpu.step import Planner
     from tilecast.parallel.serving import Server
-    from tilecast.parallel.step import Planner
 
 _RANKS = {
     "dp": "data-parallel replicas",
@@ -116,8 +116,8 @@ def run(args: argparse.Namespace, spec: ModelSpec, predictor: Predictor) -> int:
     )
     check(layout, work.stack, None, None if args.serve else work.batch, work.sequence)
     with torch_needed(args.command):
+        from tilecast.multigpu.step import Planner
         from tilecast.parallel.serving import Server
-        from tilecast.parallel.step import Planner
 
         if not args.serve:
             return _step(args, Planner(work, system, device, predictor), layout, prices)

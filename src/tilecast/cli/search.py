@@ -110,10 +110,10 @@ def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) 
     from tilecast.hardware.device import load_device
     from tilecast.hardware.price import PRICES, load_prices
     from tilecast.hardware.system import load_system
+    from tilecast.multigpu.layout import Work, legal, stack
+    from tilecast.multigpu.step import Planner
     from tilecast.parallel import search as searching
-    from tilecast.parallel.layout import Work, legal, stack
     from tilecast.parallel.serving import Server
-    from tilecast.parallel.step import Planner
 
     if args.dtype not in DTYPE_NAMES:
         raise InputError("--dtype", f"unknown dtype {args.dtype!r}", f"expected one of {', '.join(DTYPE_NAMES)}")

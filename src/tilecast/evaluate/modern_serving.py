@@ -18,7 +18,7 @@ from tilecast.base.errors import InputError
 from tilecast.evaluate.modern_replay import Load, Server, Told, recipe, replay
 from tilecast.hardware.device import Device
 from tilecast.hardware.system import System, load_system
-from tilecast.parallel.collectives import collective
+from tilecast.multigpu.collectives import collective
 from tilecast.predict.half_precision import DIMENSIONS, Modern
 from tilecast.predict.physics.half import STREAM_SHARE, Array, chip
 

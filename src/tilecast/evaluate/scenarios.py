@@ -13,8 +13,8 @@ from tilecast.base.limits import check
 from tilecast.hardware.device import Device, devices
 from tilecast.hardware.system import System, load_system
 from tilecast.models.registry import load_model
-from tilecast.parallel.layout import Layout, Work, layout_of
-from tilecast.parallel.step import Planner
+from tilecast.multigpu.layout import Layout, Work, layout_of
+from tilecast.multigpu.step import Planner
 from tilecast.predict.interval import total
 from tilecast.predict.kernel import Predictor
 from tilecast.tables.io import read

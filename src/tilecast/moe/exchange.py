@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tilecast.hardware.system import System
 from tilecast.moe.model import ACTIVATION_BYTES
 from tilecast.moe.routing import ranks_touched
-from tilecast.parallel.collectives import collective
+from tilecast.multigpu.collectives import collective
 
 LOW_LATENCY, HIGH_THROUGHPUT = "low latency", "high throughput"
 LOW_LATENCY_TOKENS = 128  # a GPU: what the low-latency kernels of DeepEP are made and measured for

@@ -16,7 +16,7 @@ from tilecast.moe.model import ACTIVATION_BYTES, MoeModel
 from tilecast.moe.offload import Predictor, Transfer, lru_hit_rate, transfer
 from tilecast.moe.placement import Placement, Spread
 from tilecast.moe.routing import Chances, chances
-from tilecast.parallel.collectives import collective
+from tilecast.multigpu.collectives import collective
 
 
 @dataclass(frozen=True)

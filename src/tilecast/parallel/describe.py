@@ -8,10 +8,10 @@ from typing import Any
 
 from tilecast.hardware.device import Device
 from tilecast.hardware.price import KINDS, Prices, bill, per_million_tokens, training_run
-from tilecast.parallel.layout import Layout, Work
-from tilecast.parallel.schedule import BACKWARD, Event
+from tilecast.multigpu.layout import Layout, Work
+from tilecast.multigpu.schedule import BACKWARD, Event
+from tilecast.multigpu.step import Step
 from tilecast.parallel.serving import Server, best
-from tilecast.parallel.step import Step
 
 STAGES = 16  # verdicts of stages that are printed; the values hold all
 

@@ -15,9 +15,9 @@ from tilecast.base.errors import InputError
 from tilecast.base.limits import check
 from tilecast.hardware.device import Device
 from tilecast.hardware.price import Prices, bill
-from tilecast.parallel.layout import RECOMPUTE, SCHEDULES, Layout, Stack, Work, in_runs
+from tilecast.multigpu.layout import RECOMPUTE, SCHEDULES, Layout, Stack, Work, in_runs
+from tilecast.multigpu.step import Planner
 from tilecast.parallel.serving import Server
-from tilecast.parallel.step import Planner
 
 OBJECTIVES = ("step_time", "tokens_per_dollar", "ttft")
 # constraint -> (figure of a candidate, whether the figure must stay at or below it)

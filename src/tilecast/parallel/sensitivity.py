@@ -8,9 +8,9 @@ from typing import Any
 
 from tilecast.hardware.device import Device
 from tilecast.hardware.system import System
-from tilecast.parallel.layout import STANDARD, Assumptions, Layout, Work
+from tilecast.multigpu.layout import STANDARD, Assumptions, Layout, Work
+from tilecast.multigpu.step import Planner
 from tilecast.parallel.serving import Server
-from tilecast.parallel.step import Planner
 from tilecast.predict.kernel import Predictor
 
 

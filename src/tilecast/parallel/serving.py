@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 from tilecast.hardware.device import Device
 from tilecast.hardware.system import System
 from tilecast.models.registry import ModelSpec
+from tilecast.multigpu.layout import STANDARD, Assumptions, Layout, Work
+from tilecast.multigpu.memory import Memory, memory
+from tilecast.multigpu.step import Planner, Step
+from tilecast.multigpu.traffic import Traffic
 from tilecast.parallel.batching import steady
-from tilecast.parallel.layout import STANDARD, Assumptions, Layout, Work
-from tilecast.parallel.memory import Memory, memory
-from tilecast.parallel.step import Planner, Step
-from tilecast.parallel.traffic import Traffic
 from tilecast.predict.kernel import Predictor
 
 _OF_ONE_GROUP = {"bubble": "other stages"}  # while a group is there, this stage works on another group

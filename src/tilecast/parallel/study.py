@@ -15,11 +15,11 @@ from tilecast.hardware.device import load_device
 from tilecast.hardware.price import Bill, Prices, per_million_tokens, training_run
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model
+from tilecast.multigpu.layout import Layout, Work, layout_of, legal
+from tilecast.multigpu.step import Planner
 from tilecast.parallel import search as searching
-from tilecast.parallel.layout import Layout, Work, layout_of, legal
 from tilecast.parallel.sensitivity import Case, server, tornado
 from tilecast.parallel.serving import SIZES, Server, sized
-from tilecast.parallel.step import Planner
 from tilecast.predict.kernel import Predictor
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Forecasts of many GPUs held against what was measured: the artifact's four-GPU labels, tables of other authors.
 
-One set of assumptions for all (`tilecast.parallel.layout.Assumptions`), and no measured throughput is an input:
+One set of assumptions for all (`tilecast.multigpu.layout.Assumptions`), and no measured throughput is an input:
 only models, layouts and systems are.
 """
 
@@ -16,11 +16,11 @@ import numpy as np
 from tilecast.hardware.device import Device, devices
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import ModelSpec, load_model, model_spec
-from tilecast.parallel.kernels import Kernels
-from tilecast.parallel.layout import STANDARD, Assumptions, Layout, Work
-from tilecast.parallel.shard import Shape
-from tilecast.parallel.step import PARTS, Planner, Step
-from tilecast.parallel.traced import TRACED, key, load, save
+from tilecast.multigpu.kernels import Kernels
+from tilecast.multigpu.layout import STANDARD, Assumptions, Layout, Work
+from tilecast.multigpu.shard import Shape
+from tilecast.multigpu.shipped_shares import TRACED, key, load, save
+from tilecast.multigpu.step import PARTS, Planner, Step
 from tilecast.predict.kernel import Predictor
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tilecast.base.errors import InputError
 from tilecast.graph.kernels import Kernel
 from tilecast.hardware.device import ELEMENT_BYTES
-from tilecast.parallel.layout import Layout, Work
+from tilecast.multigpu.layout import Layout, Work
 
 if TYPE_CHECKING:
     from torch import nn

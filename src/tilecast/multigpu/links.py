@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tilecast.hardware.system import Route, System, route
-from tilecast.parallel.collectives import timed
+from tilecast.multigpu.collectives import timed
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Group = tuple[int, int, int, int]  # first GPU, stride, how many; GPUs in use, which hold such groups too

@@ -1,6 +1,6 @@
 """Fit the collectives' curves on measured tables, and weigh them at sizes and on systems left out.
 
-`python -m tilecast.parallel.collectives_fit` writes resources/pretrained/collectives.json: the curves, and those
+`python -m tilecast.multigpu.collectives_fit` writes resources/pretrained/collectives.json: the curves, and those
 fitted without one size each. They are shipped because a search for a least square ends a little elsewhere on every
 machine, and weighing them must give the same bytes everywhere.
 """
@@ -18,7 +18,7 @@ from scipy.optimize import least_squares
 
 from tilecast.base.files import write_text
 from tilecast.hardware.system import load_system, route
-from tilecast.parallel.collectives import CURVES, Curve, Line, collective, port_bytes
+from tilecast.multigpu.collectives import CURVES, Curve, Line, collective, port_bytes
 from tilecast.tables.io import read
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def train(path: Path = MEASURED) -> dict[str, Any]:
         for system, ops in sorted(fitted.items())
     }
     record = {
-        "command": "python -m tilecast.parallel.collectives_fit",
+        "command": "python -m tilecast.multigpu.collectives_fit",
         "data": f"resources/published/{path.name}",
         "data_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "rows": int(frame["system"].isin(CALIBRATED).sum()),

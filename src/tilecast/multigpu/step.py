@@ -16,13 +16,13 @@ import numpy as np
 from tilecast.base.errors import InputError
 from tilecast.hardware.device import ELEMENT_BYTES, Device
 from tilecast.hardware.system import System
-from tilecast.parallel.kernels import NOTHING, Kernels, Run, sent
-from tilecast.parallel.layout import STANDARD, Assumptions, Layout, Work, check, stages
-from tilecast.parallel.links import Links
-from tilecast.parallel.memory import Memory, end_parameters, layer_parameters, memory
-from tilecast.parallel.schedule import BACKWARD, FORWARD, Event, simulate, stage_ends
-from tilecast.parallel.shard import Shape, Share
-from tilecast.parallel.traffic import FIRST, LAST, LAYER, UNIT, Traffic
+from tilecast.multigpu.kernels import NOTHING, Kernels, Run, sent
+from tilecast.multigpu.layout import STANDARD, Assumptions, Layout, Work, check, stages
+from tilecast.multigpu.links import Links
+from tilecast.multigpu.memory import Memory, end_parameters, layer_parameters, memory
+from tilecast.multigpu.schedule import BACKWARD, FORWARD, Event, simulate, stage_ends
+from tilecast.multigpu.shard import Shape, Share
+from tilecast.multigpu.traffic import FIRST, LAST, LAYER, UNIT, Traffic
 from tilecast.predict.kernel import Predictor
 
 Array = np.ndarray[Any, np.dtype[Any]]

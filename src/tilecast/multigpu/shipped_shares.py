@@ -1,6 +1,6 @@
 """Kernels of one GPU's share of a model, traced once and shipped: the default run needs no torch for them.
 
-`python -m tilecast.parallel.validate` writes them anew; a test holds some of them against a fresh trace.
+`python -m tilecast.multigpu.validate` writes them anew; a test holds some of them against a fresh trace.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 from tilecast.base.errors import InputError
 from tilecast.base.files import write_text
 from tilecast.graph.kernels import Kernel
-from tilecast.parallel.layout import Work
-from tilecast.parallel.shard import Counted, Shape, Share, Traces, share
+from tilecast.multigpu.layout import Work
+from tilecast.multigpu.shard import Counted, Shape, Share, Traces, share
 
 TRACED = Path(__file__).resolve().parents[3] / "resources/pretrained/parallel_kernels.json"
 
@@ -39,7 +39,7 @@ def load(path: str | Path, work: Work) -> dict[Shape, Share]:
             )
         }
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        remedy = "write it with python -m tilecast.parallel.validate"
+        remedy = "write it with python -m tilecast.multigpu.validate"
         raise InputError(path, f"holds no traced kernels ({error!r})", remedy) from None
 
 

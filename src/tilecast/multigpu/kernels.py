@@ -11,8 +11,8 @@ import numpy as np
 
 from tilecast.graph.kernels import Kernel
 from tilecast.hardware.device import Device
-from tilecast.parallel.layout import Work
-from tilecast.parallel.shard import Shape, Share, Traces, share
+from tilecast.multigpu.layout import Work
+from tilecast.multigpu.shard import Shape, Share, Traces, share
 from tilecast.predict.interval import total
 from tilecast.predict.kernel import HOSTS, HostAware, Predictor
 from tilecast.predict.physics.throttle import sustained

@@ -1,7 +1,7 @@
 """How long a collective takes on a described system: protocols as line segments, of rings, trees and NVLS.
 
 A group's time is that of the fastest line, latency + hops + bytes / rate: which protocol wins changes with size,
-and where it changes the curve bends. Lines are fitted on measured systems (tilecast.parallel.collectives_fit); a
+and where it changes the curve bends. Lines are fitted on measured systems (tilecast.multigpu.collectives_fit); a
 system nobody measured gets the lines of the one its description names, at its own links' rates and with a wider
 interval. Sizes count as nccl-tests does: the buffer a GPU ends up with (all-gather), or starts from (the others).
 """
@@ -92,7 +92,7 @@ def _trained() -> dict[str, dict]:
         trained = json.loads(CURVES.read_text(encoding="utf-8"))
         return {key: trained[key] for key in ("systems", "without_size")}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        remedy = "write it with python -m tilecast.parallel.collectives_fit"
+        remedy = "write it with python -m tilecast.multigpu.collectives_fit"
         raise InputError(CURVES.name, f"cannot be read ({error!r})", remedy) from None
 
 

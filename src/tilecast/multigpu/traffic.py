@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from tilecast.hardware.device import ELEMENT_BYTES
-from tilecast.parallel.layout import Assumptions, Layout, Work
-from tilecast.parallel.links import Links
-from tilecast.parallel.memory import end_parameters, layer_parameters
-from tilecast.parallel.schedule import BACKWARD, FORWARD
+from tilecast.multigpu.layout import Assumptions, Layout, Work
+from tilecast.multigpu.links import Links
+from tilecast.multigpu.memory import end_parameters, layer_parameters
+from tilecast.multigpu.schedule import BACKWARD, FORWARD
 
 Array = np.ndarray[Any, np.dtype[Any]]
 # what a pass through a piece of the model is made of, and the places it has

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tilecast.hardware.device import ELEMENT_BYTES
-from tilecast.parallel.layout import STANDARD, Assumptions, Layout, Stack, Work
-from tilecast.parallel.schedule import in_flight
+from tilecast.multigpu.layout import STANDARD, Assumptions, Layout, Stack, Work
+from tilecast.multigpu.schedule import in_flight
 
 OPTIMIZER_STATES = {None: 0, "sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}  # fp32, of the weights' size
 PARTS = (
