@@ -48,7 +48,7 @@ from tilecast.numa.record import load as load_record
 from tilecast.numa.record import tables as record_tables
 from tilecast.numa.study import load_study as load_numa_study
 from tilecast.numa.topology import read_topology
-from tilecast.parallel.study import load_study as load_parallel_study
+from tilecast.planner.study import load_study as load_parallel_study
 from tilecast.predict import calibrate
 from tilecast.predict.registry import PRETRAINED, load_predictor
 from tilecast.tables.io import read, write

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tilecast.base.errors import InputError
 from tilecast.models.registry import load_model
 from tilecast.multigpu.layout import RECOMPUTE, SCHEDULES, Layout, Work, legal, stack
-from tilecast.parallel.search import (
+from tilecast.planner.search import (
     TRAINING,
     Candidate,
     Space,

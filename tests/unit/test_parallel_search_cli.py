@@ -17,7 +17,7 @@ from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model
 from tilecast.multigpu.layout import Work, legal, stack
 from tilecast.multigpu.step import Planner
-from tilecast.parallel import search as searching
+from tilecast.planner import search as searching
 from tilecast.predict.baselines.roofline import Roofline
 
 SMALL = ["search", "--model", "gpt2", "--system", "h100_sxm", "--predictor", "roofline", "--sequence", "512"]

@@ -27,8 +27,8 @@ from tilecast.multigpu.memory import layer_parameters, parameters
 from tilecast.multigpu.shard import Shape, _sorted, _traced, share
 from tilecast.multigpu.shipped_shares import TRACED, load
 from tilecast.multigpu.step import Planner
-from tilecast.parallel.describe import as_text, as_values, chrome_trace
 from tilecast.parallel.validate import TABLES, artifact_cases, megatron_cases, megatron_ms, scoreboard
+from tilecast.planner.words import as_text, as_values, chrome_trace
 from tilecast.predict.kernel import wait_ms
 from tilecast.predict.model import forecast_model
 from tilecast.predict.registry import load_predictor

@@ -15,8 +15,8 @@ from tilecast.hardware.device import load_device
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model
 from tilecast.multigpu.layout import Layout, Work
-from tilecast.parallel import study
-from tilecast.parallel.sensitivity import CHANGES, Case, figures, tornado
+from tilecast.planner import study
+from tilecast.planner.sensitivity import CHANGES, Case, figures, tornado
 from tilecast.predict.baselines.roofline import Roofline
 from tilecast.predict.registry import load_predictor
 

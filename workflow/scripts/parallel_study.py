@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tilecast.base.job import run_step
 from tilecast.hardware.price import load_prices
-from tilecast.parallel.study import load_study, tables
+from tilecast.planner.study import load_study, tables
 from tilecast.predict.registry import load_predictor
 from tilecast.tables.io import write_free
 

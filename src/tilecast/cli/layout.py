@@ -152,7 +152,7 @@ def _bounds(args: argparse.Namespace) -> None:
 
 def _step(args: argparse.Namespace, planner: Planner, layout: Layout, prices: Prices) -> int:
     from tilecast.base.files import write_text
-    from tilecast.parallel.describe import as_text, as_values, chrome_trace, costs
+    from tilecast.planner.words import as_text, as_values, chrome_trace, costs
 
     step, work, system = planner.step(layout), planner.work, planner.links.system
     if args.timeline:
@@ -165,7 +165,7 @@ def _step(args: argparse.Namespace, planner: Planner, layout: Layout, prices: Pr
 
 
 def _serve(args: argparse.Namespace, server: Server, layout: Layout, prices: Prices) -> int:
-    from tilecast.parallel.describe import serving_text, serving_values
+    from tilecast.planner.words import serving_text, serving_values
 
     bounds = {name: getattr(args, name) for name in ("ttft_ms", "tpot_ms") if getattr(args, name) is not None}
     values = serving_values(server, layout, prices, bounds)

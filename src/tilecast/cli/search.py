@@ -16,7 +16,7 @@ from tilecast.predict.registry import PREDICTORS, load_predictor
 from tilecast.tables.schema import DTYPE_NAMES
 
 if TYPE_CHECKING:
-    from tilecast.parallel.search import Answering, Candidate, Found, Training
+    from tilecast.planner.search import Answering, Candidate, Found, Training
 
 OBJECTIVES = ("step_time", "tokens_per_dollar", "ttft")
 WORDS = {"step_time": "step time", "tokens_per_dollar": "tokens per dollar", "ttft": "time to first token"}
@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check, try every layout, print the best and what is wrong with the others."""
-    from tilecast.parallel import search as searching
+    from tilecast.planner import search as searching
 
     constraints = searching.parse_constraints(args.constraints)
     questions = [searching.parse_part(text) for text in args.why_not]
@@ -112,8 +112,8 @@ def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) 
     from tilecast.hardware.system import load_system
     from tilecast.multigpu.layout import Work, legal, stack
     from tilecast.multigpu.step import Planner
-    from tilecast.parallel import search as searching
     from tilecast.parallel.serving import Server
+    from tilecast.planner import search as searching
 
     if args.dtype not in DTYPE_NAMES:
         raise InputError("--dtype", f"unknown dtype {args.dtype!r}", f"expected one of {', '.join(DTYPE_NAMES)}")
@@ -144,7 +144,7 @@ def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) 
 def _result(
     args: argparse.Namespace, mode: str, judge: Any, found: Found, questions: list[tuple[str, object]]
 ) -> dict[str, Any]:
-    from tilecast.parallel import search as searching
+    from tilecast.planner import search as searching
 
     best = found.ranked[0] if found.ranked else None
     time_name = "step_ms" if mode == "training" else "tpot_ms"

@@ -17,9 +17,9 @@ from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model
 from tilecast.multigpu.layout import Layout, Work, layout_of, legal
 from tilecast.multigpu.step import Planner
-from tilecast.parallel import search as searching
-from tilecast.parallel.sensitivity import Case, server, tornado
 from tilecast.parallel.serving import SIZES, Server, sized
+from tilecast.planner import search as searching
+from tilecast.planner.sensitivity import Case, server, tornado
 from tilecast.predict.kernel import Predictor
 
 if TYPE_CHECKING:
