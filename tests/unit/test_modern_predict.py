@@ -23,21 +23,14 @@ from tilecast.evaluate.modern import (
     sampled,
     shipped_errors,
 )
-from tilecast.evaluate.modern_replay import Load, Server
-from tilecast.evaluate.modern_serving import (
-    Formats,
-    Pass,
-    Passes,
-    Shape,
-    anchor_errors,
-    layer_kernels,
-)
 from tilecast.hardware.device import devices, load_device
 from tilecast.predict.half_precision import DIMENSIONS, PASSPORT, Modern, donor_weights, half_precision
 from tilecast.predict.half_precision import shipped as shipped_experts
 from tilecast.predict.physics.half import FORMATS, PowerLaw, _seen, cast, chip, expert_load
 from tilecast.predict.train import experts, generations
 from tilecast.predict.train.generations import PLAIN, Rows, Tournament, ship
+from tilecast.serving.passes import Formats, Pass, Passes, Shape, anchor_errors, layer_kernels
+from tilecast.serving.replay import Load, Server
 
 LAW = PLAIN[0]
 GPUS = ("NVIDIA_A100-SXM4-80GB", "NVIDIA_L40S", "NVIDIA_H100_80GB_HBM3", "NVIDIA_H200", "NVIDIA_B200")

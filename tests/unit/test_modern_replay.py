@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilecast.evaluate.modern_replay import REPLAYED, Load, Server, recipe, replay
+from tilecast.serving.replay import REPLAYED, Load, Server, recipe, replay
 
 PROMPT_MS, STEP_MS = 50.0, 10.0
 

@@ -14,9 +14,9 @@ from tilecast.hardware.device import load_device
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model
 from tilecast.multigpu.layout import STANDARD, Assumptions, Layout
-from tilecast.parallel.batching import queued_ms, steady
-from tilecast.parallel.serving import Server, best
 from tilecast.predict.baselines.roofline import Roofline
+from tilecast.serving.server import Server, best
+from tilecast.serving.steady import queued_ms, steady
 
 DEVICE = load_device("H100")
 PROMPT, OUTPUT = 256, 65

@@ -19,7 +19,7 @@ from tilecast.predict.kernel import Predictor
 
 if TYPE_CHECKING:
     from tilecast.multigpu.step import Planner
-    from tilecast.parallel.serving import Server
+    from tilecast.serving.server import Server
 
 _RANKS = {
     "dp": "data-parallel replicas",
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace, spec: ModelSpec, predictor: Predictor) -> int:
     check(layout, work.stack, None, None if args.serve else work.batch, work.sequence)
     with torch_needed(args.command):
         from tilecast.multigpu.step import Planner
-        from tilecast.parallel.serving import Server
+        from tilecast.serving.server import Server
 
         if not args.serve:
             return _step(args, Planner(work, system, device, predictor), layout, prices)

@@ -112,8 +112,8 @@ def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) 
     from tilecast.hardware.system import load_system
     from tilecast.multigpu.layout import Work, legal, stack
     from tilecast.multigpu.step import Planner
-    from tilecast.parallel.serving import Server
     from tilecast.planner import search as searching
+    from tilecast.serving.server import Server
 
     if args.dtype not in DTYPE_NAMES:
         raise InputError("--dtype", f"unknown dtype {args.dtype!r}", f"expected one of {', '.join(DTYPE_NAMES)}")

@@ -17,7 +17,7 @@ from tilecast.hardware.device import Device
 from tilecast.hardware.price import Prices, bill
 from tilecast.multigpu.layout import RECOMPUTE, SCHEDULES, Layout, Stack, Work, in_runs
 from tilecast.multigpu.step import Planner
-from tilecast.parallel.serving import Server
+from tilecast.serving.server import Server
 
 OBJECTIVES = ("step_time", "tokens_per_dollar", "ttft")
 # constraint -> (figure of a candidate, whether the figure must stay at or below it)

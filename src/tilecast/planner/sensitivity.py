@@ -10,8 +10,8 @@ from tilecast.hardware.device import Device
 from tilecast.hardware.system import System
 from tilecast.multigpu.layout import STANDARD, Assumptions, Layout, Work
 from tilecast.multigpu.step import Planner
-from tilecast.parallel.serving import Server
 from tilecast.predict.kernel import Predictor
+from tilecast.serving.server import Server
 
 
 @dataclass(frozen=True)

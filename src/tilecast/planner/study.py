@@ -17,10 +17,10 @@ from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model
 from tilecast.multigpu.layout import Layout, Work, layout_of, legal
 from tilecast.multigpu.step import Planner
-from tilecast.parallel.serving import SIZES, Server, sized
 from tilecast.planner import search as searching
 from tilecast.planner.sensitivity import Case, server, tornado
 from tilecast.predict.kernel import Predictor
+from tilecast.serving.server import SIZES, Server, sized
 
 if TYPE_CHECKING:
     import pandas as pd

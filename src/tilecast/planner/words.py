@@ -11,7 +11,7 @@ from tilecast.hardware.price import KINDS, Prices, bill, per_million_tokens, tra
 from tilecast.multigpu.layout import Layout, Work
 from tilecast.multigpu.schedule import BACKWARD, Event
 from tilecast.multigpu.step import Step
-from tilecast.parallel.serving import Server, best
+from tilecast.serving.server import Server, best
 
 STAGES = 16  # verdicts of stages that are printed; the values hold all
 

@@ -20,8 +20,8 @@ from tilecast.multigpu.layout import STANDARD, Assumptions, Layout, Work
 from tilecast.multigpu.memory import Memory, memory
 from tilecast.multigpu.step import Planner, Step
 from tilecast.multigpu.traffic import Traffic
-from tilecast.parallel.batching import steady
 from tilecast.predict.kernel import Predictor
+from tilecast.serving.steady import steady
 
 _OF_ONE_GROUP = {"bubble": "other stages"}  # while a group is there, this stage works on another group
 Ends = tuple[float, float, float]  # forecast, low, high

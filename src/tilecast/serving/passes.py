@@ -15,12 +15,12 @@ import numpy as np
 
 from tilecast.artifact.aiconfigurator_tables import GENERATIONS, SYSTEMS, Archive
 from tilecast.base.errors import InputError
-from tilecast.evaluate.modern_replay import Load, Server, Told, recipe, replay
 from tilecast.hardware.device import Device
 from tilecast.hardware.system import System, load_system
 from tilecast.multigpu.collectives import collective
 from tilecast.predict.half_precision import DIMENSIONS, Modern
 from tilecast.predict.physics.half import STREAM_SHARE, Array, chip
+from tilecast.serving.replay import Load, Server, Told, recipe, replay
 
 if TYPE_CHECKING:
     import pandas as pd
