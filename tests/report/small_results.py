@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from tilecast.evaluate.errors import cell_errors, phase_errors
-from tilecast.evaluate.mape import mape_table, phase_table
+from tilecast.evaluate.statistics import mape_table, phase_table
 from tilecast.tables.io import empty, write, write_free
 from tilecast.tables.schema import CELL_KEY
 

@@ -22,7 +22,7 @@ from tilecast.evaluate.claims import (
     load_claims,
     load_facts,
 )
-from tilecast.evaluate.search import definitions, search
+from tilecast.evaluate.definitions import definitions, search
 from tilecast.tables.io import empty
 
 CLAIMS, FACTS = "config/claims.yaml", "resources/published/citation.yaml"

@@ -13,13 +13,19 @@ from hypothesis import strategies as st
 
 from tilecast.base.errors import InputError
 from tilecast.evaluate.errors import cell_errors, distribution, phase_errors, together
-from tilecast.evaluate.mape import MOST_RESAMPLED, bootstrap_interval, mape_table, phase_table, statistics
 from tilecast.evaluate.operators import (
     label_noise,
     label_noise_table,
     operator_cells,
     operator_class,
     operator_table,
+)
+from tilecast.evaluate.statistics import (
+    MOST_RESAMPLED,
+    bootstrap_interval,
+    mape_table,
+    phase_table,
+    statistics,
 )
 from tilecast.evaluate.summaries import compare_summaries
 from tilecast.tables.io import empty

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilecast.base.errors import InputError
-from tilecast.evaluate.live import calibration
+from tilecast.evaluate.machine import calibration
 from tilecast.hardware.device import load_device
 from tilecast.predict.calibrate import Calibrated, fit, load, save, shifts
 from tilecast.predict.registry import load_predictor

@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from tilecast.cli import main  # noqa: E402
-from tilecast.evaluate.live import evaluate, kernels  # noqa: E402
+from tilecast.evaluate.machine import evaluate, kernels  # noqa: E402
 from tilecast.measure.store import digest, provenance, runs  # noqa: E402
 
 FEW = ["--families", "softmax,bmm", "--dtypes", "fp32", "--each", "6"]

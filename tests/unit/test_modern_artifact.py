@@ -232,7 +232,7 @@ def test_an_empty_archive_gives_empty_tables(tmp_path):
 def test_the_wheel_is_never_imported():
     """Reading tables imports nothing of the wheel's package."""
     code = (
-        "import sys, tilecast.evaluate.modern, tilecast.serving.passes; "
+        "import sys, tilecast.evaluate.generations, tilecast.serving.passes; "
         "print([m for m in sys.modules if 'aiconfigurator_core' in m])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

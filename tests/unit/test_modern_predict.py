@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tilecast.artifact.aiconfigurator_tables import GENERATIONS
 from tilecast.base.errors import InputError
 from tilecast.cli import main
-from tilecast.evaluate.modern import (
+from tilecast.evaluate.generations import (
     FOLDS,
     by_generation,
     known_devices,

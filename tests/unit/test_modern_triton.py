@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tilecast.artifact.aiconfigurator_tables import GENERATIONS
 from tilecast.base.errors import InputError
-from tilecast.evaluate.modern import known_devices
+from tilecast.evaluate.generations import known_devices
 from tilecast.predict.half_precision import Modern
 from tilecast.predict.physics.expert_kernel import (
     FAMILY,

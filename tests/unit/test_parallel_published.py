@@ -7,14 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tilecast.hardware.device import devices, load_device
-from tilecast.hardware.system import load_system
-from tilecast.multigpu.layout import STANDARD, legal
-from tilecast.multigpu.memory import parameters
-from tilecast.multigpu.shard import Shape, share
-from tilecast.multigpu.shipped_shares import TRACED, key, load
-from tilecast.multigpu.step import Planner
-from tilecast.parallel.validate import (
+from tilecast.evaluate.multigpu import (
     PUBLISHED,
     PUBLISHED_TABLE,
     SOURCES,
@@ -24,6 +17,13 @@ from tilecast.parallel.validate import (
     published_ms,
     scoreboard,
 )
+from tilecast.hardware.device import devices, load_device
+from tilecast.hardware.system import load_system
+from tilecast.multigpu.layout import STANDARD, legal
+from tilecast.multigpu.memory import parameters
+from tilecast.multigpu.shard import Shape, share
+from tilecast.multigpu.shipped_shares import TRACED, key, load
+from tilecast.multigpu.step import Planner
 from tilecast.predict.physics.throttle import spread, sustained
 from tilecast.predict.registry import load_predictor
 

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilecast.base.errors import InputError
+from tilecast.evaluate.multigpu import TABLES, artifact_cases, megatron_cases, megatron_ms, scoreboard
 from tilecast.graph.tracer import trace
 from tilecast.hardware.device import load_device
 from tilecast.hardware.system import load_system
@@ -27,7 +28,6 @@ from tilecast.multigpu.memory import layer_parameters, parameters
 from tilecast.multigpu.shard import Shape, _sorted, _traced, share
 from tilecast.multigpu.shipped_shares import TRACED, load
 from tilecast.multigpu.step import Planner
-from tilecast.parallel.validate import TABLES, artifact_cases, megatron_cases, megatron_ms, scoreboard
 from tilecast.planner.words import as_text, as_values, chrome_trace
 from tilecast.predict.kernel import wait_ms
 from tilecast.predict.model import forecast_model

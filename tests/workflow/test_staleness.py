@@ -95,7 +95,7 @@ EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
         {"evaluate_summaries", "report_page"},
     ),
     "a helper of two statistics": (
-        "src/tilecast/evaluate/mape.py",
+        "src/tilecast/evaluate/statistics.py",
         comment,
         STATISTICS | CLAIMS,  # the audit groups by it too
     ),

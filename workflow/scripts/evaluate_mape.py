@@ -1,7 +1,7 @@
 """Summarise the errors by predictor, device, mode, option and distribution."""
 
 from tilecast.base.job import run_step
-from tilecast.evaluate.mape import mape_table, phase_table
+from tilecast.evaluate.statistics import mape_table, phase_table
 from tilecast.tables.io import read, write
 
 

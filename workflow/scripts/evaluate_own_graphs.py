@@ -7,7 +7,7 @@ import pandas as pd
 
 from tilecast.base.job import run_step
 from tilecast.evaluate.errors import cell_errors
-from tilecast.evaluate.mape import mape_table
+from tilecast.evaluate.statistics import mape_table
 from tilecast.hardware.device import specifications
 from tilecast.predict.registry import load_predictor
 from tilecast.predict.traced import forecast_traced, read_traced

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tilecast.base.files import write_text
 from tilecast.base.job import run_step
-from tilecast.evaluate.live import as_json, evaluate
+from tilecast.evaluate.machine import as_json, evaluate
 from tilecast.tables.io import write
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from tilecast.artifact.aiconfigurator_tables import Archive, serving_table
 from tilecast.base.job import run_step
-from tilecast.evaluate.modern import COLUMNS, known_devices, read_groups, sampled, shipped_errors
+from tilecast.evaluate.generations import COLUMNS, known_devices, read_groups, sampled, shipped_errors
 from tilecast.predict.half_precision import Modern
 from tilecast.serving.passes import SERVING_COLUMNS, anchor_errors, serving, serving_errors
 from tilecast.tables.io import write_free

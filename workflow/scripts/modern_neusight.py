@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tilecast.base.job import run_step
-from tilecast.evaluate.modern import groups_of, neusight_protocol
+from tilecast.evaluate.generations import groups_of, neusight_protocol
 from tilecast.tables.io import write_free
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tilecast.artifact.aiconfigurator_tables import GENERATIONS
 from tilecast.base.job import run_step
-from tilecast.evaluate.modern import by_size, groups_of, known_devices, noise, protocol, surface
+from tilecast.evaluate.generations import by_size, groups_of, known_devices, noise, protocol, surface
 from tilecast.predict.train.generations import LEADING, Tournament, ship
 from tilecast.tables.io import write_free
 

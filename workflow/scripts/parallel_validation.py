@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from tilecast.base.job import run_step
-from tilecast.parallel.validate import scoreboard, validate
+from tilecast.evaluate.multigpu import scoreboard, validate
 from tilecast.predict.registry import load_predictor
 from tilecast.tables.io import read, write_free
 

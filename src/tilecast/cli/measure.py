@@ -239,7 +239,7 @@ def _model(args: argparse.Namespace, budget: float) -> int:
 
 
 def _calibrate(args: argparse.Namespace) -> int:
-    from tilecast.evaluate.live import kernels
+    from tilecast.evaluate.machine import kernels
     from tilecast.predict.calibrate import fit, save
 
     folder = _folder(args)
@@ -258,7 +258,7 @@ def _calibrate(args: argparse.Namespace) -> int:
 
 
 def _errors(args: argparse.Namespace) -> int:
-    from tilecast.evaluate.live import kernels, models, summary
+    from tilecast.evaluate.machine import kernels, models, summary
 
     folder = _folder(args)
     if not (folder / DESCRIPTION).exists():

@@ -23,7 +23,7 @@ from tilecast.evaluate.claims import (
     RecordedFact,
     Relation,
 )
-from tilecast.evaluate.search import search
+from tilecast.evaluate.definitions import search
 from tilecast.tables.io import check
 from tilecast.tables.naming import DEVICES, MODELS, MODES, OPTIONS_SHORT, PREDICTORS
 from tilecast.tables.schema import TABLES

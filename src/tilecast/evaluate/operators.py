@@ -10,7 +10,7 @@ from __future__ import annotations
 import pandas as pd
 
 from tilecast.evaluate.errors import absolute_percentage_error, distribution
-from tilecast.evaluate.mape import grouped
+from tilecast.evaluate.statistics import grouped
 from tilecast.tables.io import check
 from tilecast.tables.schema import CELL_KEY
 

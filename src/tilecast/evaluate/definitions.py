@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tilecast.evaluate.claims import Claim, Figures
-from tilecast.evaluate.mape import DISTRIBUTED_OPTIONS
+from tilecast.evaluate.statistics import DISTRIBUTED_OPTIONS
 from tilecast.tables.naming import DEVICES, MODELS, MODES, PREDICTORS, is_published, ordered, vendor
 
 NEAR = 0.002  # a definition also counts as found where it misses the claim by this fraction: 9.42 for 9.43
