@@ -66,7 +66,7 @@ def main() -> int:
     parser.add_argument("--analyse", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.analyse:
-        from tilecast.numa.analysis import analyse
+        from tilecast.locality.analysis import analyse
 
         found, _ = analyse(options.analyse)
         batches = options.events // ROWS

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from small_results import declared
 
-from tilecast.numa.model import Work, predicted
-from tilecast.numa.record import load, summary, tables
-from tilecast.numa.study import counts, load_study, study_names
+from tilecast.locality.model import Work, predicted
+from tilecast.locality.record import load, summary, tables
+from tilecast.locality.study import counts, load_study, study_names
 from tilecast.report.render import environment
 from tilecast.report.results import Results
 from tilecast.report.sections.numa import NEEDS, context

@@ -33,6 +33,11 @@ from tilecast.graph.tracer import trace
 from tilecast.hardware.device import load_device
 from tilecast.hardware.price import load_prices
 from tilecast.hardware.system import load_system
+from tilecast.locality.analysis import analyse, analyse_folder
+from tilecast.locality.record import load as load_record
+from tilecast.locality.record import tables as record_tables
+from tilecast.locality.study import load_study as load_numa_study
+from tilecast.locality.topology import read_topology
 from tilecast.measure import bundle, describe
 from tilecast.measure.models import read_study as read_live_study
 from tilecast.measure.store import load_run
@@ -43,11 +48,6 @@ from tilecast.moe.model import from_spec
 from tilecast.moe.step import Shares
 from tilecast.moe.study import load_study as load_moe_study
 from tilecast.multigpu.layout import Layout, legal, stack
-from tilecast.numa.analysis import analyse, analyse_folder
-from tilecast.numa.record import load as load_record
-from tilecast.numa.record import tables as record_tables
-from tilecast.numa.study import load_study as load_numa_study
-from tilecast.numa.topology import read_topology
 from tilecast.planner.study import load_study as load_parallel_study
 from tilecast.predict import calibrate
 from tilecast.predict.registry import PRETRAINED, load_predictor

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from tilecast.base.errors import InputError
 from tilecast.cli import main
-from tilecast.numa.analysis import analyse, analyse_folder, length, merged, overlap, profiles_in
-from tilecast.numa.convert import nsys
+from tilecast.locality.analysis import analyse, analyse_folder, length, merged, overlap, profiles_in
+from tilecast.locality.convert import nsys
 
 NVTX_LIBRARY = "libnvToolsExt.so.1"  # as the worker loads it; the worker itself needs torch
 
@@ -288,7 +288,7 @@ def test_a_folder_without_profiles_is_refused(make: bool, words: str, tmp_path: 
 
 
 def test_a_report_needs_nsys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tilecast.numa.convert.nsys", lambda: None)
+    monkeypatch.setattr("tilecast.locality.convert.nsys", lambda: None)
     (tmp_path / "a.nsys-rep").write_bytes(b"")
     with pytest.raises(InputError, match="needs nsys to be converted"):
         analyse(tmp_path / "a.nsys-rep")
@@ -324,7 +324,7 @@ def test_a_real_recording_of_the_runner_on_the_cpu_device(tmp_path: Path, reposi
         "batch_size": 2, "samples": 10, "warmup": 4, "ranges": "nvtx",
     }  # fmt: skip
     (tmp_path / "request.json").write_text(json.dumps(request))
-    worker = [sys.executable, "-m", "tilecast.numa.worker", "request.json", "result.json"]
+    worker = [sys.executable, "-m", "tilecast.locality.worker", "request.json", "result.json"]
     report = recorded(tmp_path, NAME, ["env", f"PYTHONPATH={repository / 'src'}", *worker])
     measured = json.loads((tmp_path / "result.json").read_text())
     found, drawn = analyse(report, 2)

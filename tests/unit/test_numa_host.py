@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tilecast.cli import main
-from tilecast.numa.placement import _by_map, allowed, numactl, pages_by_node, verified
-from tilecast.numa.topology import cpu_list, local_node, memory_nodes, read_topology, why_not_run
+from tilecast.locality.placement import _by_map, allowed, numactl, pages_by_node, verified
+from tilecast.locality.topology import cpu_list, local_node, memory_nodes, read_topology, why_not_run
 
 SMI = "0, NVIDIA L40S, 00000000:01:00.0, 4, 16, 16\n1, NVIDIA L40S, 00000000:C1:00.0, 4, 8, 16\nno line of a GPU\n"
 

@@ -12,10 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tilecast.base.errors import InputError
-from tilecast.numa.compare import compare, interval
-from tilecast.numa.model import GUIDE, Stages, Work, arithmetic, expected, penalty_percent, predicted, stages
-from tilecast.numa.record import load, summary, tables
-from tilecast.numa.study import Study, cells, load_study, manifest
+from tilecast.locality.compare import compare, interval
+from tilecast.locality.model import (
+    GUIDE,
+    Stages,
+    Work,
+    arithmetic,
+    expected,
+    penalty_percent,
+    predicted,
+    stages,
+)
+from tilecast.locality.record import load, summary, tables
+from tilecast.locality.study import Study, cells, load_study, manifest
 from tilecast.tables.io import check, read
 
 times = st.floats(0.001, 100)
@@ -215,7 +224,7 @@ def test_the_model_is_held_against_measurements() -> None:
 
 def test_this_hosts_gpus_are_forecast_by_their_names() -> None:
     pytest.importorskip("torch")
-    from tilecast.numa.compute import of_this_host
+    from tilecast.locality.compute import of_this_host
 
     study = load_study("quick_test", {"models": ["vit0x0x0", "vit32x2x256"], "gpus": [0, 1]})
     gpus = [{"gpu": 0, "node": 0, "name": "NVIDIA L40S"}, {"gpu": 1, "node": 0, "name": "NVIDIA Unheard Of"}]

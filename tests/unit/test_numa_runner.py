@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from tilecast.base.errors import TilecastError
-from tilecast.numa import runner
-from tilecast.numa.record import tables, write_study
-from tilecast.numa.study import load_study
-from tilecast.numa.topology import memory_nodes, read_topology
+from tilecast.locality import runner
+from tilecast.locality.record import tables, write_study
+from tilecast.locality.study import load_study
+from tilecast.locality.topology import memory_nodes, read_topology
 
 torch = pytest.importorskip("torch")
 TINY = {"repetitions": 1, "samples": 4, "warmup": 2, "batch_size": 2, "models": ["vit0x0x0"]}
@@ -127,7 +127,7 @@ def test_links_are_measured_and_forecasts_made_before_anything_is_timed_and_kept
         ]  # fmt: skip
         return [{"gpu": 0, "model": "vit32x4x512", "predicted_per_s": 1.0}]
 
-    monkeypatch.setattr("tilecast.numa.compute.of_this_host", forecast)
+    monkeypatch.setattr("tilecast.locality.compute.of_this_host", forecast)
     monkeypatch.setattr(runner, "nsys", lambda: None)
     monkeypatch.setattr(runner, "analyse", lambda path, size: ({"h2d_p50_bytes_per_s": 2e10}, []))
     study = load_study("quick_test", TINY | {"models": ["vit32x4x512"], "nodes": [0, 9]})
@@ -191,7 +191,7 @@ def test_a_real_run_bound_profiled_and_written(tmp_path: Path) -> None:
 
 
 def test_bf16_and_the_no_op_run_in_this_process() -> None:
-    from tilecast.numa.worker import perform
+    from tilecast.locality.worker import perform
 
     done = perform(request(dtype="bf16", samples=4))
     assert done["output_copied"] and done["batches"] == 2
@@ -209,7 +209,7 @@ def test_a_compiled_run_in_bf16(tmp_path: Path) -> None:
 
 
 def test_the_output_is_checked_and_not_the_input() -> None:
-    from tilecast.numa.worker import Engine, Pipeline, make_model
+    from tilecast.locality.worker import Engine, Pipeline, make_model
 
     engine = Engine("cpu", 0, None)
     with torch.inference_mode():
@@ -228,7 +228,7 @@ def test_a_run_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
 
 
 def test_what_the_worker_cannot_do_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from tilecast.numa.worker import main
+    from tilecast.locality.worker import main
 
     if torch.cuda.is_available():
         pytest.skip("this host has CUDA")

@@ -14,7 +14,7 @@ import tilecast.tables.locality  # noqa: F401 (declares the tables)
 from tilecast.base.config import load_config
 from tilecast.base.errors import InputError
 from tilecast.cli import main
-from tilecast.numa.study import (
+from tilecast.locality.study import (
     Cell,
     cells,
     counts,

@@ -1,4 +1,4 @@
-from tilecast.numa.study import load_study, study_names
+from tilecast.locality.study import load_study, study_names
 
 # Every study by name; a file of the user's own takes part where the configuration names it.
 STUDIES = {name: shipped(f"config/studies/numa/{name}.yaml") for name in study_names()}

@@ -8,7 +8,7 @@ import pandas as pd
 
 import tilecast.tables.locality  # noqa: F401 (declares the tables)
 from tilecast.base.job import run_step
-from tilecast.numa.study import counts, load_study, manifest
+from tilecast.locality.study import counts, load_study, manifest
 from tilecast.tables.io import write
 
 

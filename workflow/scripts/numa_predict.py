@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tilecast.base.job import run_step
-from tilecast.numa.compute import forecasts, wanted
-from tilecast.numa.model import GUIDE, HEAVY, arithmetic, predicted
-from tilecast.numa.study import load_study
+from tilecast.locality.compute import forecasts, wanted
+from tilecast.locality.model import GUIDE, HEAVY, arithmetic, predicted
+from tilecast.locality.study import load_study
 from tilecast.tables.io import read, write
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tilecast.base.files import write_text
 from tilecast.base.job import run_step
-from tilecast.numa.record import load, summary, tables
+from tilecast.locality.record import load, summary, tables
 from tilecast.tables.io import write
 
 

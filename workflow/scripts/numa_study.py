@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from tilecast.base.job import run_step
-from tilecast.numa.record import write_study
-from tilecast.numa.runner import run_study
-from tilecast.numa.study import load_study
+from tilecast.locality.record import write_study
+from tilecast.locality.runner import run_study
+from tilecast.locality.study import load_study
 
 
 def numa_study(

@@ -4,7 +4,7 @@ import json
 
 from tilecast.base.files import write_text
 from tilecast.base.job import run_step
-from tilecast.numa.topology import read_topology
+from tilecast.locality.topology import read_topology
 
 
 def numa_topology(output: str) -> None:

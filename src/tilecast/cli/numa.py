@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 def _analyze(args: argparse.Namespace) -> int:
     import pandas as pd
 
-    from tilecast.numa.analysis import analyse_folder, profiles_in
+    from tilecast.locality.analysis import analyse_folder, profiles_in
     from tilecast.tables.io import write_free
 
     if args.batch < 1:
@@ -79,7 +79,7 @@ def _number(value: Any, digits: int, by: float) -> str:
 
 
 def _topology(as_json: bool) -> int:
-    from tilecast.numa.topology import read_topology
+    from tilecast.locality.topology import read_topology
 
     found = read_topology()
     if as_json:
@@ -95,7 +95,7 @@ def _topology(as_json: bool) -> int:
 
 
 def _plan(args: argparse.Namespace) -> int:
-    from tilecast.numa.study import cells, load_study, manifest
+    from tilecast.locality.study import cells, load_study, manifest
 
     study = load_study(args.study)
     chosen, rejected = cells(study)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from tilecast.numa.study import CLAIMED_PENALTIES
+from tilecast.locality.study import CLAIMED_PENALTIES
 from tilecast.plot import style
 from tilecast.tables.naming import significant
 

@@ -12,8 +12,8 @@ import pandas as pd
 
 from tilecast.graph.tracer import trace
 from tilecast.hardware.device import devices, load_device
-from tilecast.numa.model import Compute, Work, expected
-from tilecast.numa.study import NO_OP, Study, cells, vit
+from tilecast.locality.model import Compute, Work, expected
+from tilecast.locality.study import NO_OP, Study, cells, vit
 from tilecast.predict import interval
 from tilecast.predict.kernel import HOSTS
 from tilecast.predict.tilecast import Tilecast

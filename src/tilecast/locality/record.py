@@ -15,8 +15,8 @@ import pandas as pd
 from tilecast.base.documents import read_json
 from tilecast.base.errors import InputError
 from tilecast.base.files import write_text
-from tilecast.numa.compare import compare
-from tilecast.numa.model import against
+from tilecast.locality.compare import compare
+from tilecast.locality.model import against
 from tilecast.tables.io import check, empty, write
 from tilecast.tables.locality import STATUSES
 from tilecast.tables.schema import TABLES

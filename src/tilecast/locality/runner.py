@@ -23,11 +23,11 @@ from typing import Any
 
 from tilecast.base.errors import TilecastError
 from tilecast.base.files import write_text
-from tilecast.numa.analysis import analyse
-from tilecast.numa.convert import import_recording, nsys
-from tilecast.numa.placement import numactl, verified
-from tilecast.numa.study import NO_OP, Cell, Study, cells, manifest
-from tilecast.numa.topology import NOT_HERE, local_node, memory_nodes, read_topology, why_not_run
+from tilecast.locality.analysis import analyse
+from tilecast.locality.convert import import_recording, nsys
+from tilecast.locality.placement import numactl, verified
+from tilecast.locality.study import NO_OP, Cell, Study, cells, manifest
+from tilecast.locality.topology import NOT_HERE, local_node, memory_nodes, read_topology, why_not_run
 
 PROFILED_BATCHES = 20
 _DENIED = ("set_mempolicy", "Operation not permitted", "mbind")
@@ -118,7 +118,9 @@ def _forecasts(
     """What is expected of each cell before any is timed; kept, so that it stays what was expected."""
 
     def make() -> dict[str, Any]:
-        from tilecast.numa.compute import of_this_host  # imports torch, which only a host with a GPU needs here
+        from tilecast.locality.compute import (
+            of_this_host,  # imports torch, which only a host with a GPU needs here
+        )
 
         return _outcome("ok", forecasts=of_this_host(study, topology, links))
 
@@ -186,7 +188,7 @@ def execute(
     outcome = _outcome("failed", "was not started")
     for words, prefix in ways:
         answered.unlink(missing_ok=True)
-        worker = [sys.executable, "-m", "tilecast.numa.worker", str(asked), str(answered)]
+        worker = [sys.executable, "-m", "tilecast.locality.worker", str(asked), str(answered)]
         code, said = _call([*before, *prefix, *worker], log, timeout_s)
         if answered.is_file():
             outcome = _outcome("ok", binding=words, **json.loads(answered.read_text(encoding="utf-8")))

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit
 
-from tilecast.numa.topology import NOT_HERE, UNKNOWN, local_node
+from tilecast.locality.topology import NOT_HERE, UNKNOWN, local_node
 from tilecast.tables.locality import FACTORS
 from tilecast.tables.schema import TABLES
 

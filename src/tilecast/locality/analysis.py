@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tilecast.base.errors import InputError, TilecastError
-from tilecast.numa.export import D2H, H2D, KERNEL, SUFFIXES, opened
-from tilecast.numa.study import parse_name
+from tilecast.locality.export import D2H, H2D, KERNEL, SUFFIXES, opened
+from tilecast.locality.study import parse_name
 
 Times = NDArray[np.int64]  # nanoseconds
 BATCH_SIZE = 10  # of a profile whose study is not known, as the guide sets it

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from tilecast.numa.study import NO_OP, output_bytes, sample_bytes
-from tilecast.numa.topology import UNKNOWN, local_node
+from tilecast.locality.study import NO_OP, output_bytes, sample_bytes
+from tilecast.locality.topology import UNKNOWN, local_node
 from tilecast.tables import locality as _tables  # noqa: F401 (declares the tables)
 from tilecast.tables.schema import TABLES
 

@@ -1,6 +1,6 @@
 """One run in a process of its own: images in, a vision transformer, its output back, on three streams.
 
-`python -m tilecast.numa.worker REQUEST.json RESULT.json`, bound by numactl and perhaps under a profiler. On the
+`python -m tilecast.locality.worker REQUEST.json RESULT.json`, bound by numactl and perhaps under a profiler. On the
 CPU device the same pipeline runs with streams and events that do nothing.
 """
 
@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from tilecast.base.errors import TilecastError
 from tilecast.base.files import write_text
 from tilecast.graph.vit import VisionTransformer
-from tilecast.numa.placement import allowed, pages_by_node
-from tilecast.numa.study import vit
+from tilecast.locality.placement import allowed, pages_by_node
+from tilecast.locality.study import vit
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 STAGES = ("h2d", "compute", "d2h")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tilecast.base.errors import InputError
-from tilecast.numa.convert import export, from_torch
+from tilecast.locality.convert import export, from_torch
 
 KERNEL, H2D, D2H, OTHER = 0, 1, 2, 3  # kinds of work on the device
 PINNED = 1  # CUDA_MEMOPR_MEMORY_KIND_PINNED
