@@ -94,14 +94,14 @@ def stage_figures(folder: Path) -> None:
     """Four figures, one after the other."""
     from importlib import import_module
 
-    from tilecast.plot.style import save
+    from tilecast.present.figures.style import save
     from tilecast.tables.io import read
 
     errors = read(folder / "evaluation/errors.csv", "errors")
     for name in FIGURES:
         stem = folder / f"figures/{name}"
         ends = {"svg": ".svg", "pdf": ".pdf", "png": ".png", "data": ".csv", "about": ".json"}
-        picture = import_module(f"tilecast.plot.{name}").draw(errors)
+        picture = import_module(f"tilecast.present.figures.{name}").draw(errors)
         save(picture, **{key: f"{stem}{end}" for key, end in ends.items()})
 
 
@@ -188,7 +188,7 @@ def draw(rows: list[tuple[str, int, float, float]], target: Path) -> None:
     """Time and memory over size, one line a stage, both axes logarithmic."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-    from tilecast.plot import style
+    from tilecast.present.figures import style
 
     figure = style.canvas(3.4)
     panels = figure.subplots(1, 2)

@@ -98,7 +98,7 @@ def durations(copy: Copy, run: Copy, words: list[str]) -> None:
     print(f"| cold | {cold.seconds:.1f} | {len(cold.rules)} rules |", flush=True)
     idle = run.snakemake(*words)
     print(f"| no-op | {idle.seconds:.1f} | {len(idle.rules)} |", flush=True)
-    drawing = copy.root / "src/tilecast/plot/fusion.py"
+    drawing = copy.root / "src/tilecast/present/figures/fusion.py"
     drawing.write_text(drawing.read_text() + "\n# edited\n")
     one = run.snakemake(*words)
     print(f"| one figure edited | {one.seconds:.1f} | {', '.join(sorted(one.rules))} |", flush=True)

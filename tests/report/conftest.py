@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from small_results import declared, write_results
 
-from tilecast.report.page import render_page
-from tilecast.report.results import Results
+from tilecast.present.page.page import render_page
+from tilecast.present.page.results import Results
 
 
 @pytest.fixture(scope="session")

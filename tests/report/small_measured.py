@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from tilecast.evaluate.machine import calibration, summary
-from tilecast.plot import measure_calibration, measure_validation, style
+from tilecast.present.figures import measure_calibration, measure_validation, style
 from tilecast.tables.io import write
 from tilecast.tables.measured import KERNEL_KEY
 from tilecast.tables.scenarios import SCENARIOS

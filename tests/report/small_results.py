@@ -29,7 +29,7 @@ def _cells() -> list[dict[str, Any]]:
 
 def write_results(root: Path) -> Path:
     """A results folder as the workflow leaves it, from 18 cells and five claims."""
-    from tilecast.plot import error_distribution, style
+    from tilecast.present.figures import error_distribution, style
 
     shared = {"sequence_length": 512, "batch_size": 8, "option": "none"}
     labels, predictions = [], []

@@ -19,9 +19,9 @@ from test_moe_section import folder as experts  # noqa: F401
 from test_parallel_section import root as several  # noqa: F401
 
 from tilecast.base.errors import TilecastError
-from tilecast.report.page import SECTIONS
-from tilecast.report.render import environment
-from tilecast.report.results import Results
+from tilecast.present.page.page import SECTIONS
+from tilecast.present.page.render import environment
+from tilecast.present.page.results import Results
 
 ROOT = Path(__file__).resolve().parents[2]
 HOSTILE = "\"'><script>window.hacked=1</script><img src=x onerror=hack()>{{ 7 * 7 }}${7}</style>]]>"

@@ -13,9 +13,9 @@ from small_results import declared
 from tilecast.locality.model import Work, predicted
 from tilecast.locality.record import load, summary, tables
 from tilecast.locality.study import counts, load_study, study_names
-from tilecast.report.render import environment
-from tilecast.report.results import Results
-from tilecast.report.sections.numa import NEEDS, context
+from tilecast.present.page.render import environment
+from tilecast.present.page.results import Results
+from tilecast.present.page.sections.numa import NEEDS, context
 from tilecast.tables.io import read, write
 
 

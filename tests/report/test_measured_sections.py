@@ -11,8 +11,8 @@ import pytest
 from small_measured import write_measured
 from small_results import HOSTILE, declared
 
-from tilecast.report.page import render_page
-from tilecast.report.results import Results
+from tilecast.present.page.page import render_page
+from tilecast.present.page.results import Results
 
 
 @pytest.fixture(scope="module")

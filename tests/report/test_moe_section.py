@@ -9,9 +9,9 @@ import pytest
 
 from tilecast.moe.compare import layouts_table, models_table, systems_table
 from tilecast.moe.study import load_study
-from tilecast.report.render import environment
-from tilecast.report.results import Results
-from tilecast.report.sections import moe
+from tilecast.present.page.render import environment
+from tilecast.present.page.results import Results
+from tilecast.present.page.sections import moe
 from tilecast.tables.io import write, write_free
 
 ROOT = Path(__file__).resolve().parents[2]

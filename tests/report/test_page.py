@@ -15,9 +15,9 @@ import pytest
 from markupsafe import escape
 from small_results import HOSTILE, VERDICTS, declared, without_operators
 
-from tilecast.report.page import SECTIONS, render_page
-from tilecast.report.render import asset, number
-from tilecast.report.results import Results, data_uri
+from tilecast.present.page.page import SECTIONS, render_page
+from tilecast.present.page.render import asset, number
+from tilecast.present.page.results import Results, data_uri
 
 VOID = {"meta", "link", "img", "input", "br"}
 

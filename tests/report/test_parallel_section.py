@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tilecast.report.render import environment
-from tilecast.report.results import Results
-from tilecast.report.sections import parallel
+from tilecast.present.page.render import environment
+from tilecast.present.page.results import Results
+from tilecast.present.page.sections import parallel
 from tilecast.tables.io import write, write_free
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,9 +19,9 @@ from tilecast.moe.step import Shares
 from tilecast.moe.study import Study, load_study
 from tilecast.moe.text import log, number, paragraph, summary
 from tilecast.moe.validation import all_to_all, all_to_all_errors, anchors, gains
-from tilecast.papertables.moe import table as paper_table
-from tilecast.plot import moe as pictures
-from tilecast.plot import moe_cross_system, moe_tornado, moe_validation, moe_where
+from tilecast.present.figures import moe as pictures
+from tilecast.present.figures import moe_cross_system, moe_tornado, moe_validation, moe_where
+from tilecast.present.paper.moe import table as paper_table
 from tilecast.tables.io import check, read
 
 ROOT = Path(__file__).resolve().parents[2]

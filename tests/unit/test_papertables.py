@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import typst
 
-from tilecast.papertables import claims, end_to_end, mape, operators
-from tilecast.papertables.model import Column, PaperTable, shown
-from tilecast.papertables.pdf import write_pdf
-from tilecast.papertables.render import as_html, as_latex, as_typst, latex_text, write_all
+from tilecast.present.paper import claims, end_to_end, mape, operators
+from tilecast.present.paper.model import Column, PaperTable, shown
+from tilecast.present.paper.pdf import write_pdf
+from tilecast.present.paper.render import as_html, as_latex, as_typst, latex_text, write_all
 from tilecast.tables.io import empty
 from tilecast.tables.schema import TABLES
 

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 import pandas as pd
 import pytest
 
-from tilecast.plot import style
+from tilecast.present.figures import style
 from tilecast.tables import naming
 from tilecast.tables.io import empty
 from tilecast.tables.schema import TABLES
@@ -65,7 +65,7 @@ def cells(predictors=("neusight_published", "tilecast"), factors=(1.1, 0.95)):
 
 def draw(name, frame):
     """The figure of that name."""
-    return importlib.import_module(f"tilecast.plot.{name}").draw(frame)
+    return importlib.import_module(f"tilecast.present.figures.{name}").draw(frame)
 
 
 def save(picture, folder, name):

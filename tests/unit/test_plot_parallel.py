@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tilecast.plot import style
+from tilecast.present.figures import style
 
 RECORD = Path(__file__).resolve().parents[2] / "resources/studies/multigpu"
 SOURCES = {
@@ -45,7 +45,7 @@ def draw(name: str) -> style.Picture:
     tables = (
         [pd.read_csv(RECORD / f"{table}.csv") for table in SOURCES[name]] if name in SOURCES else [COLLECTIVES]
     )
-    picture: style.Picture = importlib.import_module(f"tilecast.plot.parallel_{name}").draw(*tables)
+    picture: style.Picture = importlib.import_module(f"tilecast.present.figures.parallel_{name}").draw(*tables)
     return picture
 
 
@@ -66,5 +66,7 @@ def test_a_figure_is_small_and_says_in_words_what_it_shows(name: str, tmp_path: 
 @pytest.mark.parametrize("name", [*SOURCES, "collectives"])
 def test_nothing_is_said_to_be_nothing(name: str) -> None:
     tables = [pd.read_csv(RECORD / f"{table}.csv").iloc[:0] for table in SOURCES.get(name, ())]
-    picture = importlib.import_module(f"tilecast.plot.parallel_{name}").draw(*(tables or [COLLECTIVES.iloc[:0]]))
+    picture = importlib.import_module(f"tilecast.present.figures.parallel_{name}").draw(
+        *(tables or [COLLECTIVES.iloc[:0]])
+    )
     assert picture.n == 0 and picture.reason

@@ -8,7 +8,7 @@ from test_coverage import A100, ROWS, UNSEEN, Constant, cells, device_table, int
 
 from tilecast.evaluate.coverage import coverage_table, interval_cells
 from tilecast.evaluate.kernels import utilisation as sweep
-from tilecast.plot import bounds, calibration, leave_one_out, style, utilisation
+from tilecast.present.figures import bounds, calibration, leave_one_out, style, utilisation
 from tilecast.tables.io import check, empty
 
 

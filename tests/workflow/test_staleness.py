@@ -74,9 +74,17 @@ def swap(old: str, new: str) -> Callable[[str], str]:
 
 EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
     "one figure's script": ("workflow/scripts/plot_amd.py", comment, {"plot_amd", "report_page"}),
-    "one figure's drawing": ("src/tilecast/plot/fusion.py", comment, {"plot_fusion", "report_page"}),
-    "a helper of three figures": ("src/tilecast/plot/signed.py", comment, SIGNED_PLOTS | {"report_page"}),
-    "a helper of all figures": ("src/tilecast/plot/style.py", comment, PLOTS | STAGE_PLOTS | {"report_page"}),
+    "one figure's drawing": ("src/tilecast/present/figures/fusion.py", comment, {"plot_fusion", "report_page"}),
+    "a helper of three figures": (
+        "src/tilecast/present/figures/variants.py",
+        comment,
+        SIGNED_PLOTS | {"report_page"},
+    ),
+    "a helper of all figures": (
+        "src/tilecast/present/figures/style.py",
+        comment,
+        PLOTS | STAGE_PLOTS | {"report_page"},
+    ),
     "one claim": ("config/claims.yaml", swap("claimed: 9.43", "claimed: 9.53"), CLAIMS),
     "one label": (
         "resources/published/end_to_end.csv",
@@ -115,11 +123,11 @@ EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
         | PLOTS - {"plot_leave_one_out"},
     ),
     "the layout of paper tables": (
-        "src/tilecast/papertables/render.py",
+        "src/tilecast/present/paper/render.py",
         comment,
         TABLES | {"moe_text", "table_pdf", "report_page"},
     ),
-    "one paper table": ("src/tilecast/papertables/mape.py", comment, {"table_mape", "table_pdf", "report_page"}),
+    "one paper table": ("src/tilecast/present/paper/mape.py", comment, {"table_mape", "table_pdf", "report_page"}),
     "the page's style": ("report/page.css", lambda text: text + "\n/* edited */\n", {"report_page"}),
     "a caption of Snakemake's own report": ("report/captions/amd.rst", comment, set()),
     "documentation": ("README.md", comment, set()),
@@ -137,7 +145,7 @@ def test_exactly_what_depends_on_an_edit_is_stale(edit: str, finished: Copy) -> 
 @pytest.mark.parametrize(
     "path",
     [
-        "src/tilecast/plot/style.py",
+        "src/tilecast/present/figures/style.py",
         "src/tilecast/tables/io.py",
         "config/claims.yaml",
         "resources/published/end_to_end.csv",

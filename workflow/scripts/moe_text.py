@@ -9,8 +9,8 @@ import pandas as pd
 from tilecast.base.files import write_text
 from tilecast.base.job import run_step
 from tilecast.moe.text import log, paragraph, summary
-from tilecast.papertables.moe import table
-from tilecast.papertables.render import write_all
+from tilecast.present.paper.moe import table
+from tilecast.present.paper.render import write_all
 from tilecast.tables.io import read
 
 

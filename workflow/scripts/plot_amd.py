@@ -1,8 +1,8 @@
 """Draws the errors on AMD GPUs."""
 
 from tilecast.base.job import run_step
-from tilecast.plot.amd import draw
-from tilecast.plot.style import save
+from tilecast.present.figures.amd import draw
+from tilecast.present.figures.style import save
 from tilecast.tables.io import read
 
 

@@ -1,8 +1,8 @@
 """Draws what bounds each model on each GPU."""
 
 from tilecast.base.job import run_step
-from tilecast.plot.bounds import draw
-from tilecast.plot.style import save
+from tilecast.present.figures.bounds import draw
+from tilecast.present.figures.style import save
 from tilecast.tables.io import read
 
 

@@ -1,8 +1,8 @@
 """Draws whether the intervals hold what they claim."""
 
 from tilecast.base.job import run_step
-from tilecast.plot.calibration import draw
-from tilecast.plot.style import save
+from tilecast.present.figures.calibration import draw
+from tilecast.present.figures.style import save
 from tilecast.tables.io import read
 
 

@@ -1,8 +1,8 @@
 """Draws the errors of four-GPU forecasts."""
 
 from tilecast.base.job import run_step
-from tilecast.plot.distributed import draw
-from tilecast.plot.style import save
+from tilecast.present.figures.distributed import draw
+from tilecast.present.figures.style import save
 from tilecast.tables.io import read
 
 

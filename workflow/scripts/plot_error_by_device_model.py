@@ -1,8 +1,8 @@
 """Draws the error by device and model."""
 
 from tilecast.base.job import run_step
-from tilecast.plot.error_by_device_model import draw
-from tilecast.plot.style import save
+from tilecast.present.figures.error_by_device_model import draw
+from tilecast.present.figures.style import save
 from tilecast.tables.io import read
 
 

@@ -1,8 +1,8 @@
 """Draws the distribution of the errors."""
 
 from tilecast.base.job import run_step
-from tilecast.plot.error_distribution import draw
-from tilecast.plot.style import save
+from tilecast.present.figures.error_distribution import draw
+from tilecast.present.figures.style import save
 from tilecast.tables.io import read
 
 

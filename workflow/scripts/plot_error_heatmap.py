@@ -1,8 +1,8 @@
 """Draws the error as a heat map, device by model."""
 
 from tilecast.base.job import run_step
-from tilecast.plot.error_heatmap import draw
-from tilecast.plot.style import save
+from tilecast.present.figures.error_heatmap import draw
+from tilecast.present.figures.style import save
 from tilecast.tables.io import read
 
 

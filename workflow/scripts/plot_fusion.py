@@ -1,8 +1,8 @@
 """Draws what fusion saves, measured and predicted."""
 
 from tilecast.base.job import run_step
-from tilecast.plot.fusion import draw
-from tilecast.plot.style import save
+from tilecast.present.figures.fusion import draw
+from tilecast.present.figures.style import save
 from tilecast.tables.io import read
 
 

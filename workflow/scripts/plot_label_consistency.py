@@ -1,8 +1,8 @@
 """Draws whether measured operators add up to the measured whole."""
 
 from tilecast.base.job import run_step
-from tilecast.plot.label_consistency import draw
-from tilecast.plot.style import save
+from tilecast.present.figures.label_consistency import draw
+from tilecast.present.figures.style import save
 from tilecast.tables.io import read
 
 

@@ -1,8 +1,8 @@
 """Draws the kernel error on each GPU left out of training."""
 
 from tilecast.base.job import run_step
-from tilecast.plot.leave_one_out import draw
-from tilecast.plot.style import save
+from tilecast.present.figures.leave_one_out import draw
+from tilecast.present.figures.style import save
 from tilecast.tables.io import read
 
 

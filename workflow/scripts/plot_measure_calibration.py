@@ -1,8 +1,8 @@
 """Draws how the error of forecasts falls with the number of kernels measured."""
 
 from tilecast.base.job import run_step
-from tilecast.plot.measure_calibration import draw
-from tilecast.plot.style import save
+from tilecast.present.figures.measure_calibration import draw
+from tilecast.present.figures.style import save
 from tilecast.tables.io import read
 
 

@@ -1,8 +1,8 @@
 """Draws forecasts made before measuring against what was then measured."""
 
 from tilecast.base.job import run_step
-from tilecast.plot.measure_validation import draw
-from tilecast.plot.style import save
+from tilecast.present.figures.measure_validation import draw
+from tilecast.present.figures.style import save
 from tilecast.tables.io import read
 
 

@@ -3,8 +3,8 @@
 from pandas import read_csv
 
 from tilecast.base.job import run_step
-from tilecast.plot.modern_sizes import draw
-from tilecast.plot.style import save
+from tilecast.present.figures.modern_sizes import draw
+from tilecast.present.figures.style import save
 
 
 def plot_modern_sizes(sizes: str, noise: str, svg: str, pdf: str, png: str, data: str, about: str) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import pandas as pd
 
 from tilecast.base.job import run_step
-from tilecast.plot import moe_cross_system, moe_tornado, moe_validation, moe_where
-from tilecast.plot.style import save
+from tilecast.present.figures import moe_cross_system, moe_tornado, moe_validation, moe_where
+from tilecast.present.figures.style import save
 from tilecast.tables.io import read
 
 FORMS = ("svg", "pdf", "png", "data", "about")

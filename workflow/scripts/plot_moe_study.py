@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from tilecast.base.files import atomic_path
 from tilecast.base.job import run_step
-from tilecast.plot import moe, moe_cross_system
+from tilecast.present.figures import moe, moe_cross_system
 from tilecast.tables.io import read
 
 

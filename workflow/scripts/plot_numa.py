@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import tilecast.tables.locality  # noqa: F401 (declares the tables)
 from tilecast.base.job import run_step
-from tilecast.plot import numa_heatmap, numa_intensity, numa_penalty, numa_timeline
-from tilecast.plot.style import save
+from tilecast.present.figures import numa_heatmap, numa_intensity, numa_penalty, numa_timeline
+from tilecast.present.figures.style import save
 from tilecast.tables.io import read
 
 FORMS = ("svg", "pdf", "png", "data", "about")

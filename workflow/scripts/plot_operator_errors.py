@@ -1,8 +1,8 @@
 """Draws the error by operator class."""
 
 from tilecast.base.job import run_step
-from tilecast.plot.operator_errors import draw
-from tilecast.plot.style import save
+from tilecast.present.figures.operator_errors import draw
+from tilecast.present.figures.style import save
 from tilecast.tables.io import read
 
 

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from tilecast.base.job import run_step
-from tilecast.plot.parallel_breakdown import draw
-from tilecast.plot.style import save
+from tilecast.present.figures.parallel_breakdown import draw
+from tilecast.present.figures.style import save
 
 
 def plot_parallel_breakdown(table: str, svg: str, pdf: str, png: str, data: str, about: str) -> None:

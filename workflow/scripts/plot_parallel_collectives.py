@@ -1,8 +1,8 @@
 """Draws measured collectives against their forecasts with the size, or the system, left out."""
 
 from tilecast.base.job import run_step
-from tilecast.plot.parallel_collectives import draw
-from tilecast.plot.style import save
+from tilecast.present.figures.parallel_collectives import draw
+from tilecast.present.figures.style import save
 from tilecast.tables.io import read
 
 

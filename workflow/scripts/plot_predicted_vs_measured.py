@@ -1,8 +1,8 @@
 """Draws predicted against measured latency."""
 
 from tilecast.base.job import run_step
-from tilecast.plot.predicted_vs_measured import draw
-from tilecast.plot.style import save
+from tilecast.present.figures.predicted_vs_measured import draw
+from tilecast.present.figures.style import save
 from tilecast.tables.io import read
 
 

@@ -1,8 +1,8 @@
 """Draws the share of peak that matrix products reach, measured and forecast."""
 
 from tilecast.base.job import run_step
-from tilecast.plot.style import save
-from tilecast.plot.utilisation import draw
+from tilecast.present.figures.style import save
+from tilecast.present.figures.utilisation import draw
 from tilecast.tables.io import read
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from tilecast.base.files import write_text
 from tilecast.base.job import run_step
-from tilecast.report.page import render_page
-from tilecast.report.results import Results
+from tilecast.present.page.page import render_page
+from tilecast.present.page.results import Results
 
 
 def report_page(files: Iterable[str], claims: str, assets: str, output: str) -> None:

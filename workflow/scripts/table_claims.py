@@ -1,8 +1,8 @@
 """Writes the paper table `claims`."""
 
 from tilecast.base.job import run_step
-from tilecast.papertables.claims import table
-from tilecast.papertables.render import write_all
+from tilecast.present.paper.claims import table
+from tilecast.present.paper.render import write_all
 from tilecast.tables.io import read
 
 

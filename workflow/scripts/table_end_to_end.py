@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from tilecast.base.job import run_step
-from tilecast.papertables.end_to_end import tables
-from tilecast.papertables.render import write_all
+from tilecast.present.paper.end_to_end import tables
+from tilecast.present.paper.render import write_all
 from tilecast.tables.io import read
 
 

@@ -1,8 +1,8 @@
 """Writes the paper table `mape`."""
 
 from tilecast.base.job import run_step
-from tilecast.papertables.mape import table
-from tilecast.papertables.render import write_all
+from tilecast.present.paper.mape import table
+from tilecast.present.paper.render import write_all
 from tilecast.tables.io import read
 
 

@@ -1,8 +1,8 @@
 """Writes the paper table `operators`."""
 
 from tilecast.base.job import run_step
-from tilecast.papertables.operators import table
-from tilecast.papertables.render import write_all
+from tilecast.present.paper.operators import table
+from tilecast.present.paper.render import write_all
 from tilecast.tables.io import read
 
 

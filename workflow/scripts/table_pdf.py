@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tilecast.base.job import run_step
-from tilecast.papertables.pdf import write_pdf
+from tilecast.present.paper.pdf import write_pdf
 
 
 def table_pdf(fragments: Sequence[str], output: str) -> None:

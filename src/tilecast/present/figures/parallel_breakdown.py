@@ -1,0 +1,82 @@
+"""Where the time of a step goes and what a GPU holds, for the best layouts and the usual one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tilecast.present.figures import style
+from tilecast.present.figures.parallel_parts import PARTS, keys
+from tilecast.tables import naming
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+
+def draw(parts: pd.DataFrame) -> style.Picture:
+    """A row a layout of the training example: its step by part (left), its fullest GPU's memory (right)."""
+    named = parts.loc[parts["what"] == "memory_gb", "example"]
+    if named.empty:
+        return style.empty_panel("Parts of a step", "the study holds no training example")
+    example = str(named.iloc[0])
+    mine = parts[parts["example"] == example]
+    rows = mine.drop_duplicates("place").sort_values("place")["layout"].tolist()
+    labels = [_label(place, layout) for place, layout in enumerate(rows)]
+    figure = style.canvas(0.36 * len(rows) + 0.45)
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.25, 1])
+    time, memory = (mine[mine["what"] == what] for what in ("time_ms", "memory_gb"))
+    totals = _stacked(left, time, 0, len(rows), 1e-3)
+    held = _stacked(right, memory, 2, len(rows), 1.0)
+    left.set_yticks(range(len(rows)), labels)
+    for axes in (left, right):
+        axes.tick_params(axis="y", length=0)
+    left.set_ylim(len(rows) - 0.4, -0.6)
+    left.set_xlabel("Step time (s)")
+    right.set_xlabel("Fullest GPU (GB)")
+    for axes, sums, digits in ((left, totals, 3), (right, held, 2)):
+        axes.set_xlim(0, max(sums) * 1.2)
+        for row, value in enumerate(sums):
+            axes.text(value + max(sums) * 0.02, row, naming.significant(value, digits), va="center", fontsize=8)
+
+    first, best = totals[0], min(totals[1:], default=totals[0])
+    seconds = [naming.significant(value) for value in (best, first)]
+    title = f"{example}: the best layout takes {seconds[0]} s a step, the usual one {seconds[1]} s"
+    style.frame(
+        figure,
+        title,
+        f"Forecasts, not measured. Top: the usual layout; below it the {len(rows) - 1} best of the search, all "
+        "that divide and fit tried. Colours: part of the time | part of the memory.",
+        keys=keys(time["part"], memory["part"]),
+        columns=3,
+    )
+    caption = (
+        f"{example}: forecast step time by part (left; the stage that ends last) and memory by part (right; the "
+        f"fullest GPU), of the usual layout and of the {len(rows) - 1} best found. Nothing here was measured."
+    )
+    told = "; ".join(
+        f"{layout}: {naming.significant(total)} s, {naming.significant(gb, 2)} GB"
+        for layout, total, gb in zip(rows, totals, held, strict=True)
+    )
+    return style.Picture(figure, mine.reset_index(drop=True), title, caption, f"{title}. {told}.", len(rows))
+
+
+def _label(place: int, layout: str) -> str:
+    """The layout's short name on two lines; the first is the usual one."""
+    words = layout.split(" ")
+    half = -(-len(words) // 2)
+    head = "usual: " if place == 0 else f"{place}: "
+    return head + " ".join(words[:half]) + "\n" + " ".join(words[half:])
+
+
+def _stacked(axes: Axes, parts: pd.DataFrame, which: int, rows: int, scale: float) -> list[float]:
+    """Horizontal stacks, one a row; their lengths. `which`: 0 for parts of the time, 2 for those of the memory."""
+    ends = [0.0] * rows
+    axes.grid(axis="x")
+    for colour, names in PARTS.items():
+        chosen = parts[parts["part"].isin(names[which])]
+        for row, value in chosen[["place", "value"]].itertuples(index=False):
+            axes.barh(
+                row, value * scale, left=ends[row], height=0.62, color=colour, edgecolor="white", linewidth=0.4
+            )
+            ends[row] += value * scale
+    return ends

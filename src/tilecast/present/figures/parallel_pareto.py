@@ -1,0 +1,101 @@
+"""Layouts that can run: step time against memory in training, token time against price in serving."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.lines import Line2D
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+
+from tilecast.present.figures import style
+from tilecast.tables import naming
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+RANKS = {1: "#999999", 2: "#E69F00", 4: "#009E73", 8: "#0072B2", 16: "#CC79A7", 32: "#56B4E9"}
+
+MANY, DOT = 200, 1.014  # beyond so many points they are drawn as squares, this factor to each side
+
+
+def draw(search: pd.DataFrame, serving: pd.DataFrame) -> style.Picture:
+    """Left every layout of the training search, right every batch of the serving example; lines: Pareto fronts."""
+    training = search[search["step_ms"].notna()] if "step_ms" in search else search.iloc[:0]
+    priced = serving[serving["usd_per_million_tokens"].notna()] if "usd_per_million_tokens" in serving else serving
+    if training.empty or priced.empty:
+        return style.empty_panel("Pareto fronts", "the study found no layout that can run")
+    figure = style.canvas(2.3)
+    left, right = figure.subplots(1, 2)
+    _panel(left, training["step_ms"] / 1e3, training["memory_gb"], training)
+    _panel(right, priced["tpot_ms"], priced["usd_per_million_tokens"], priced)
+    left.set(xlabel="Step time (s)", ylabel="Memory of a GPU (GB)")
+    right.set(xlabel="Time per output token (ms)", ylabel="$ per million tokens")
+    for axes, part in ((left, training), (right, priced)):
+        axes.set_title(str(part["example"].iloc[0]), fontsize=8, weight="bold", pad=3)
+
+    front = training[training["front"]].sort_values("step_ms")
+    corners = front.iloc[[0, -1]][["step_ms", "memory_gb"]].to_numpy(dtype=float)
+    ends = [f"{naming.significant(ms / 1e3)} s with {naming.significant(gb, 2)} GB" for ms, gb in corners]
+    title = f"From {ends[0]} to {ends[1]}: what a step gains from memory"
+    ranks = sorted({int(rank) for part in (training, priced) for rank in part["tp"]})
+    dots: dict[str, Any] = {"linestyle": "none", "marker": ".", "markersize": 6}
+    handles = [Line2D([], [], color=RANKS.get(rank, style.MUTED), label=f"TP {rank}", **dots) for rank in ranks]
+    feasible = int(training["feasible"].max())
+    style.frame(
+        figure,
+        title,
+        f"n = {feasible:,} layouts of a training step that can run (near ones drawn as one point) and "
+        f"{len(priced)} batches of serving. Line: Pareto front. Forecasts, not measured.",
+        keys=[*handles, Line2D([], [], color=style.INK, linewidth=1.0, label="front")],
+        columns=7,
+    )
+    caption = (
+        "Layouts of the worked examples that can run. Left: step time against memory of the fullest GPU. Right: "
+        "time per output token against dollars, for every layout and number of requests that fits. Colours: "
+        f"tensor-parallel ranks (TP). Line: the Pareto front, {len(front)} and {priced['front'].sum()} layouts."
+    )
+    cheapest = priced.nsmallest(1, "usd_per_million_tokens").to_dict("records")[0]
+    alt = (
+        f"{title}. The cheapest serving: {cheapest['layout']} with {cheapest['sequences']} requests at once, "
+        f"{naming.significant(float(cheapest['usd_per_million_tokens']))} dollars per million tokens."
+    )
+    columns = ["example", "place", "layout", "tp", "front", "step_ms", "memory_gb"]
+    drawn = training[columns].merge(
+        priced[["example", "layout", "sequences", "tp", "front", "tpot_ms", "usd_per_million_tokens"]], how="outer"
+    )
+    return style.Picture(figure, drawn, title, caption, alt, len(drawn))
+
+
+def _dots(x: pd.Series, y: pd.Series) -> Path:
+    """All points as one path of small squares on log axes: a third of the bytes of one marker each."""
+    across, up = x.to_numpy(dtype=float), y.to_numpy(dtype=float)
+    left, right, low, high = across / DOT, across * DOT, up / DOT, up * DOT
+    corners = np.stack([left, low, right, low, right, high, left, high, left, low], axis=1).reshape(-1, 2)
+    return Path(corners, np.tile([Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY], len(x)))
+
+
+def _panel(axes: Axes, x: pd.Series, y: pd.Series, part: pd.DataFrame) -> None:
+    """Points by tensor-parallel ranks, and the front."""
+    for rank in sorted(set(part["tp"])):
+        mine = part.index[part["tp"] == rank]
+        colour = RANKS.get(int(rank), style.MUTED)
+        if len(part) > MANY:
+            axes.add_patch(PathPatch(_dots(x[mine], y[mine]), facecolor=colour, linewidth=0))
+        else:
+            axes.plot(
+                x[mine], y[mine], linestyle="none", marker=".", color=colour, markersize=7, markeredgewidth=0
+            )
+    front = x[part["front"]].sort_values().index
+    axes.plot(x[front], y[front], color=style.INK, linewidth=1.0, drawstyle="steps-post")
+    axes.autoscale_view()
+    axes.grid()
+    for axis, values in ((axes.xaxis, x), (axes.yaxis, y)):
+        style.plain_log(axis)
+        low, high = float(values.min()), float(values.max())
+        ticks = [digit * 10.0**power for power in range(-3, 7) for digit in (1, 2, 5)]
+        inside = [tick for tick in ticks if low * 0.98 <= tick <= high * 1.02]
+        if len(inside) > 1:
+            axis.set_ticks(inside, labels=[f"{tick:,g}" for tick in inside])

@@ -1,0 +1,68 @@
+"""Throughput over the number of GPUs, the best layout on each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from matplotlib.lines import Line2D
+
+from tilecast.present.figures import style
+from tilecast.tables import naming
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KINDS = {"same batch": ("#D55E00", "o"), "same batch a GPU": ("#0072B2", "s")}
+
+
+def draw(scaling: pd.DataFrame) -> style.Picture:
+    """Left tokens per second over GPUs, right what a GPU adds against the smallest number; bands: intervals."""
+    shown = scaling[scaling["feasible"] > 0].reset_index(drop=True)
+    if shown.empty:
+        return style.empty_panel("Scaling", "no layout of the study fits")
+    figure = style.canvas(2.0)
+    left, right = figure.subplots(1, 2)
+    ends: dict[str, float] = {}
+    for kind, (colour, marker) in KINDS.items():
+        part = shown[shown["scaling"] == kind].sort_values("gpus")
+        if part.empty:
+            continue
+        gpus, rate = part["gpus"], part["tokens_per_s"] / 1e3
+        low, high = (rate * part["step_ms"] / part[name] for name in ("high_ms", "low_ms"))
+        left.fill_between(gpus, low, high, color=colour, alpha=0.15, linewidth=0)
+        left.plot(gpus, rate, color=colour, marker=marker, markersize=3.5, linewidth=1.1)
+        each = rate / gpus / (rate.iloc[0] / gpus.iloc[0]) * 100
+        right.plot(gpus, each, color=colour, marker=marker, markersize=3.5, linewidth=1.1)
+        ends[kind] = float(each.iloc[-1])
+    for axes in (left, right):
+        style.plain_log(axes.xaxis)
+        counts = sorted(set(shown["gpus"]))
+        axes.set_xticks(counts[::2], [f"{count:,}" for count in counts[::2]])
+        axes.grid(axis="y")
+        axes.set_xlabel("GPUs")
+    style.plain_log(left.yaxis)
+    left.set_ylabel("1,000 tokens per s")
+    right.set_ylabel("Rate of a GPU (%)")
+    right.set_ylim(bottom=0)
+
+    most, least = int(shown["gpus"].max()), int(shown["gpus"].min())
+    told = [f"{naming.significant(value, 2)} % with the {kind}" for kind, value in ends.items()]
+    title = f"From {least:,} to {most:,} GPUs a GPU keeps of its rate {', '.join(told)}"
+    handles = [
+        Line2D([], [], color=colour, marker=marker, markersize=3.5, label=kind)
+        for kind, (colour, marker) in KINDS.items()
+        if kind in ends
+    ]
+    style.frame(
+        figure,
+        title,
+        "Each point is the best layout of a smaller search; the data name it. Bands: the forecasts' intervals. "
+        "Forecasts, not measured.",
+        keys=handles,
+    )
+    caption = (
+        f"The training example on {least:,} to {most:,} GPUs, with the same batch over all (strong scaling) and "
+        f"with the same batch a GPU (weak scaling); {len(shown)} forecasts. Right: tokens per second and GPU "
+        f"against those on {least:,} GPUs."
+    )
+    return style.Picture(figure, shown, title, caption, f"{title}.", len(shown))

@@ -1,0 +1,77 @@
+"""One self-contained page from the workflow's tables and figures; a new section is one more line in SECTIONS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tilecast.present.page.render import asset, content_hash, environment
+from tilecast.present.page.results import Results
+from tilecast.present.page.sections import (
+    claims,
+    defects,
+    errors,
+    figures,
+    graphs,
+    machine,
+    modern,
+    moe,
+    numa,
+    paper_tables,
+    parallel,
+    predictors,
+    provenance,
+    scenarios,
+    summary,
+)
+
+Context = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: `sections/<slug>.html` filled by `context`, or a word on which of `needs` lacks."""
+
+    slug: str
+    title: str
+    needs: tuple[str, ...]
+    context: Callable[[Results], Context]
+
+
+SECTIONS: tuple[Section, ...] = (
+    Section("claims", "Claims", ("evaluation/claims.csv",), claims.context),
+    Section("tables", "Paper tables", (), paper_tables.context),
+    Section("figures", "Figures", (), figures.context),
+    Section("errors", "Errors", ("evaluation/mape.csv",), errors.context),
+    Section("predictors", "Predictors", ("predict/logo.csv",), predictors.context),
+    Section("graphs", "Operator graphs", ("graphs/differences.csv",), graphs.context),
+    Section("parallel", "Multi-GPU", parallel.NEEDS, parallel.context),
+    Section("modern", "Modern GPUs", modern.NEEDS, modern.context),
+    Section("moe", "Experts", moe.NEEDS, moe.context),
+    Section("numa", "Locality", numa.NEEDS, numa.context),
+    Section("machine", "This machine", ("measure/machines.json", "measure/summary.csv"), machine.context),
+    Section("scenarios", "Scenarios", ("measure/scenarios.csv",), scenarios.context),
+    Section("defects", "Artifact defects", ("tidy/defects.csv",), defects.context),
+    Section("provenance", "Provenance", ("artifact/source.json",), provenance.context),
+)
+
+
+def render_page(results: Results, assets: Path) -> str:
+    """The whole page as HTML; `assets` holds `templates/`, `page.css` and `page.js`."""
+    engine = environment(assets / "templates")
+    parts = []
+    for section in SECTIONS:
+        lacking = results.missing(section.needs)
+        template = "missing.html" if lacking else f"sections/{section.slug}.html"
+        filled = {"lacking": lacking} if lacking else section.context(results)
+        parts.append({"slug": section.slug, "title": section.title, "template": template, "data": filled})
+    style, script = asset(assets / "page.css"), asset(assets / "page.js")
+    return engine.get_template("page.html").render(
+        style=style,
+        script=script,
+        script_hash=content_hash(script),
+        summary=summary.context(results),
+        sections=parts,
+    )

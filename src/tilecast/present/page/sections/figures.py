@@ -1,0 +1,40 @@
+"""Figures with their captions, alternative texts and data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tilecast.present.page.results import Results, data_uri
+
+PICTURE_BYTES = 500_000  # a drawing with more points than this is shown as its PNG
+STAGES = ("modern_", "measure_", "parallel_", "moe_", "numa_")  # figures that stand in their stage's own section
+
+
+def context(results: Results) -> dict[str, Any]:
+    """Every declared figure; one without data says which of the artifact's files it needs."""
+    names = results.names("figures", ".json")
+    return {"figures": [figure(results, name) for name in names if not name.startswith(STAGES)]}
+
+
+def of_stage(results: Results, prefix: str) -> list[dict[str, Any]]:
+    """The declared figures whose names start with `prefix`, for the section of that stage."""
+    return [figure(results, name) for name in results.names("figures", ".json") if name.startswith(prefix)]
+
+
+def figure(results: Results, name: str) -> dict[str, Any]:
+    """What the template needs to show one declared figure."""
+    about = results.json(f"figures/{name}.json") or {}
+    drawn = results.path(f"figures/{name}.svg")
+    raster = results.path(f"figures/{name}.png")
+    if drawn is not None and raster is not None and drawn.stat().st_size > PICTURE_BYTES:
+        drawn = raster
+    return {
+        "name": name,
+        "title": about["title"],
+        "caption": about["caption"],
+        "alt": about["alt"],
+        "reason": about.get("reason", "this run's data hold nothing to draw"),
+        "image": None if drawn is None or about["n"] == 0 else data_uri(drawn),
+        "pdf": f"../figures/{name}.pdf",
+        "links": results.links("figures", name, (".csv", ".pdf", ".png")),
+    }

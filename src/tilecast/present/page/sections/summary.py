@@ -1,0 +1,74 @@
+"""The first screen: what was claimed, how much of it holds, on which evidence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tilecast.evaluate.claims import MAIN_SUBJECT
+from tilecast.present.page.results import Results
+from tilecast.present.page.sections import claims
+from tilecast.present.page.sections.provenance import SERVED
+from tilecast.tables.naming import MODES, PREDICTORS, display, method, ordered
+
+
+def context(results: Results) -> dict[str, Any]:
+    """Verdict counts, the evidence behind them and each predictor's headline error; None where not produced."""
+    everything = [] if results.path("evaluation/claims.csv") is None else claims.records(results)
+    subjects = claims.subjects(results)
+    audited = [claim for claim in everything if subjects.get(claim["source"], MAIN_SUBJECT) == MAIN_SUBJECT]
+    others = dict.fromkeys(subject for subject in subjects.values() if subject != MAIN_SUBJECT)
+    source = results.json("artifact/source.json")
+    holding, contradicted = _counts(audited)
+    return {
+        "others": [
+            {
+                "subject": subject,
+                "claims": len(part),
+                "holding": _counts(part)[0],
+                "contradicted": _counts(part)[1],
+            }
+            for subject in others
+            if (part := [claim for claim in everything if subjects.get(claim["source"]) == subject])
+        ],
+        "claims": audited,
+        "holding": holding,
+        "contradicted": contradicted,
+        "open": len(audited) - holding - contradicted,
+        "tally": claims.tally(audited),
+        "documents": list(dict.fromkeys(claim["source"] for claim in audited)),
+        "source": source,
+        "served": SERVED.get(source["source"], source["source"]) if source else None,
+        "transcribed": source is not None and source["source"] == "published",
+        "evidence": _evidence(results),
+        "headline": _headline(results),
+    }
+
+
+def _counts(audited: list[dict[str, Any]]) -> tuple[int, int]:
+    """How many hold, and how many are contradicted."""
+    holding = sum(claim["slug"] in ("reproduced", "within") for claim in audited)
+    return holding, sum(claim["slug"] == "contradicted" for claim in audited)
+
+
+def _evidence(results: Results) -> dict[str, int] | None:
+    labels = results.table("tidy/labels.csv", "labels")
+    if labels is None:
+        return None
+    return {"cells": len(labels), "devices": labels["device"].nunique(), "models": labels["model"].nunique()}
+
+
+def _headline(results: Results) -> list[dict[str, Any]]:
+    """Error of every method over NVIDIA's plain cells, which all predictors cover: the authors', then ours."""
+    mape = results.table("evaluation/mape.csv", "mape")
+    if mape is None:
+        return []
+    plain = mape[(mape["device"] == "NVIDIA") & (mape["option"] == "none") & (mape["distribution"] == "all")]
+    cells = {(row["predictor"], row["mode"]): row for row in plain.to_dict("records")}
+    methods = dict.fromkeys(method(name) for name in ordered(PREDICTORS, plain["predictor"]))
+    return [
+        {
+            "method": display(PREDICTORS, name).removesuffix(" (ours)"),
+            "cells": [cells.get((who, mode)) for who in (f"{name}_published", name) for mode in MODES],
+        }
+        for name in methods
+    ]

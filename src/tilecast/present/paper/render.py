@@ -1,0 +1,105 @@
+"""A paper table as CSV, HTML, LaTeX and typst; every cell is data, whatever characters it holds."""
+
+from __future__ import annotations
+
+from html import escape
+
+from tilecast.base.files import write_text
+from tilecast.present.paper.model import Column, PaperTable, shown
+from tilecast.tables.io import write_free
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}",
+    # after a row's end, LaTeX would read these as the row's own options
+    "[": "{[}", "]": "{]}", "*": "{*}",
+    "–": "--", "—": "---", "±": r"\ensuremath{\pm}", "×": r"\ensuremath{\times}", "−": r"\ensuremath{-}",
+}  # fmt: skip
+
+
+def write_all(table: PaperTable, *, csv: str, html: str, tex: str, typ: str) -> None:
+    """Write the four forms."""
+    import pandas as pd
+
+    names = [column.key for column in table.columns]
+    write_free(pd.DataFrame([{name: row[name] for name in names} for row in table.rows], columns=names), csv)
+    write_text(html, as_html(table))
+    write_text(tex, as_latex(table))
+    write_text(typ, as_typst(table))
+
+
+def as_html(table: PaperTable) -> str:
+    """A `<table>` fragment; classes: n (number), text, prose, absent (why there is no number)."""
+    lines = [f'<table id="paper-{escape(table.name)}" class="paper-table" data-sortable>']
+    lines.append(f"<caption>{escape(table.title)}. <span>{escape(table.note)}</span></caption>")
+    lines.append("<thead><tr>")
+    for column in table.columns:
+        unit = f' <span class="unit">{escape(column.unit)}</span>' if column.unit else ""
+        lines.append(f'<th scope="col" class="{_kind(column)}">{escape(column.header)}{unit}</th>')
+    lines.append("</tr></thead>\n<tbody>")
+    for row in table.rows:
+        lines.append("<tr>")
+        for place, column in enumerate(table.columns):
+            value, words = row[column.key], escape(shown(row[column.key], column))
+            if place == 0:
+                lines.append(f'<th scope="row" class="{_kind(column)}">{words}</th>')
+            elif column.digits is not None and isinstance(value, str):
+                lines.append(f'<td class="n absent">{words}</td>')
+            elif column.digits is not None:
+                lines.append(f'<td class="n" data-value="{float(value)!r}">{words}</td>')
+            else:
+                lines.append(f'<td class="{_kind(column)}">{words}</td>')
+        lines.append("</tr>")
+    return "\n".join([*lines, "</tbody>\n</table>"]) + "\n"
+
+
+def _kind(column: Column) -> str:
+    return "n" if column.digits is not None else "prose" if column.prose else "text"
+
+
+def latex_text(text: str) -> str:
+    """The text as LaTeX that prints it and does nothing else."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def as_latex(table: PaperTable) -> str:
+    """A longtable with booktabs' rules."""
+    prose = sum(column.prose for column in table.columns)
+    width = f"p{{{0.6 / prose:.2f}\\linewidth}}" if prose else ""
+    columns = "".join("r" if c.digits is not None else width if c.prose else "l" for c in table.columns)
+    head = " & ".join(f"\\textbf{{{latex_text(column.heading)}}}" for column in table.columns)
+    lines = [
+        "% \\usepackage{booktabs,longtable} and, for other than Latin letters, LuaLaTeX",
+        f"\\begin{{longtable}}{{{columns}}}",
+        f"\\caption{{{latex_text(table.caption)}}}\\label{{tab:{latex_label(table.name)}}} \\\\",
+        f"\\toprule\n{head} \\\\\n\\midrule\n\\endhead\n\\bottomrule\n\\endfoot",
+    ]
+    for row in table.rows:
+        lines.append(" & ".join(latex_text(shown(row[c.key], c)) for c in table.columns) + " \\\\")
+    return "\n".join([*lines, "\\end{longtable}"]) + "\n"
+
+
+def latex_label(name: str) -> str:
+    """A label's characters: letters, digits and hyphens."""
+    return "".join(c if c.isascii() and c.isalnum() else "-" for c in name)
+
+
+def typst_text(text: str) -> str:
+    """The text as a typst string: in a string only the backslash and the quote mean anything."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def as_typst(table: PaperTable) -> str:
+    """A figure of kind table, every cell a string and never markup."""
+    tracks = ", ".join("1fr" if column.prose else "auto" for column in table.columns)
+    sides = ", ".join("right" if column.digits is not None else "left" for column in table.columns)
+    head = ", ".join(f"strong({typst_text(shown(c.heading, Column('', '')))})" for c in table.columns)
+    lines = [
+        f"#figure(kind: table, caption: [#{typst_text(shown(table.caption, Column('', '')))}], table(",
+        f"columns: ({tracks},), align: ({sides},), stroke: none,",
+        f"table.hline(), table.header({head}), table.hline(stroke: 0.4pt),",
+    ]
+    for row in table.rows:
+        lines.append(", ".join(typst_text(shown(row[c.key], c)) for c in table.columns) + ",")
+    return "\n".join([*lines, "table.hline()))"]) + "\n"
