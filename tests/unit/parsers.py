@@ -26,6 +26,7 @@ from tilecast.artifact.operators import read_operator_labels, read_operator_pred
 from tilecast.artifact.published import read_published
 from tilecast.base.config import default_yaml, load_config
 from tilecast.base.documents import read_json
+from tilecast.base.paths import WEIGHTS
 from tilecast.cli.train import read_kernels as read_training_kernels
 from tilecast.evaluate.claims import known_cells, load_claims, load_facts
 from tilecast.evaluate.scenarios import read_scenarios
@@ -50,7 +51,7 @@ from tilecast.moe.study import load_study as load_moe_study
 from tilecast.multigpu.layout import Layout, legal, stack
 from tilecast.planner.study import load_study as load_parallel_study
 from tilecast.predict import calibrate
-from tilecast.predict.registry import PRETRAINED, load_predictor
+from tilecast.predict.registry import load_predictor
 from tilecast.tables.io import read, write
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,12 +118,12 @@ def trained(name: str, part: str) -> Parser:
 
     def parse(path: Path) -> object:
         with tempfile.TemporaryDirectory() as folder:
-            for file in (PRETRAINED / name).iterdir():
+            for file in (WEIGHTS / name).iterdir():
                 Path(folder, file.name).symlink_to(path if file.name == part else file)
             return load_predictor(name, folder)
 
     kind = "bytes" if part.endswith(".safetensors") else "json"
-    return kind, Path(part).suffix, files(f"resources/pretrained/{name}/{part}"), parse
+    return kind, Path(part).suffix, files(f"src/tilecast/data/weights/{name}/{part}"), parse
 
 
 def bundles() -> list[bytes]:
@@ -278,14 +279,14 @@ def trainable() -> list[bytes]:
 
 PARSERS: dict[str, Parser] = {
     "configuration": ("yaml", ".yaml", lambda: [default_yaml().encode()], configured),
-    "device": ("yaml", ".yaml", files("config/devices/*.yaml"), load_device),
+    "device": ("yaml", ".yaml", files("src/tilecast/data/devices/*.yaml"), load_device),
     "device file of the artifact": ("json", ".json", lambda: [CARD], load_device),
-    "system": ("yaml", ".yaml", files("config/systems/*.yaml"), load_system),
-    "model": ("json", ".json", files("config/models/*.json"), load_model),
+    "system": ("yaml", ".yaml", files("src/tilecast/data/systems/*.yaml"), load_system),
+    "model": ("json", ".json", files("src/tilecast/data/models/*.json"), load_model),
     "claims": ("yaml", ".yaml", files("config/claims.yaml"), load_claims),
     "facts": ("yaml", ".yaml", files("resources/published/citation.yaml"), load_facts),
     "scenarios": ("yaml", ".yaml", files("config/studies/scenarios.yaml"), read_scenarios),
-    "prices": ("yaml", ".yaml", files("config/prices.yaml"), load_prices),
+    "prices": ("yaml", ".yaml", files("src/tilecast/data/prices.yaml"), load_prices),
     "study, several GPUs": ("yaml", ".yaml", files("config/studies/multigpu.yaml"),
                             load_parallel_study),
     "study, experts": ("yaml", ".yaml", files("config/studies/moe*.yaml"), load_moe_study),

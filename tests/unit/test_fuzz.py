@@ -72,23 +72,23 @@ EXEMPT = {
         artifact.aiconfigurator_tables:Archive.kernels artifact.aiconfigurator_tables:serving_table
         artifact.defects:_device_facts artifact.defects:_model artifact.defects:_summary_backward
         artifact.fetch:mirror_files artifact.git:git_files
-        evaluate.modern_serving:Shape.read evaluate.summaries:compare_summaries""",
+        serving.passes:Shape.read evaluate.summaries:compare_summaries""",
     "shipped with the project": """
-        artifact.defects:read_reference parallel.collectives:_trained parallel.collectives_fit:train
-        parallel.traced:* parallel.validate:main predict.modern:Modern.load
-        predict.modern_triton:* report.render:asset""",
+        artifact.defects:read_reference multigpu.collectives:_trained multigpu.collectives_fit:train
+        multigpu.shipped_shares:* evaluate.multigpu:main predict.half_precision:Modern.load
+        predict.physics.expert_kernel:* present.page.render:asset""",
     "made by this run": """
-        evaluate.kernels:trained_on evaluate.modern:groups_of measure.bundle:_json
-        measure.bundle:collect papertables.pdf:write_pdf predict.stream:forecast_file report.results:Results.free
-        report.results:Results.json report.results:data_uri report.sections.paper_tables:context""",
-    "a checkpoint of a training here": "predict.fitting:_resume predict.tilecast_train:Judged.load",
+        evaluate.kernels:trained_on evaluate.generations:groups_of measure.bundle:_json
+        measure.bundle:collect present.paper.pdf:write_pdf predict.stream:forecast_file present.page.results:Results.free
+        present.page.results:Results.json present.page.results:data_uri present.page.sections.paper_tables:context""",
+    "a checkpoint of a training here": "predict.train.network:_resume predict.train.experts:Judged.load",
     "the kernel's or the driver's own words": """
         measure.cpu:_available_bytes measure.cpu:_last_level_bytes measure.cpu:_model_name
-        measure.cuda:Cuda.__init__ measure.cuda:_kineto numa.placement:allowed numa.placement:pages_by_node
-        numa.worker:_lines""",
+        measure.cuda:Cuda.__init__ measure.cuda:_kineto locality.placement:allowed locality.placement:pages_by_node
+        locality.worker:_lines""",
     "what its own worker, or an earlier run, wrote": """
-        numa.runner:_call numa.runner:_once numa.runner:execute numa.worker:main
-        running:_read""",
+        locality.runner:_call locality.runner:_once locality.runner:execute locality.worker:main
+        base.run_lock:_read""",
     "a folder of a user's, file by file; the reader of the files is driven": "cli.train:_folder",
 }
 

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from tilecast.base.errors import InputError
-from tilecast.hardware.device import DEVICE_FOLDER, devices, load_device
+from tilecast.base.paths import DEVICES
+from tilecast.hardware.device import devices, load_device
 
 GOOD = {
     "sm_count": 100,
@@ -79,9 +80,7 @@ def test_every_shipped_device_names_a_source_for_every_value():
     known = devices()
     assert len(known) == 23
     for device in known.values():
-        raw = yaml.safe_load(
-            next(p for p in DEVICE_FOLDER.glob("*.yaml") if device.name in p.read_text()).read_text()
-        )
+        raw = yaml.safe_load(next(p for p in DEVICES.glob("*.yaml") if device.name in p.read_text()).read_text())
         for key in ("sm_count", "clock_hz", "bandwidth_bytes_per_s", "l2_bytes", "memory_bytes", "power_w"):
             assert device.sources[key] in raw["sources"].values(), (device.name, key)
         assert all(link.source for link in device.links)

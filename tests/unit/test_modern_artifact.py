@@ -91,7 +91,7 @@ def offline(monkeypatch, tmp_path):
 
 
 def test_the_lock_names_the_wheel_that_the_documentation_names():
-    wheel = read_lock(ROOT / "resources/modern.lock")
+    wheel = read_lock(ROOT / "resources/half_precision.lock")
     assert (wheel.package, wheel.version, wheel.size) == ("aiconfigurator-core", "0.12.0", 81715575)
     assert wheel.sha256 == "aadc4aad0a00bf8a61c477c62bef43de479849c3aa0b1c3078068e08309eccc4"
     words = command(wheel, Path("x"))

@@ -40,8 +40,8 @@ GPUS = ("NVIDIA_A100-SXM4-80GB", "NVIDIA_L40S", "NVIDIA_H100_80GB_HBM3", "NVIDIA
 def quick():
     """Few designs, few passes over few rows: what is tested is who sees what, not how well."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(modern_train, "DECAYS", (0.4, 1.5))
-        patch.setattr(tilecast_train, "EPOCHS", 12)
+        patch.setattr(generations, "DECAYS", (0.4, 1.5))
+        patch.setattr(experts, "EPOCHS", 12)
         yield
 
 

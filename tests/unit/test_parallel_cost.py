@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilecast.base.errors import InputError
+from tilecast.base.paths import PRICES
 from tilecast.hardware.device import load_device
-from tilecast.hardware.price import PRICES, bill, load_prices, per_million_tokens, training_run
+from tilecast.hardware.price import bill, load_prices, per_million_tokens, training_run
 
 H100 = load_device("H100")
 SHIPPED = load_prices()

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tilecast.base.paths import SHARES
 from tilecast.evaluate.multigpu import (
     PUBLISHED,
     PUBLISHED_TABLE,
@@ -22,7 +23,7 @@ from tilecast.hardware.system import load_system
 from tilecast.multigpu.layout import STANDARD, legal
 from tilecast.multigpu.memory import parameters
 from tilecast.multigpu.shard import Shape, share
-from tilecast.multigpu.shipped_shares import TRACED, key, load
+from tilecast.multigpu.shipped_shares import key, load
 from tilecast.multigpu.step import Planner
 from tilecast.predict.physics.throttle import spread, sustained
 from tilecast.predict.registry import load_predictor
@@ -65,9 +66,9 @@ def test_figures_become_steps():
 
 def test_every_row_is_shipped_and_one_is_traced_anew(cases):
     for _, work, layout in cases:
-        assert Shape.of(layout) in load(TRACED, work)
+        assert Shape.of(layout) in load(SHARES, work)
     _, work, layout = next(case for case in cases if case[0]["source"] == "torchtitan")
-    assert load(TRACED, work)[Shape.of(layout)] == share(work, Shape.of(layout))
+    assert load(SHARES, work)[Shape.of(layout)] == share(work, Shape.of(layout))
 
 
 def test_what_a_recipe_overlaps_is_all_that_differs():
@@ -80,18 +81,18 @@ def test_what_a_recipe_overlaps_is_all_that_differs():
 def test_kernels_shared_between_rows_change_nothing(cases):
     """Two rows of one model and microbatch on other numbers of GPUs: as if each were forecast by itself."""
     predictor = load_predictor("tilecast")
-    forecast = Forecaster(predictor, TRACED)
+    forecast = Forecaster(predictor, SHARES)
     pair = [case for case in cases if case[0]["model"] == "llama3_8b"][:2]
     assert len({key(work) for _, work, _ in pair}) == 1
     for row, work, layout in pair:
         device = load_device(row["device"])
-        alone = Planner(work, load_system(row["system"]), device, predictor, traced=load(TRACED, work))
+        alone = Planner(work, load_system(row["system"]), device, predictor, traced=load(SHARES, work))
         assert forecast(work, layout, row["system"], device).latency_ms == alone.step(layout).latency_ms
 
 
 def test_large_dense_models_use_a_plausible_share_of_the_peak(cases):
     """Through the half-precision track, 35 to 60 % of the peak: what such runs reach at best and at worst."""
-    forecast = Forecaster(load_predictor("tilecast"), TRACED)
+    forecast = Forecaster(load_predictor("tilecast"), SHARES)
     for source, model in (("dgxc", "llama3_70b"), ("dgxc", "llama31_405b"), ("llm-foundry", "mpt_30b")):
         row, work, layout = next(
             case for case in cases if (case[0]["source"], case[0]["model"]) == (source, model)

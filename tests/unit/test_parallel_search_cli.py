@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tilecast.base.paths import PRICES
 from tilecast.cli import main
 from tilecast.hardware.device import load_device
-from tilecast.hardware.price import PRICES, load_prices
+from tilecast.hardware.price import load_prices
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model
 from tilecast.multigpu.layout import Work, legal, stack

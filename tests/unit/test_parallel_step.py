@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilecast.base.errors import InputError
+from tilecast.base.paths import SHARES
 from tilecast.evaluate.multigpu import TABLES, artifact_cases, megatron_cases, megatron_ms, scoreboard
 from tilecast.graph.tracer import trace
 from tilecast.hardware.device import load_device
@@ -26,7 +27,7 @@ from tilecast.multigpu.kernels import NOTHING, Run
 from tilecast.multigpu.layout import Assumptions, Layout, Work, legal
 from tilecast.multigpu.memory import layer_parameters, parameters
 from tilecast.multigpu.shard import Shape, _sorted, _traced, share
-from tilecast.multigpu.shipped_shares import TRACED, load
+from tilecast.multigpu.shipped_shares import load
 from tilecast.multigpu.step import Planner
 from tilecast.planner.words import as_text, as_values, chrome_trace
 from tilecast.predict.kernel import wait_ms
@@ -339,13 +340,13 @@ def test_shipped_kernels_are_those_a_trace_finds():
     for suite in cases():
         _, work, layout = suite[0]
         shape = Shape.of(layout)
-        assert load(TRACED, work)[shape] == share(work, shape)
+        assert load(SHARES, work)[shape] == share(work, shape)
 
 
 def test_every_validation_case_is_shipped():
     for suite in cases():
         for _, work, layout in suite:
-            assert Shape.of(layout) in load(TRACED, work)
+            assert Shape.of(layout) in load(SHARES, work)
 
 
 def test_a_file_of_kernels_that_is_none(tmp_path):

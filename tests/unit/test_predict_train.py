@@ -73,7 +73,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_predict_train import kernels, T4, SHORT
-from tilecast.predict.train import train_networks
+from tilecast.predict.train.baselines import train_networks
 def progress(line):
     if line.startswith("pass 2/"):
         os.kill(os.getpid(), signal.SIGKILL)

@@ -14,7 +14,7 @@ from copies import ROOT
 HOLD = """
 import sys
 from pathlib import Path
-from tilecast.running import claim
+from tilecast.base.run_lock import claim
 print(claim(Path(sys.argv[1]), cluster=sys.argv[2] == "cluster"), flush=True)
 sys.stdin.read()
 """

@@ -52,10 +52,10 @@ def made_up_wheel(path: Path) -> Path:
 def test_a_made_up_wheel_is_evaluated_and_a_damaged_one_is_refused(workflow_copy: Copy, tmp_path: Path) -> None:
     wheel = made_up_wheel(tmp_path / "made_up.whl")
     data = wheel.read_bytes()
-    lock = (workflow_copy.root / "resources/modern.lock").read_text().splitlines()
+    lock = (workflow_copy.root / "resources/half_precision.lock").read_text().splitlines()
     changed = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": str(len(data))}
     lines = [f"{(key := line.split(chr(9))[0])}\t{changed.get(key, line.split(chr(9))[1])}" for line in lock]
-    (workflow_copy.root / "resources/modern.lock").write_text("\n".join(lines) + "\n")
+    (workflow_copy.root / "resources/half_precision.lock").write_text("\n".join(lines) + "\n")
     damaged = bytearray(data)
     damaged[100] ^= 1
     (tmp_path / "damaged.whl").write_bytes(damaged)

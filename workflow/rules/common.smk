@@ -178,7 +178,7 @@ def weights(name):
         return []
     if settings.predictor.train:
         return f"results/predict/trained/{name}/record.json"
-    return shipped(f"resources/pretrained/{name}/record.json")
+    return shipped(f"src/tilecast/data/weights/{name}/record.json")
 
 
 def picture(name, subcategory, title):

@@ -1,6 +1,6 @@
 # Half precision on today's GPUs: a wheel of kernel timings, forecasts with each GPU generation left out.
 MODERN_WEIGHTS = [
-    shipped(f"resources/pretrained/modern/{name}")
+    shipped(f"src/tilecast/data/weights/half_precision/{name}")
     for name in ["experts.safetensors", "record.json"]
 ]
 MODERN_RECORDS = ["protocol", "sizes", "surface", "noise"]
@@ -24,7 +24,7 @@ MODERN_TARGETS = MODERN_REPORT
 
 rule modern_fetch:
     input:
-        lock=shipped("resources/modern.lock"),
+        lock=shipped("resources/half_precision.lock"),
         code=code("modern_fetch"),
     output:
         archive="results/modern/kernels.zip",
@@ -46,13 +46,13 @@ rule modern_evaluate:
         archive="results/modern/kernels.zip",
         weights=MODERN_WEIGHTS,
         records=[
-            shipped(f"resources/pretrained/modern/{name}.csv")
+            shipped(f"src/tilecast/data/weights/half_precision/{name}.csv")
             for name in MODERN_RECORDS
         ],
-        publisher=shipped("resources/pretrained/modern/publisher.csv"),
+        publisher=shipped("resources/reference/half_precision/publisher.csv"),
         specifications=SPECIFICATIONS,
-        systems=shipped_folder("config/systems", "*.yaml"),
-        curves=shipped("resources/pretrained/collectives.json"),
+        systems=shipped_folder("src/tilecast/data/systems", "*.yaml"),
+        curves=shipped("src/tilecast/data/collectives.json"),
         code=code("modern_evaluate"),
     output:
         **{name: f"results/modern/{name}.csv" for name in MODERN_RECORDS},
@@ -149,7 +149,7 @@ rule modern_protocol:
     input:
         kernels="results/modern/kernels.parquet",
         specifications=SPECIFICATIONS,
-        tuned=shipped("resources/modern_tuned.csv"),
+        tuned=shipped("src/tilecast/data/tuned_expert_kernels.csv"),
         code=code("modern_protocol"),
     output:
         **{name: f"results/modern/trained/{name}.csv" for name in MODERN_RECORDS},

@@ -64,10 +64,10 @@ MOE_REPORT = [
 rule moe_study:
     input:
         study=MOE_STUDY,
-        devices=shipped_folder("config/devices", "*.yaml"),
-        systems=shipped_folder("config/systems", "*.yaml"),
-        models=shipped_folder("config/models", "*.json"),
-        curves=shipped("resources/pretrained/collectives.json"),
+        devices=shipped_folder("src/tilecast/data/devices", "*.yaml"),
+        systems=shipped_folder("src/tilecast/data/systems", "*.yaml"),
+        models=shipped_folder("src/tilecast/data/models", "*.json"),
+        curves=shipped("src/tilecast/data/collectives.json"),
         measured=shipped("resources/published/moe_alltoall.csv"),
         anchors=shipped("resources/published/moe_anchors.yaml"),
         overlap=shipped_folder("resources/measured/moe_overlap", "*.csv"),

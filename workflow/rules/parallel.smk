@@ -38,9 +38,9 @@ PARALLEL_TARGETS = ["results/parallel/collectives.csv", *PARALLEL_REPORT]
 rule collectives_validation:
     input:
         measured=shipped("resources/published/nccl_collectives.csv"),
-        curves=shipped("resources/pretrained/collectives.json"),
-        systems=shipped_folder("config/systems", "*.yaml"),
-        devices=shipped_folder("config/devices", "*.yaml"),
+        curves=shipped("src/tilecast/data/collectives.json"),
+        systems=shipped_folder("src/tilecast/data/systems", "*.yaml"),
+        devices=shipped_folder("src/tilecast/data/devices", "*.yaml"),
         code=code("parallel_collectives"),
     output:
         cells="results/parallel/collectives.csv",
@@ -147,14 +147,14 @@ rule parallel_validation:
             shipped("resources/published/megatron_recompute_table5.csv"),
             shipped("resources/published/training_tables.csv"),
         ],
-        traced=shipped("resources/pretrained/parallel_kernels.json"),
-        curves=shipped("resources/pretrained/collectives.json"),
+        traced=shipped("src/tilecast/data/shares.json"),
+        curves=shipped("src/tilecast/data/collectives.json"),
         weights=weights("tilecast"),
-        half=shipped("resources/pretrained/modern/record.json"),
+        half=shipped("src/tilecast/data/weights/half_precision/record.json"),
         halves=MODERN_WEIGHTS,
-        systems=shipped_folder("config/systems", "*.yaml"),
-        devices=shipped_folder("config/devices", "*.yaml"),
-        models=shipped_folder("config/models", "*.json"),
+        systems=shipped_folder("src/tilecast/data/systems", "*.yaml"),
+        devices=shipped_folder("src/tilecast/data/devices", "*.yaml"),
+        models=shipped_folder("src/tilecast/data/models", "*.json"),
         code=code("parallel_validation"),
     output:
         cells="results/parallel/validation.csv",
@@ -173,13 +173,13 @@ if settings.parallel.compute:
     rule parallel_study:
         input:
             study=shipped("config/studies/multigpu.yaml"),
-            prices=shipped("config/prices.yaml"),
-            curves=shipped("resources/pretrained/collectives.json"),
+            prices=shipped("src/tilecast/data/prices.yaml"),
+            curves=shipped("src/tilecast/data/collectives.json"),
             weights=weights("tilecast"),
             halves=MODERN_WEIGHTS,
-            systems=shipped_folder("config/systems", "*.yaml"),
-            devices=shipped_folder("config/devices", "*.yaml"),
-            models=shipped_folder("config/models", "*.json"),
+            systems=shipped_folder("src/tilecast/data/systems", "*.yaml"),
+            devices=shipped_folder("src/tilecast/data/devices", "*.yaml"),
+            models=shipped_folder("src/tilecast/data/models", "*.json"),
             code=code("parallel_study"),
         output:
             STUDY,

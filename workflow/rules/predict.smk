@@ -3,7 +3,7 @@ BASELINES = ["roofline", "li", "habitat"]
 OWN_PREDICTORS = [*BASELINES, "neusight", "tilecast"]
 TRAINED = ["li", "habitat", "neusight", "tilecast"]
 # The makers' figures of each GPU; tilecast is trained on them.
-SPECIFICATIONS = shipped_folder("config/devices", "*.yaml")
+SPECIFICATIONS = shipped_folder("src/tilecast/data/devices", "*.yaml")
 OWN_PREDICTIONS = [f"results/predict/{name}.csv" for name in OWN_PREDICTORS]
 OWN_OPERATOR_PREDICTIONS = [
     f"results/predict/{name}_operators.parquet" for name in OWN_PREDICTORS
@@ -94,7 +94,7 @@ rule predict_logo:
         devices="results/tidy/devices.csv",
         records=[
             *(weights(name) for name in TRAINED),
-            *shipped_folder("resources/pretrained", "*/leave_one_out.json"),
+            *shipped_folder("resources/reference/leave_one_out", "*.json"),
         ],
         code=code("predict_logo"),
     output:
@@ -116,7 +116,7 @@ rule train_predictor:
         graphs="results/tidy/graphs.parquet",
         labels="results/tidy/labels.csv",
         shipped=lambda wildcards: shipped(
-            f"resources/pretrained/{wildcards.trained}/record.json"
+            f"src/tilecast/data/weights/{wildcards.trained}/record.json"
         ),
         code=code("train_predictor"),
     output:
@@ -137,7 +137,7 @@ rule train:
         expand("results/predict/trained/{trained}/distance.csv", trained=TRAINED),
 
 
-# Half an hour to an hour a predictor on one core; what it writes is shipped as resources/pretrained/*/leave_one_out.json.
+# Half an hour to an hour a predictor on one core; what it writes is shipped as resources/reference/leave_one_out/*.json.
 rule train_leave_one_out:
     input:
         kernels="results/tidy/kernels.parquet",

@@ -21,7 +21,7 @@ from tilecast.base.files import atomic_path
 if TYPE_CHECKING:
     import pandas as pd
 
-# Folder of the wheel -> device of config/devices, and the generation that is left out as a whole.
+# Folder of the wheel -> device of data/devices, and the generation that is left out as a whole.
 SYSTEMS = {
     "a100_sxm": "NVIDIA_A100-SXM4-80GB",
     "l40s": "NVIDIA_L40S",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tilecast.artifact import cells, names
 from tilecast.artifact.store import load
 from tilecast.base.errors import InputError, TilecastError
+from tilecast.base.paths import PUBLISHED
 from tilecast.tables.io import check, write, write_free
 from tilecast.tables.schema import CELL_KEY
 
@@ -60,7 +61,7 @@ def read_published(path: str | os.PathLike[str]) -> tuple[pd.DataFrame, pd.DataF
 
 
 if __name__ == "__main__":
-    target = Path(__file__).resolve().parents[3] / "resources/published"
+    target = PUBLISHED
     try:
         transcribe(sys.argv[1] if len(sys.argv) > 1 else "results/artifact/neusight.zip", target)
     except TilecastError as error:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from tilecast.base.errors import InputError
 from tilecast.base.files import write_text
+from tilecast.base.paths import CHECKOUT
 
 
 class Section(BaseModel):
@@ -83,7 +84,7 @@ class Graphs(Section):
 
     cells: list[Annotated[str, Field(pattern=r"^[\w.]+-(inference|training)-[1-9]\d*-[1-9]\d*$")]] = Field(
         _LABELLED_CELLS,
-        description="<model>-<mode>-<sequence>-<batch>, one Parquet table each; models as in config/models",
+        description="<model>-<mode>-<sequence>-<batch>, one Parquet table each; models as in data/models",
     )
     dtype: Literal["fp32", "tf32", "fp16", "bf16"] = Field(
         "fp32", description="number format of weights and activations"
@@ -272,4 +273,4 @@ GENERATED = {
 
 if __name__ == "__main__":
     for path, content in GENERATED.items():
-        write_text(Path(__file__).resolve().parents[2] / path, content())
+        write_text(CHECKOUT / path, content())

@@ -15,7 +15,7 @@ _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "M
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--op", required=True, help="all_reduce, all_gather, reduce_scatter, ...")
-    parser.add_argument("--system", required=True, help="a name of config/systems, or a YAML file")
+    parser.add_argument("--system", required=True, help="a name of data/systems, or a YAML file")
     parser.add_argument("--gpus", required=True, help="how many, or which: 8 or 0,2,4")
     parser.add_argument("--bytes", required=True, help="size of the buffer: 1048576, 1MiB, 2.5GB")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from tilecast.base.errors import InputError
 from tilecast.base.limits import amount, option
+from tilecast.base.paths import PRICES
 from tilecast.cli.work import torch_needed
 from tilecast.hardware.device import load_device
-from tilecast.hardware.price import PRICES, Prices, load_prices
+from tilecast.hardware.price import Prices, load_prices
 from tilecast.hardware.system import load_system, system_names
 from tilecast.models.registry import ModelSpec
 from tilecast.multigpu.layout import RECOMPUTE, SCHEDULES, Layout, Work, check, from_runs
@@ -57,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--tokens", type=amount("tokens"), help="training: cost of a run on so many tokens, such as 3e11"
     )
-    group.add_argument("--prices", metavar="FILE", help="in place of config/prices.yaml")
+    group.add_argument("--prices", metavar="FILE", help="in place of data/prices.yaml")
     group.add_argument(
         "--serve", choices=("continuous", "static"), nargs="?", const="continuous",
         help="TTFT, TPOT and throughput of every number of requests at once that fits (prompts of --sequence)",

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name in ("device", "forecast", "kernels", "model", "calibrate", "errors"):
         added[name].add_argument(
             "--device", default="auto", metavar="DEVICE",
-            help="auto, cpu, cuda" + (", or a name of config/devices" if name in _NAMED else ""),
+            help="auto, cpu, cuda" + (", or a name of data/devices" if name in _NAMED else ""),
         )  # fmt: skip
         added[name].add_argument("--threads", type=option("threads"), default=1, help="of a CPU (default: 1)")
     for name in ("forecast", "kernels"):
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name in ("kernels", "model"):
         added[name].add_argument("--budget", default="60s", help="time to measure: 90s, 5m, 1h (default: 60s)")
     model = added["model"]
-    model.add_argument("--model", help="a name of config/models, or a config.json")
+    model.add_argument("--model", help="a name of data/models, or a config.json")
     model.add_argument("--mode", choices=("inference", "training"), default="inference")
     model.add_argument("--phase", choices=("prefill", "decode"), default="prefill", help="part of inference")
     model.add_argument(
@@ -115,7 +115,7 @@ def _described(args: argparse.Namespace, backend: Any = None) -> dict[str, Any]:
     if args.device in devices():
         known = devices()[args.device]
         return {"name": known.name, "title": known.title, "kind": "cuda", "known": known.name,
-                "basis": {"*": "config/devices"}}  # fmt: skip
+                "basis": {"*": "data/devices"}}  # fmt: skip
     backend = backend or _opened(args)
     path = args.output / backend.name / DESCRIPTION
     return read_description(path) if path.exists() else describe(backend)

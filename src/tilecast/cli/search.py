@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilecast.base.errors import InputError
 from tilecast.base.limits import option
+from tilecast.base.paths import PRICES
 from tilecast.models.registry import load_model, model_names
 from tilecast.predict.registry import PREDICTORS, load_predictor
 from tilecast.tables.schema import DTYPE_NAMES
@@ -26,7 +27,7 @@ SHOWN = 5  # reasons, and points of the front
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--model", required=True, help="a config.json, or one of: " + ", ".join(model_names()))
-    parser.add_argument("--system", required=True, help="a system file (YAML), or a name of config/systems")
+    parser.add_argument("--system", required=True, help="a system file (YAML), or a name of data/systems")
     parser.add_argument("--gpus", type=option("gpus"), required=True, help="GPUs to use, all of them")
     parser.add_argument("--objective", choices=OBJECTIVES, default="step_time")
     parser.add_argument(
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="a device file, in place of the system's")
     parser.add_argument("--predictor", choices=PREDICTORS, default="tilecast")
     parser.add_argument("--weights", metavar="DIR", help="folder of a predictor you trained (tilecast train)")
-    parser.add_argument("--prices", metavar="FILE", help="in place of config/prices.yaml")
+    parser.add_argument("--prices", metavar="FILE", help="in place of data/prices.yaml")
     parser.add_argument("--price", choices=("on_demand", "reserved"), default="on_demand")
     parser.add_argument(
         "--why-not", action="append", default=[], metavar="PART=VALUE", help="such as tp=8; may be repeated"
@@ -108,7 +109,7 @@ def _ranks(text: str) -> tuple[int, ...]:
 def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) -> Any:
     """What judges layouts, the space, its layouts, and what rules one out before it is judged."""
     from tilecast.hardware.device import load_device
-    from tilecast.hardware.price import PRICES, load_prices
+    from tilecast.hardware.price import load_prices
     from tilecast.hardware.system import load_system
     from tilecast.multigpu.layout import Work, legal, stack
     from tilecast.multigpu.step import Planner

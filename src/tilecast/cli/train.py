@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from tilecast.base.errors import InputError, TilecastError
 from tilecast.base.limits import option
+from tilecast.base.paths import DEVICES
 from tilecast.cli.work import torch_needed
-from tilecast.hardware.device import DEVICE_FOLDER, Device, devices, load_device
+from tilecast.hardware.device import Device, devices, load_device
 from tilecast.predict.registry import PREDICTORS
 
 if TYPE_CHECKING:
@@ -32,9 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--predictor", choices=TRAINED, action="append", help="repeatable (default: tilecast)")
     parser.add_argument("--output", default="results/predict/trained", metavar="DIR", help="a folder a predictor")
-    parser.add_argument(
-        "--devices", default=str(DEVICE_FOLDER), metavar="DIR", help="YAML files of the GPUs measured"
-    )
+    parser.add_argument("--devices", default=str(DEVICES), metavar="DIR", help="YAML files of the GPUs measured")
     parser.add_argument("--seed", type=option("seed"), default=0)
 
 

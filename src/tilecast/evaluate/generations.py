@@ -39,7 +39,7 @@ SIZES_MS = tuple(float(2.0**power) for power in range(-9, 9))
 
 
 def known_devices() -> dict[str, Device]:
-    """The nine GPUs of the wheel, by the figures of config/devices."""
+    """The nine GPUs of the wheel, by the figures of data/devices."""
     every = devices()
     return {name: every[name] for name in SYSTEMS.values()}
 

@@ -43,7 +43,7 @@ def machine(folder: Path, where: str) -> dict[str, Any]:
         "where": where,
         "device": description["name"],
         "title": description["title"],
-        "described": "measured here" if "known" not in description else "config/devices",
+        "described": "measured here" if "known" not in description else "data/devices",
         "rates": {key: description.get(key) for key in ("matrix_flops_per_s", "bandwidth_bytes_per_s")},
         "kernels": sum(record["rows"] for record in records if record["kind"] == "kernels"),
         "models": sum(record["rows"] for record in records if record["kind"] == "models"),

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilecast.base.paths import PUBLISHED, SHARES
 from tilecast.hardware.device import Device, devices
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import ModelSpec, load_model, model_spec
 from tilecast.multigpu.kernels import Kernels
 from tilecast.multigpu.layout import STANDARD, Assumptions, Layout, Work
 from tilecast.multigpu.shard import Shape
-from tilecast.multigpu.shipped_shares import TRACED, key, load, save
+from tilecast.multigpu.shipped_shares import key, load, save
 from tilecast.multigpu.step import PARTS, Planner, Step
 from tilecast.predict.kernel import Predictor
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PUBLISHED = Path(__file__).resolve().parents[3] / "resources/published"
 TABLES = {"megatron": "megatron_sc21_table1.csv", "recompute": "megatron_recompute_table5.csv"}
 # The artifact's servers: four GPUs that NVLink joins.
 SYSTEMS = {"NVIDIA_A100-SXM4-40GB": "a100_sxm_4", "NVIDIA_H100_80GB_HBM3": "h100_sxm_4"}
@@ -274,7 +274,7 @@ def main() -> None:
     wanted: dict[str, tuple[Work, list[Shape]]] = {}
     for _, work, layout in cases:
         wanted.setdefault(key(work), (work, []))[1].append(Shape.of(layout))
-    save(TRACED, wanted.values())
+    save(SHARES, wanted.values())
 
 
 if __name__ == "__main__":

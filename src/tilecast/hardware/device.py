@@ -13,8 +13,8 @@ from typing import Any
 
 from tilecast.base.documents import listed, read_json, read_yaml, shown
 from tilecast.base.errors import InputError
+from tilecast.base.paths import DEVICES
 
-DEVICE_FOLDER = Path(__file__).resolve().parents[3] / "config/devices"
 DTYPES = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "int8", "fp4")
 # fp4 is a rate only: its elements are stored with scales, by the rules of the format (nvfp4, mxfp4)
 ELEMENT_BYTES = {"fp64": 8, "fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2, "fp8": 1, "int8": 1}
@@ -81,7 +81,7 @@ class Device:
 
 
 def load_device(path_or_name: str | Path) -> Device:
-    """The device of a YAML or artifact JSON file, or of config/devices by name, short name or file stem."""
+    """The device of a YAML or artifact JSON file, or of data/devices by name, short name or file stem."""
     text = str(path_or_name)
     path = Path(text)
     if path.suffix.lower() in (".yaml", ".yml", ".json"):
@@ -93,7 +93,7 @@ def load_device(path_or_name: str | Path) -> Device:
     raise InputError(text, "is no known device", f"give a file, or one of {', '.join(sorted(known))}")
 
 
-def devices(folder: Path = DEVICE_FOLDER) -> dict[str, Device]:
+def devices(folder: Path = DEVICES) -> dict[str, Device]:
     """Every device of a folder of YAML files, by name."""
     found = (_read(path) for path in sorted(folder.glob("*.yaml")))
     return {device.name: device for device in found}
@@ -134,7 +134,7 @@ def specifications(predictor: str, table: Any) -> Mapping[str, Device]:
 
 def _read(path: Path) -> Device:
     read = read_json if path.suffix.lower() == ".json" else read_yaml
-    raw = read(path, "name a device file, or a device of config/devices")
+    raw = read(path, "name a device file, or a device of data/devices")
     if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
         raise InputError(path, "is no device description", "expected keys such as sm_count and clock_hz")
     return _from_artifact(raw, path) if "Num_Sm" in raw else _from_yaml(raw, path)

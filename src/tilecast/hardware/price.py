@@ -1,6 +1,6 @@
 """What a system costs: dollars and kilowatt-hours of its time, from dated list prices of whole clusters.
 
-config/prices.yaml holds the prices. A cluster is the smallest set of GPUs one can rent, and whole ones are paid:
+data/prices.yaml holds the prices. A cluster is the smallest set of GPUs one can rent, and whole ones are paid:
 ceil(GPUs / cluster). Energy is an estimate from above: every GPU at its board's power limit all the time.
 """
 
@@ -15,9 +15,9 @@ from typing import Any
 
 from tilecast.base.documents import read_yaml
 from tilecast.base.errors import InputError
+from tilecast.base.paths import PRICES
 from tilecast.hardware.device import Device
 
-PRICES = Path(__file__).resolve().parents[3] / "config/prices.yaml"
 KINDS = ("on_demand", "reserved")
 _TOP = ("prices", "energy", "sources")
 _OFFER = ("device", "offer", "gpus", *KINDS)
@@ -46,7 +46,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class Prices:
-    """Everything config/prices.yaml says."""
+    """Everything data/prices.yaml says."""
 
     offers: tuple[Offer, ...]
     host_w_per_gpu: Figure

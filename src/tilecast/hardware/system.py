@@ -1,6 +1,6 @@
 """A system of GPUs as its makers describe it: which GPUs share which link, and how nodes reach each other.
 
-config/systems/*.yaml describes each; docs/collectives.md lists the keys. A node's links stand in tiers: a tier
+data/systems/*.yaml describes each; docs/collectives.md lists the keys. A node's links stand in tiers: a tier
 joins sets of GPUs, and GPUs that stand behind one port of it share that port's rate.
 """
 
@@ -14,8 +14,8 @@ from typing import Any
 from tilecast.base.documents import read_yaml, shown
 from tilecast.base.errors import InputError
 from tilecast.base.limits import MOST, check
+from tilecast.base.paths import SYSTEMS
 
-SYSTEM_FOLDER = Path(__file__).resolve().parents[3] / "config/systems"
 KINDS = ("nvswitch", "nvlink", "pcie_switch", "host_bridge", "socket")
 _KEYS = {
     "title", "device", "gpus_per_node", "nodes", "nvls", "measured_as", "tiers", "network", "sources", "notes",
@@ -91,19 +91,19 @@ class Route:
 
 
 def load_system(path_or_name: str | Path) -> System:
-    """The system of a YAML file, or of config/systems by its file stem."""
+    """The system of a YAML file, or of data/systems by its file stem."""
     text = str(path_or_name)
     if text.endswith((".yaml", ".yml")):
         return _read(Path(text))
-    path = SYSTEM_FOLDER / f"{text}.yaml"
+    path = SYSTEMS / f"{text}.yaml"
     if text not in system_names():
         raise InputError(text, "is no known system", f"give a file, or one of {', '.join(system_names())}")
     return _read(path)
 
 
 def system_names() -> list[str]:
-    """Systems described in config/systems."""
-    return sorted(path.stem for path in SYSTEM_FOLDER.glob("*.yaml"))
+    """Systems described in data/systems."""
+    return sorted(path.stem for path in SYSTEMS.glob("*.yaml"))
 
 
 def route(system: System, gpus: Sequence[int], others: Sequence[Sequence[int]] = ()) -> Route:
@@ -181,7 +181,7 @@ def _used(system: System, local: Sequence[int], node: int) -> list[Tier]:
 
 
 def _read(path: Path) -> System:
-    raw = read_yaml(path, "name a system file, or one of config/systems")
+    raw = read_yaml(path, "name a system file, or one of data/systems")
     entry = _mapping(raw, _KEYS, {"gpus_per_node", "tiers"}, path, "a system")
     gpus = _whole(entry["gpus_per_node"], "gpus_per_node", path)
     nodes = _whole(entry.get("nodes", 1), "nodes", path)

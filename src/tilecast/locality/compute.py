@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tilecast.base.paths import WEIGHTS
 from tilecast.graph.tracer import trace
 from tilecast.hardware.device import devices, load_device
 from tilecast.locality.model import Compute, Work, expected
@@ -18,7 +19,6 @@ from tilecast.predict import interval
 from tilecast.predict.kernel import HOSTS
 from tilecast.predict.tilecast import Tilecast
 
-PRETRAINED = Path(__file__).resolve().parents[3] / "resources/pretrained/tilecast"
 COPIES = 2  # issued with each batch: in and out
 Wanted = list[tuple[str, str, int]]  # model, dtype, batch size
 
@@ -34,7 +34,10 @@ def wanted(studies: Iterable[Study]) -> Wanted:
 
 
 def forecasts(
-    models: Wanted, names: Iterable[str], weights: Path = PRETRAINED, heads: Mapping[str, int] | None = None
+    models: Wanted,
+    names: Iterable[str],
+    weights: Path = WEIGHTS / "tilecast",
+    heads: Mapping[str, int] | None = None,
 ) -> Compute:
     """Trace every model once and forecast all kernels of a device as one table; the result looks a batch up."""
     graphs = {}

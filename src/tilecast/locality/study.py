@@ -18,9 +18,10 @@ from tilecast.base.config import Section
 from tilecast.base.documents import read_yaml
 from tilecast.base.errors import InputError
 from tilecast.base.limits import MOST, check
+from tilecast.base.paths import STUDIES
 from tilecast.models.registry import ModelSpec, load_model
 
-STUDY_FOLDER = Path(__file__).resolve().parents[3] / "config/studies/numa"
+STUDY_FOLDER = STUDIES / "numa"
 NO_OP = "vit0x0x0"
 WHOLE = ""  # the arm of a study that has but one
 # What the guide says of the remote node, percent: the classes it names, by their models.

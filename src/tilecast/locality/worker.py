@@ -1,7 +1,7 @@
 """One run in a process of its own: images in, a vision transformer, its output back, on three streams.
 
-`python -m tilecast.locality.worker REQUEST.json RESULT.json`, bound by numactl and perhaps under a profiler. On the
-CPU device the same pipeline runs with streams and events that do nothing.
+`python -m tilecast.locality.worker REQUEST.json RESULT.json`, bound by numactl and perhaps under a profiler. On
+the CPU device the same pipeline runs with streams and events that do nothing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The machine at hand as a device that forecasts can be made for, written down before anything is measured.
 
-A GPU that config/devices knows is described there. Any other is described by what its driver says and, where that
+A GPU that data/devices knows is described there. Any other is described by what its driver says and, where that
 leaves a rate open, by a few micro-measurements; so is a CPU. `basis` says of each value where it comes from.
 """
 
@@ -51,7 +51,7 @@ def describe(backend: Backend) -> dict[str, Any]:
     """The device's description: plain values in SI units."""
     about: dict[str, Any] = {"name": backend.name, "title": backend.title, "kind": backend.kind}
     if backend.name in devices():
-        return about | {"known": backend.name, "basis": {"*": "config/devices"}}
+        return about | {"known": backend.name, "basis": {"*": "data/devices"}}
     product = f"measured: matrix product of {PRODUCT} x {PRODUCT} x {PRODUCT}"
     rate = {dtype: _product_rate(backend, dtype) for dtype in backend.dtypes}
     copied = _copy_rate(backend)
@@ -110,7 +110,7 @@ def device_of(description: dict[str, Any], where: object = "description") -> Dev
     if known is not None:
         found = devices().get(str(known))
         if found is None:
-            raise InputError(where, f"{known!r} is not in config/devices", "describe the device again")
+            raise InputError(where, f"{known!r} is not in data/devices", "describe the device again")
         return found
     missing = [key for key in _KEYS if key not in description]
     if missing:

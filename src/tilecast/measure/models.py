@@ -53,7 +53,7 @@ def workload(given: Mapping[str, Any], where: object = "workload") -> dict[str, 
         if column.kind == "integer":
             check(name.partition("_")[0], value, f"{where}, {name}", 0 if name == "context" else 1)
     if not isinstance(work["model"], str):
-        raise InputError(where, "`model` is no name", "see config/models")
+        raise InputError(where, "`model` is no name", "see data/models")
     load_model(work["model"])
     return {name: work[name] for name in WORKLOAD_KEY}
 

@@ -1,1 +1,1 @@
-"""Model configurations: those shipped in config/models, the artifact's, and anyone's."""
+"""Model configurations: those shipped in data/models, the artifact's, and anyone's."""

@@ -1,6 +1,6 @@
 """A model's configuration: a Hugging Face `config.json`, read and checked without torch or transformers.
 
-A shipped file (config/models/<name>.json) is such a JSON with one more key, `tilecast`: title, source, the
+A shipped file (data/models/<name>.json) is such a JSON with one more key, `tilecast`: title, source, the
 published parameter count, and the class to build per mode where inference and training use different ones. The
 artifact's DLmodel_configs are read as they are. Names such as `vit16x12x768` stand for the vision transformers of
 the locality study.
@@ -17,8 +17,7 @@ from typing import Any
 from tilecast.base.documents import read_json
 from tilecast.base.errors import InputError
 from tilecast.base.limits import check_model
-
-MODEL_FOLDER = Path(__file__).resolve().parents[3] / "config/models"
+from tilecast.base.paths import MODELS
 
 # width -> heads, as the locality study's models have them (heads of 64, hidden layer 4 x width, images of 224)
 _VIT_HEADS = {128: 4, 256: 8, 512: 8, 768: 12, 1024: 16}
@@ -42,7 +41,7 @@ class ModelSpec:
         return self.architectures.get(mode, named[0])
 
 
-def model_names(folder: Path = MODEL_FOLDER) -> tuple[str, ...]:
+def model_names(folder: Path = MODELS) -> tuple[str, ...]:
     """Names of the shipped configurations."""
     return tuple(sorted(path.stem for path in folder.glob("*.json")))
 
@@ -53,7 +52,7 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
     path = Path(text)
     if path.suffix.lower() == ".json" or path.is_dir():
         return _read(path / "config.json" if path.is_dir() else path)
-    shipped = MODEL_FOLDER / f"{text}.json"
+    shipped = MODELS / f"{text}.json"
     if text in model_names():
         return _read(shipped)
     if match := _VIT_NAME.fullmatch(text):
@@ -77,7 +76,7 @@ def model_spec(values: Mapping[str, Any], name: str, source: str) -> ModelSpec:
         raise InputError(source, "`architectures` is no list of class names", 'such as ["LlamaForCausalLM"]')
     by_mode, parameters = own.get("architectures", {}), own.get("parameters")
     if not isinstance(by_mode, Mapping) or not all(isinstance(name, str) for name in by_mode.values()):
-        raise InputError(source, "`tilecast.architectures` is no mapping of modes to classes", "see config/models")
+        raise InputError(source, "`tilecast.architectures` is no mapping of modes to classes", "see data/models")
     if parameters is not None and (type(parameters) not in (int, float) or not 0 < parameters < 10**18):
         raise InputError(source, "`tilecast.parameters` is no count", "give a whole number")
     check_model({key: value for key, value in values.items() if key != "tilecast"}, source)

@@ -65,7 +65,7 @@ class Hybrid(Section):
 
 
 class StudySystem(Section):
-    """One system of the study; `system` and `device` as config/systems and config/devices name them."""
+    """One system of the study; `system` and `device` as data/systems and data/devices name them."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,40}$")
     system: str

@@ -13,13 +13,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 
 from tilecast.base.errors import InputError
+from tilecast.base.paths import CURVES
 from tilecast.hardware.device import devices
 from tilecast.hardware.system import Leg, Route, System, load_system, route
 
-CURVES = Path(__file__).resolve().parents[3] / "resources/pretrained/collectives.json"
 OPS = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "send_recv")
 # ASSUME: never measured here, so given the curve that moves data the same way: one ring, one pair.
 CURVE_OF = {"broadcast": "all_gather", "send_recv": "all_to_all"}

@@ -1,6 +1,6 @@
 """Fit the collectives' curves on measured tables, and weigh them at sizes and on systems left out.
 
-`python -m tilecast.multigpu.collectives_fit` writes resources/pretrained/collectives.json: the curves, and those
+`python -m tilecast.multigpu.collectives_fit` writes data/collectives.json: the curves, and those
 fitted without one size each. They are shipped because a search for a least square ends a little elsewhere on every
 machine, and weighing them must give the same bytes everywhere.
 """
@@ -17,14 +17,15 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from tilecast.base.files import write_text
+from tilecast.base.paths import CURVES, PUBLISHED
 from tilecast.hardware.system import load_system, route
-from tilecast.multigpu.collectives import CURVES, Curve, Line, collective, port_bytes
+from tilecast.multigpu.collectives import Curve, Line, collective, port_bytes
 from tilecast.tables.io import read
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MEASURED = CURVES.parents[1] / "published/nccl_collectives.csv"
+MEASURED = PUBLISHED / "nccl_collectives.csv"
 CALIBRATED = ("a100_sxm", "h100_sxm", "l40s")  # all others in the table stay out of every fit
 STAND_IN = {"a100_sxm": "h100_sxm", "h100_sxm": "a100_sxm"}  # who forecasts a measured system left out
 PROTOCOLS = ("LL", "LL128", "Simple", "Simple")  # by rate; the last with more channels at work
@@ -172,7 +173,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def train(path: Path = MEASURED) -> dict[str, Any]:
-    """What resources/pretrained/collectives.json holds: curves, spreads, and how they were made."""
+    """What data/collectives.json holds: curves, spreads, and how they were made."""
     frame = read(path, "collective_measurements")
     fitted, held_out = fit_all(frame), fit_held_out(frame)
     table = validate(frame[frame["system"].isin(CALIBRATED)], fitted, held_out)

@@ -17,8 +17,6 @@ from tilecast.graph.kernels import Kernel
 from tilecast.multigpu.layout import Work
 from tilecast.multigpu.shard import Counted, Shape, Share, Traces, share
 
-TRACED = Path(__file__).resolve().parents[3] / "resources/pretrained/parallel_kernels.json"
-
 
 def key(work: Work) -> str:
     """What decides the kernels of a piece of work, as text; the global batch does not."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilecast.base.errors import InputError
+from tilecast.base.paths import WEIGHTS
 from tilecast.hardware.device import Device
 from tilecast.predict import interval
 from tilecast.predict.physics import expert_kernel
@@ -28,7 +29,6 @@ from tilecast.predict.tilecast import Expert
 if TYPE_CHECKING:
     import pandas as pd
 
-WEIGHTS = Path(__file__).resolve().parents[3] / "resources/pretrained/modern"
 PASSPORT = "modern track"
 # What each family's kernels are described by.
 DIMENSIONS = {
@@ -112,7 +112,7 @@ class Modern:
         }
 
     @classmethod
-    def load(cls, folder: Path = WEIGHTS) -> Modern:
+    def load(cls, folder: Path = WEIGHTS / "half_precision") -> Modern:
         """Read `experts.safetensors` and `record.json` of a folder of trained weights."""
         from safetensors.numpy import load_file
 
@@ -230,7 +230,7 @@ class Modern:
 @lru_cache(maxsize=1)
 def shipped() -> Modern | None:
     """The experts that come with the project, where they do."""
-    return Modern.load() if (WEIGHTS / "record.json").exists() else None
+    return Modern.load() if (WEIGHTS / "half_precision/record.json").exists() else None
 
 
 # Stored format -> measured one: fp16 runs on the units of bf16, at their rate.

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from tilecast.base.documents import shown
 from tilecast.base.errors import InputError
+from tilecast.base.paths import WEIGHTS
 from tilecast.hardware.device import load_device
 from tilecast.predict.kernel import Predictor
 
-PRETRAINED = Path(__file__).resolve().parents[3] / "resources/pretrained"
 _VECTOR_KERNELS = {"elementwise": "add", "softmax": "softmax", "norm": "ln"}
 PREDICTORS = ("tilecast", "neusight", "habitat", "li", "roofline")
 
@@ -19,7 +19,7 @@ def load_predictor(name: str, folder: str | Path | None = None) -> Predictor:
     if name not in PREDICTORS:
         raise InputError(name, "is no predictor", f"expected one of {', '.join(PREDICTORS)}")
     if folder is None:
-        return _load(name, PRETRAINED / name)
+        return _load(name, WEIGHTS / name)
     try:
         loaded = _load(name, Path(folder))
         _attempt(loaded)

@@ -21,6 +21,7 @@ import numpy as np
 
 from tilecast.base.documents import read_json, read_tensors
 from tilecast.base.errors import InputError
+from tilecast.base.paths import WEIGHTS
 from tilecast.hardware.device import ELEMENT_BYTES, Device
 from tilecast.predict import interval
 from tilecast.predict.kernel import KERNEL_COLUMNS, MATRIX_FAMILIES, complete
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-WEIGHTS = Path(__file__).resolve().parents[3] / "resources/pretrained/tilecast"
 CHUNK, BLOCK = 1 << 13, 1 << 19  # kernels worked on (in the cache), and columns copied (in memory), at a time
 # ASSUME: kernels of a running model are launched ahead of time and follow each other after a short gap; what a
 # slow host adds is a matter of the whole pass (`issue_ms`). The least time measured of an isolated kernel is its
@@ -126,7 +126,7 @@ class Tilecast:
         self.donors = {name: Rates(**record) for name, record in meta["devices"].items()}
 
     @classmethod
-    def load(cls, folder: Path = WEIGHTS) -> Tilecast:
+    def load(cls, folder: Path = WEIGHTS / "tilecast") -> Tilecast:
         """Read `experts.safetensors` and `record.json` of a folder of trained weights."""
         meta = read_json(folder / "record.json", "train it: `tilecast train`")
         stored = read_tensors(folder / "experts.safetensors", "train it: `tilecast train`")

@@ -207,7 +207,7 @@ TABLES.update(
             {
                 "host": Column("text", "short name"),
                 "title": Column("text", "the machine"),
-                "gpu": Column("text", "device, as config/devices names it", nullable=True),
+                "gpu": Column("text", "device, as data/devices names it", nullable=True),
                 "h2d_local_bytes_per_s": _rate("copy in from the local node"),
                 "h2d_remote_bytes_per_s": _rate("copy in from the remote node"),
                 "d2h_local_bytes_per_s": _rate("copy out to the local node"),

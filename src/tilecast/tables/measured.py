@@ -19,7 +19,7 @@ KERNEL: dict[str, Column] = {
 }
 KERNEL_KEY = tuple(KERNEL)
 WORKLOAD: dict[str, Column] = {
-    "model": Column("text", "model, as config/models names it"),
+    "model": Column("text", "model, as data/models names it"),
     "mode": Column("text", "what was run", values=MODES),
     "phase": Column(
         "text", "prefill, decode (one token), or a training step", values=("prefill", "decode", "step")

@@ -429,7 +429,7 @@ TABLES: dict[str, Table] = {
     ),
     "collective_measurements": Table(  # transcribed: resources/published/nccl_collectives.csv
         {
-            "system": Column("text", "system, as config/systems names it"),
+            "system": Column("text", "system, as data/systems names it"),
             "nccl": Column("text", "version of NCCL"),
             "op": Column("text", "collective"),
             "gpus": Column("integer", "GPUs of the group", above=1),
@@ -441,7 +441,7 @@ TABLES: dict[str, Table] = {
     "collectives": Table(  # collectives forecast and measured
         {
             "basis": Column("text", "what was left out", values=("leave-one-size-out", "spec-only")),
-            "system": Column("text", "system, as config/systems names it"),
+            "system": Column("text", "system, as data/systems names it"),
             "op": Column("text", "collective"),
             "gpus": Column("integer", "GPUs of the group", above=1),
             "bytes": Column("integer", "size of the whole buffer, as nccl-tests counts", above=0),
@@ -456,7 +456,7 @@ TABLES: dict[str, Table] = {
     "collectives_mape": Table(
         {
             "basis": Column("text", "what was left out", values=("leave-one-size-out", "spec-only")),
-            "system": Column("text", "system, as config/systems names it"),
+            "system": Column("text", "system, as data/systems names it"),
             "op": Column("text", "collective"),
             "sizes": Column("text", "which sizes", values=("all", "from 1 MiB")),
             "n": Column("integer", "cells averaged", above=0),
@@ -467,7 +467,7 @@ TABLES: dict[str, Table] = {
     ),
     "moe_alltoall_measurements": Table(  # transcribed: resources/published/moe_alltoall.csv
         {
-            "system": Column("text", "system, as config/systems names it"),
+            "system": Column("text", "system, as data/systems names it"),
             "kernel": Column("text", "way of sending", values=("low latency", "high throughput")),
             "gpus": Column("integer", "GPUs among which the experts lie", above=1),
             "tokens": Column("integer", "of each GPU", above=0),

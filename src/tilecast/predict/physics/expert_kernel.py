@@ -12,17 +12,17 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from tilecast.base.paths import TUNED_KERNELS
 
 if TYPE_CHECKING:
     from tilecast.predict.physics.half import Chip
 
 Array = np.ndarray[Any, np.dtype[Any]]
 FAMILY = "moe_triton"
-TUNED = Path(__file__).resolve().parents[3] / "resources/modern_tuned.csv"
 BLOCKS = (16, 32, 64, 128)  # rows of a tile
 GROUP_ROWS = 512  # rows served by one pass over an expert's weights: eight tiles of 64
 SHORT, LONG, TUNED_TILES = 0, 1, 2
@@ -93,7 +93,7 @@ def load_table(v: Mapping[str, Array]) -> Array:
 
 @lru_cache(maxsize=1)
 def _tuned() -> frozenset[tuple[str, str, int, int]]:
-    with TUNED.open(encoding="utf-8", newline="") as stream:
+    with TUNED_KERNELS.open(encoding="utf-8", newline="") as stream:
         rows = csv.DictReader(line for line in stream if not line.startswith("#"))
         return frozenset((r["device"], r["dtype"], int(r["experts"]), int(r["width"])) for r in rows)
 

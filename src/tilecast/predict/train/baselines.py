@@ -184,7 +184,7 @@ def train(
         raise InputError("kernels", "there are none to train on", "the full artifact, or kernels of your own")
     unknown = sorted(set(kernels["device"]) - set(devices))
     if unknown:
-        raise InputError("kernels", f"device {unknown[0]} has no specification", "add it to config/devices")
+        raise InputError("kernels", f"device {unknown[0]} has no specification", "add it to data/devices")
     if name == "tilecast":
         from tilecast.predict.train.experts import train_tilecast
 

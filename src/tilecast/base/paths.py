@@ -1,0 +1,17 @@
+"""Where the library's own files lie: package data, which a wheel holds, and what only a checkout has beside it."""
+
+from pathlib import Path
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+DEVICES = DATA / "devices"
+SYSTEMS = DATA / "systems"
+MODELS = DATA / "models"
+PRICES = DATA / "prices.yaml"
+WEIGHTS = DATA / "weights"
+CURVES = DATA / "collectives.json"  # fitted curves of collective operations
+SHARES = DATA / "shares.json"  # kernels of one GPU's share of the published training steps
+TUNED_KERNELS = DATA / "tuned_expert_kernels.csv"
+
+CHECKOUT = DATA.parents[2]
+PUBLISHED = CHECKOUT / "resources/published"
+STUDIES = CHECKOUT / "config/studies"
