@@ -51,7 +51,7 @@ check: setup ## style, types and the workflow's own linter: the cheapest checks
 	$(BIN)/mypy
 
 envs/Dockerfile: envs/analysis.yaml envs/report.yaml envs/torch.yaml ## renew the image with one conda environment a rule
-	$(BIN)/python tests/cluster/containerize.py $@
+	$(BIN)/python tests/support/containerize.py $@
 
 dag: setup ## draw the workflow's rules into docs/images/dag.svg (needs graphviz's `dot`)
 	mkdir -p docs/images

@@ -1,6 +1,6 @@
 """Kill a run at seeded moments, resume it, compare; a table of it: `python benchmarks/crash.py [--full] [RUNS]`.
 
-The smoke workflow (tests/smoke.smk), or with --full the whole one. Each run starts from nothing.
+The smoke workflow (tests/support/smoke.smk), or with --full the whole one. Each run starts from nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests/support"))
 
 from copies import Copy, copy_tree  # noqa: E402 - found by the line above
 from smoke import arguments, begin, left_behind, smoke  # noqa: E402

@@ -35,7 +35,7 @@ def test_with_results_in_a_bucket_nothing_is_kept_here_and_the_bytes_are_the_sam
 
 
 # What travels to the pods is what git tracks; without the trained weights it is packed in a second.
-TRACKED = ["Snakefile", "config", "workflow", "src", "report", "tests/smoke.smk", "resources/published",
+TRACKED = ["Snakefile", "config", "workflow", "src", "report", "tests/support/smoke.smk", "resources/published",
            "resources/artifact.lock.tsv"]  # fmt: skip
 
 
@@ -46,7 +46,7 @@ def test_pods_that_share_no_file_system_give_the_same_bytes(
     clone = copy_tree(tmp_path / "clone", **with_plugins(), **KEYS, TILECAST_MIRROR="")
     for command in (["init", "--quiet"], ["add", *TRACKED]):
         subprocess.run(["git", *command], cwd=clone.root, check=True)
-    workflow = ["--snakefile", "tests/smoke.smk", "--workflow-profile", "workflow/profiles/kubernetes"]
+    workflow = ["--snakefile", "tests/support/smoke.smk", "--workflow-profile", "workflow/profiles/kubernetes"]
     further = ["--jobs", "4", "--seconds-between-status-checks", "1", "--storage-s3-endpoint-url", s3.url]
     with kubernetes(tmp_path / "api", str(FOLDER)) as (api, config):
         clone.snakemake("results/evaluation/errors.csv", *workflow, *further, KUBECONFIG=config)

@@ -1,4 +1,4 @@
-"""Another workflow imports this one: from a clone (tests/smoke.smk is that), or from a repository on a host."""
+"""Another workflow imports this one: from a clone (as tests/support/smoke.smk does), or from a hosted repository."""
 
 from __future__ import annotations
 

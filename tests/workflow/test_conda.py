@@ -66,7 +66,7 @@ def conda() -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory(prefix="conda-") as folder:
         root = Path(folder)
         channel = [str(root / "channels/conda-forge"), str(root / "wheels"), *map(str, ENV_FILES)]
-        called([sys.executable, str(Path(__file__).with_name("conda_channel.py")), *channel])
+        called([sys.executable, str(ROOT / "tests/support/conda_channel.py"), *channel])
         yield {
             "PATH": f"{write_commands(root / 'conda')}{os.pathsep}{os.environ['PATH']}",
             "CONDA_CHANNEL_ALIAS": f"{(root / 'channels').as_uri()}/",

@@ -46,7 +46,7 @@ rule modern_evaluate:
         archive="results/modern/kernels.zip",
         weights=MODERN_WEIGHTS,
         records=[
-            shipped(f"src/tilecast/data/weights/half_precision/{name}.csv")
+            shipped(f"resources/reference/half_precision/{name}.csv")
             for name in MODERN_RECORDS
         ],
         publisher=shipped("resources/reference/half_precision/publisher.csv"),

@@ -11,7 +11,7 @@ import pytest
 
 from tilecast.present.figures import style
 
-RECORD = Path(__file__).resolve().parents[2] / "resources/studies/multigpu"
+RECORD = Path(__file__).resolve().parents[3] / "resources/studies/multigpu"
 SOURCES = {
     "breakdown": ("parts",),
     "timeline": ("timeline",),

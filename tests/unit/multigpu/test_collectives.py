@@ -206,7 +206,7 @@ def test_all_reduce_at_sizes_left_out(refit: bool) -> None:
 )
 def test_a_bad_description_is_one_line(tmp_path: Path, change: tuple[str, str], message: str) -> None:
     text = Path("src/tilecast/data/systems/h100_sxm.yaml")
-    source = (Path(__file__).resolve().parents[2] / text).read_text()
+    source = (Path(__file__).resolve().parents[3] / text).read_text()
     assert change[0] in source
     path = tmp_path / "system.yaml"
     path.write_text(source.replace(*change))
@@ -223,7 +223,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert cli.main(given) == 0
     assert "measured, curves of h100_sxm" in capsys.readouterr().out
     island = tmp_path / "island.yaml"
-    text = (Path(__file__).resolve().parents[2] / "src/tilecast/data/systems/h100_sxm.yaml").read_text()
+    text = (Path(__file__).resolve().parents[3] / "src/tilecast/data/systems/h100_sxm.yaml").read_text()
     island.write_text(text.replace("    like:", "    joins: [[0, 1], [2, 3]]\n    like:"))
     for arguments, problem in (
         (["--system", str(island), "--gpus", "4"], "no link between GPU 0 and 2"),

@@ -20,7 +20,7 @@ from tilecast.planner.sensitivity import CHANGES, Case, figures, tornado
 from tilecast.predict.baselines.roofline import Roofline
 from tilecast.predict.registry import load_predictor
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FILE = ROOT / "config/studies/multigpu.yaml"
 RECORD = ROOT / "resources/studies/multigpu"
 

@@ -26,7 +26,7 @@ from tilecast.artifact.aiconfigurator_tables import (
 )
 from tilecast.base.errors import InputError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def gemm_rows(scale=1.0, dtype="bfloat16"):

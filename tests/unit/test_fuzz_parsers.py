@@ -79,8 +79,10 @@ EXEMPT = {
         predict.physics.expert_kernel:* present.page.render:asset""",
     "made by this run": """
         evaluate.kernels:trained_on evaluate.generations:groups_of measure.bundle:_json
-        measure.bundle:collect present.paper.pdf:write_pdf predict.stream:forecast_file present.page.results:Results.free
-        present.page.results:Results.json present.page.results:data_uri present.page.sections.paper_tables:context""",
+        measure.bundle:collect present.paper.pdf:write_pdf predict.stream:forecast_file
+        present.page.results:Results.free
+        present.page.results:Results.json present.page.results:data_uri
+        present.page.sections.paper_tables:context""",
     "a checkpoint of a training here": "predict.train.network:_resume predict.train.experts:Judged.load",
     "the kernel's or the driver's own words": """
         measure.cpu:_available_bytes measure.cpu:_last_level_bytes measure.cpu:_model_name

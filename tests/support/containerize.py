@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/workflow"))
+sys.path.insert(0, str(ROOT / "tests/support"))
 
 from conda_standin import write_commands  # noqa: E402 - found by the line above
 

@@ -164,7 +164,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_predict_tilecast import measured
+from test_tilecast import measured
 from tilecast.predict.train.experts import train_tilecast
 train_tilecast(*measured(), Path({folder!r}), progress=lambda line: os.kill(os.getpid(), signal.SIGKILL))
 """

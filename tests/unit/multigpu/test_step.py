@@ -34,7 +34,7 @@ from tilecast.predict.kernel import wait_ms
 from tilecast.predict.model import forecast_model
 from tilecast.predict.registry import load_predictor
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SMALL = replace(load_model("gpt2"), name="small")
 WORK = Work(SMALL, 16, 256, dtype="bf16", optimizer="adam")
 MOE = {

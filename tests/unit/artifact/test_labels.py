@@ -14,7 +14,7 @@ from tilecast.artifact.published import read_published, transcribe
 from tilecast.base.errors import InputError
 from tilecast.tables.io import read
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 PUBLISHED = REPOSITORY / "resources/published"
 HEAD = "device,model,mode,sequence_length,batch_size,option,latency_ms"
 ROW = "MyGPU,gpt2_large,inference,1024,4,none,12.5"

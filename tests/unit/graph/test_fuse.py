@@ -14,7 +14,7 @@ from torch import nn  # noqa: E402
 from tilecast.graph.fuse import fuse  # noqa: E402
 from tilecast.graph.tracer import trace  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Function(nn.Module):

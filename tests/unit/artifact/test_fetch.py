@@ -17,7 +17,7 @@ from tilecast.base.errors import InputError, TilecastError
 LABEL = "scripts/asplos/label/X/bert_large-inf-512-8.json"
 OTHER = "scripts/asplos/label/X/bert_large-inf-512-16.json"
 FILES = {LABEL: b'{"e2e_latency": 1.0}\n', OTHER: b"\0binary\r\n"}
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def lay_out(root: Path, files: dict[str, bytes]) -> Path:

@@ -72,7 +72,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_predict_train import kernels, T4, SHORT
+from test_train import kernels, T4, SHORT
 from tilecast.predict.train.baselines import train_networks
 def progress(line):
     if line.startswith("pass 2/"):

@@ -24,7 +24,7 @@ from tilecast.present.figures import moe_cross_system, moe_tornado, moe_validati
 from tilecast.present.paper.moe import table as paper_table
 from tilecast.tables.io import check, read
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 STUDY = ROOT / "config/studies/moe_prefetch.yaml"
 
 # What the original printed for its hybrids: tokens/s, speedup, communication, $ per 1M tokens, saving in 1,000 $.
