@@ -1,4 +1,4 @@
-"""Another workflow imports this one: from a clone (as tests/support/smoke.smk does), or from a hosted repository."""
+"""Another workflow imports this one: from a clone (as tests/support/smoke.smk does), or from a hosted one."""
 
 from __future__ import annotations
 
