@@ -1,11 +1,9 @@
-import ast
 import json
 import os
 import shlex
 import shutil
 import sys
 import tempfile
-from functools import lru_cache
 from pathlib import Path
 
 
@@ -35,6 +33,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from snakemake.io import sourcecache_entry
 
+from tilecast.base.code_graph import imported_files
 from tilecast.base.config import load_config
 from tilecast.base.errors import TilecastError
 from tilecast.models.registry import load_model
@@ -97,42 +96,9 @@ def given(path):
     return local(path) if user else shipped(path)
 
 
-@lru_cache(maxsize=None)
-def named(path):
-    """Modules of this project that the Python file at `path` itself names; each file is parsed once."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return {name for name in names if name.split(".")[0] == "tilecast"}
-
-
-@lru_cache(maxsize=None)
-def files_of(name):
-    """The files of this project that importing the module `name` runs: its own and its packages'."""
-    parts = name.split(".")
-    stems = [ROOT / "src" / Path(*parts[: depth + 1]) for depth in range(len(parts))]
-    candidates = [
-        file
-        for stem in stems
-        for file in (stem.with_suffix(".py"), stem / "__init__.py")
-    ]
-    return [file for file in candidates if file.is_file()]
-
-
-@lru_cache(maxsize=None)
 def imported(path):
-    """Files of this project that the Python file at `path` imports, directly or not."""
-    found, todo = set(), [ROOT / path]
-    while todo:
-        for name in named(todo.pop()):
-            new = [file for file in files_of(name) if file not in found]
-            found.update(new)
-            todo.extend(new)
-    return [shipped(file) for file in sorted(found)]
+    """The library's modules that a Python file of this project runs, itself included where it is one of them."""
+    return [shipped(file) for file in imported_files(ROOT / path, ROOT / "src")]
 
 
 def code(script):
