@@ -26,7 +26,7 @@ def imported_files(file: Path, source: Path) -> list[Path]:
 @cache
 def _names(file: Path) -> frozenset[str]:
     """Dotted names of all that `file` itself imports; each file is parsed once."""
-    names = set()
+    names: set[str] = set()
     for node in _statements(ast.parse(file.read_bytes()).body):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
