@@ -34,7 +34,7 @@ build/cluster/.ready: requirements/cluster.txt requirements/cluster-test.txt $(V
 		-r requirements/cluster.txt -r requirements/cluster-test.txt
 	touch $@
 
-cluster: build/cluster/.ready ## what SLURM, Kubernetes and S3 need, into build/cluster (docs/cluster.md)
+cluster: build/cluster/.ready ## what SLURM, Kubernetes and S3 need, into build/cluster (docs/use/cluster.md)
 
 bundle: reproduce ## pack results and measurements into build/tilecast-results.tar.gz, checksummed
 	$(BIN)/tilecast bundle make
@@ -57,7 +57,7 @@ dag: setup ## draw the workflow's rules into docs/images/dag.svg (needs graphviz
 	mkdir -p docs/images
 	$(BIN)/snakemake --rulegraph | dot -Tsvg > docs/images/dag.svg
 
-lock: ## resolve pyproject.toml afresh and write requirements/lock.txt (see docs/dependencies.md)
+lock: ## resolve pyproject.toml afresh and write requirements/lock.txt (see docs/develop/dependencies.md)
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet "torch==$(TORCH)"
 	build/lock/bin/python -m pip install --quiet ".[workflow,torch,report,test]"

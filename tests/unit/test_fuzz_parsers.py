@@ -1,6 +1,6 @@
 """Every parser of outside data: a result or one line of error, never a traceback, a hang, or a write elsewhere.
 
-TILECAST_FUZZ is the number of inputs for each parser; docs/security.md tells what came out of many.
+TILECAST_FUZZ is the number of inputs for each parser; docs/develop/security.md tells what came out of many.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ class Moe(Section):
     """The study of experts on several GPUs."""
 
     study: str = Field(
-        "config/studies/moe_prefetch.yaml", description="file of the study; docs/moe.md has its keys"
+        "config/studies/moe_prefetch.yaml", description="file of the study; docs/use/experts.md has its keys"
     )
     overlap_device: Literal["cpu", "cuda"] = Field(
         "cpu", description="where the target `results/moe/overlap.csv` measures copies behind a matrix product"
@@ -217,7 +217,7 @@ def load_config(config: dict[str, Any], where: str = "configuration") -> Setting
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            raise InputError(where, f"unknown key `{key}`", "docs/usage.md lists every key") from None
+            raise InputError(where, f"unknown key `{key}`", "docs/use/usage.md lists every key") from None
         raise InputError(where, f"`{key}` = {first['input']!r}: {first['msg']}") from None
 
 
@@ -268,7 +268,7 @@ def options_markdown() -> str:
 GENERATED = {
     "config/config.yaml": default_yaml,
     "workflow/schemas/config.schema.json": json_schema,
-    "docs/options.md": options_markdown,
+    "docs/use/options.md": options_markdown,
 }
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The largest numbers that anything here is asked for; what is beyond is refused in one line, before it is built.
 
 Each is several times what exists. They keep a slip of the keyboard, or a hostile file, from filling the memory.
-docs/security.md shows the table.
+docs/develop/security.md shows the table.
 """
 
 from __future__ import annotations

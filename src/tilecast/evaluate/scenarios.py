@@ -58,7 +58,9 @@ def read_scenarios(path: Path) -> list[dict[str, Any]]:
             if key in ("batch", "sequence", "context"):
                 check(key, value, f"{where}, `work.{key}`", 0 if key == "context" else 1)
             elif not isinstance(value, bool if key == "fused" else str):
-                raise InputError(where, f"`work.{key}` = {shown(value)} is not understood", "see docs/multigpu.md")
+                raise InputError(
+                    where, f"`work.{key}` = {shown(value)} is not understood", "see docs/use/multigpu.md"
+                )
         truths = []
         for truth in listed(entry.get("truth"), "truth", where):
             if (

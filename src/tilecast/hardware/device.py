@@ -164,7 +164,9 @@ def _from_yaml(raw: dict[str, Any], where: Path) -> Device:
         raise InputError(where, f"unknown key `{unknown[0]}`", f"a device has {', '.join(sorted(_KEYS))}")
     missing = [key for key in (*_SCALARS, "vector_flops_per_s") if key not in raw]
     if missing:
-        raise InputError(where, f"`{missing[0]}` is missing", "docs/predictors.md shows a whole device file")
+        raise InputError(
+            where, f"`{missing[0]}` is missing", "docs/understand/predictors.md shows a whole device file"
+        )
     documents = raw.get("sources") or {}
     if not isinstance(documents, dict):
         raise InputError(where, "`sources` is not a mapping", "map short names of documents to their titles")

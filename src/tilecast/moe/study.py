@@ -215,6 +215,6 @@ def _one_line(path: str | Path, raw: dict[str, Any], error: ValidationError) -> 
         what = "has no price" if key == "usd_per_gpu_hour" else "is incomplete"
         return InputError(place, what, f"give `{key}`")
     if first["type"] == "extra_forbidden":
-        return InputError(place, f"unknown key `{key}`", "docs/moe.md lists the keys")
+        return InputError(place, f"unknown key `{key}`", "docs/use/experts.md lists the keys")
     given = f"`{key}` = {first['input']!r}: " if key else ""
     return InputError(place, given + first["msg"].removeprefix("Value error, "))

@@ -104,7 +104,7 @@ def _understood(path: str | Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-        raise InputError(path, f"is no file of anchors ({error!r})", "see docs/moe.md") from None
+        raise InputError(path, f"is no file of anchors ({error!r})", "see docs/use/experts.md") from None
 
 
 def _anchor(raw: dict[str, Any], entry: dict[str, Any], shares: Shares, reserved_bytes: float) -> dict[str, Any]:

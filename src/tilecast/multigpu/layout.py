@@ -144,7 +144,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What no table here tells; docs/multigpu.md has the source of each. None is fitted on a validation table."""
+    """What no table here tells; docs/use/multigpu.md has the source of each. None is fitted on a validation table."""
 
     bucket_bytes: float = 25 * 2**20  # gradients exchanged at a time: default of PyTorch's DDP
     tp_overlap: float = 0.0  # share of tensor-parallel communication that runs beside compute: none in Megatron
@@ -226,7 +226,7 @@ def layout_of(given: Any, where: object) -> Layout:
     }
     for name, value in values.items():
         if type(value) is not kinds[name]:
-            raise InputError(where, f"`{name}` = {shown(value)} is not understood", "see docs/multigpu.md")
+            raise InputError(where, f"`{name}` = {shown(value)} is not understood", "see docs/use/multigpu.md")
         for number in value if isinstance(value, tuple) else (value,):
             if not isinstance(number, (bool, str)):
                 check_limit("gpus", number, f"{where}, `{name}`")

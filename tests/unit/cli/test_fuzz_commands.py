@@ -170,6 +170,6 @@ def test_what_a_bad_number_says_is_one_line(capsys: pytest.CaptureFixture[str]) 
 def test_the_documented_limits_are_those_in_force() -> None:
     from tilecast.base.limits import MOST
 
-    text = (ROOT / "docs/security.md").read_text()
+    text = (ROOT / "docs/develop/security.md").read_text()
     for name, (most, meaning) in MOST.items():
         assert f"| `{name}` | {most:,} | {meaning} |" in text

@@ -70,7 +70,7 @@ def test_the_record_is_todays_forecast() -> None:
         assert found.keys() <= shown.keys()
         for figure, value in found.items():
             assert shown[figure] == pytest.approx(value, rel=1e-3), (
-                f"{figure}: run the study anew (docs/multigpu.md)"
+                f"{figure}: run the study anew (docs/use/multigpu.md)"
             )
 
 
