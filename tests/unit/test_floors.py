@@ -1,4 +1,4 @@
-"""The library's rooms stand on floors: a module imports from floors below, from its own room, and never in a circle."""
+"""Rooms stand on floors: a module imports from floors below or its own room, and never in a circle."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def modules() -> dict[str, Path]:
 
 @lru_cache
 def imports(name: str) -> frozenset[str]:
-    """The modules of the library that a module imports, at its top or inside a function; not those for types alone."""
+    """The modules of the library that a module imports, also inside a function; not those for types alone."""
     found: set[str] = set()
 
     def visit(node: ast.AST) -> None:

@@ -1,6 +1,6 @@
 """A system of GPUs as its makers describe it: which GPUs share which link, and how nodes reach each other.
 
-data/systems/*.yaml describes each; docs/understand/collectives.md lists the keys. A node's links stand in tiers: a tier
+data/systems/*.yaml describes each (keys: docs/understand/collectives.md). A node's links stand in tiers: a tier
 joins sets of GPUs, and GPUs that stand behind one port of it share that port's rate.
 """
 

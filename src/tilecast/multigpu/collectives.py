@@ -30,7 +30,7 @@ NETWORK_SHARE = {"LL": 0.25, "LL128": 0.92, "Simple": 1.0}
 TREE_STEP_S = {"LL": 5.0e-6, "LL128": 8.5e-6, "Simple": 28.0e-6}
 TREE_SHARE = {"LL": 0.92 / 3.8, "LL128": 0.92 * 120 / 128, "Simple": 0.92}
 NVLS_TREE_STEP_S = 14.0e-6
-# How one GPU's curves become another's (docs/understand/collectives.md says what each rests on). A message is handled by
+# How one GPU's curves become another's (sources: docs/understand/collectives.md). A message is handled by
 # instructions, so starts and hops take as many cycles of the clock as there. What else differs between generations
 # of NVLink is published: the rate NCCL counts on of what a link is specified for (src/graph/topo.h, per link),
 # NVLS's share of it (src/graph/tuning.cc), and how long a message is on its way against NVLink 4 (8 bytes among

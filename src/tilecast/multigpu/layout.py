@@ -144,7 +144,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What no table here tells; docs/use/multigpu.md has the source of each. None is fitted on a validation table."""
+    """What no table here holds (sources: docs/use/multigpu.md). None is fitted on a validation table."""
 
     bucket_bytes: float = 25 * 2**20  # gradients exchanged at a time: default of PyTorch's DDP
     tp_overlap: float = 0.0  # share of tensor-parallel communication that runs beside compute: none in Megatron
