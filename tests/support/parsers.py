@@ -28,6 +28,7 @@ from tilecast.base.config import default_yaml, load_config
 from tilecast.base.documents import read_json
 from tilecast.base.paths import WEIGHTS
 from tilecast.cli.train import read_kernels as read_training_kernels
+from tilecast.evaluate import experts
 from tilecast.evaluate.claims import known_cells, load_claims, load_facts
 from tilecast.evaluate.scenarios import read_scenarios
 from tilecast.graph.tracer import trace
@@ -44,7 +45,6 @@ from tilecast.measure.models import read_study as read_live_study
 from tilecast.measure.store import load_run
 from tilecast.models.registry import load_model
 from tilecast.moe import names as moe_names
-from tilecast.moe import validation as moe_validation
 from tilecast.moe.model import from_spec
 from tilecast.moe.step import Shares
 from tilecast.moe.study import load_study as load_moe_study
@@ -326,8 +326,8 @@ PARSERS: dict[str, Parser] = {
     "model, divided": ("json", ".json", tiny, divided),
     "model, experts": ("json", ".json", lambda: tiny()[2:], lambda path: from_spec(load_model(path))),
     "names, experts": ("yaml", ".yaml", files("config/studies/moe*.yaml"), study_names),
-    "anchors": ("yaml", ".yaml", ANCHORS, lambda path: moe_validation.anchors(path, Shares(0.5, 0.5, 0.5), 0.0)),
-    "gains": ("yaml", ".yaml", ANCHORS, moe_validation.gains),
+    "anchors": ("yaml", ".yaml", ANCHORS, lambda path: experts.anchors(path, Shares(0.5, 0.5, 0.5), 0.0)),
+    "gains": ("yaml", ".yaml", ANCHORS, experts.gains),
     "record, locality, as tables": ("json", ".json", files("resources/measured/numa/*.json"),
                                     lambda path: record_tables(load_record(path))),
     "profile, SQLite": ("bytes", ".sqlite", sqlite_files, analyse),

@@ -6,11 +6,11 @@ from pathlib import Path
 import pandas as pd
 
 from tilecast.base.job import run_step
+from tilecast.evaluate.experts import all_to_all, all_to_all_errors, anchors, gains
 from tilecast.moe.compare import layouts_table, models_table, systems_table
 from tilecast.moe.sensitivity import tornado, where_it_wins
 from tilecast.moe.step import Shares
 from tilecast.moe.study import load_study
-from tilecast.moe.validation import all_to_all, all_to_all_errors, anchors, gains
 from tilecast.tables.io import read, write, write_free
 
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tilecast.base.errors import InputError
+from tilecast.evaluate.experts import all_to_all, all_to_all_errors, anchors
 from tilecast.moe.compare import layouts_table, models_table, spreads, systems_table
 from tilecast.moe.names import figure_names, focus_of
 from tilecast.moe.overlap import main as overlap_main
@@ -18,7 +19,6 @@ from tilecast.moe.sensitivity import FACTORS, pair, tornado, where_it_wins
 from tilecast.moe.step import Shares
 from tilecast.moe.study import Study, load_study
 from tilecast.moe.text import log, number, paragraph, summary
-from tilecast.moe.validation import all_to_all, all_to_all_errors, anchors, gains
 from tilecast.present.figures import moe as pictures
 from tilecast.present.figures import moe_cross_system, moe_tornado, moe_validation, moe_where
 from tilecast.present.paper.moe import table as paper_table
@@ -205,33 +205,6 @@ def test_sensitivity_and_map(study: Study) -> None:
 @pytest.fixture(scope="module")
 def exchanges() -> pd.DataFrame:
     return all_to_all(read(ROOT / "resources/published/moe_alltoall.csv", "moe_alltoall_measurements"))
-
-
-def test_all_to_all_is_within_the_bar_without_having_been_fitted(exchanges: pd.DataFrame) -> None:
-    errors = all_to_all_errors(exchanges).set_index(["links", "kernel", "sizes"])
-    assert errors.loc[("NVLink", "all", "in use"), "mape_percent"] <= 15
-    assert errors.loc[("NVLink", "all", "all"), "mape_percent"] <= 15
-    assert errors.loc[("NVLink", "all", "all"), "n"] == 54 and len(exchanges) == 70
-    counted = exchanges[exchanges["in_use"] & (exchanges["links"] == "NVLink")]["error_percent"].abs()
-    assert errors.loc[("NVLink", "all", "in use"), "mape_percent"] == pytest.approx(counted.mean())
-
-
-def test_anchors_and_gains(study: Study) -> None:
-    path, given = ROOT / "resources/published/moe_anchors.yaml", study.physical
-    shares = Shares(given.matrix_share, given.memory_share, given.host_share)
-    found = anchors(path, shares, given.reserved_bytes).set_index(["model", "gpu", "method"])
-    assert found.loc[("Mixtral-8x7B", "A5000", "prefetching"), "measured_over_model"] == 1
-    assert (found["fastest_ms"] <= found["slowest_ms"]).all()
-    assert "fits" in found.loc[("Qwen3-30B-A3B", "A100-80 PCIe", "on demand"), "placement"]
-    stated = gains(path)
-    assert not stated["overlap_alone_can_give_it"].any() and stated["gain"].min() > 2
-
-
-def test_a_bad_file_of_anchors_is_one_line(tmp_path: Path) -> None:
-    bad = tmp_path / "anchors.yaml"
-    bad.write_text("anchors: [{gpu: none}]")
-    with pytest.raises(InputError, match="is no file of anchors"):
-        anchors(bad, Shares(1, 1, 1), 0)
 
 
 def test_words(systems: pd.DataFrame, exchanges: pd.DataFrame) -> None:
