@@ -12,17 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from tilecast.base.errors import InputError
 from tilecast.base.files import write_text
+from tilecast.base.inputs import Section, validated
 from tilecast.base.paths import CHECKOUT
-
-
-class Section(BaseModel):
-    """A part of the configuration: unknown keys are refused, types are not guessed."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Artifact(Section):
@@ -211,14 +205,7 @@ class Settings(Section):
 
 def load_config(config: dict[str, Any], where: str = "configuration") -> Settings:
     """Check a configuration mapping; the first error is raised as one line naming the key."""
-    try:
-        return Settings.model_validate(config)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise InputError(where, f"unknown key `{key}`", "docs/use/usage.md lists every key") from None
-        raise InputError(where, f"`{key}` = {first['input']!r}: {first['msg']}") from None
+    return validated(Settings, config, where, "docs/use/options.md lists every key")
 
 
 def _yaml_lines(section: type[BaseModel], values: dict[str, Any], indent: str = "") -> list[str]:

@@ -13,11 +13,11 @@ import os
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from tilecast.base.config import Section
 from tilecast.base.documents import read_text, read_yaml
 from tilecast.base.errors import InputError
+from tilecast.base.inputs import Section, validated
 from tilecast.evaluate import expression
 from tilecast.tables import locality as _locality  # noqa: F401 (declares its tables)
 from tilecast.tables.naming import DEVICES, MODELS, PREDICTORS, is_published, vendor
@@ -118,30 +118,27 @@ class NotTestable(Section):
 def _kind(query: Any) -> str | None:
     """Which of the five queries is meant: each has one key of its own."""
     keys = {
-        "dataset": "figures",
-        "fact": "fact",
-        "terms": "arithmetic",
-        "relation": "relation",
-        "not_testable": "reason",
+        "dataset": "Figures",
+        "fact": "Fact",
+        "terms": "Arithmetic",
+        "relation": "Relation",
+        "not_testable": "NotTestable",
     }
     return next((tag for key, tag in keys.items() if isinstance(query, dict) and key in query), None)
 
 
 Query = Annotated[
-    Annotated[Figures, Tag("figures")]
-    | Annotated[Fact, Tag("fact")]
-    | Annotated[Arithmetic, Tag("arithmetic")]
-    | Annotated[Relation, Tag("relation")]
-    | Annotated[NotTestable, Tag("reason")],
+    Annotated[Figures, Tag("Figures")]
+    | Annotated[Fact, Tag("Fact")]
+    | Annotated[Arithmetic, Tag("Arithmetic")]
+    | Annotated[Relation, Tag("Relation")]
+    | Annotated[NotTestable, Tag("NotTestable")],
     Discriminator(
         _kind,
         custom_error_type="query",
         custom_error_message="expected one of `dataset`, `fact`, `terms`, `relation` and `not_testable`",
     ),
 ]
-
-
-_TAGS = ("figures", "fact", "arithmetic", "relation", "reason")
 
 
 class Claim(Section):
@@ -216,30 +213,9 @@ class Facts(Section):
     facts: dict[str, RecordedFact]
 
 
-def _yaml(path: str | os.PathLike[str]) -> Any:
-    return read_yaml(path)
-
-
-def _first_error(path: object, raw: Any, error: ValidationError) -> InputError:
-    """The first complaint as one line, with the claim's id as its place."""
-    first = error.errors()[0]
-    where = [str(part) for part in first["loc"] if part not in _TAGS]
-    place = str(path)
-    if len(where) > 1 and where[0] == "claims":
-        entry = raw["claims"][int(where[1])]
-        name = entry.get("id") if isinstance(entry, dict) else None
-        place, where = f"{path}, claim {name or 'number ' + str(int(where[1]) + 1)}", where[2:]
-    problem = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
-    return InputError(place, f"`{'.'.join(where)}`: {problem}" if where else problem)
-
-
 def load_claims(path: str | os.PathLike[str]) -> Claims:
     """Read and check the claims file; InputError names the claim at fault."""
-    raw = _yaml(path)
-    try:
-        claims = Claims.model_validate(raw)
-    except ValidationError as error:
-        raise _first_error(path, raw, error) from None
+    claims = validated(Claims, read_yaml(path), path, "docs/use/claims.md lists the keys")
     seen: set[str] = set()
     for claim in claims.claims:
         if claim.id in seen:
@@ -269,11 +245,7 @@ def _check_relations(claims: Claims, path: str | os.PathLike[str]) -> None:
 
 def load_facts(path: str | os.PathLike[str]) -> dict[str, RecordedFact]:
     """Read and check the file of recorded facts."""
-    raw = _yaml(path)
-    try:
-        return Facts.model_validate(raw).facts
-    except ValidationError as error:
-        raise _first_error(path, raw, error) from None
+    return validated(Facts, read_yaml(path), path).facts
 
 
 Cells = list[dict[str, str]]

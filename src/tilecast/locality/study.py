@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
-from tilecast.base.config import Section
 from tilecast.base.documents import read_yaml
 from tilecast.base.errors import InputError
+from tilecast.base.inputs import Section, validated
 from tilecast.base.limits import MOST, check
 from tilecast.base.paths import STUDIES
 from tilecast.models.registry import ModelSpec, load_model
@@ -169,19 +169,9 @@ def load_study(name: str | Path, overrides: Mapping[str, Any] | None = None) -> 
             ) from None
         path = STUDY_FOLDER / f"{name}.yaml"
     raw = read_yaml(path, f"shipped are {', '.join(study_names())}")
-    if not isinstance(raw, dict):
-        raise InputError(path, "is no study", f"a study has {', '.join(Study.model_fields)}")
+    study = validated(Study, raw, path)
     changed = {key: value for key, value in (overrides or {}).items() if value is not None}
-    try:
-        return Study.model_validate(raw | changed)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"] if part != WHOLE)
-        where = f"numa.{key}" if first["loc"] and first["loc"][0] in changed else f"{path}, `{key}`"
-        problem = (
-            "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
-        )
-        raise InputError(where, problem) from None
+    return validated(Study, raw | changed, "numa") if changed else study
 
 
 class Repeated(NamedTuple):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from tilecast.base.config import Section
 from tilecast.base.documents import read_yaml
 from tilecast.base.errors import InputError
+from tilecast.base.inputs import Section, validated
 from tilecast.graph.routing import Routing, parse_routing
 from tilecast.hardware.device import devices, load_device
 from tilecast.hardware.system import System, load_system
@@ -162,12 +162,7 @@ def links(system: StudySystem) -> System:
 def load_study(path: str | Path) -> Study:
     """Read and check a study file: one line names the file, the system and the key at fault."""
     raw = read_yaml(path, "name a study of config/studies")
-    if not isinstance(raw, dict):
-        raise InputError(path, "is no study", f"it has {', '.join(Study.model_fields)}")
-    try:
-        study = Study.model_validate(raw)
-    except ValidationError as error:
-        raise _one_line(path, raw, error) from None
+    study = validated(Study, raw, path, "docs/use/experts.md lists the keys")
     _check(study, path)
     return study
 
@@ -201,20 +196,3 @@ def _check(study: Study, path: str | Path) -> None:
             if found.expert_bytes > memory:
                 need = f"one expert of {found.title} is {found.expert_bytes / 1e9:.3g} GB"
                 raise InputError(place, f"{need}, a GPU has {memory / 1e9:.3g} GB", "take a larger GPU")
-
-
-def _one_line(path: str | Path, raw: dict[str, Any], error: ValidationError) -> InputError:
-    first = error.errors()[0]
-    where, place = [str(part) for part in first["loc"]], str(path)
-    if len(where) > 1 and where[0] == "systems":
-        entry = raw["systems"][int(where[1])]
-        name = entry.get("name") if isinstance(entry, dict) else None
-        place, where = f"{path}, system {name or 'number ' + str(int(where[1]) + 1)}", where[2:]
-    key = ".".join(where)
-    if first["type"] == "missing":
-        what = "has no price" if key == "usd_per_gpu_hour" else "is incomplete"
-        return InputError(place, what, f"give `{key}`")
-    if first["type"] == "extra_forbidden":
-        return InputError(place, f"unknown key `{key}`", "docs/use/experts.md lists the keys")
-    given = f"`{key}` = {first['input']!r}: " if key else ""
-    return InputError(place, given + first["msg"].removeprefix("Value error, "))

@@ -76,9 +76,9 @@ TWO = errors(("neusight_published", H100, "bert_large", 8, 8.0), ("neusight_publ
     [
         ({"query": {**FIGURES, "where": {"gpu": H100}}}, "claim one: `query`: table errors has no column `gpu`"),
         ({"query": {**FIGURES, "column": "model"}}, "claim one: `query`: statistic mean needs `column`"),
-        ({"query": {**FIGURES, "dataset": "guesses"}}, "claim one: `query.dataset`: Input should be"),
+        ({"query": {**FIGURES, "dataset": "guesses"}}, "claim one: `query.dataset` = 'guesses': Input should be"),
         ({"query": {**FIGURES, "where": {"mode": "training_"}}}, "mode .* is not known"),
-        ({"query": {**FIGURES, "code": "1+1"}}, "claim one: `query.code`: unknown key"),
+        ({"query": {**FIGURES, "code": "1+1"}}, "claim one: unknown key `query.code`"),
         (
             {"query": {}},
             "claim one: `query`: expected one of `dataset`, `fact`, `terms`, `relation` and `not_testable`",

@@ -133,14 +133,20 @@ def test_heads_are_the_widths_unless_the_study_says_otherwise() -> None:
     [
         ({"models": ["vit32"]}, "vit32: does not parse"),
         ({"models": ["vit33x2x128"]}, "vit33x2x128: is no model"),
-        ({"nodes": [-1]}, "numa.nodes.0: Input should be greater than or equal to 0"),
-        ({"nodes": [0, 0]}, "numa.nodes: 0 is listed twice; list it once"),
-        ({"gpus": [3, 1, 3]}, "numa.gpus: 3 is listed twice"),
-        ({"models": ["vit0x0x0", "vit0x0x0"]}, "numa.models: vit0x0x0 is listed twice"),
-        ({"models": {"a": ["vit0x0x0"], "b": ["vit0x0x0", "vit0x0x0"]}}, "numa.models: vit0x0x0 is listed twice"),
-        ({"models": {"a": []}}, "numa.models.a: List should have at least 1 item"),
-        ({"models": "vit0x0x0"}, "numa.models: should be a list of models"),
-        ({"compiled": [True, True]}, "numa.compiled: true is listed twice"),
+        ({"nodes": [-1]}, "numa: `nodes.0` = -1: Input should be greater than or equal to 0"),
+        ({"nodes": [0, 0]}, "numa: `nodes` = [0, 0]: 0 is listed twice; list it once"),
+        ({"gpus": [3, 1, 3]}, "numa: `gpus` = [3, 1, 3]: 3 is listed twice"),
+        (
+            {"models": ["vit0x0x0", "vit0x0x0"]},
+            "numa: `models` = ['vit0x0x0', 'vit0x0x0']: vit0x0x0 is listed twice",
+        ),
+        (
+            {"models": {"a": ["vit0x0x0"], "b": ["vit0x0x0", "vit0x0x0"]}},
+            "numa: `models`: vit0x0x0 is listed twice",
+        ),
+        ({"models": {"a": []}}, "numa: `models.a` = []: List should have at least 1 item"),
+        ({"models": "vit0x0x0"}, "numa: `models` = 'vit0x0x0': should be a list of models"),
+        ({"compiled": [True, True]}, "numa: `compiled` = [True, True]: true is listed twice"),
     ],
 )
 def test_an_override_that_cannot_be_is_one_line(change: dict[str, object], words: str) -> None:
@@ -159,7 +165,7 @@ def test_options_come_as_text_from_the_command_line() -> None:
 
 def test_a_study_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("title: mine\ngpus: [0]\nnodes: [0]\nmodels: [vit0x0x0]\nsample: 3\n")
-    with pytest.raises(InputError, match=r"mine\.yaml, `sample`: unknown key"):
+    with pytest.raises(InputError, match=r"mine\.yaml: unknown key `sample`"):
         load_study(tmp_path / "mine.yaml")
     with pytest.raises(InputError, match="nope: is no study"):
         load_study("nope")

@@ -145,7 +145,7 @@ def changed(path: Path, **edits: object) -> Path:
         ({"systems__3__hybrid": {"replicas": 3, "expert_parallel": 2}}, "3 replicas of 2 GPUs are not 10 GPUs"),
         ({"published__accuracy": 1.2}, "`published.accuracy` = 1.2: Input should be less than or equal to 1"),
         ({"physical__recall": -0.1}, "`physical.recall` = -0.1"),
-        ({"systems__2__usd_per_gpu_hour": None}, "system 8xA100: has no price; give `usd_per_gpu_hour`"),
+        ({"systems__2__usd_per_gpu_hour": None}, "system 8xA100: `usd_per_gpu_hour` is missing"),
         ({"systems__2__usd_per_gpu_hour": 0.0}, "system 8xA100: `usd_per_gpu_hour` = 0.0"),
         ({"published__expert_bytes": 1.0e13}, "system 2xA100: one expert of 128 experts is 106 GB, a GPU has"),
         ({"systems__0__gpus": 16, "systems__0__hybrid": {"replicas": 8, "expert_parallel": 2},
@@ -157,7 +157,7 @@ def changed(path: Path, **edits: object) -> Path:
         ({"focus": "9xB200"}, "`focus` = '9xB200' is none of its systems"),
         ({"systems__1__name": "2xA100"}, "two systems have one name"),
         ({"oops": 1}, "unknown key `oops`"),
-        ({"title": None}, "is incomplete; give `title`"),
+        ({"title": None}, "`title` is missing"),
     ],
 )  # fmt: skip
 def test_a_wrong_study_is_one_line(tmp_path: Path, edits: dict[str, object], words: str) -> None:

@@ -1,0 +1,68 @@
+"""Input files as pydantic models: a mistake becomes one line that names the file, the entry and the key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from tilecast.base.documents import shown
+from tilecast.base.errors import InputError
+
+
+class Section(BaseModel):
+    """A mapping of a file: unknown keys are refused, types are not converted, values cannot be changed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def _number(value: Any) -> Any:
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+Number = Annotated[  # also `1.5e9`, which YAML reads as text
+    float, BeforeValidator(_number), Field(allow_inf_nan=False)
+]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validated(model: type[Model], raw: Any, where: object, keys: str = "") -> Model:
+    """`raw` as `model`, or an InputError at `where`; `keys` says where an unknown or missing key is explained."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
+    kind, path, given = first["type"], first["loc"], first["input"]
+    place, key = _place(raw, path[:-1] if kind == "missing" else path, str(where))
+    keys = keys or (f"it has {', '.join(model.model_fields)}" if len(path) < 2 else "")
+    if kind == "extra_forbidden":
+        raise InputError(place, f"unknown key `{key}`", keys)
+    if kind == "missing":
+        raise InputError(place, f"`{'.'.join(filter(None, (key, str(path[-1]))))}` is missing", keys)
+    if kind == "model_type":
+        raise InputError(place, f"`{key}` = {shown(given)} is not a mapping" if key else "is not a mapping", keys)
+    quoted = "" if isinstance(given, Mapping | BaseModel) else f" = {shown(given)}"
+    raise InputError(place, (f"`{key}`{quoted}: " if key else "") + first["msg"].removeprefix("Value error, "))
+
+
+def _place(raw: Any, path: Sequence[str | int], where: str) -> tuple[str, str]:
+    """The entry at fault in words, and the key within it; parts that pydantic adds to name a type are left out."""
+    keys: list[str] = []
+    for part in path:
+        if isinstance(raw, Mapping):
+            if part in raw:
+                raw = raw[part]
+                keys.append(str(part))
+        elif isinstance(raw, list) and isinstance(part, int) and part < len(raw):
+            raw = raw[part]
+            if isinstance(raw, Mapping) and keys:
+                name = next((raw[key] for key in ("id", "name") if isinstance(raw.get(key), str)), part + 1)
+                where, keys = f"{where}, {'.'.join(keys).removesuffix('s')} {name}", []
+            else:
+                keys.append(str(part))
+    return where, ".".join(keys)
