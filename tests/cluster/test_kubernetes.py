@@ -46,7 +46,7 @@ def test_pods_that_share_no_file_system_give_the_same_bytes(
     clone = copy_tree(tmp_path / "clone", **with_plugins(), **KEYS, TILECAST_MIRROR="")
     for command in (["init", "--quiet"], ["add", *TRACKED]):
         subprocess.run(["git", *command], cwd=clone.root, check=True)
-    workflow = ["--snakefile", "tests/support/smoke.smk", "--workflow-profile", "workflow/profiles/kubernetes"]
+    workflow = ["--snakefile", "tests/support/smoke.smk", "--workflow-profile", "profiles/kubernetes"]
     further = ["--jobs", "4", "--seconds-between-status-checks", "1", "--storage-s3-endpoint-url", s3.url]
     with kubernetes(tmp_path / "api", str(FOLDER)) as (api, config):
         clone.snakemake("results/evaluation/errors.csv", *workflow, *further, KUBECONFIG=config)

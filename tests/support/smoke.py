@@ -24,7 +24,7 @@ def smoke(folder: Path, **environment: str) -> Copy:
 def arguments(*further: str, tree: Path = ROOT, profile: str = "default") -> list[str]:
     """Snakemake's arguments for the smoke workflow of a working tree."""
     workflow = ["--snakefile", str(tree / "tests/support/smoke.smk")]
-    return [*workflow, "--workflow-profile", str(tree / "workflow/profiles" / profile), *further]
+    return [*workflow, "--workflow-profile", str(tree / "profiles" / profile), *further]
 
 
 def begin(copy: Copy, *words: str) -> subprocess.Popen[str]:

@@ -2,7 +2,7 @@
 # It overrides the configuration and one rule, as any importing workflow can, and adds jobs to test a cluster with.
 module tilecast:
     snakefile:
-        "../Snakefile"
+        "../../Snakefile"
     config:
         {"artifact": {"sources": ["published"]}, "graphs": {"cells": []}, **config}
 

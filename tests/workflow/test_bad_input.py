@@ -96,7 +96,8 @@ def test_a_mistake_is_one_line_before_anything_runs(mistake: str, tree: Copy) ->
     finally:
         config.write_bytes(before)
     assert run.code == 1
-    lines = [line for line in run.output.splitlines() if line.strip()]
+    first, *lines = [line for line in run.output.splitlines() if line.strip()]
+    assert first.startswith("Using workflow specific profile profiles/default")  # Snakemake's own line
     assert len(lines) == 1, run.output
     assert lines[0].startswith("tilecast: error: ")
     assert said in lines[0]
