@@ -197,8 +197,8 @@ def test_captions_hold_no_text_of_tables() -> None:
 
 
 def test_a_study_in_words_is_text_in_markdown_and_latex() -> None:
-    from tilecast.moe.compare import systems_table
     from tilecast.moe.study import load_study
+    from tilecast.moe.tables import systems_table
     from tilecast.moe.text import paragraph, summary
 
     study = load_study(ROOT / "config/studies/moe_prefetch.yaml")

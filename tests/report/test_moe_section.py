@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tilecast.moe.compare import layouts_table, models_table, systems_table
 from tilecast.moe.study import load_study
+from tilecast.moe.tables import layouts_table, models_table, systems_table
 from tilecast.present.page.render import environment
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections import moe

@@ -7,10 +7,9 @@ import pandas as pd
 
 from tilecast.base.job import run_step
 from tilecast.evaluate.experts import all_to_all, all_to_all_errors, anchors, gains
-from tilecast.moe.compare import layouts_table, models_table, systems_table
 from tilecast.moe.sensitivity import tornado, where_it_wins
-from tilecast.moe.step import Shares
 from tilecast.moe.study import load_study
+from tilecast.moe.tables import layouts_table, models_table, systems_table
 from tilecast.tables.io import read, write, write_free
 
 
@@ -39,8 +38,7 @@ def moe_study(
     write_free(compared, outputs["alltoall"])
     write_free(all_to_all_errors(compared), outputs["errors"])
     given = loaded.physical
-    shares = Shares(given.matrix_share, given.memory_share, given.host_share)
-    write_free(anchors(stated, shares, given.reserved_bytes), outputs["anchors"])
+    write_free(anchors(stated, given.shares, given.reserved_bytes), outputs["anchors"])
     write_free(gains(stated), outputs["gains"])
     write_free(pd.concat([pd.read_csv(path) for path in overlap]), outputs["overlap"])
 

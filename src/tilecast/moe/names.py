@@ -1,4 +1,7 @@
-"""The names in a study file that the workflow's own file names need; light, for it is read before every job."""
+"""Names in a study file that become parts of output file names.
+
+The workflow reads them before every job, so this module imports little.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,12 @@ from typing import Any
 from tilecast.base.documents import read_yaml
 from tilecast.base.errors import InputError
 
+MODES = {"as_published": "As published", "physical": "Physical"}
 STRATEGIES = {"expert_parallel": "Expert Parallel", "data_parallel": "Data Parallel", "hybrid": "Hybrid"}
 
 
 def figure_names(path: str | Path) -> dict[str, str]:
-    """System -> the end of its figures' names: 8gpu, or its own name where two systems have as many GPUs."""
+    """For each system the end of its figures' file names: `8gpu`, or its name if two systems have 8 GPUs."""
     try:
         gpus = {str(system["name"]): int(system["gpus"]) for system in _raw(path)["systems"]}
     except (KeyError, TypeError, ValueError, OverflowError):
@@ -27,7 +31,7 @@ def figure_names(path: str | Path) -> dict[str, str]:
 
 
 def focus_of(path: str | Path) -> str:
-    """The system whose sensitivity is shown."""
+    """The name of the system whose sensitivity is shown."""
     raw = _raw(path)
     if not isinstance(raw, dict) or not isinstance(raw.get("focus"), str):
         raise InputError(path, "names no `focus`", "name the system whose sensitivity is shown")

@@ -1,6 +1,6 @@
-"""Experts in host memory: what a cache holds, what a predictor fetches in time, what the step still waits for.
+"""Experts in host memory: cache hit rate, and how long a layer waits for experts that are not on the GPU.
 
-Hit rate and recall are two things: the cache is asked first; of what it misses, the predictor names a part.
+The cache is asked first. Of the experts it misses, the predictor names a part in time (its recall).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tilecast.moe.routing import Chances
 
 @dataclass(frozen=True)
 class Predictor:
-    """An expert predictor: share of missed experts it names in time, share of what it names that is needed."""
+    """An expert predictor: share of missed experts it names in time, share of those it names that are needed."""
 
     recall: float
     precision: float
@@ -37,16 +37,6 @@ LARGEST_GAIN = 2.0
 ON_DEMAND = Predictor(recall=0.0, precision=1.0)
 
 
-@dataclass(frozen=True)
-class Transfer:
-    """What one layer of one step moves from the host, and what of it the step waits for."""
-
-    demanded_bytes: float  # missed and not named in time: the layer waits for all of it
-    prefetched_bytes: float  # named in time, needed or not
-    wrong_bytes: float  # of these, not needed
-    waited_s: float
-
-
 def lru_hit_rate(chance: Chances, slots: float) -> float:
     """Share of expert requests that an LRU cache of `slots` experts answers (Che's approximation).
 
@@ -66,15 +56,14 @@ def lru_hit_rate(chance: Chances, slots: float) -> float:
     return float((asked * (1 - np.exp(silent * np.exp(high)))).sum() / asked.sum())
 
 
-def transfer(missed_bytes: float, compute_s: float, host_bytes_per_s: float, predictor: Predictor) -> Transfer:
-    """One layer: `missed_bytes` are needed and not resident, `compute_s` of work can hide what is named in time.
+def waiting_s(missed_bytes: float, compute_s: float, host_bytes_per_s: float, predictor: Predictor) -> float:
+    """Seconds one layer waits for `missed_bytes` of experts that are needed and not on the GPU.
 
-    The link carries one thing at a time. In the steady state each layer's prefetch has one layer's computation to
-    hide behind, however far ahead it was named; a predictor that speaks up less than a layer ahead has less.
+    (missed - named) / rate + max(0, named / precision / rate - hidden), with named = recall * missed. The link
+    carries one thing at a time: in the steady state each layer's prefetch can hide behind one layer's computation
+    (`compute_s`), however far ahead it was named; behind less if it is named less than a layer ahead.
     """
     named = predictor.recall * missed_bytes
-    demanded = missed_bytes - named
     prefetched = named / predictor.precision if named else 0.0
     hidden = min(predictor.lookahead_layers, 1.0) * compute_s
-    waited = demanded / host_bytes_per_s + max(0.0, prefetched / host_bytes_per_s - hidden)
-    return Transfer(demanded, prefetched, prefetched - named, waited)
+    return (missed_bytes - named) / host_bytes_per_s + max(0.0, prefetched / host_bytes_per_s - hidden)

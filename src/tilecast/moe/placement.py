@@ -1,7 +1,8 @@
-"""Where experts lie: which part of them each GPU holds, whether it has the memory, and what is done if not."""
+"""How a model's experts are divided over GPUs, and whether each GPU has the memory for its part."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tilecast.base.errors import InputError
@@ -12,7 +13,7 @@ RESIDENT, OFFLOADED, IMPOSSIBLE = "resident", "offloaded", "impossible"
 
 @dataclass(frozen=True)
 class Spread:
-    """Replicas of the model, GPUs among which a replica's experts are divided, GPUs that share each layer."""
+    """Replicas of the model, GPUs that divide a replica's experts, and GPUs that share each layer."""
 
     replicas: int
     expert: int
@@ -20,7 +21,7 @@ class Spread:
 
     @property
     def gpus(self) -> int:
-        """GPUs in all."""
+        """Number of GPUs."""
         return self.replicas * self.expert * self.tensor
 
     def __str__(self) -> str:
@@ -28,14 +29,20 @@ class Spread:
         return " x ".join(f"{name}{size}" for name, size in parts if size > 1) or "one GPU"
 
 
+def spreads(gpus: int) -> Iterator[Spread]:
+    """Every product of replicas, expert and tensor parallelism with this number of GPUs."""
+    for tensor in range(1, gpus + 1):
+        for expert in range(1, gpus // tensor + 1):
+            if gpus % (tensor * expert) == 0:
+                yield Spread(gpus // (tensor * expert), expert, tensor)
+
+
 @dataclass(frozen=True)
 class Placement:
-    """The verdict on a spread: bytes a GPU needs, what it has for experts, how many of its own it can hold."""
+    """Whether a GPU can hold its experts, why, and how many of them."""
 
     verdict: str
     reason: str
-    needed_bytes: float  # of one GPU with every expert resident
-    free_bytes: float  # for experts
     experts_a_gpu: float  # of one layer
     resident_share: float  # of a GPU's own experts
 
@@ -61,9 +68,8 @@ def place(
     """
     expert = model.expert_bytes / spread.tensor
     if expert > memory_bytes:
-        raise InputError(
-            model.title, f"one expert is {_gb(expert)}, a GPU has {_gb(memory_bytes)}", "take a larger GPU"
-        )
+        problem = f"one expert is {_gb(expert)}, a GPU has {_gb(memory_bytes)}"
+        raise InputError(model.title, problem, "take a larger GPU")
     held = model.experts / spread.expert
     other = (model.dense_bytes + tokens * context_tokens * model.kv_bytes) / spread.tensor
     other += tokens * model.hidden * ACTIVATION_BYTES * (model.top_k + 4) + reserved_bytes
@@ -71,19 +77,19 @@ def place(
     free = memory_bytes - other
     share = min(max(free / own, 0.0), 1.0)
     needed = f"needs {_gb(own + other)} a GPU, which has {_gb(memory_bytes)}"
+    verdict = IMPOSSIBLE
     if model.experts % spread.expert:
         reason = f"{model.experts} experts on {spread.expert} GPUs are {held:g} each, no whole number"
-        return Placement(IMPOSSIBLE, reason, own + other, free, held, share)
-    if own <= free:
-        return Placement(RESIDENT, f"fits: {needed}", own + other, free, held, 1.0)
-    if free < model.stored_layers * expert:
+    elif own <= free:
+        verdict, reason, share = RESIDENT, f"fits: {needed}", 1.0
+    elif free < model.stored_layers * expert:
         reason = f"{needed}, and has no room for one expert of each layer beside the rest"
-        return Placement(IMPOSSIBLE, reason, own + other, free, held, share)
-    if own - free > host_bytes:
+    elif own - free > host_bytes:
         reason = f"{needed}, and the host has {_gb(host_bytes)} a GPU for the rest"
-        return Placement(IMPOSSIBLE, reason, own + other, free, held, share)
-    reason = f"does not fit: {needed}; {share:.0%} of its experts stay, the rest come over PCIe"
-    return Placement(OFFLOADED, reason, own + other, free, held, share)
+    else:
+        verdict = OFFLOADED
+        reason = f"does not fit: {needed}; {share:.0%} of its experts stay, the rest come over PCIe"
+    return Placement(verdict, reason, held, share)
 
 
 def _gb(size: float) -> str:

@@ -1,8 +1,9 @@
 """The original study's arithmetic, recovered from its output: it moves expert weights for every token.
 
-Per token of a replica of P GPUs: t_comp = 1 / rate and t_comm = k * expert bytes * (P - 1) / P / bandwidth, so
-baseline = R * rate / (1 + r) and Prophet = R * gain * rate / (1 + r * (1 - accuracy)), with r = t_comm / t_comp.
-It is kept as published, not as physics has it: experts never need to fit, and bandwidth counts both directions.
+For a token of a replica of P GPUs, t_comp = 1 / rate and t_comm = k * expert bytes * (P - 1) / P / bandwidth;
+with r = t_comm / t_comp and R replicas, baseline = R * rate / (1 + r) and
+Prophet = R * gain * rate / (1 + r * (1 - accuracy)). It is kept as published, although physics differs:
+its experts never need to fit into memory, and its bandwidth counts both directions.
 """
 
 from __future__ import annotations
@@ -15,20 +16,19 @@ from tilecast.moe.study import Published
 
 @dataclass(frozen=True)
 class Outcome:
-    """One strategy on one system, before and with the prefetcher."""
+    """One strategy on one system, without and with the prefetcher ("Prophet")."""
 
     baseline_tokens_per_s: float
     prophet_tokens_per_s: float
     baseline_communication: float  # share of a token's time
     prophet_communication: float
-    communicated_bytes: float  # a token, before
+    communicated_bytes: float  # a token, without the prefetcher
     communication_reduction: float  # of the time communicated per token; 1 where nothing is sent
 
 
 def outcome(inputs: Published, spread: Spread, bandwidth_bytes_per_s: float) -> Outcome:
-    """The original's figures for `spread`."""
-    degree = spread.expert
-    moved = inputs.experts_per_token * inputs.expert_bytes * (degree - 1) / degree
+    """The original's figures for one division of the GPUs."""
+    moved = inputs.experts_per_token * inputs.expert_bytes * (spread.expert - 1) / spread.expert
     ratio = moved / bandwidth_bytes_per_s * inputs.baseline_tokens_per_s
     left = ratio * (1 - inputs.accuracy)
     rate = spread.replicas * inputs.baseline_tokens_per_s

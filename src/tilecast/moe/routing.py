@@ -1,6 +1,6 @@
-"""Which experts tokens go to: a skewed router, distinct experts touched, load of ranks, dropped tokens.
+"""Which experts a batch of tokens uses: router chances, load of the busiest GPU, GPUs that one token reaches.
 
-Experts are numbered from the most to the least popular (Zipf), and dealt to ranks in turn.
+Experts are numbered from the most to the least popular (Zipf), and dealt to the GPUs in turn.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ Chances = NDArray[np.float64]
 
 
 def chances(experts: int, top_k: int, exponent: float = 0.0) -> Chances:
-    """Chance of each expert to be among a token's `top_k`: as 1 / i^exponent, at most 1; they sum to top_k."""
+    """Chance of each expert to be among a token's `top_k`: proportional to 1 / i^exponent, at most 1.
+
+    The chances sum to `top_k`.
+    """
     weights = np.arange(1, experts + 1, dtype=float) ** -exponent
     result = np.zeros(experts)
     certain = 0  # the most popular experts, which every token takes
@@ -30,11 +33,6 @@ def chances(experts: int, top_k: int, exponent: float = 0.0) -> Chances:
     return result
 
 
-def distinct(chance: Chances, tokens: float) -> float:
-    """Expected number of different experts that `tokens` independent tokens touch: sum of 1 - (1 - p)^tokens."""
-    return float((1 - (1 - chance) ** tokens).sum())
-
-
 def ranks_touched(ranks: int, top_k: int, experts: int) -> float:
     """Expected ranks among which one token's `top_k` different experts lie, each rank holding the same number."""
     held = experts // ranks
@@ -45,28 +43,34 @@ def ranks_touched(ranks: int, top_k: int, experts: int) -> float:
 
 
 @dataclass(frozen=True)
-class Load:
-    """Tokens by rank, and what the capacity of experts cut off; assignments = kept + dropped."""
+class Demand:
+    """Expected load of the busiest GPU in one layer of one step."""
 
-    assignments: int
-    kept: int
-    dropped: int
-    busiest: int  # of the rank that gets most
-    mean: float  # of a rank
-
-    @property
-    def imbalance(self) -> float:
-        """The busiest rank against the mean, which is what a step waits for."""
-        return self.busiest / self.mean if self.mean else 1.0
+    assigned: float  # tokens times experts
+    distinct: float  # experts that get any token
+    imbalance: float  # assignments of the busiest GPU over the mean
+    dropped: float  # share of all assignments that exceed the experts' capacity
+    asked: Chances  # chance of each of its experts to get any token
 
 
-def load(tokens: int, top_k: int, experts: int, ranks: int, routing: Routing) -> Load:
-    """How `tokens` times `top_k` assignments fall on `ranks`, experts dealt in turn.
+def demand(experts: int, top_k: int, ranks: int, tokens: float, routing: Routing) -> Demand:
+    """Expected load of the busiest of `ranks` GPUs when `tokens` are decoded together.
 
-    With fewer assignments than experts only some experts work, and the busiest rank has whole tokens.
+    Distinct experts of a GPU: the sum of 1 - (1 - p)^tokens over its experts.
     """
-    assignments = tokens * top_k
-    counts = routing.tokens(assignments, experts)
-    of_ranks = [sum(counts[rank::ranks]) for rank in range(ranks)]
-    kept = sum(counts)
-    return Load(assignments, kept, assignments - kept, max(of_ranks), kept / ranks)
+    chance = chances(experts, top_k, routing.exponent)
+    loads = tokens * chance
+    if routing.capacity is not None:
+        loads = np.minimum(loads, routing.capacity * tokens * top_k / experts)
+    asked = 1 - (1 - chance) ** tokens
+    assigned = [float(loads[rank::ranks].sum()) for rank in range(ranks)]
+    distinct = [float(asked[rank::ranks].sum()) for rank in range(ranks)]
+    busiest = max(range(ranks), key=lambda rank: (assigned[rank], distinct[rank]))
+    kept = sum(assigned)
+    return Demand(
+        assigned=assigned[busiest],
+        distinct=max(distinct),
+        imbalance=assigned[busiest] * ranks / kept,
+        dropped=1 - kept / (tokens * top_k),
+        asked=asked[busiest::ranks],
+    )

@@ -1,4 +1,4 @@
-"""A study of experts on several systems as a checked file: config/studies/*.yaml."""
+"""The experts study as a checked file (config/studies/moe_prefetch.yaml): inputs, systems, and what follows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tilecast.base.documents import read_yaml
 from tilecast.base.errors import InputError
 from tilecast.base.inputs import Section, validated
 from tilecast.graph.routing import Routing, parse_routing
-from tilecast.hardware.device import devices, load_device
+from tilecast.hardware.device import load_device
 from tilecast.hardware.system import System, load_system
 from tilecast.moe.model import MoeModel, moe_model, resized
 from tilecast.moe.offload import Predictor
@@ -27,7 +27,7 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Published(Section):
-    """Inputs of the original's arithmetic."""
+    """Inputs of the original study's arithmetic."""
 
     experts: Count
     expert_bytes: Positive
@@ -55,6 +55,11 @@ class Physical(Section):
     memory_share: PartOf
     host_share: PartOf
     host_bytes_per_gpu: Annotated[float, Field(ge=0, le=1e18)]
+
+    @property
+    def shares(self) -> Shares:
+        """Shares of the peak rates that kernels reach."""
+        return Shares(self.matrix_share, self.memory_share, self.host_share)
 
 
 class Hybrid(Section):
@@ -86,13 +91,13 @@ class StudySystem(Section):
         return self
 
     def spread(self, strategy: str) -> Spread:
-        """How a strategy divides this system."""
+        """How a strategy divides this system's GPUs."""
         if strategy == "hybrid":
             return Spread(self.hybrid.replicas, self.hybrid.expert_parallel)
         return Spread(1, self.gpus) if strategy == "expert_parallel" else Spread(self.gpus, 1)
 
     def published_spread(self, strategy: str) -> Spread:
-        """The same, as the original counted it."""
+        """How the original study's arithmetic divides them."""
         if strategy == "hybrid" and self.published_hybrid:
             return Spread(self.published_hybrid.replicas, self.published_hybrid.expert_parallel)
         return self.spread(strategy)
@@ -131,28 +136,24 @@ class Study(Section):
         return [moe_model(name, self.physical.weight_bytes) for name in self.physical.models]
 
     def gpu(self, system: StudySystem) -> Gpu:
-        """A system's GPU at the rates kernels reach."""
-        given = self.physical
-        return _gpu(system.device, Shares(given.matrix_share, given.memory_share, given.host_share))
+        """A system's GPU at the rates that kernels reach."""
+        return _gpu(system.device, self.physical.shares)
 
     def system(self, name: str) -> StudySystem:
         """The system of that name."""
         return next(system for system in self.systems if system.name == name)
 
 
-_known = lru_cache(maxsize=1)(devices)
+_system = lru_cache(maxsize=64)(load_system)
 
 
 @lru_cache(maxsize=64)
 def _gpu(device: str, shares: Shares) -> Gpu:
-    return gpu_of(_known().get(device) or load_device(device), shares)
-
-
-_system = lru_cache(maxsize=64)(load_system)
+    return gpu_of(load_device(device), shares)
 
 
 def links(system: StudySystem) -> System:
-    """What links a system's GPUs; InputError if it has fewer."""
+    """The links between a system's GPUs; InputError if the described system has fewer GPUs."""
     found = _system(system.system)
     if found.gpus < system.gpus:
         raise InputError(system.name, f"{system.gpus} GPUs", f"{system.system} has {found.gpus}")
@@ -168,7 +169,7 @@ def load_study(path: str | Path) -> Study:
 
 
 def _check(study: Study, path: str | Path) -> None:
-    """What no single key says: names twice, experts that do not divide, models and systems that do not exist."""
+    """Refuse a study whose keys contradict each other, or that names models or systems that do not exist."""
     names = [system.name for system in study.systems]
     if len(set(names)) < len(names):
         raise InputError(path, "two systems have one name", "the files of each are named by it")
@@ -177,12 +178,11 @@ def _check(study: Study, path: str | Path) -> None:
     experts = study.published.experts
     model = study.model()
     if model.experts != experts:
-        raise InputError(
-            path, f"`like`: {study.physical.like} has {model.experts} experts", f"the study has {experts}"
-        )
+        problem = f"`like`: {study.physical.like} has {model.experts} experts"
+        raise InputError(path, problem, f"the study has {experts}")
     if study.published.experts_per_token > experts:
         raise InputError(path, f"a token takes more than the {experts} experts there are")
-    models = [model, *study.models()]
+    largest = max((model, *study.models()), key=lambda one: one.expert_bytes)
     _ = study.routing, study.predictor
     for system in study.systems:
         degree = system.hybrid.expert_parallel
@@ -192,7 +192,6 @@ def _check(study: Study, path: str | Path) -> None:
             raise InputError(place, each, "give expert_parallel a divisor")
         links(system)
         memory = study.gpu(system).memory_bytes
-        for found in models:
-            if found.expert_bytes > memory:
-                need = f"one expert of {found.title} is {found.expert_bytes / 1e9:.3g} GB"
-                raise InputError(place, f"{need}, a GPU has {memory / 1e9:.3g} GB", "take a larger GPU")
+        if largest.expert_bytes > memory:
+            need = f"one expert of {largest.title} is {largest.expert_bytes / 1e9:.3g} GB"
+            raise InputError(place, f"{need}, a GPU has {memory / 1e9:.3g} GB", "take a larger GPU")

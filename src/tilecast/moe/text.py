@@ -1,4 +1,4 @@
-"""The study in words: a summary of each system, the log of the analysis, the paragraph for a paper."""
+"""The study as text: a summary of each system, the log of the analysis, a paragraph for a paper."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tilecast.moe.names import STRATEGIES
+from tilecast.moe.names import MODES, STRATEGIES
+from tilecast.tables.naming import significant
 
-MODES = {"as_published": "As published", "physical": "Physical"}
 _HEAD = (
     "| Reading | Strategy | GPUs as | Experts | Baseline tok/s | Prophet tok/s | Speedup | Communication "
     "| Waiting for the host | $ per 1M tokens | Saving a year | of whole clusters |"
@@ -20,11 +20,11 @@ _HEAD = (
 
 
 def summary(table: pd.DataFrame, system: str) -> str:
-    """`SUMMARY_<system>.md`: every strategy in both readings, then why each fits or does not."""
+    """The file `SUMMARY_<system>.md`: every strategy in both modes, then why each fits or does not."""
     rows = table[table["system"] == system].to_dict("records")
     lines = [f"# {system}: expert parallelism with and without a prefetcher", "", _HEAD, "|" + "---|" * 12]
     for row in rows:
-        cells = [
+        cells = (
             MODES[row["mode"]],
             STRATEGIES[row["strategy"]],
             row["spread"],
@@ -37,19 +37,17 @@ def summary(table: pd.DataFrame, system: str) -> str:
             _change(row, "usd_per_million_tokens"),
             number(row["saving_usd_per_year"]),
             number(row["reserved_saving_usd_per_year"]),
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
+        )
+        lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "## Where the experts lie", ""]
-    lines += [
-        f"- {STRATEGIES[row['strategy']]} ({row['spread']}): {row['reason']}."
-        for row in rows
-        if row["mode"] == "physical"
-    ]
+    for row in rows:
+        if row["mode"] == "physical":
+            lines.append(f"- {STRATEGIES[row['strategy']]} ({row['spread']}): {row['reason']}.")
     return "\n".join(lines).replace("<", "&lt;") + "\n"  # a name is text in Markdown too
 
 
 def log(table: pd.DataFrame, title: str, written: list[str]) -> str:
-    """The log: what was analysed, what cannot run and why, what was written, and how it ended."""
+    """The log of the analysis: results, what cannot run and why, and the files written."""
     lines = [f"INFO {title}"]
     for row in table.to_dict("records"):
         head = f"{row['system']} {STRATEGIES[row['strategy']]} ({row['mode']}, {row['spread']})"
@@ -65,12 +63,12 @@ def log(table: pd.DataFrame, title: str, written: list[str]) -> str:
 
 
 def paragraph(template: str | Path, table: pd.DataFrame, validation: pd.DataFrame, focus: str) -> str:
-    """The paragraph for the paper: `template` filled from the tables, as LaTeX."""
+    """The paragraph for a paper: the LaTeX `template` filled from the tables."""
     path = Path(template)
-    engine = Environment(
+    engine = Environment(  # LaTeX: braces and percent signs have a meaning of their own
         loader=FileSystemLoader(path.parent),
         undefined=StrictUndefined,
-        autoescape=False,  # LaTeX, of numbers and names of the checked study
+        autoescape=False,  # numbers and names of the checked study
         block_start_string="<%",
         block_end_string="%>",
         variable_start_string="<<",
@@ -100,15 +98,12 @@ def paragraph(template: str | Path, table: pd.DataFrame, validation: pd.DataFram
 
 
 def number(value: Any, unit: str = "") -> str:
-    """Three significant digits, thousands separated; `none` where there is no figure."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    """A number with three significant digits; `none` where there is none."""
+    if value is None or math.isnan(value):
         return "none"
-    digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
-    return f"{value:,.{min(digits, 6)}f}{unit}"
+    return f"{significant(value) if value else 0}{unit}"
 
 
 def _change(row: Mapping[Any, Any], column: str, unit: str = "") -> str:
-    before, after = row[f"baseline_{column}"], row[f"prophet_{column}"]
-    if number(before) == "none":
-        return "none"
-    return f"{number(before)} to {number(after)}{unit}"
+    before = number(row[f"baseline_{column}"])
+    return before if before == "none" else f"{before} to {number(row[f'prophet_{column}'])}{unit}"

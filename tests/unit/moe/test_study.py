@@ -11,13 +11,13 @@ import yaml
 
 from tilecast.base.errors import InputError
 from tilecast.evaluate.experts import all_to_all, all_to_all_errors, anchors
-from tilecast.moe.compare import layouts_table, models_table, spreads, systems_table
 from tilecast.moe.names import figure_names, focus_of
 from tilecast.moe.overlap import main as overlap_main
 from tilecast.moe.overlap import measure
+from tilecast.moe.placement import spreads
 from tilecast.moe.sensitivity import FACTORS, pair, tornado, where_it_wins
-from tilecast.moe.step import Shares
 from tilecast.moe.study import Study, load_study
+from tilecast.moe.tables import layouts_table, models_table, systems_table
 from tilecast.moe.text import log, number, paragraph, summary
 from tilecast.present.figures import moe as pictures
 from tilecast.present.figures import moe_cross_system, moe_tornado, moe_validation, moe_where
@@ -238,8 +238,7 @@ def test_pictures(study: Study, systems: pd.DataFrame, exchanges: pd.DataFrame) 
     assert moe_where.draw(where_it_wins(study, system), system.name).n == 432
     assert "matters most" in moe_tornado.draw(tornado(study, system), system.name).title
     given = study.physical
-    shares = Shares(given.matrix_share, given.memory_share, given.host_share)
-    ends = anchors(ROOT / "resources/published/moe_anchors.yaml", shares, given.reserved_bytes)
+    ends = anchors(ROOT / "resources/published/moe_anchors.yaml", given.shares, given.reserved_bytes)
     assert "over NVLink" in moe_validation.draw(exchanges, ends).title
     for kind in pictures.KINDS:
         assert len(pictures.one_system(systems, "10xA6000", kind).axes) == 2
