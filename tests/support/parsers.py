@@ -43,12 +43,13 @@ from tilecast.locality.topology import read_topology
 from tilecast.measure import bundle, describe
 from tilecast.measure.models import read_study as read_live_study
 from tilecast.measure.store import load_run
+from tilecast.models.architecture import equal_layers
 from tilecast.models.registry import load_model
 from tilecast.moe import names as moe_names
 from tilecast.moe.model import from_spec
 from tilecast.moe.step import Shares
 from tilecast.moe.study import load_study as load_moe_study
-from tilecast.multigpu.layout import Layout, legal, stack
+from tilecast.multigpu.layout import Layout, legal
 from tilecast.planner.study import load_study as load_parallel_study
 from tilecast.predict import calibrate
 from tilecast.predict.registry import load_predictor
@@ -244,7 +245,7 @@ def tiny() -> list[bytes]:
 
 
 def divided(path: Path) -> object:
-    model = stack(load_model(path))
+    model = equal_layers(load_model(path))
     return [legal(Layout(tp=tp, pp=2, dp=2), model, 4 * tp, 8, 64) for tp in (1, 2, 3)]
 
 

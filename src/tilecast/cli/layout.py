@@ -115,7 +115,7 @@ def run(args: argparse.Namespace, spec: ModelSpec, predictor: Predictor) -> int:
         optimizer=args.optimizer,
         fused=bool(args.fused),
     )
-    check(layout, work.stack, None, None if args.serve else work.batch, work.sequence)
+    check(layout, work.architecture, None, None if args.serve else work.batch, work.sequence)
     with torch_needed(args.command):
         from tilecast.multigpu.step import Planner
         from tilecast.serving.server import Server

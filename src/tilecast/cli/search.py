@@ -111,7 +111,8 @@ def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) 
     from tilecast.hardware.device import load_device
     from tilecast.hardware.price import load_prices
     from tilecast.hardware.system import load_system
-    from tilecast.multigpu.layout import Work, legal, stack
+    from tilecast.models.architecture import equal_layers
+    from tilecast.multigpu.layout import Work, legal
     from tilecast.multigpu.step import Planner
     from tilecast.planner import search as searching
     from tilecast.serving.server import Server
@@ -122,7 +123,7 @@ def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) 
     device = load_device(args.device or system.device)
     predictor = load_predictor(args.predictor, args.weights)
     prices = load_prices(args.prices or PRICES)
-    model = stack(spec)
+    model = equal_layers(spec)
     if args.gpus > system.gpus:
         raise InputError("--gpus", f"{args.gpus} are more than the {system.gpus} of {system.name}")
     if mode == "training":

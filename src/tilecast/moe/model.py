@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
-from tilecast.base.documents import listed, shown
 from tilecast.base.errors import InputError
+from tilecast.models.architecture import architecture
 from tilecast.models.registry import ModelSpec, load_model
 
 ACTIVATION_BYTES = 2  # bf16
@@ -47,58 +46,31 @@ def moe_model(name_or_path: str, weight_bytes: float = 2.0) -> MoeModel:
 
 def from_spec(spec: ModelSpec, weight_bytes: float = 2.0) -> MoeModel:
     """The same from a checked configuration; InputError for a model without experts, or without a known size."""
-    try:
-        return _from_spec(spec, weight_bytes)
-    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-        raise InputError(
-            spec.source, f"its sizes cannot be understood ({shown(str(error))})", "check its values"
-        ) from None
-
-
-def _from_spec(spec: ModelSpec, weight_bytes: float) -> MoeModel:
-    value = spec.values
-    experts = _first(value, "num_local_experts", "num_experts", "n_routed_experts")
-    if experts is None or experts < 2:
-        raise InputError(
-            spec.source, "describes no mixture of experts", "expected num_experts or num_local_experts"
-        )
+    found = architecture(spec)
+    if found.experts < 2:
+        problem, remedy = "does not describe a mixture of experts", "expected num_experts or num_local_experts"
+        raise InputError(spec.source, problem, remedy)
     if spec.parameters is None:
         raise InputError(spec.source, "its parameters are not counted", "give `parameters` below `tilecast`")
-    hidden = _need(spec, "hidden_size", "d_model")
-    if value["model_type"] == "switch_transformers":
-        matrices, top_k = 2, 1
-        layers, stored = value["num_sparse_decoder_layers"], value["num_sparse_encoder_layers"]
-        stored += layers
-        attention = 2 * value["num_decoder_layers"]  # of itself and across
-        heads = value["num_heads"] * value["d_kv"]
-    else:  # gated: up, gate, down
-        matrices, top_k = 3, _need(spec, "num_experts_per_tok")
-        layers = value["num_hidden_layers"] - len(
-            listed(value.get("mlp_only_layers"), "mlp_only_layers", spec.source)
-        )
-        if value.get("decoder_sparse_step", 1) != 1 or value.get("first_k_dense_replace"):
-            raise InputError(spec.source, "not every layer has experts", "this pattern of layers is not modelled")
-        stored, attention = layers, value["num_hidden_layers"]
-        width = value.get("head_dim") or hidden // value["num_attention_heads"]
-        heads = value.get("num_key_value_heads", value["num_attention_heads"]) * width
-    inner = _need(spec, "moe_intermediate_size", "intermediate_size", "d_ff")
-    expert = float(matrices * hidden * inner)
-    dense = spec.parameters - stored * experts * expert
-    if not 1 <= top_k <= experts or dense <= 0:
+    if found.mixed:
+        raise InputError(spec.source, "not every layer has experts", "this pattern of layers is not modelled")
+    expert = float(found.expert_matrices * found.hidden * found.ffn)
+    dense = spec.parameters - found.stored_expert_layers * found.experts * expert
+    if not 1 <= found.top_k <= found.experts or found.expert_layers < 1 or dense <= 0:
         raise InputError(spec.source, "its experts and its parameters contradict each other", "check the counts")
     return MoeModel(
         name=spec.name,
         title=spec.title,
-        hidden=hidden,
-        experts=experts,
-        top_k=top_k,
-        layers=layers,
-        stored_layers=stored,
+        hidden=found.hidden,
+        experts=found.experts,
+        top_k=found.top_k,
+        layers=found.expert_layers,
+        stored_layers=found.stored_expert_layers,
         expert_bytes=expert * weight_bytes,
         expert_parameters=expert,
         dense_bytes=dense * weight_bytes,
         dense_parameters=dense,
-        kv_bytes=2.0 * attention * heads * ACTIVATION_BYTES,
+        kv_bytes=2.0 * found.cached_layers * found.kv_heads * found.head_dim * ACTIVATION_BYTES,
     )
 
 
@@ -107,14 +79,3 @@ def resized(model: MoeModel, name: str, title: str, expert_bytes: float) -> MoeM
     own = expert_bytes / model.stored_layers
     dense = model.dense_bytes * own / model.expert_bytes
     return replace(model, name=name, title=title, expert_bytes=own, dense_bytes=dense)
-
-
-def _first(values: Any, *names: str) -> int | None:
-    return next((values[name] for name in names if values.get(name)), None)
-
-
-def _need(spec: ModelSpec, *names: str) -> int:
-    found = _first(spec.values, *names)
-    if found is None:
-        raise InputError(spec.source, f"`{names[0]}` is missing", "a mixture of experts needs it")
-    return found

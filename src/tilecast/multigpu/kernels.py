@@ -115,7 +115,7 @@ class Kernels:
         count = table["count"].to_numpy(dtype=float)
         part, group = table["part"].to_numpy(), table["group"].to_numpy()
         # An interval is that of the whole step's kernels, not of each: see `conformal.total`.
-        often = np.where(part == "layer", self.work.stack.layers, 1) * ~np.isin(group, _BESIDE) * count
+        often = np.where(part == "layer", self.work.architecture.layers, 1) * ~np.isin(group, _BESIDE) * count
         sums = total(each * often, low * often, high * often, table["family"].to_numpy())
         reach = [value / sums[0] if np.isfinite(value) and sums[0] else 1.0 for value in (sums[0], *sums[1:])]
         each = each / self.compute_share

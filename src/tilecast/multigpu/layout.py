@@ -12,49 +12,11 @@ from typing import Any
 from tilecast.base.documents import shown
 from tilecast.base.errors import InputError
 from tilecast.base.limits import check as check_limit
+from tilecast.models.architecture import Architecture, equal_layers
 from tilecast.models.registry import ModelSpec
 
 SCHEDULES = ("gpipe", "1f1b", "interleaved")
 RECOMPUTE = ("none", "selective", "full")
-_LAYERS = ("num_hidden_layers", "n_layer")
-_EXPERTS = ("num_local_experts", "num_experts")
-_AMOUNTS = (
-    *_EXPERTS, "num_experts_per_tok", "num_key_value_heads", "head_dim", "intermediate_size",
-    "moe_intermediate_size", "ffn_dim", "n_inner", "max_position_embeddings", "n_positions", "type_vocab_size",
-)  # fmt: skip
-_GATED = ("llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "gemma", "gemma2", "phi3")
-
-
-@dataclass(frozen=True)
-class Stack:
-    """The dimensions of a transformer of equal layers: what memory, volumes and legality are computed from."""
-
-    name: str
-    layers: int
-    hidden: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    ffn: int  # width of the feed-forward layer, of one expert where there are experts
-    vocab: int
-    positions: int  # learned position embeddings; 0 where positions are computed
-    gated: bool  # feed-forward of three matrices rather than two
-    biases: bool  # linear layers with biases, norms with them
-    tied: bool  # the head uses the embedding's matrix
-    dropout: bool
-    experts: int = 0
-    top_k: int = 0
-    extra: int = 0  # parameters of nothing above: BERT's token types, pooler and head
-
-    @property
-    def attention_parameters(self) -> int:
-        """Query, key, value and output matrices of one layer."""
-        return self.hidden * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
-
-    @property
-    def ffn_parameters(self) -> int:
-        """Matrices of one feed-forward layer, or of one expert."""
-        return self.hidden * self.ffn * (3 if self.gated else 2)
 
 
 @dataclass(frozen=True)
@@ -132,9 +94,9 @@ class Work:
     mixed: bool = True  # half-precision training keeps its optimizer's states and a copy of the weights in fp32
 
     @cached_property
-    def stack(self) -> Stack:
+    def architecture(self) -> Architecture:
         """The model's dimensions."""
-        return stack(self.spec)
+        return equal_layers(self.spec)
 
     @property
     def tokens(self) -> int:
@@ -162,50 +124,6 @@ class Assumptions:
 
 
 STANDARD = Assumptions()
-
-
-def stack(spec: ModelSpec) -> Stack:
-    """The dimensions of a configuration; one line if it is no stack of equal layers."""
-    values: Mapping[str, Any] = spec.values
-
-    def get(*names: str, default: Any = None) -> Any:
-        return next((values[name] for name in names if values.get(name) is not None), default)
-
-    remedy = "multi-GPU forecasts need a decoder or encoder of equal transformer layers"
-    layers, hidden = get(*_LAYERS), get("hidden_size", "n_embd")
-    heads = get("num_attention_heads", "n_head")
-    sizes = (layers, hidden, heads, get("vocab_size"))
-    if values.get("is_encoder_decoder") or not all(isinstance(x, int) and x > 0 for x in sizes):
-        raise InputError(spec.source, "is no stack of equal layers", remedy)
-    if get("decoder_sparse_step", default=1) != 1 or get("mlp_only_layers") or get("first_k_dense_replace"):
-        raise InputError(spec.source, "mixes dense layers with experts", remedy)
-    if not all(value is None or (type(value) is int and value >= 0) for value in map(values.get, _AMOUNTS)):
-        raise InputError(spec.source, "has sizes that are no whole numbers", remedy)
-    kind = str(values["model_type"])
-    experts = get(*_EXPERTS, default=0)
-    ffn = get("moe_intermediate_size") if experts else None
-    gated = kind in _GATED
-    bert = kind == "bert"
-    return Stack(
-        name=spec.name,
-        layers=layers,
-        hidden=hidden,
-        heads=heads,
-        kv_heads=get("num_key_value_heads", default=heads) or heads,
-        head_dim=get("head_dim", default=hidden // heads),
-        ffn=ffn or get("intermediate_size", "ffn_dim", "n_inner", default=4 * hidden),
-        vocab=get("vocab_size"),
-        positions=0 if gated else get("max_position_embeddings", "n_positions", default=0) + 2 * (kind == "opt"),
-        gated=gated,
-        biases=not gated,
-        tied=bool(get("tie_word_embeddings", default=not gated)),
-        dropout=any(get(key, default=0.0) for key in ("resid_pdrop", "hidden_dropout_prob", "dropout"))
-        if not gated
-        else False,
-        experts=experts,
-        top_k=get("num_experts_per_tok", default=0) if experts else 0,
-        extra=(get("type_vocab_size", default=2) + 6 + 2 * hidden) * hidden + values["vocab_size"] if bert else 0,
-    )
 
 
 @lru_cache(maxsize=4096)
@@ -254,7 +172,11 @@ def from_runs(text: str) -> tuple[int, ...]:
 
 
 def legal(
-    layout: Layout, model: Stack, gpus: int | None = None, batch: int | None = None, sequence: int | None = None
+    layout: Layout,
+    model: Architecture,
+    gpus: int | None = None,
+    batch: int | None = None,
+    sequence: int | None = None,
 ) -> str | None:
     """Why `layout` cannot run `model` on `gpus` GPUs with a global `batch`; None if it can."""
     for name in ("dp", "tp", "pp", "ep", "cp", "microbatch", "interleave"):
@@ -272,7 +194,7 @@ def legal(
     return _divides(layout, model) or _runs(layout, model, batch, sequence)
 
 
-def _divides(layout: Layout, model: Stack) -> str | None:
+def _divides(layout: Layout, model: Architecture) -> str | None:
     tp, pieces = layout.tp, layout.pp * layout.interleave
     if model.heads % tp:
         return f"{model.heads} heads do not divide by tp {tp}"
@@ -306,7 +228,7 @@ def _given(given: tuple[int, ...], pieces: int, layers: int) -> str | None:
     return None
 
 
-def _runs(layout: Layout, model: Stack, batch: int | None, sequence: int | None) -> str | None:
+def _runs(layout: Layout, model: Architecture, batch: int | None, sequence: int | None) -> str | None:
     pp = layout.pp
     if (layout.schedule == "interleaved") != (layout.interleave > 1):
         return f"schedule {layout.schedule} with {layout.interleave} chunks a stage: interleaved has 2 or more"
@@ -329,7 +251,7 @@ def _runs(layout: Layout, model: Stack, batch: int | None, sequence: int | None)
     return None
 
 
-def check(layout: Layout, model: Stack, gpus: int | None, batch: int | None, sequence: int | None) -> None:
+def check(layout: Layout, model: Architecture, gpus: int | None, batch: int | None, sequence: int | None) -> None:
     """Raise one line if `layout` is not legal."""
     if reason := legal(layout, model, gpus, batch, sequence):
         raise InputError(f"layout {layout.label}", reason, "choose ranks and a microbatch that divide")

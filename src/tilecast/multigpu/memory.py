@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tilecast.hardware.device import ELEMENT_BYTES
-from tilecast.multigpu.layout import STANDARD, Assumptions, Layout, Stack, Work
+from tilecast.models.architecture import Architecture
+from tilecast.multigpu.layout import STANDARD, Assumptions, Layout, Work
 from tilecast.multigpu.schedule import in_flight
 
 OPTIMIZER_STATES = {None: 0, "sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}  # fp32, of the weights' size
@@ -89,7 +90,7 @@ def _verdict(short_bytes: float) -> str:
     return f"fits, {size} free" if short_bytes <= 0 else f"does not fit by {size}"
 
 
-def layer_parameters(model: Stack, tp: int = 1, ep: int = 1) -> tuple[float, float]:
+def layer_parameters(model: Architecture, tp: int = 1, ep: int = 1) -> tuple[float, float]:
     """Parameters of one layer on one GPU: those all data-parallel ranks share, and its experts'."""
     kv = max(model.kv_heads / tp, 1)
     attention = model.hidden * model.head_dim * (2 * model.heads / tp + 2 * kv)
@@ -102,20 +103,20 @@ def layer_parameters(model: Stack, tp: int = 1, ep: int = 1) -> tuple[float, flo
     return attention + norms + ffn, 0.0
 
 
-def end_parameters(model: Stack, tp: int = 1) -> tuple[float, float]:
+def end_parameters(model: Architecture, tp: int = 1) -> tuple[float, float]:
     """Parameters of the first stage's embedding and of the last stage's norm and head, on one GPU."""
     words = model.vocab * model.hidden / tp
     return words + model.positions * model.hidden + model.extra, words + model.hidden * (1 + model.biases)
 
 
-def parameters(model: Stack) -> float:
+def parameters(model: Architecture) -> float:
     """Parameters of the whole model."""
     shared, own = layer_parameters(model)
     first, last = end_parameters(model)
     return model.layers * (shared + own) + first + last - (model.vocab * model.hidden if model.tied else 0)
 
 
-def activation_bytes(model: Stack, work: Work, layout: Layout, recompute: str | None = None) -> float:
+def activation_bytes(model: Architecture, work: Work, layout: Layout, recompute: str | None = None) -> float:
     """Bytes one layer keeps of one microbatch for its backward pass, on one GPU."""
     mode = recompute or layout.recompute
     size = ELEMENT_BYTES[work.dtype]
@@ -139,7 +140,7 @@ def activation_bytes(model: Stack, work: Work, layout: Layout, recompute: str | 
     return whole / split + attention + core + ffn
 
 
-def cache_bytes(model: Stack, work: Work, layout: Layout, layers: int) -> float:
+def cache_bytes(model: Architecture, work: Work, layout: Layout, layers: int) -> float:
     """Bytes of keys and values of all sequences of one replica, of `layers` layers, on one GPU."""
     tokens = work.context + (1 if work.phase == "decode" else work.sequence)
     head = max(model.kv_heads / layout.tp, 1) * model.head_dim
@@ -149,7 +150,7 @@ def cache_bytes(model: Stack, work: Work, layout: Layout, layers: int) -> float:
 
 def memory(work: Work, layout: Layout, capacity_bytes: float, assume: Assumptions = STANDARD) -> Memory:
     """What each stage's GPUs hold while `work` runs on `layout`, and whether `capacity_bytes` are enough."""
-    model, pp, tp = work.stack, layout.pp, layout.tp
+    model, pp, tp = work.architecture, layout.pp, layout.tp
     pieces = layout.pieces(model.layers)
     counts = [sum(pieces[stage::pp]) for stage in range(pp)]
     waiting = in_flight(layout.schedule, pp, layout.microbatches(work.batch), layout.interleave)

@@ -83,7 +83,7 @@ def share(work: Work, shape: Shape, traces: Traces | None = None) -> Share:
             traces[key] = _traced(work, *key)
         return traces[key]
 
-    if shape.microbatch <= 3 or work.stack.experts:
+    if shape.microbatch <= 3 or work.architecture.experts:
         return _sorted(work, shape, at(shape.microbatch))
     return _sorted(work, shape, _grown(at(2), at(3), shape.microbatch - 2))
 
@@ -273,7 +273,7 @@ def _is_core(kernel: Kernel, work: Work, shape: Shape) -> bool:
     if kernel.family in _CORE:
         return True
     tokens = work.sequence // shape.cp
-    heads = work.stack.heads // shape.tp
+    heads = work.architecture.heads // shape.tp
     return not kernel.n and kernel.b * kernel.m == shape.microbatch * heads * tokens * tokens
 
 
@@ -297,7 +297,7 @@ def _local(kernel: Kernel, work: Work, shape: Shape) -> Kernel:
     tokens = shape.microbatch * work.sequence // shape.cp
     if not shape.sequence_parallel or kernel.n or tokens not in (kernel.b, kernel.m):
         return kernel
-    if kernel.b * kernel.m != tokens * work.stack.hidden:
+    if kernel.b * kernel.m != tokens * work.architecture.hidden:
         return kernel
     rows = kernel.b == tokens
     return kernel._replace(

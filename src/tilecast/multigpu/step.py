@@ -63,7 +63,7 @@ class Planner:
         traced: Mapping[Shape, Share] | None = None,
     ) -> None:
         self.work, self.device, self.predictor, self.assume = work, device, predictor, assume
-        self.model = work.stack
+        self.model = work.architecture
         self.links = Links(system, assume.link_share)
         self.traffic = Traffic(work, self.links, assume)
         self.size = ELEMENT_BYTES[work.dtype]

@@ -25,7 +25,7 @@ class Traffic:
 
     def __init__(self, work: Work, links: Links, assume: Assumptions) -> None:
         self.work, self.links, self.assume = work, links, assume
-        self.model, self.size = work.stack, ELEMENT_BYTES[work.dtype]
+        self.model, self.size = work.architecture, ELEMENT_BYTES[work.dtype]
 
     def rows(self, layout: Layout) -> float:
         """Tokens of a microbatch on one GPU."""

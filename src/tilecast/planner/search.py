@@ -15,7 +15,8 @@ from tilecast.base.errors import InputError
 from tilecast.base.limits import check
 from tilecast.hardware.device import Device
 from tilecast.hardware.price import Prices, bill
-from tilecast.multigpu.layout import RECOMPUTE, SCHEDULES, Layout, Stack, Work, in_runs
+from tilecast.models.architecture import Architecture
+from tilecast.multigpu.layout import RECOMPUTE, SCHEDULES, Layout, Work, in_runs
 from tilecast.multigpu.step import Planner
 from tilecast.serving.server import Server
 
@@ -111,7 +112,7 @@ def divisors(number: int) -> tuple[int, ...]:
     return tuple(part for part in range(1, number + 1) if number % part == 0)
 
 
-def layouts(space: Space, model: Stack, gpus: int, batch: int) -> Iterator[Layout]:
+def layouts(space: Space, model: Architecture, gpus: int, batch: int) -> Iterator[Layout]:
     """Every layout of the space on exactly `gpus` GPUs, legal or not.
 
     A value that changes nothing (a schedule without a pipeline, ZeRO without replicas) is tried once.

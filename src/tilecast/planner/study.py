@@ -124,7 +124,7 @@ def _train(study: Study, predictor: Predictor, prices: Prices, rows: dict[str, R
     work, device, layout = case.work, case.device, case.layout
     planner = Planner(work, case.system, device, predictor)
     judge = searching.Training(planner, prices)
-    model, gpus = work.stack, part["gpus"]
+    model, gpus = work.architecture, part["gpus"]
     found = searching.search(
         searching.layouts(searching.training_space(work), model, gpus, work.batch),
         lambda tried: legal(tried, model, gpus, work.batch, work.sequence),
@@ -240,7 +240,7 @@ def _scale(study: Study, planner: Planner, prices: Prices, rows: Rows) -> None:
 def _serve(study: Study, predictor: Predictor, prices: Prices, rows: dict[str, Rows]) -> None:
     part = study.serving
     title, case = part["title"], case_of(part, predictor, training=False)
-    model, gpus = case.work.stack, part["gpus"]
+    model, gpus = case.work.architecture, part["gpus"]
     desk: Server = server(case)
     judge = searching.Answering(desk, prices, "tokens_per_dollar")
     tried = list(searching.layouts(searching.SERVING, model, gpus, 1))

@@ -5,7 +5,6 @@ Each point is `concurrency` requests that are always in flight on one tensor-par
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -14,9 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tilecast.artifact.aiconfigurator_tables import GENERATIONS, SYSTEMS, Archive
-from tilecast.base.errors import InputError
+from tilecast.base.documents import parse_json
 from tilecast.hardware.device import Device
 from tilecast.hardware.system import System, load_system
+from tilecast.models.architecture import Architecture, architecture
+from tilecast.models.registry import model_spec
 from tilecast.multigpu.collectives import collective
 from tilecast.predict.half_precision import DIMENSIONS, Modern
 from tilecast.predict.physics.half import STREAM_SHARE, Array, chip
@@ -64,52 +65,13 @@ ERROR_COLUMNS = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Shape:
-    """What of a model's configuration its kernels follow from."""
-
-    layers: int
-    hidden: int
-    inter: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    vocabulary: int
-    window: int = 0  # of every other layer
-    experts: int = 0
-    topk: int = 0
-
-    @classmethod
-    def read(cls, text: str, where: object) -> Shape:
-        """Of a config.json as published."""
-        try:
-            raw = json.loads(text)
-            experts = int(raw.get("num_local_experts") or raw.get("num_experts") or 0)
-            inter = (
-                raw["moe_intermediate_size"]
-                if experts and "moe_intermediate_size" in raw
-                else raw["intermediate_size"]
-            )
-            return cls(
-                layers=int(raw["num_hidden_layers"]),
-                hidden=int(raw["hidden_size"]),
-                inter=int(inter),
-                heads=int(raw["num_attention_heads"]),
-                kv_heads=int(raw["num_key_value_heads"]),
-                head_dim=int(raw.get("head_dim") or raw["hidden_size"] // raw["num_attention_heads"]),
-                vocabulary=int(raw["vocab_size"]),
-                window=int(raw.get("sliding_window") or 0) if "layer_types" in raw else 0,
-                experts=experts,
-                topk=int(raw.get("num_experts_per_tok") or 0),
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(where, f"is no configuration of a transformer ({error!r})") from None
-
-
-def shape_of(archive: Archive, model: str) -> Shape | None:
-    """The shape of a point's model, if it is one of those forecast here."""
+def shape_of(archive: Archive, model: str) -> Architecture | None:
+    """The dimensions of a point's model, if it is one of those forecast here."""
     name = CONFIGURATIONS.get(model.rsplit("/", 1)[-1])
-    return Shape.read(archive.text(f"model_configs/{name}_config.json"), name) if name else None
+    if name is None:
+        return None
+    values = parse_json(archive.text(f"model_configs/{name}_config.json"), name)
+    return architecture(model_spec(values if isinstance(values, dict) else {}, name, name))
 
 
 @dataclass(frozen=True)
@@ -135,7 +97,14 @@ Kernel = tuple[str, str, tuple[float, ...], float]  # family, format, dimensions
 
 
 def layer_kernels(
-    shape: Shape, formats: Formats, tokens: float, sequences: float, context: float, tp: int, ep: int, decode: bool
+    shape: Architecture,
+    formats: Formats,
+    tokens: float,
+    sequences: float,
+    context: float,
+    tp: int,
+    ep: int,
+    decode: bool,
 ) -> list[Kernel]:
     """Every product, attention call and expert layer of one forward pass on one GPU."""
     heads, kv = max(shape.heads // tp, 1), max(shape.kv_heads // tp, 1)
@@ -143,16 +112,16 @@ def layer_kernels(
     found: list[Kernel] = [
         ("gemm", formats.gemm, (tokens, width, shape.hidden), shape.layers),
         ("gemm", formats.gemm, (tokens, shape.hidden, heads * shape.head_dim), shape.layers),
-        ("gemm", "bf16", (sequences, shape.vocabulary / tp, shape.hidden), 1),
+        ("gemm", "bf16", (sequences, shape.vocab / tp, shape.hidden), 1),
     ]
     if shape.experts:
         moe_tp = max(tp // ep, 1)
-        dims = (tokens, shape.hidden, shape.inter, shape.topk, shape.experts, moe_tp, ep, SKEW)
+        dims = (tokens, shape.hidden, shape.ffn, shape.top_k, shape.experts, moe_tp, ep, SKEW)
         found.append(("moe", formats.moe, dims, shape.layers))
         found.append(("gemm", "bf16", (tokens, shape.experts, shape.hidden), shape.layers))
     else:
-        found.append(("gemm", formats.gemm, (tokens, 2 * shape.inter / tp, shape.hidden), shape.layers))
-        found.append(("gemm", formats.gemm, (tokens, shape.hidden, shape.inter / tp), shape.layers))
+        found.append(("gemm", formats.gemm, (tokens, 2 * shape.ffn / tp, shape.hidden), shape.layers))
+        found.append(("gemm", formats.gemm, (tokens, shape.hidden, shape.ffn / tp), shape.layers))
     family, dtype = ("decode", formats.cache) if decode else ("prefill", "bf16")
     length = context if decode else tokens / sequences
     layers = [(0, shape.layers)] if not shape.window else [(0, shape.layers / 2), (shape.window, shape.layers / 2)]
@@ -161,15 +130,15 @@ def layer_kernels(
     return found
 
 
-def small_ms(shape: Shape, tokens: float, tp: int, device: Device, model: Modern) -> float:
+def small_ms(shape: Architecture, tokens: float, tp: int, device: Device, model: Modern) -> float:
     """The memory-bound kernels of one pass: each its bytes, and at least a launch."""
     on = chip(device, "bf16", model.laws["gemm/bf16"])
-    moved = 2 * tokens * (4 * shape.hidden + 3 * shape.inter * max(shape.topk, 1) / tp) / SMALL_KERNELS * 2
+    moved = 2 * tokens * (4 * shape.hidden + 3 * shape.ffn * max(shape.top_k, 1) / tp) / SMALL_KERNELS * 2
     each = max(1e3 * moved / (on.bandwidth_bytes_per_s * STREAM_SHARE), on.launch_ms)
     return shape.layers * SMALL_KERNELS * each
 
 
-def reduce_ms(shape: Shape, tokens: float, tp: int, system: System | None) -> float:
+def reduce_ms(shape: Architecture, tokens: float, tp: int, system: System | None) -> float:
     """Two sums over the group a layer."""
     if tp == 1 or system is None:
         return 0.0
@@ -203,7 +172,7 @@ class Caster:
 
     def add(
         self,
-        shape: Shape,
+        shape: Architecture,
         formats: Formats,
         tokens: float,
         sequences: float,

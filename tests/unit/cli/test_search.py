@@ -15,8 +15,9 @@ from tilecast.cli import main
 from tilecast.hardware.device import load_device
 from tilecast.hardware.price import load_prices
 from tilecast.hardware.system import load_system
+from tilecast.models.architecture import equal_layers
 from tilecast.models.registry import load_model
-from tilecast.multigpu.layout import Work, legal, stack
+from tilecast.multigpu.layout import Work, legal
 from tilecast.multigpu.step import Planner
 from tilecast.planner import search as searching
 from tilecast.predict.baselines.roofline import Roofline
@@ -44,8 +45,8 @@ def test_training_is_the_best_of_brute_force(capsys: pytest.CaptureFixture[str])
     planner = Planner(work, system, load_device("H100"), Roofline())
     even = [
         layout
-        for layout in searching.layouts(searching.training_space(work), stack(model), 4, 8)
-        if legal(layout, stack(model), 4, 8, 512) is None and planner.memory(layout).fits
+        for layout in searching.layouts(searching.training_space(work), equal_layers(model), 4, 8)
+        if legal(layout, equal_layers(model), 4, 8, 512) is None and planner.memory(layout).fits
     ]
     spread = [replace(x, stages=counts) for x in even if x.pp > 1 and (counts := planner.spread(x))]
     times = {layout.label: planner.step(layout).latency_ms for layout in even + spread}
@@ -107,7 +108,7 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         "is no figure of inference": [*good, "--mode", "inference"],
         "unknown dtype": [*good, "--dtype", "fp12"],
         "is no known system": [*good, "--system", "abacus"],
-        "no stack of equal layers": [*good, "--model", "resnet50"],
+        "does not describe a transformer": [*good, "--model", "resnet50"],
         "is no list of ranks": [*good, "--cp", "2,none"],
         "is of training": [*good, "--cp", "2", "--objective", "ttft"],
         "does not exist": [*good, "--system", str(tmp_path / "none.yaml")],

@@ -45,14 +45,16 @@ def test_every_row_is_a_layout_that_can_run(cases):
     assert len(cases) == 106
     assert {row["source"] for row, _, _ in cases} == set(SOURCES)
     for row, work, layout in cases:
-        assert legal(layout, work.stack, row["gpus"], work.batch, work.sequence) is None, layout.label
+        assert legal(layout, work.architecture, row["gpus"], work.batch, work.sequence) is None, layout.label
         assert row["device"] in devices()
         assert load_system(row["system"]).gpus >= row["gpus"]
 
 
 def test_models_are_as_large_as_their_sources_say(cases):
-    seen = {row["model"]: parameters(work.stack) / 1e9 for row, work, _ in cases if row["sequence"] != 8192}
-    seen |= {row["model"]: parameters(work.stack) / 1e9 for row, work, _ in cases if row["model_type"] != "gpt2"}
+    seen = {row["model"]: parameters(work.architecture) / 1e9 for row, work, _ in cases if row["sequence"] != 8192}
+    seen |= {
+        row["model"]: parameters(work.architecture) / 1e9 for row, work, _ in cases if row["model_type"] != "gpt2"
+    }
     for model, billions in BILLIONS.items():
         assert seen[model] == pytest.approx(billions, rel=0.01), model
 
@@ -99,8 +101,10 @@ def test_large_dense_models_use_a_plausible_share_of_the_peak(cases):
         )
         device = load_device(row["device"])
         step = forecast(work, layout, row["system"], device, assumptions(row))
-        flops = 6 * parameters(work.stack) * work.tokens
-        flops += 6 * work.stack.layers * work.stack.hidden * work.sequence * work.tokens  # causal attention
+        flops = 6 * parameters(work.architecture) * work.tokens
+        flops += (
+            6 * work.architecture.layers * work.architecture.hidden * work.sequence * work.tokens
+        )  # causal attention
         share_of_peak = (
             flops / (step.latency_ms / 1e3) / row["gpus"] / device.peak_flops_per_s("bf16", matrix=True)
         )

@@ -54,6 +54,10 @@ def test_real_models_have_their_sizes_and_send_exactly_their_activations(
     assert moe_model(name, weight_bytes=1).all_expert_bytes == model.all_expert_bytes / 2
 
 
+SIZES = {"model_type": "mixtral", "hidden_size": 8, "num_hidden_layers": 4, "num_attention_heads": 2,
+         "intermediate_size": 8}  # fmt: skip
+
+
 def test_experts_and_the_rest_are_the_whole_model() -> None:
     model = moe_model("qwen3_30b_a3b")
     assert model.all_expert_bytes + model.dense_bytes == 2 * 30532122624
@@ -64,17 +68,16 @@ def test_experts_and_the_rest_are_the_whole_model() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"model_type": "llama", "hidden_size": 8}, "describes no mixture of experts"),
-        ({"model_type": "mixtral", "num_local_experts": 8}, "its parameters are not counted"),
+        ({"model_type": "llama", "hidden_size": 8}, "does not describe a transformer"),
+        (SIZES, "does not describe a mixture of experts"),
+        (SIZES | {"num_local_experts": 8}, "its parameters are not counted"),
         (
-            {"model_type": "qwen3_moe", "num_experts": 8, "hidden_size": 8, "num_experts_per_tok": 2,
-             "num_hidden_layers": 4, "decoder_sparse_step": 2, "tilecast": {"parameters": 10}},
+            SIZES | {"num_experts": 8, "num_experts_per_tok": 2, "decoder_sparse_step": 2,
+                     "tilecast": {"parameters": 10}},
             "not every layer has experts",
         ),
         (
-            {"model_type": "mixtral", "num_local_experts": 8, "hidden_size": 8, "num_experts_per_tok": 9,
-             "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 8,
-             "tilecast": {"parameters": 1e9}},
+            SIZES | {"num_local_experts": 8, "num_experts_per_tok": 9, "tilecast": {"parameters": 1e9}},
             "contradict each other",
         ),
     ],

@@ -152,7 +152,7 @@ def changed(path: Path, **edits: object) -> Path:
           "systems__0__published_hybrid": None}, "2xA100: 16 GPUs; a100_sxm has 8"),
         ({"systems__0__system": "nowhere"}, "nowhere: is no known system"),
         ({"systems__0__device": "GTX"}, "GTX: is no known device"),
-        ({"physical__models": ["bert_large"]}, "describes no mixture of experts"),
+        ({"physical__models": ["bert_large"]}, "does not describe a mixture of experts"),
         ({"physical__routing": "random"}, "routing: 'random' is not known"),
         ({"focus": "9xB200"}, "`focus` = '9xB200' is none of its systems"),
         ({"systems__1__name": "2xA100"}, "two systems have one name"),

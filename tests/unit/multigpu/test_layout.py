@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tilecast.base.errors import InputError
-from tilecast.models.registry import load_model, model_spec
-from tilecast.multigpu.layout import Layout, check, from_runs, in_runs, legal, stack, stages
-from tilecast.multigpu.memory import parameters
+from tilecast.models.architecture import equal_layers
+from tilecast.models.registry import load_model
+from tilecast.multigpu.layout import Layout, check, from_runs, in_runs, legal, stages
 
-GPT, LLAMA, MIXTRAL = (stack(load_model(name)) for name in ("gpt3_27", "llama2_70b", "mixtral_8x7b"))
+GPT, LLAMA, MIXTRAL = (equal_layers(load_model(name)) for name in ("gpt3_27", "llama2_70b", "mixtral_8x7b"))
 
 
 @pytest.mark.parametrize(
@@ -73,18 +73,3 @@ def test_layers_of_stages_are_read_as_they_are_told(counts):
 def test_what_is_no_list_of_layers_is_one_line(text):
     with pytest.raises(InputError, match="is no list of layers"):
         from_runs(text)
-
-
-@pytest.mark.parametrize("name", ["llama2_7b", "llama2_70b", "llama3_8b", "mixtral_8x7b", "gpt2_large"])
-def test_parameters_are_those_published(name):
-    """The checkpoints' counts; GPT-2 large has 774,030,080."""
-    spec = load_model(name)
-    assert parameters(stack(spec)) == (spec.parameters or 774_030_080)
-
-
-def test_an_encoder_decoder_is_refused():
-    with pytest.raises(InputError, match="no stack of equal layers"):
-        stack(load_model("switchxl4"))
-    values = dict(load_model("qwen3_30b_a3b").values) | {"decoder_sparse_step": 2}
-    with pytest.raises(InputError, match="mixes dense layers"):
-        stack(model_spec(values, "x", "x"))

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tilecast.models.architecture import equal_layers
 from tilecast.models.registry import load_model, model_spec
-from tilecast.multigpu.layout import Assumptions, Layout, Work, stack
+from tilecast.multigpu.layout import Assumptions, Layout, Work
 from tilecast.multigpu.memory import activation_bytes, cache_bytes, layer_parameters, memory, parameters
 
 GPT = load_model("gpt3_27")
@@ -25,7 +26,7 @@ def work(**changes) -> Work:
 @pytest.mark.parametrize("split", [False, True])
 def test_activations_of_a_layer_are_korthikantis(tp, split):
     """Equations 1, 2, 4 and 5, and s b h (34/t) with selective recomputation (arXiv 2205.05198, table 2)."""
-    model, job = stack(GPT), work()
+    model, job = equal_layers(GPT), work()
     s, b, h, a = 2048, 4, model.hidden, model.heads
     layout = Layout(tp=tp, microbatch=b, sequence_parallel=split and tp > 1)
     whole = 10 / tp if layout.sequence_parallel else 10
@@ -42,7 +43,7 @@ def test_activations_of_a_layer_are_korthikantis(tp, split):
 @given(st.sampled_from([1, 2, 4, 8, 64]), st.sampled_from([0, 1, 2, 3]))
 def test_zero_shares_out_sixteen_bytes_a_parameter(dp, zero):
     """Rajbhandari et al. (arXiv 1910.02054, figure 1): 2 + 2 + 12 bytes, of which 12, 14 or 16 are shared out."""
-    count = parameters(stack(GPT))
+    count = parameters(equal_layers(GPT))
     held = memory(work(batch=dp), Layout(dp=dp, zero=zero), 80e9, PURE).parts
     states = held["weights"] + held["gradients"] + held["optimizer"]
     shared = (0, 12, 14, 16)[zero]
@@ -51,12 +52,12 @@ def test_zero_shares_out_sixteen_bytes_a_parameter(dp, zero):
 
 def test_single_precision_keeps_no_copy():
     held = memory(work(dtype="fp32"), Layout(), 80e9, PURE).parts
-    assert held["weights"] + held["gradients"] + held["optimizer"] == 16 * parameters(stack(GPT))
+    assert held["weights"] + held["gradients"] + held["optimizer"] == 16 * parameters(equal_layers(GPT))
 
 
 def test_keys_and_values_are_two_per_layer_head_and_token():
     """Llama-2-70B: 80 layers, 8 key-value heads of 128, half precision: 327,680 bytes a token."""
-    model = stack(LLAMA)
+    model = equal_layers(LLAMA)
     job = Work(LLAMA, 8, 1024, mode="inference", phase="decode", context=2047, dtype="fp16")
     assert cache_bytes(model, job, Layout(), 80) == 327_680 * 2048 * 8
     assert cache_bytes(model, job, Layout(tp=8), 80) == 327_680 * 2048
@@ -67,8 +68,8 @@ def test_pipeline_stages_hold_what_is_theirs():
     """The first stage waits longest, the last has the logits; all stages together hold the model once."""
     layout = Layout(pp=4, microbatch=1)
     found = memory(work(), layout, 80e9, PURE)
-    tied = stack(GPT).vocab * stack(GPT).hidden  # held twice: at both ends
-    assert sum(stage["weights"] for stage in found.stages) == 2 * (parameters(stack(GPT)) + tied)
+    tied = equal_layers(GPT).vocab * equal_layers(GPT).hidden  # held twice: at both ends
+    assert sum(stage["weights"] for stage in found.stages) == 2 * (parameters(equal_layers(GPT)) + tied)
     held = [stage["activations"] for stage in found.stages]
     assert held[0] > held[1] > held[2] > held[3]
     assert [stage["logits"] > 0 for stage in found.stages] == [False, False, False, True]
@@ -76,7 +77,7 @@ def test_pipeline_stages_hold_what_is_theirs():
 
 
 def test_experts_are_divided_and_the_rest_is_not():
-    model = stack(load_model("mixtral_8x7b"))
+    model = equal_layers(load_model("mixtral_8x7b"))
     shared, own = layer_parameters(model)
     assert layer_parameters(model, ep=4) == (shared, own / 4)
     assert own == 8 * 3 * 4096 * 14336
@@ -104,7 +105,7 @@ def test_every_stage_has_its_verdict():
 
 def test_sharded_training_gathers_layers_and_both_ends():
     """FSDP: two layers' weights, one's gradients whole and on their way, both ends as long as the step."""
-    model = stack(GPT)
+    model = equal_layers(GPT)
     held = memory(work(batch=64), Layout(dp=64, zero=3, overlap=False), 80e9, PURE).parts
     ends = parameters(model) - model.layers * sum(layer_parameters(model))
     assert held["buffers"] == pytest.approx(2 * (4 * sum(layer_parameters(model)) + ends))

@@ -71,7 +71,7 @@ LAYOUTS = st.builds(
     zero=st.sampled_from([0, 1, 2, 3]),
     sequence_parallel=st.booleans(),
     overlap=st.booleans(),
-).filter(lambda layout: legal(layout, WORK.stack, None, WORK.batch, WORK.sequence) is None)
+).filter(lambda layout: legal(layout, WORK.architecture, None, WORK.batch, WORK.sequence) is None)
 
 
 @pytest.mark.parametrize("predictor", ["roofline", "tilecast"])
@@ -136,14 +136,14 @@ def volumes(monkeypatch, layout: Layout, work: Work = WORK) -> Counter:
     known.traffic.tensor_parallel(layout, unit)
     asked.clear() if layout.tp == 1 else None
     known.traffic.expert_parallel(layout, unit)
-    shared, own = layer_parameters(work.stack, layout.tp, layout.ep)
+    shared, own = layer_parameters(work.architecture, layout.tp, layout.ep)
     known.traffic.gradients(layout, shared, own, np.ones(1), np.zeros(1))
     return asked
 
 
 def test_volumes_are_the_closed_forms(monkeypatch):
     """Gradients: 2 bytes a parameter. A microbatch between tensor ranks: s b h elements; to experts: k of them."""
-    layer = layer_parameters(WORK.stack)[0]
+    layer = layer_parameters(WORK.architecture)[0]
     found = volumes(monkeypatch, Layout(dp=4, microbatch=2))
     assert found == {"all_reduce": pytest.approx(2 * layer)}
     found = volumes(monkeypatch, Layout(dp=4, microbatch=2, zero=1))
@@ -165,7 +165,7 @@ def test_full_recomputation_runs_the_layers_again():
     plain, full = known.step(Layout(microbatch=2)), known.step(Layout(microbatch=2, recompute="full"))
     selective = known.step(Layout(microbatch=2, recompute="selective"))
     ms = known.kernels(Shape(1, 1, 1, 2, False)).ms
-    once = WORK.stack.layers * ms["layer", "forward"][0] * 8
+    once = WORK.architecture.layers * ms["layer", "forward"][0] * 8
     assert full.parts["recompute"] == pytest.approx(once, rel=1e-9)
     assert plain.parts["recompute"] == 0 < selective.parts["recompute"] < once
     assert full.memory.parts["activations"] < selective.memory.parts["activations"]
@@ -328,9 +328,9 @@ def test_the_suites_are_whole_and_their_layouts_use_the_gpus_stated():
     artifact, *megatron = cases()
     assert [len(artifact), *map(len, megatron)] == [11, 10, 8]
     for row, work, layout in megatron[0] + megatron[1]:
-        assert legal(layout, work.stack, row["gpus"], row["batch"], 2048) is None
+        assert legal(layout, work.architecture, row["gpus"], row["batch"], 2048) is None
         assert layout.gpus == row["gpus"]
-        assert parameters(work.stack) == pytest.approx(row["parameters_billion"] * 1e9, rel=0.04)
+        assert parameters(work.architecture) == pytest.approx(row["parameters_billion"] * 1e9, rel=0.04)
     # SC '21, section 5.1: one trillion parameters, 84 days for 450 billion tokens at 163 teraFLOP/s
     assert megatron_ms(megatron[0][-1][0]) / 1e3 / (3072 * 2048) * 450e9 / 86400 == pytest.approx(84, rel=0.03)
     assert [megatron_ms(row) for row, _, _ in megatron[1][:2]] == [1420, 1100]
@@ -422,7 +422,7 @@ def test_sharded_weights_are_copied_where_they_are_used(monkeypatch):
 @given(LAYOUTS, st.data())
 def test_layers_by_hand(layout, data):
     """Uneven stages: `step` and `latencies` agree, ends count where they run, memory holds every layer once."""
-    pieces, layers = layout.pp * layout.interleave, WORK.stack.layers
+    pieces, layers = layout.pp * layout.interleave, WORK.architecture.layers
     cuts = sorted(data.draw(st.sets(st.integers(1, layers - 1), min_size=pieces - 1, max_size=pieces - 1)))
     counts = tuple(b - a for a, b in pairwise([0, *cuts, layers]))
     uneven = replace(layout, stages=counts)

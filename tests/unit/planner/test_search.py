@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilecast.base.errors import InputError
+from tilecast.models.architecture import equal_layers
 from tilecast.models.registry import load_model
-from tilecast.multigpu.layout import RECOMPUTE, SCHEDULES, Layout, Work, legal, stack
+from tilecast.multigpu.layout import RECOMPUTE, SCHEDULES, Layout, Work, legal
 from tilecast.planner.search import (
     TRAINING,
     Candidate,
@@ -30,9 +31,9 @@ from tilecast.planner.search import (
     why_not,
 )
 
-GPT = stack(load_model("gpt2_large"))
+GPT = equal_layers(load_model("gpt2_large"))
 TWO = Layout(pp=2)
-MIXTRAL = stack(load_model("mixtral_8x7b"))
+MIXTRAL = equal_layers(load_model("mixtral_8x7b"))
 
 
 def made_up(tried: Sequence[Layout]) -> list[Candidate]:

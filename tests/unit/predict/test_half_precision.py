@@ -24,12 +24,13 @@ from tilecast.evaluate.generations import (
     shipped_errors,
 )
 from tilecast.hardware.device import devices, load_device
+from tilecast.models.architecture import Architecture
 from tilecast.predict.half_precision import DIMENSIONS, PASSPORT, Modern, donor_weights, half_precision
 from tilecast.predict.half_precision import shipped as shipped_experts
 from tilecast.predict.physics.half import FORMATS, PowerLaw, _seen, cast, chip, expert_load
 from tilecast.predict.train import experts, generations
 from tilecast.predict.train.generations import PLAIN, Rows, Tournament, ship
-from tilecast.serving.passes import Formats, Pass, Passes, Shape, anchor_errors, layer_kernels
+from tilecast.serving.passes import Formats, Pass, Passes, anchor_errors, layer_kernels
 from tilecast.serving.replay import Load, Server
 
 LAW = PLAIN[0]
@@ -281,7 +282,7 @@ def test_a_product_on_a_made_up_gpu(made_up, capsys):
     assert main(["kernel", "--device", str(made_up), "--product", "8x8x8", "--dtype", "nvfp4"]) == 1
 
 
-LLAMA = Shape(80, 8192, 28672, 64, 8, 128, 128256)
+LLAMA = Architecture("llama", 80, 8192, 64, 8, 128, 28672, 128256)
 
 
 def test_a_decoding_step_reads_the_weights_at_least_once(made_up, shipped):
@@ -321,12 +322,6 @@ def test_the_anchor_is_weighed_on_the_points_it_answered():
     )
     assert found.loc["tilecast, kept in", "tpot_median_percent"] == pytest.approx(10)
     assert anchor_errors(table, publisher.tail(1)).empty
-
-
-def test_a_configuration_that_is_none_is_refused():
-    for text in ("", "[]", "{}", '{"num_hidden_layers": "many"}'):
-        with pytest.raises(InputError):
-            Shape.read(text, "config.json")
 
 
 def test_every_folder_of_the_wheel_has_its_device():
