@@ -3,9 +3,12 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import pandas as pd
+
 from tilecast.base.job import run_step
 from tilecast.locality.compute import forecasts, wanted
-from tilecast.locality.model import GUIDE, HEAVY, arithmetic, predicted
+from tilecast.locality.guide import HEAVY, arithmetic
+from tilecast.locality.model import predicted
 from tilecast.locality.study import load_study
 from tilecast.tables.io import read, write
 
@@ -18,7 +21,8 @@ def numa_predict(hosts: str, studies: Iterable[str], weights: str, output: str, 
     compute = forecasts(models, devices, Path(weights).parent)
     write(predicted(places, models, compute), output, "numa_predicted")
     name, dtype, batch = next(key for key in models if key[:2] == (HEAVY, "fp32"))
-    write(arithmetic(GUIDE, compute(devices[0], name, dtype, batch).flops / batch), sums, "numa_arithmetic")
+    rows = arithmetic(compute(devices[0], name, dtype, batch).flops / batch)
+    write(pd.DataFrame(rows), sums, "numa_arithmetic")
 
 
 if __name__ == "__main__":

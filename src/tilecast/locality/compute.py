@@ -13,8 +13,9 @@ import pandas as pd
 from tilecast.base.paths import WEIGHTS
 from tilecast.graph.tracer import trace
 from tilecast.hardware.device import devices, load_device
+from tilecast.locality.guide import NO_OP
 from tilecast.locality.model import Compute, Work, expected
-from tilecast.locality.study import NO_OP, Study, cells, vit
+from tilecast.locality.study import Study, cells, vit
 from tilecast.predict import interval
 from tilecast.predict.kernel import HOSTS
 from tilecast.predict.tilecast import Tilecast

@@ -1,6 +1,6 @@
-"""A locality study as configuration, expanded to an explicit list of runs in which no cell occurs twice.
+"""A locality study as a checked file, expanded to a list of runs in which no cell occurs twice.
 
-Light to import: the workflow expands studies before anything runs.
+It imports little: the workflow expands studies before anything runs.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -19,21 +20,11 @@ from tilecast.base.errors import InputError
 from tilecast.base.inputs import Section, validated
 from tilecast.base.limits import MOST, check
 from tilecast.base.paths import STUDIES
+from tilecast.locality.guide import NO_OP
 from tilecast.models.registry import ModelSpec, load_model
 
 STUDY_FOLDER = STUDIES / "numa"
-NO_OP = "vit0x0x0"
 WHOLE = ""  # the arm of a study that has but one
-# What the guide says of the remote node, percent: the classes it names, by their models.
-CLAIMED_PENALTIES = {
-    "vit0x0x0": (30.0, 47.0),
-    "vit32x2x128": (30.0, 47.0),
-    "vit32x6x512": (20.0, 30.0),
-    "vit16x12x1024": (10.0, 15.0),
-}
-CLAIMED_PER_S = (300.0, 7000.0)  # the throughputs it gives
-IMAGE_VALUES = 3 * 224 * 224  # of one sample
-VALUE_BYTES = {"fp32": 4, "bf16": 2}
 _MODEL = re.compile(r"vit(\d+)x(\d+)x(\d+)")
 _CELL = re.compile(
     r"pipeline_gpu(?P<gpu>\d+)_numa(?P<cpu_node>\d+)(?:_mem(?P<memory_node>\d+))?_(?P<model>vit\d+x\d+x\d+)"
@@ -61,7 +52,7 @@ Arms = Annotated[dict[str, Annotated[list[str], Field(min_length=1)]], BeforeVal
 
 
 class Study(Section):
-    """What is varied, and how long each run is."""
+    """The file: what is varied, and how long each run is."""
 
     title: str
     guide: str = ""  # the guide's command
@@ -70,9 +61,7 @@ class Study(Section):
     nodes: list[Number] = Field(min_length=1)
     binding: Literal["together", "crossed"] = "together"  # CPU and memory on one node, or every pair of nodes
     models: Arms = Field(min_length=1)
-    heads: dict[str, Count] = Field(
-        default_factory=dict
-    )  # where a model's attention heads differ from what its width says
+    heads: dict[str, Count] = Field(default_factory=dict)  # of models whose heads do not follow from their width
     dtypes: list[Literal["fp32", "bf16"]] = Field(["fp32"], min_length=1)
     compiled: list[bool] = Field([False], min_length=1)
     batch_size: Count = 10
@@ -114,19 +103,18 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """The name of its files, as the guide wants it: what is not the guide's default is appended."""
+        """The stem of its files in the guide's form; what is not the guide's default is appended."""
         memory = "" if self.memory_node == self.cpu_node else f"_mem{self.memory_node}"
         ending = ("" if self.dtype == "fp32" else f"_{self.dtype}") + ("_compiled" if self.compiled else "")
         return f"pipeline_gpu{self.gpu}_numa{self.cpu_node}{memory}_{self.model}{ending}"
 
 
 def parse_name(name: str, where: object = None) -> Cell:
-    """The cell that a file's stem names; InputError for any other name, at `where`."""
+    """The cell that a file's stem names, or an InputError at `where`."""
     match = _CELL.fullmatch(name)
     if match is None:
-        raise InputError(
-            where or name, "the name does not parse", "expected pipeline_gpu{N}_numa{N}_vit{patch}x{depth}x{width}"
-        )
+        form = "pipeline_gpu{N}_numa{N}_vit{patch}x{depth}x{width}"
+        raise InputError(where or name, "the name does not parse", f"expected {form}")
     part = match.groupdict()
     node = int(part["cpu_node"])
     memory = int(part["memory_node"]) if part["memory_node"] else node
@@ -144,16 +132,6 @@ def vit(name: str, heads: int | None = None) -> ModelSpec | None:
     return replace(spec, values={**spec.values, "num_attention_heads": heads}) if heads else spec
 
 
-def sample_bytes(dtype: str) -> int:
-    """Bytes of one image on its way to the device."""
-    return IMAGE_VALUES * VALUE_BYTES[dtype]
-
-
-def output_bytes(model: str, dtype: str) -> int:
-    """Bytes of one sample's result on its way back: 1000 scores, or the image itself after the no-op."""
-    return sample_bytes(dtype) if model == NO_OP else 1000 * VALUE_BYTES[dtype]
-
-
 def study_names(folder: Path = STUDY_FOLDER) -> tuple[str, ...]:
     """Names of the shipped studies."""
     return tuple(sorted(path.stem for path in folder.glob("*.yaml")))
@@ -164,9 +142,7 @@ def load_study(name: str | Path, overrides: Mapping[str, Any] | None = None) -> 
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         if str(name) not in study_names():
-            raise InputError(
-                name, "is no study", f"give a YAML file, or one of {', '.join(study_names())}"
-            ) from None
+            raise InputError(name, "is no study", f"give a YAML file, or one of {', '.join(study_names())}")
         path = STUDY_FOLDER / f"{name}.yaml"
     raw = read_yaml(path, f"shipped are {', '.join(study_names())}")
     study = validated(Study, raw, path)
@@ -175,7 +151,7 @@ def load_study(name: str | Path, overrides: Mapping[str, Any] | None = None) -> 
 
 
 class Repeated(NamedTuple):
-    """A cell that an arm of the study lists although an arm before it did."""
+    """A cell that an arm of the study lists again after another arm."""
 
     cell: Cell
     arm: str
@@ -186,14 +162,12 @@ class Repeated(NamedTuple):
 
 
 def _combinations(study: Study) -> Iterator[tuple[Cell, str]]:
-    for compiled in study.compiled:
-        for dtype in study.dtypes:
-            for gpu in study.gpus:
-                for cpu_node in study.nodes:
-                    for memory_node in study.nodes if study.binding == "crossed" else [cpu_node]:
-                        for arm, models in study.models.items():
-                            for model in models:
-                                yield Cell(gpu, cpu_node, memory_node, model, dtype, compiled), arm
+    """Every combination that the study lists, and the arm that lists it."""
+    for compiled, dtype, gpu, cpu_node in product(study.compiled, study.dtypes, study.gpus, study.nodes):
+        for memory_node in study.nodes if study.binding == "crossed" else [cpu_node]:
+            for arm, models in study.models.items():
+                for model in models:
+                    yield Cell(gpu, cpu_node, memory_node, model, dtype, compiled), arm
 
 
 def cells(study: Study) -> tuple[list[Cell], list[Repeated]]:
@@ -210,7 +184,7 @@ def cells(study: Study) -> tuple[list[Cell], list[Repeated]]:
 
 
 def manifest(name: str, study: Study) -> list[dict[str, Any]]:
-    """Every run in the order in which it is to be made: each repetition is a block of all cells, shuffled anew."""
+    """Every run in order of execution: each repetition is a block of all cells, in a random order of its own."""
     chosen, _ = cells(study)
     rows: list[dict[str, Any]] = []
     for repetition in range(1, study.repetitions + 1):
@@ -224,7 +198,7 @@ def manifest(name: str, study: Study) -> list[dict[str, Any]]:
                     "run": f"{cell.name}_r{repetition}",
                     "cell": cell.name,
                     "repetition": repetition,
-                    **{key: getattr(cell, key) for key in Cell.__dataclass_fields__},
+                    **asdict(cell),
                     "batch_size": study.batch_size,
                     "samples": study.samples,
                     "warmup": study.warmup,
@@ -235,7 +209,7 @@ def manifest(name: str, study: Study) -> list[dict[str, Any]]:
 
 
 def counts(studies: Mapping[str, Study]) -> list[dict[str, Any]]:
-    """For every number of runs the guide gives: what its own lists come to, and how many cells are distinct."""
+    """Each number of runs that the guide gives, beside the runs and distinct cells that its own lists make."""
     rows = []
     for name, study in studies.items():
         chosen, rejected = cells(study)

@@ -17,8 +17,17 @@ from tilecast.moe.study import Study, StudySystem, links
 
 HOURS_A_MONTH = 730.0
 _MODEL_COLUMNS = (
-    *("system", "strategy", "spread", "verdict", "resident_percent", "baseline_tokens_per_s"),
-    *("prophet_tokens_per_s", "speedup", "communicated_bytes_per_token", "baseline_waiting_percent", "reason"),
+    "system",
+    "strategy",
+    "spread",
+    "verdict",
+    "resident_percent",
+    "baseline_tokens_per_s",
+    "prophet_tokens_per_s",
+    "speedup",
+    "communicated_bytes_per_token",
+    "baseline_waiting_percent",
+    "reason",
 )
 Row = dict[str, Any]
 

@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 
 from tilecast.base.errors import InputError
 from tilecast.locality.compare import compare, interval
+from tilecast.locality.guide import arithmetic
 from tilecast.locality.model import (
-    GUIDE,
     Stages,
     Work,
-    arithmetic,
     expected,
     penalty_percent,
     predicted,
@@ -91,7 +90,7 @@ def test_equal_links_cost_nothing() -> None:
 
 
 def test_the_guides_arithmetic() -> None:
-    found = arithmetic(GUIDE, 61.7e9).set_index("quantity")["value"]
+    found = pd.DataFrame(arithmetic(61.7e9)).set_index("quantity")["value"]
     assert found["image_bytes"] == 602_112
     assert found["pcie4_samples_per_s"] == pytest.approx(41_853, abs=1)
     assert found["claimed_maximum_bytes_per_s"] == pytest.approx(4.2148e9, rel=1e-4)

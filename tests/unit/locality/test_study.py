@@ -14,15 +14,14 @@ import tilecast.tables.locality  # noqa: F401 (declares the tables)
 from tilecast.base.config import load_config
 from tilecast.base.errors import InputError
 from tilecast.cli import main
+from tilecast.locality.guide import output_bytes, sample_bytes
 from tilecast.locality.study import (
     Cell,
     cells,
     counts,
     load_study,
     manifest,
-    output_bytes,
     parse_name,
-    sample_bytes,
     study_names,
     vit,
 )

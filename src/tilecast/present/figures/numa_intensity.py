@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from tilecast.locality.study import CLAIMED_PER_S, NO_OP
+from tilecast.locality.guide import CLAIMED_PER_S, NO_OP
 from tilecast.present.figures import style
 from tilecast.present.figures.numa_penalty import HOSTS
 from tilecast.tables.naming import significant

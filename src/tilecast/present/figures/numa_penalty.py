@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from tilecast.locality.study import CLAIMED_PENALTIES
+from tilecast.locality.guide import CLAIMED_PENALTIES
 from tilecast.present.figures import style
 from tilecast.tables.naming import significant
 
