@@ -147,24 +147,6 @@ def weights(name):
     return shipped(f"src/tilecast/data/weights/{name}/record.json")
 
 
-def picture(name, subcategory, title):
-    """The files of one figure as a rule's outputs; the drawing goes into Snakemake's own report."""
-    stem = f"results/figures/{name}"
-    return {
-        "svg": report(
-            f"{stem}.svg",
-            caption=f"../../report/captions/{name}.rst",
-            category="Figures",
-            subcategory=subcategory,
-            labels={"figure": title},
-        ),
-        "pdf": f"{stem}.pdf",
-        "png": f"{stem}.png",
-        "data": f"{stem}.csv",
-        "about": f"{stem}.json",
-    }
-
-
 def paper_table(name):
     """The four forms of one table as a rule's outputs; `.typ` is what the PDF is set from."""
     return {

@@ -5,18 +5,12 @@
 LIVE = settings.measure.mode in ("auto", "measure")
 KEPT = "resources/measured"
 MEASURE_TABLES = ["kernels", "models", "summary", "calibration"]
-MEASURE_FIGURES = ["measure_validation", "measure_calibration"]
 MEASURE_REPORT = [
     "results/measure/scenarios.csv",
     *(
         [
             "results/measure/machines.json",
             *expand("results/measure/{name}.csv", name=MEASURE_TABLES),
-            *expand(
-                "results/figures/{name}.{kind}",
-                name=MEASURE_FIGURES,
-                kind=["svg", "pdf", "png", "csv", "json"],
-            ),
         ]
         if settings.measure.mode != "off"
         else []
@@ -94,38 +88,6 @@ if settings.measure.mode != "off":
         script:
             "../scripts/measure_evaluate.py"
 
-    rule plot_measure_validation:
-        input:
-            kernels="results/measure/kernels.csv",
-            code=code("plot_measure_validation"),
-        output:
-            **picture(
-                "measure_validation", "This machine", "Forecast before, measured after"
-            ),
-        log:
-            "results/logs/plot_measure_validation.log",
-        conda:
-            "../../envs/report.yaml"
-        script:
-            "../scripts/plot_measure_validation.py"
-
-    rule plot_measure_calibration:
-        input:
-            calibration="results/measure/calibration.csv",
-            code=code("plot_measure_calibration"),
-        output:
-            **picture(
-                "measure_calibration",
-                "This machine",
-                "What measuring a few kernels helps",
-            ),
-        log:
-            "results/logs/plot_measure_calibration.log",
-        conda:
-            "../../envs/report.yaml"
-        script:
-            "../scripts/plot_measure_calibration.py"
-
 
 rule measure_scenarios:
     input:
@@ -133,7 +95,9 @@ rule measure_scenarios:
         labels="results/tidy/labels.csv",
         lists=GRAPHS,
         weights=weights("tilecast"),
-        half_precision=shipped_folder("src/tilecast/data/weights/half_precision", "*.safetensors"),
+        half_precision=shipped_folder(
+            "src/tilecast/data/weights/half_precision", "*.safetensors"
+        ),
         systems=shipped_folder("src/tilecast/data/systems", "*.yaml"),
         specifications=SPECIFICATIONS,
         models=shipped_folder("src/tilecast/data/models", "*.json"),

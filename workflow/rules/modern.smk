@@ -8,16 +8,9 @@ MODERN_TABLES = expand(
     "results/modern/{name}.csv",
     name=[*MODERN_RECORDS, "sample", "serving", "serving_errors", "anchor"],
 )
-MODERN_FIGURES = expand(
-    "results/figures/modern_{name}.{kind}",
-    name=["generations", "sizes", "utilisation", "serving"],
-    kind=["svg", "pdf", "png", "csv", "json"],
-)
 # What the default run makes of this stage, and what of it the page reads.
 MODERN_REPORT = (
-    ["results/modern/source.json", *MODERN_TABLES, *MODERN_FIGURES]
-    if settings.modern.enabled
-    else []
+    ["results/modern/source.json", *MODERN_TABLES] if settings.modern.enabled else []
 )
 MODERN_TARGETS = MODERN_REPORT
 
@@ -69,63 +62,6 @@ rule modern_evaluate:
         seed=settings.modern.seed,
     script:
         "../scripts/modern_evaluate.py"
-
-
-rule plot_modern_generations:
-    input:
-        protocol="results/modern/protocol.csv",
-        code=code("plot_modern_generations"),
-    output:
-        **picture("modern_generations", "Modern GPUs", "Generations left out"),
-    log:
-        "results/logs/plot_modern_generations.log",
-    conda:
-        "../../envs/report.yaml"
-    script:
-        "../scripts/plot_modern_generations.py"
-
-
-rule plot_modern_sizes:
-    input:
-        sizes="results/modern/sizes.csv",
-        noise="results/modern/noise.csv",
-        code=code("plot_modern_sizes"),
-    output:
-        **picture("modern_sizes", "Modern GPUs", "Error and kernel size"),
-    log:
-        "results/logs/plot_modern_sizes.log",
-    conda:
-        "../../envs/report.yaml"
-    script:
-        "../scripts/plot_modern_sizes.py"
-
-
-rule plot_modern_utilisation:
-    input:
-        surface="results/modern/surface.csv",
-        code=code("plot_modern_utilisation"),
-    output:
-        **picture("modern_utilisation", "Modern GPUs", "Utilisation"),
-    log:
-        "results/logs/plot_modern_utilisation.log",
-    conda:
-        "../../envs/report.yaml"
-    script:
-        "../scripts/plot_modern_utilisation.py"
-
-
-rule plot_modern_serving:
-    input:
-        serving="results/modern/serving.csv",
-        code=code("plot_modern_serving"),
-    output:
-        **picture("modern_serving", "Modern GPUs", "Serving"),
-    log:
-        "results/logs/plot_modern_serving.log",
-    conda:
-        "../../envs/report.yaml"
-    script:
-        "../scripts/plot_modern_serving.py"
 
 
 # Minutes: the tidy table of all kernels of the default frameworks.

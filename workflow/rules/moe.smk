@@ -7,12 +7,6 @@ try:  # only names: the study itself is checked by the rules that read it
 except TilecastError as error:
     stop(error)
 
-MOE_FIGURES = {
-    "cross_system": "Systems and strategies",
-    "where": "Where prefetching wins",
-    "tornado": "Sensitivity",
-    "validation": "Against measurements",
-}
 MOE_TABLES = expand(
     "results/moe/{name}.csv",
     name=[
@@ -51,14 +45,7 @@ MOE_TARGETS = [
     *expand("results/moe/SUMMARY_{system}.md", system=MOE_NAMES),
     "results/moe/logs/multi_gpu_analysis.log",
 ]
-MOE_REPORT = [
-    *MOE_TABLES,
-    *expand(
-        "results/figures/moe_{name}.{kind}",
-        name=MOE_FIGURES,
-        kind=["svg", "pdf", "png", "csv", "json"],
-    ),
-]
+MOE_REPORT = MOE_TABLES
 
 
 rule moe_study:
@@ -115,30 +102,6 @@ rule moe_text:
         focus=MOE_FOCUS,
     script:
         "../scripts/moe_text.py"
-
-
-rule plot_moe:
-    input:
-        systems="results/moe/data/all_systems_comparison.csv",
-        where="results/moe/where.csv",
-        tornado="results/moe/tornado.csv",
-        alltoall="results/moe/alltoall.csv",
-        anchors="results/moe/anchors.csv",
-        code=code("plot_moe"),
-    output:
-        **{
-            f"{name}_{form}": path
-            for name, title in MOE_FIGURES.items()
-            for form, path in picture(f"moe_{name}", "Experts", title).items()
-        },
-    log:
-        "results/logs/plot_moe.log",
-    conda:
-        "../../envs/report.yaml"
-    params:
-        system=MOE_FOCUS,
-    script:
-        "../scripts/plot_moe.py"
 
 
 rule plot_moe_study:

@@ -20,12 +20,6 @@ MANIFESTS = [
     if not (settings.numa.run and name == STUDY)
 ]
 RECORD_SHIPPED = "resources/measured/numa/quick_test.json"
-NUMA_FIGURES = {
-    "penalty": "Penalty by model",
-    "intensity": "Throughput against intensity",
-    "timeline": "Two batches",
-    "heatmap": "GPU and node",
-}
 # What the default run makes of this stage, and what of it the page reads.
 NUMA_REPORT = [
     "results/numa/topology.json",
@@ -37,11 +31,6 @@ NUMA_REPORT = [
     "results/numa/record/against.csv",
     "results/numa/record/profiles.csv",
     "results/numa/record/summary.json",
-    *expand(
-        "results/figures/numa_{name}.{kind}",
-        name=NUMA_FIGURES,
-        kind=["svg", "pdf", "png", "csv", "json"],
-    ),
 ]
 NUMA_TARGETS = [*MANIFESTS, *NUMA_REPORT]
 
@@ -140,24 +129,3 @@ rule numa_record:
         "../../envs/analysis.yaml"
     script:
         "../scripts/numa_record.py"
-
-
-rule plot_numa:
-    input:
-        predicted="results/numa/predicted.csv",
-        runs="results/numa/record/runs.csv",
-        comparison="results/numa/record/comparison.csv",
-        timeline="results/numa/record/timeline.csv",
-        code=code("plot_numa"),
-    output:
-        **{
-            f"{name}_{form}": path
-            for name, title in NUMA_FIGURES.items()
-            for form, path in picture(f"numa_{name}", "Locality", title).items()
-        },
-    log:
-        "results/logs/plot_numa.log",
-    conda:
-        "../../envs/report.yaml"
-    script:
-        "../scripts/plot_numa.py"

@@ -13,24 +13,11 @@ STUDY = expand(
         "sensitivity",
     ],
 )
-PARALLEL_FIGURES = [
-    "parallel_breakdown",
-    "parallel_timeline",
-    "parallel_pareto",
-    "parallel_scaling",
-    "parallel_tornado",
-    "parallel_collectives",
-]
 PARALLEL_REPORT = [
     "results/parallel/collectives_mape.csv",
     "results/parallel/validation.csv",
     "results/parallel/scoreboard.csv",
     *STUDY,
-    *expand(
-        "results/figures/{name}.{kind}",
-        name=PARALLEL_FIGURES,
-        kind=["svg", "pdf", "png", "csv", "json"],
-    ),
 ]
 PARALLEL_TARGETS = ["results/parallel/collectives.csv", *PARALLEL_REPORT]
 
@@ -51,91 +38,6 @@ rule collectives_validation:
         "../../envs/analysis.yaml"
     script:
         "../scripts/parallel_collectives.py"
-
-
-rule plot_parallel_breakdown:
-    input:
-        table="results/parallel/study/parts.csv",
-        code=code("plot_parallel_breakdown"),
-    output:
-        **picture("parallel_breakdown", "Many GPUs", "Parts of a step"),
-    log:
-        "results/logs/plot_parallel_breakdown.log",
-    conda:
-        "../../envs/report.yaml"
-    script:
-        "../scripts/plot_parallel_breakdown.py"
-
-
-rule plot_parallel_timeline:
-    input:
-        table="results/parallel/study/timeline.csv",
-        code=code("plot_parallel_timeline"),
-    output:
-        **picture("parallel_timeline", "Many GPUs", "Timeline of a step"),
-    log:
-        "results/logs/plot_parallel_timeline.log",
-    conda:
-        "../../envs/report.yaml"
-    script:
-        "../scripts/plot_parallel_timeline.py"
-
-
-rule plot_parallel_pareto:
-    input:
-        search="results/parallel/study/search.csv",
-        serving="results/parallel/study/serving.csv",
-        code=code("plot_parallel_pareto"),
-    output:
-        **picture("parallel_pareto", "Many GPUs", "Pareto fronts"),
-    log:
-        "results/logs/plot_parallel_pareto.log",
-    conda:
-        "../../envs/report.yaml"
-    script:
-        "../scripts/plot_parallel_pareto.py"
-
-
-rule plot_parallel_scaling:
-    input:
-        table="results/parallel/study/scaling.csv",
-        code=code("plot_parallel_scaling"),
-    output:
-        **picture("parallel_scaling", "Many GPUs", "Scaling"),
-    log:
-        "results/logs/plot_parallel_scaling.log",
-    conda:
-        "../../envs/report.yaml"
-    script:
-        "../scripts/plot_parallel_scaling.py"
-
-
-rule plot_parallel_tornado:
-    input:
-        table="results/parallel/study/sensitivity.csv",
-        code=code("plot_parallel_tornado"),
-    output:
-        **picture("parallel_tornado", "Many GPUs", "Sensitivity"),
-    log:
-        "results/logs/plot_parallel_tornado.log",
-    conda:
-        "../../envs/report.yaml"
-    script:
-        "../scripts/plot_parallel_tornado.py"
-
-
-rule plot_parallel_collectives:
-    input:
-        cells="results/parallel/collectives.csv",
-        code=code("plot_parallel_collectives"),
-    output:
-        **picture("parallel_collectives", "Many GPUs", "Collectives"),
-    log:
-        "results/logs/plot_parallel_collectives.log",
-    conda:
-        "../../envs/report.yaml"
-    script:
-        "../scripts/plot_parallel_collectives.py"
 
 
 rule parallel_validation:

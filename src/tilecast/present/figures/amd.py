@@ -10,6 +10,12 @@ from tilecast.tables import naming
 if TYPE_CHECKING:
     import pandas as pd
 
+TABLES = {"results/evaluation/errors.csv": "errors"}
+GROUP = "Variants"
+TITLE = "AMD GPUs"
+ORDER = 70
+CAPTION = "Signed error of the forecast end-to-end latency on AMD GPUs, plain cells."
+
 CELL = ["device", "model", "mode", "sequence_length", "batch_size"]
 
 

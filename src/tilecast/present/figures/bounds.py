@@ -12,6 +12,15 @@ from tilecast.tables import naming
 if TYPE_CHECKING:
     import pandas as pd
 
+TABLES = {"results/predict/tilecast_breakdown.csv": "breakdown"}
+GROUP = "Predictors"
+TITLE = "What bounds each model"
+ORDER = 120
+CAPTION = (
+    "Share of the forecast inference time in kernels bound by arithmetic, by memory bandwidth, by launch "
+    "latency and by the tail of the last wave. Forecasts: what bounds a kernel is not measured."
+)
+
 # Hues no predictor has; the hatch tells them apart without colour.
 BOUNDS: dict[str, tuple[str, str]] = {
     "compute": (naming.SPARE_COLOURS[1], ""),

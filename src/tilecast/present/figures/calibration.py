@@ -12,6 +12,15 @@ from tilecast.tables import naming
 if TYPE_CHECKING:
     import pandas as pd
 
+TABLES = {"results/evaluation/coverage.csv": "coverage", "results/evaluation/interval_cells.csv": "interval_cells"}
+GROUP = "Predictors"
+TITLE = "Calibration of the intervals"
+ORDER = 100
+CAPTION = (
+    "Claimed against actual coverage of the intervals over the measured plain cells, with the binomial "
+    "interval of the share; and where in its interval each measurement lies."
+)
+
 WIDEST = 4.0  # half-widths drawn; what lies beyond is drawn at the edge
 BAND = "#f0f0f0"
 

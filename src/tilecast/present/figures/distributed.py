@@ -7,6 +7,12 @@ import pandas as pd
 from tilecast.present.figures import style, variants
 from tilecast.tables import naming
 
+TABLES = {"results/evaluation/errors.csv": "errors"}
+GROUP = "Variants"
+TITLE = "Four GPUs"
+ORDER = 60
+CAPTION = "Signed error of the forecast training-step latency on four GPUs: data, tensor and pipeline parallelism."
+
 STRATEGIES = [option for option in naming.OPTIONS if option not in ("none", "fusion")]
 CELL = ["device", "model", "mode", "sequence_length", "batch_size", "option"]
 

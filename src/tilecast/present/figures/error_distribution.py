@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+TABLES = {"results/evaluation/errors.csv": "errors"}
+GROUP = "End to end"
+TITLE = "Distribution of errors"
+ORDER = 40
+CAPTION = "Empirical cumulative distribution of the absolute percentage error over the plain cells on NVIDIA GPUs."
+
 SIDES = {True: "Authors' predictions", False: "Computed here"}
 
 

@@ -12,6 +12,15 @@ from tilecast.tables import naming
 if TYPE_CHECKING:
     import pandas as pd
 
+TABLES = {"results/evaluation/errors.csv": "errors"}
+GROUP = "End to end"
+TITLE = "Error heat map"
+ORDER = 30
+CAPTION = (
+    "Mean absolute percentage error by device and model, plain cells, one panel a predictor. A dash means no "
+    "label or no prediction."
+)
+
 LOW_PERCENT, HIGH_PERCENT = 1, 100  # ends of the colour scale; the cells' numbers go on beyond it
 DARK_PERCENT = 15  # above it the field is dark and its number white
 COLUMNS = 2

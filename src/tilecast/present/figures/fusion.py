@@ -7,6 +7,15 @@ import pandas as pd
 from tilecast.present.figures import style, variants
 from tilecast.tables import naming
 
+TABLES = {"results/evaluation/errors.csv": "errors"}
+GROUP = "Variants"
+TITLE = "Fusion"
+ORDER = 50
+CAPTION = (
+    "Share of the time that fusing kernels saves, measured and forecast, and the signed error of the fused "
+    "forecast."
+)
+
 CELL = ["device", "model", "mode", "sequence_length", "batch_size"]
 
 

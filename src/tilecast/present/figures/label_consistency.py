@@ -12,6 +12,15 @@ from tilecast.tables import naming
 if TYPE_CHECKING:
     import pandas as pd
 
+TABLES = {"results/evaluation/label_noise.csv": "label_noise"}
+GROUP = "Labels"
+TITLE = "Consistency of the labels"
+ORDER = 90
+CAPTION = (
+    "Sum of the measured per-operator latencies relative to the measured end-to-end latency of the same cell: "
+    "the part of any forecast's error that the labels themselves bring."
+)
+
 BAND_PERCENT = 10
 MODES = {"inference": ("o", "white"), "training": ("s", style.INK)}
 

@@ -7,10 +7,18 @@ import pandas as pd
 
 from tilecast.present.figures import style
 from tilecast.tables import naming
-from tilecast.tables.measured import KERNEL_KEY, TABLES
+from tilecast.tables.measured import KERNEL_KEY
+
+TABLES = {"results/measure/kernels.csv": "live_kernels"}
+GROUP = "This machine"
+TITLE = "Forecast before, measured after"
+ORDER = 240
+CAPTION = (
+    "Forecasts written down before measuring, against what was then measured on the machine at hand (live) or "
+    "kept from earlier runs (replayed)."
+)
 
 KEY = ["where", "device"]
-assert "live_kernels" in TABLES
 
 
 def draw(kernels: pd.DataFrame) -> style.Picture:

@@ -10,6 +10,12 @@ from tilecast.tables import naming
 if TYPE_CHECKING:
     import pandas as pd
 
+TABLES = {"results/modern/protocol.csv": None}
+GROUP = "Modern GPUs"
+TITLE = "Generations left out"
+ORDER = 140
+CAPTION = "Error on GPU generations left out of training, and forward in time, by family of kernels."
+
 FAMILIES = {
     "gemm/bf16": "Products, bf16",
     "gemm/fp8": "Products, fp8",

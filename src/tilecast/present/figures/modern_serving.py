@@ -13,6 +13,12 @@ from tilecast.tables import naming
 if TYPE_CHECKING:
     import pandas as pd
 
+TABLES = {"results/modern/serving.csv": None}
+GROUP = "Modern GPUs"
+TITLE = "Serving"
+ORDER = 170
+CAPTION = "Serving times of dense models, forecast with the GPU's generation left out, against measured ones."
+
 MARKERS = ("o", "s", "^", "D")
 COLOURS = ("#0072B2", "#009E73", "#D55E00", "#CC79A7")
 

@@ -12,6 +12,14 @@ from tilecast.tables import naming
 if TYPE_CHECKING:
     import pandas as pd
 
+TABLES = {"results/modern/surface.csv": None}
+GROUP = "Modern GPUs"
+TITLE = "Utilisation"
+ORDER = 160
+CAPTION = (
+    "Share of peak that bf16 matrix products reach, measured and forecast with the GPU's generation left out."
+)
+
 SHOWN = {
     "NVIDIA_A100-SXM4-80GB": "A100",
     "NVIDIA_L40S": "L40S",

@@ -8,6 +8,15 @@ from tilecast.moe.names import STRATEGIES
 from tilecast.present.figures import moe, style
 from tilecast.tables import naming
 
+TABLES = {"results/moe/data/all_systems_comparison.csv": "moe_systems"}
+GROUP = "Experts"
+TITLE = "Systems and strategies"
+ORDER = 260
+CAPTION = (
+    "Throughput of decoding with and without an expert prefetcher on every system and strategy of the study, "
+    "by the original's formula and by the physical model."
+)
+
 
 def draw(systems: pd.DataFrame) -> style.Picture:
     """A row a system and strategy, a panel a reading: tokens per second without and with prefetching."""

@@ -7,6 +7,13 @@ import pandas as pd
 from tilecast.present.figures import style
 from tilecast.tables import naming
 
+TABLES = {"results/moe/tornado.csv": None}
+GROUP = "Experts"
+TITLE = "Sensitivity"
+ORDER = 280
+PARAMS = ("focus",)
+CAPTION = "What the gain of prefetching depends on, one input at a time."
+
 LOW, HIGH = "#E69F00", "#0072B2"
 WORDS = {
     "accuracy": ("Predictor's accuracy", 100, " %"),
@@ -17,7 +24,7 @@ WORDS = {
 }
 
 
-def draw(tornado: pd.DataFrame, system: str) -> style.Picture:
+def draw(tornado: pd.DataFrame, focus: str) -> style.Picture:
     """Left the speedup, right tokens per second with prefetching: at each input's low and high value."""
     base = tornado[tornado["factor"] == "study"].iloc[0]
     rows = tornado[tornado["factor"] != "study"]
@@ -60,12 +67,12 @@ def draw(tornado: pd.DataFrame, system: str) -> style.Picture:
         f"{naming.significant(base['speedup'])} into {naming.significant(most['speedup'])}"
     )
     note = (
-        f"n = {len(tornado)} forecasts, the hybrid on {system}; one input at a time, the others as the study has "
+        f"n = {len(tornado)} forecasts, the hybrid on {focus}; one input at a time, the others as the study has "
         "them (solid line). Orange: low value, blue: high value. Dotted: no gain."
     )
     style.frame(figure, title, note)
     caption = (
-        f"Sensitivity of the hybrid strategy on {system} to five inputs, physical model: the speedup from "
+        f"Sensitivity of the hybrid strategy on {focus} to five inputs, physical model: the speedup from "
         "prefetching (left) and the throughput with it (right). Faster links help both ways of running; the "
         "speedup grows only until transfers take no longer than the computation they hide behind."
     )

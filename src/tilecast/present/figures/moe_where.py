@@ -9,10 +9,17 @@ from matplotlib.colors import TwoSlopeNorm
 from tilecast.present.figures import style
 from tilecast.tables import naming
 
+TABLES = {"results/moe/where.csv": None}
+GROUP = "Experts"
+TITLE = "Where prefetching wins"
+ORDER = 270
+PARAMS = ("focus",)
+CAPTION = "Speedup from prefetching experts by batch, rate of the link to the host, and hit rate of the cache."
+
 LINKS = {"PCIe 4": 24.8e9, "PCIe 5": 49.6e9}  # x16, at the share of the peak that is measured
 
 
-def draw(where: pd.DataFrame, system: str) -> style.Picture:
+def draw(where: pd.DataFrame, focus: str) -> style.Picture:
     """A panel a hit rate: gain by sequences a GPU (up) and rate of the link (right); the line is no gain."""
     rates = sorted(where["hit_rate"].unique())
     figure = style.canvas(3.5)
@@ -59,12 +66,12 @@ def draw(where: pd.DataFrame, system: str) -> style.Picture:
         f"{naming.significant(high)} times"
     )
     note = (
-        f"n = {len(where)} forecasts; the study's model and predictor, hybrid on {system}. Line: no gain. Dotted: "
+        f"n = {len(where)} forecasts; the study's model and predictor, hybrid on {focus}. Line: no gain. Dotted: "
         "what x16 links deliver. With the same cache hiding transfers can gain at most a factor of 2."
     )
     style.frame(figure, title, note)
     caption = (
-        f"Speedup from prefetching experts on {system} by batch, link and hit rate; below 1 wrong prefetches take "
+        f"Speedup from prefetching experts on {focus} by batch, link and hit rate; below 1 wrong prefetches take "
         f"more of the link than hidden ones save. {naming.significant(share)} % of the map gains; the most, "
         f"{naming.significant(best['speedup'])}, at a hit rate of {best['hit_rate']:.0%}, "
         f"{naming.significant(best['host_bytes_per_s'] / 1e9)} GB/s and {int(best['tokens_per_gpu'])} sequences a "

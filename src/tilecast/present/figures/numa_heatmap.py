@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import tilecast.tables.locality  # noqa: F401 (declares the tables)
 from tilecast.present.figures import style
 from tilecast.tables.naming import significant
 
 if TYPE_CHECKING:
     import pandas as pd
+
+TABLES = {"results/numa/record/runs.csv": "numa_runs", "results/numa/record/comparison.csv": "numa_comparison"}
+GROUP = "Locality"
+TITLE = "GPU and node"
+ORDER = 330
+CAPTION = "Median throughput of every GPU from every node."
 
 PANELS = 6
 ACROSS = 2

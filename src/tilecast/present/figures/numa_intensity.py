@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+import tilecast.tables.locality  # noqa: F401 (declares the tables)
 from tilecast.locality.guide import CLAIMED_PER_S, NO_OP
 from tilecast.present.figures import style
-from tilecast.present.figures.numa_penalty import HOSTS
+from tilecast.present.figures.hosts import HOSTS
 from tilecast.tables.naming import significant
 
 if TYPE_CHECKING:
     import pandas as pd
+
+TABLES = {"results/numa/predicted.csv": "numa_predicted", "results/numa/record/runs.csv": "numa_runs"}
+GROUP = "Locality"
+TITLE = "Throughput against intensity"
+ORDER = 310
+CAPTION = "Throughput over FLOPs for each byte copied, from the local and the remote node."
 
 DRAWN = ("l40s_claimed", "p100_two_sockets")
 

@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+import tilecast.tables.locality  # noqa: F401 (declares the tables)
 from tilecast.locality.guide import CLAIMED_PENALTIES
 from tilecast.present.figures import style
+from tilecast.present.figures.hosts import HOSTS
 from tilecast.tables.naming import significant
 
 if TYPE_CHECKING:
     import pandas as pd
 
-HOSTS = {  # host -> name, colour, marker
-    "p100_two_sockets": ("P100, two sockets", "#D55E00", "s"),
-    "l40s_claimed": ("L40S, copies slowed 1.47 times", "#0072B2", "o"),
-    "l40s_summary": ("L40S, copies slowed 1.02 times", "#56B4E9", "D"),
-    "mi210_two_epyc": ("MI210, two EPYC", "#009E73", "^"),
-}
+TABLES = {"results/numa/predicted.csv": "numa_predicted", "results/numa/record/comparison.csv": "numa_comparison"}
+GROUP = "Locality"
+TITLE = "Penalty by model"
+ORDER = 300
+CAPTION = "What the remote node costs each model: as claimed, as forecast on each host, and as measured."
+
 STAGES = {"h2d": "copying in", "compute": "computing", "d2h": "copying out", "launch": "launching"}
 LINEAR_PERCENT = 50  # up to here the axis is linear
 MEASURED_ROWS = 4  # measured intervals drawn a model

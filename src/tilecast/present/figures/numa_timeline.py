@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+import tilecast.tables.locality  # noqa: F401 (declares the tables)
 from tilecast.present.figures import style
 from tilecast.tables.naming import significant
 
 if TYPE_CHECKING:
     import pandas as pd
+
+TABLES = {"results/numa/record/timeline.csv": "numa_timeline", "results/numa/record/runs.csv": "numa_runs"}
+GROUP = "Locality"
+TITLE = "Two batches"
+ORDER = 320
+CAPTION = "Two batches on their way through the pipeline, as the profiler recorded them."
 
 LANES = {"h2d": "copy in", "compute": "compute", "d2h": "copy out"}
 BATCHES = ("#0072B2", "#E69F00")

@@ -10,6 +10,15 @@ from tilecast.tables import naming
 if TYPE_CHECKING:
     import pandas as pd
 
+TABLES = {"results/evaluation/operator_errors.csv": "operator_errors"}
+GROUP = "Operators"
+TITLE = "Error by operator class"
+ORDER = 80
+CAPTION = (
+    "Mean absolute percentage error by operator class on NVIDIA GPUs, in and out of the training distribution. "
+    "Lines are bootstrap intervals of the mean."
+)
+
 
 def draw(operators: pd.DataFrame) -> style.Picture:
     """A panel a distribution, a row a class: means on the shared error scale with their bootstrap intervals."""

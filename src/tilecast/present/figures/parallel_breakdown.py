@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from matplotlib.patches import Patch
+
 from tilecast.present.figures import style
-from tilecast.present.figures.parallel_parts import PARTS, keys
 from tilecast.tables import naming
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+
+TABLES = {"results/parallel/study/parts.csv": None}
+GROUP = "Many GPUs"
+TITLE = "Parts of a step"
+ORDER = 180
+CAPTION = (
+    "Where the time of a step of the training example goes, and what its fullest GPU holds, for the usual "
+    "layout and the best found."
+)
+
+# colour -> (parts of the time, their name; parts of the memory, their name)
+PARTS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...], str]] = {
+    "#0072B2": (("compute",), "kernels", ("weights",), "weights"),
+    "#D55E00": (("tp",), "tensor parallel", ("activations",), "activations"),
+    "#E69F00": (("dp",), "gradients", ("gradients",), "gradients"),
+    "#009E73": (("optimizer",), "optimizer", ("optimizer",), "its states"),
+    "#F0E442": (("pp",), "between stages", ("buffers",), "buffers"),
+    "#C4C4C4": (("bubble", "other stages"), "bubble", ("context",), "driver"),
+    "#56B4E9": (("recompute",), "recomputing", ("kv_cache",), "keys, values"),
+    "#CC79A7": (("ep",), "experts", ("logits",), "logits"),
+    "#3D3D3D": (("host",), "waiting for the host", (), ""),
+    "#8C564B": (("cp",), "context parallel", ("fragmentation",), "lost by allocator"),
+}
 
 
 def draw(parts: pd.DataFrame) -> style.Picture:
@@ -46,7 +71,7 @@ def draw(parts: pd.DataFrame) -> style.Picture:
         title,
         f"Forecasts, not measured. Top: the usual layout; below it the {len(rows) - 1} best of the search, all "
         "that divide and fit tried. Colours: part of the time | part of the memory.",
-        keys=keys(time["part"], memory["part"]),
+        keys=_keys(time["part"], memory["part"]),
         columns=3,
     )
     caption = (
@@ -80,3 +105,16 @@ def _stacked(axes: Axes, parts: pd.DataFrame, which: int, rows: int, scale: floa
             )
             ends[row] += value * scale
     return ends
+
+
+def _keys(time: Iterable[str], memory: Iterable[str]) -> list[Patch]:
+    """The legend of the parts shown: `time | memory` of each colour."""
+    times, held = set(time), set(memory)
+    found = []
+    for colour, (of_time, time_word, of_memory, memory_word) in PARTS.items():
+        words = [word for parts, word, shown in ((of_time, time_word, times), (of_memory, memory_word, held))
+                 if shown & set(parts)]  # fmt: skip
+        if words:
+            bare = "| " if len(words) == 1 and words[0] == memory_word and not times & set(of_time) else ""
+            found.append(Patch(facecolor=colour, edgecolor="white", label=bare + " | ".join(words)))
+    return found

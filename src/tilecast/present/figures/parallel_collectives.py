@@ -12,6 +12,15 @@ from tilecast.tables import naming
 if TYPE_CHECKING:
     import pandas as pd
 
+TABLES = {"results/parallel/collectives.csv": "collectives"}
+GROUP = "Many GPUs"
+TITLE = "Collectives"
+ORDER = 230
+CAPTION = (
+    "All-reduce over buffer sizes, measured and forecast: with the size left out of the fit, or with the whole "
+    "system left out."
+)
+
 SYSTEMS = {
     "a100_sxm": "A100", "h100_sxm": "H100", "l40s": "L40S",
     "h200_sxm": "H200", "b200_sxm": "B200", "gb200": "GB200", "b300_sxm": "B300",

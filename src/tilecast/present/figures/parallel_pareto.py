@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+TABLES = {"results/parallel/study/search.csv": None, "results/parallel/study/serving.csv": None}
+GROUP = "Many GPUs"
+TITLE = "Pareto fronts"
+ORDER = 200
+CAPTION = (
+    "Layouts of the worked examples that can run: step time against memory, time per token against price, and "
+    "the Pareto fronts."
+)
+
 RANKS = {1: "#999999", 2: "#E69F00", 4: "#009E73", 8: "#0072B2", 16: "#CC79A7", 32: "#56B4E9"}
 
 MANY, DOT = 200, 1.014  # beyond so many points they are drawn as squares, this factor to each side

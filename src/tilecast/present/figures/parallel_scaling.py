@@ -12,6 +12,12 @@ from tilecast.tables import naming
 if TYPE_CHECKING:
     import pandas as pd
 
+TABLES = {"results/parallel/study/scaling.csv": None}
+GROUP = "Many GPUs"
+TITLE = "Scaling"
+ORDER = 210
+CAPTION = "The training example on other numbers of GPUs, with the same batch and with the same batch a GPU."
+
 KINDS = {"same batch": ("#D55E00", "o"), "same batch a GPU": ("#0072B2", "s")}
 
 

@@ -14,6 +14,14 @@ from tilecast.tables import naming
 if TYPE_CHECKING:
     import pandas as pd
 
+TABLES = {"results/parallel/study/timeline.csv": None}
+GROUP = "Many GPUs"
+TITLE = "Timeline of a step"
+ORDER = 190
+CAPTION = (
+    "One step of the training example as simulated: every pass of every microbatch through every pipeline stage."
+)
+
 FORWARD, BACKWARD = 0, 1
 COLOURS = {(FORWARD, 0): "#56B4E9", (FORWARD, 1): "#0072B2", (BACKWARD, 0): "#E69F00", (BACKWARD, 1): "#D55E00"}
 WORDS = {FORWARD: "forward", BACKWARD: "backward"}

@@ -12,6 +12,12 @@ from tilecast.tables import naming
 if TYPE_CHECKING:
     import pandas as pd
 
+TABLES = {"results/parallel/study/sensitivity.csv": None}
+GROUP = "Many GPUs"
+TITLE = "Sensitivity"
+ORDER = 220
+CAPTION = "How far each forecast of the worked examples moves when one assumption at a time is put elsewhere."
+
 FIGURES = {"step_ms": "step time", "ttft_ms": "TTFT", "tpot_ms": "TPOT", "memory_gb": "memory"}
 SHOWN = 4  # assumptions a panel, those that move it most
 LOW, HIGH = "#E69F00", "#0072B2"

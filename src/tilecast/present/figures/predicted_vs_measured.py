@@ -12,6 +12,15 @@ from tilecast.tables import naming
 if TYPE_CHECKING:
     import pandas as pd
 
+TABLES = {"results/evaluation/errors.csv": "errors"}
+GROUP = "End to end"
+TITLE = "Predicted against measured"
+ORDER = 20
+CAPTION = (
+    "Predicted against measured end-to-end latency of every cell, both axes logarithmic in milliseconds. The "
+    "line is the measured value, the band ±20 % around it."
+)
+
 BAND_PERCENT = 20
 COLUMNS = 2
 

@@ -13,6 +13,15 @@ from tilecast.tables import naming
 if TYPE_CHECKING:
     import pandas as pd
 
+TABLES = {"results/evaluation/utilisation.csv": "utilisation"}
+GROUP = "Predictors"
+TITLE = "Utilisation over size"
+ORDER = 130
+CAPTION = (
+    "Share of the peak fp32 rate reached by matrix products over a sweep of one dimension, measured and "
+    "forecast, on a GPU of the training set and on a held-out one."
+)
+
 DRAWN = ("roofline", "neusight", "tilecast")
 SIZES = {"m": "rows m", "b": "batch b"}
 
