@@ -81,7 +81,7 @@ def traced(copy: Copy, *arguments: str) -> tuple[Run, list[dict[str, Any]]]:
     folder.mkdir()
     run = copy.snakemake("--use-conda", *arguments, CONDA_JOB_TRACE=str(folder))
     records = [json.loads(file.read_text()) for file in folder.iterdir()]
-    # Snakemake runs `plot_amd.py` as `tmp1x2y.plot_amd.py`; other records are of its own questions, and of pip.
+    # Snakemake runs `plot.py` as `tmp1x2y.plot.py`; other records are of its own questions, and of pip.
     jobs = [(re.fullmatch(r"tmp\w+\.(.+\.py)", record["script"]), record) for record in records]
     return run, [{**record, "script": named[1]} for named, record in jobs if named]
 

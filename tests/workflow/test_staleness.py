@@ -29,8 +29,10 @@ PARALLEL_PLOTS = {
 }
 MEASURE_PLOTS = {"plot_measure_calibration", "plot_measure_validation"}
 MODERN_PLOTS = {f"plot_modern_{name}" for name in ("generations", "serving", "sizes", "utilisation")}
+MOE_PLOTS = {f"plot_moe_{name}" for name in ("cross_system", "tornado", "validation", "where")}
+NUMA_PLOTS = {f"plot_numa_{name}" for name in ("heatmap", "intensity", "penalty", "timeline")}
 STAGE_PLOTS = (
-    PARALLEL_PLOTS | MEASURE_PLOTS | MODERN_PLOTS | {"plot_moe", "plot_numa"}
+    PARALLEL_PLOTS | MEASURE_PLOTS | MODERN_PLOTS | MOE_PLOTS | NUMA_PLOTS
 )  # of stages that have nothing to do with the artifact's data
 SIGNED_PLOTS = {"plot_amd", "plot_distributed", "plot_fusion"}
 TABLES = {"table_claims", "table_end_to_end", "table_mape", "table_operators"}
@@ -73,7 +75,7 @@ def swap(old: str, new: str) -> Callable[[str], str]:
 
 
 EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
-    "one figure's script": ("workflow/scripts/plot_amd.py", comment, {"plot_amd", "report_page"}),
+    "the script of all figures": ("workflow/scripts/plot.py", comment, PLOTS | STAGE_PLOTS | {"report_page"}),
     "one figure's drawing": ("src/tilecast/present/figures/fusion.py", comment, {"plot_fusion", "report_page"}),
     "a helper of three figures": (
         "src/tilecast/present/figures/variants.py",
@@ -115,9 +117,10 @@ EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
     "one predictor": (
         "src/tilecast/predict/tilecast.py",
         comment,
-        {"predict_tilecast", "measure_scenarios", "numa_predict", "parallel_validation", "plot_numa", "table_pdf"}
+        {"predict_tilecast", "measure_scenarios", "numa_predict", "parallel_validation", "table_pdf"}
         | {"modern_evaluate", "report_page"}
         | MODERN_PLOTS
+        | {"plot_numa_penalty", "plot_numa_intensity"}
         | EVALUATION
         | TABLES
         | PLOTS - {"plot_leave_one_out"},
@@ -129,7 +132,7 @@ EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
     ),
     "one paper table": ("src/tilecast/present/paper/mape.py", comment, {"table_mape", "table_pdf", "report_page"}),
     "the page's style": ("report/page.css", lambda text: text + "\n/* edited */\n", {"report_page"}),
-    "a caption of Snakemake's own report": ("report/captions/amd.rst", comment, set()),
+    "a caption of Snakemake's own report": ("report/captions/figure.rst", comment, set()),
     "documentation": ("README.md", comment, set()),
     "the command line": ("src/tilecast/cli/__init__.py", comment, set()),
 }
@@ -210,7 +213,7 @@ def test_an_edited_figure_is_drawn_again_and_nothing_else(
     clone: Copy, record_property: Callable[[str, object], None]
 ) -> None:
     before = clone.results()
-    script = clone.root / "workflow/scripts/plot_amd.py"
+    script = clone.root / "src/tilecast/present/figures/amd.py"
     script.write_text(comment(script.read_text()))
     run = clone.snakemake()
     record_property("seconds", run.seconds)

@@ -16,8 +16,9 @@ TITLE = "Error on a GPU left out"
 ORDER = 110
 CAPTION = (
     "Mean absolute percentage error of the training GPUs' kernels, each GPU forecast by predictors trained on "
-    "the others: the figures that compare designs; looks at held-out results are listed in docs/predictor- "
-    "log.md. NeuSight's and Habitat's networks were trained for it by shorter recipes than those shipped."
+    "the others: the figures that compare designs; looks at held-out results are listed in "
+    "docs/evidence/design-log.md. NeuSight's and Habitat's networks were trained for it by shorter recipes than "
+    "those shipped."
 )
 
 

@@ -1,0 +1,73 @@
+"""A figure is one module: its file is read without importing it, and adding it adds the figure to the workflow."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from copies import Copy
+
+from tilecast.base.errors import InputError
+from tilecast.present.figures.catalog import FOLDER, Figure, figures
+
+MODULE = """
+import a_package_that_nobody_has
+
+TABLES = {"results/evaluation/errors.csv": "errors", "results/modern/sizes.csv": None}
+GROUP = "Mine"
+TITLE = "My figure"
+CAPTION = "What it shows, " "in two parts."
+ORDER = 5
+
+
+def draw(errors, sizes):
+    return errors
+"""
+
+
+def test_a_module_is_read_without_importing_it(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MODULE)
+    (tmp_path / "shared.py").write_text("COLOUR = 'red'\n")
+    (tmp_path / "later.py").write_text(MODULE.replace("ORDER = 5", "ORDER = 6\nPARAMS = ('focus',)"))
+    tables = {"results/evaluation/errors.csv": "errors", "results/modern/sizes.csv": None}
+    mine = Figure("mine", tables, "Mine", "My figure", "What it shows, in two parts.", 5)
+    found = figures(tmp_path)
+    assert found[0] == mine and [figure.name for figure in found] == ["mine", "later"]
+    assert found[1].params == ("focus",)
+    assert mine.reads("results/modern") and not mine.reads("results/measure")
+    assert mine.files()["data"] == "results/figures/mine.csv"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ('GROUP = "Mine"', "", "GROUP is missing or not a literal str"),
+        ("ORDER = 5", "ORDER = 'first'", "ORDER is missing or not a literal int"),
+        ('TITLE = "My figure"', "TITLE = name()", "TITLE is not a literal"),
+        ("def draw", "def paint", "has no function `draw`"),
+    ],
+)
+def test_what_a_figure_lacks_is_said(old: str, new: str, problem: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MODULE.replace(old, new))
+    with pytest.raises(InputError, match=f"mine.py: {problem}"):
+        figures(tmp_path)
+
+
+def test_every_module_that_draws_is_a_figure() -> None:
+    drawing = {path.stem for path in FOLDER.glob("*.py") if "\ndef draw(" in path.read_text()}
+    assert {figure.name for figure in figures()} == drawing
+    assert len({figure.order for figure in figures()}) == len(drawing)
+
+
+def test_the_catalog_loads_no_drawing_library() -> None:
+    program = "import sys, tilecast.present.figures.catalog as c; c.figures(); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert not {"matplotlib", "pandas", "numpy"} & set(loaded.split())
+
+
+def test_one_new_file_is_a_new_figure_of_the_workflow(workflow_copy: Copy) -> None:
+    (workflow_copy.root / "src/tilecast/present/figures/mine.py").write_text(MODULE)
+    run = workflow_copy.snakemake("--dry-run", "--quiet", "rules", "all")
+    assert "plot_fusion" in run.output and "plot_mine" in run.output
