@@ -1,4 +1,4 @@
-"""What a forecast needs to know of a mixture of experts: sizes, read from a model's configuration."""
+"""Sizes of a mixture of experts that a forecast needs: parameters, bytes, layers, experts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ ACTIVATION_BYTES = 2  # bf16
 class MoeModel:
     """A mixture of experts; an expert is one feed-forward network of one layer."""
 
-    name: str
     title: str
     hidden: int
     experts: int  # of one layer
@@ -24,28 +23,29 @@ class MoeModel:
     stored_layers: int  # with experts that memory holds (an encoder's too)
     expert_bytes: float
     expert_parameters: float
-    dense_bytes: float  # everything that is no expert
+    dense_bytes: float  # all weights outside the experts
     dense_parameters: float
     kv_bytes: float  # of one token, all layers
 
     @property
-    def all_expert_bytes(self) -> float:
-        """Every expert of every layer."""
-        return self.stored_layers * self.experts * self.expert_bytes
-
-    @property
     def dense_bytes_a_token(self) -> float:
-        """Weights outside the experts that one decoding step reads: an encoder's share rests."""
+        """Weights outside the experts that one decoding step reads; an encoder's share is not read."""
         return self.dense_bytes * self.layers / self.stored_layers
+
+    def resized(self, title: str, expert_bytes: float) -> MoeModel:
+        """The same parameters in a format in which one expert takes `expert_bytes` through all layers."""
+        own = expert_bytes / self.stored_layers
+        dense = self.dense_bytes * own / self.expert_bytes
+        return replace(self, title=title, expert_bytes=own, dense_bytes=dense)
 
 
 def moe_model(name_or_path: str, weight_bytes: float = 2.0) -> MoeModel:
-    """The mixture of experts of a model configuration, weights of `weight_bytes` a parameter (2: bf16)."""
+    """The mixture of experts of a model by name or file, `weight_bytes` for each parameter (2: bf16)."""
     return from_spec(load_model(name_or_path), weight_bytes)
 
 
 def from_spec(spec: ModelSpec, weight_bytes: float = 2.0) -> MoeModel:
-    """The same from a checked configuration; InputError for a model without experts, or without a known size."""
+    """The mixture of experts of a model configuration; InputError if it has no experts or no known size."""
     found = architecture(spec)
     if found.experts < 2:
         problem, remedy = "does not describe a mixture of experts", "expected num_experts or num_local_experts"
@@ -59,7 +59,6 @@ def from_spec(spec: ModelSpec, weight_bytes: float = 2.0) -> MoeModel:
     if not 1 <= found.top_k <= found.experts or found.expert_layers < 1 or dense <= 0:
         raise InputError(spec.source, "its experts and its parameters contradict each other", "check the counts")
     return MoeModel(
-        name=spec.name,
         title=spec.title,
         hidden=found.hidden,
         experts=found.experts,
@@ -72,10 +71,3 @@ def from_spec(spec: ModelSpec, weight_bytes: float = 2.0) -> MoeModel:
         dense_parameters=dense,
         kv_bytes=2.0 * found.cached_layers * found.kv_heads * found.head_dim * ACTIVATION_BYTES,
     )
-
-
-def resized(model: MoeModel, name: str, title: str, expert_bytes: float) -> MoeModel:
-    """`model` with experts that take `expert_bytes` through all layers: parameters kept, their format changed."""
-    own = expert_bytes / model.stored_layers
-    dense = model.dense_bytes * own / model.expert_bytes
-    return replace(model, name=name, title=title, expert_bytes=own, dense_bytes=dense)

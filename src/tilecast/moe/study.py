@@ -15,7 +15,7 @@ from tilecast.base.inputs import Section, validated
 from tilecast.graph.routing import Routing, parse_routing
 from tilecast.hardware.device import load_device
 from tilecast.hardware.system import System, load_system
-from tilecast.moe.model import MoeModel, moe_model, resized
+from tilecast.moe.model import MoeModel, moe_model
 from tilecast.moe.offload import Predictor
 from tilecast.moe.placement import Spread
 from tilecast.moe.step import Gpu, Shares, gpu_of
@@ -126,10 +126,10 @@ class Study(Section):
         return Predictor(given.recall, given.precision, given.lookahead_layers)
 
     def model(self) -> MoeModel:
-        """The study's own model: its experts in the shape of a real one that has as many."""
-        shape = moe_model(self.physical.like)
-        made = resized(shape, "study", f"{self.published.experts} experts", self.published.expert_bytes)
-        return replace(made, top_k=self.published.experts_per_token)
+        """The study's own model: a real model with as many experts, resized to the study's expert."""
+        given = self.published
+        made = moe_model(self.physical.like).resized(f"{given.experts} experts", given.expert_bytes)
+        return replace(made, top_k=given.experts_per_token)
 
     def models(self) -> list[MoeModel]:
         """The real models."""

@@ -12,7 +12,7 @@ from tilecast.graph.routing import Routing
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import model_spec
 from tilecast.moe.exchange import HIGH_THROUGHPUT, LOW_LATENCY, exchange, reached
-from tilecast.moe.model import MoeModel, from_spec, moe_model, resized
+from tilecast.moe.model import MoeModel, from_spec, moe_model
 from tilecast.moe.offload import LARGEST_GAIN, ON_DEMAND, Predictor, lru_hit_rate, waiting_s
 from tilecast.moe.placement import IMPOSSIBLE, OFFLOADED, RESIDENT, Placement, Spread, place
 from tilecast.moe.routing import chances, demand, ranks_touched
@@ -34,6 +34,11 @@ def step(
     )  # fmt: skip
 
 
+def all_experts(model: MoeModel) -> float:
+    """Bytes of every expert of every layer."""
+    return model.stored_layers * model.experts * model.expert_bytes
+
+
 @pytest.mark.parametrize(
     ("name", "expert_parameters", "layers", "top_k", "megabytes"),
     [
@@ -51,7 +56,7 @@ def test_real_models_have_their_sizes_and_send_exactly_their_activations(
     assert model.expert_bytes == 2 * expert_parameters
     sent = exchange(HGX, range(8), 1, hidden=model.hidden, top_k=model.top_k, experts=model.experts).sent_bytes
     assert sent * model.layers / 1e6 == pytest.approx(megabytes, rel=1e-12)  # k h (2 + 2) 7/8 of every layer
-    assert moe_model(name, weight_bytes=1).all_expert_bytes == model.all_expert_bytes / 2
+    assert moe_model(name, weight_bytes=1).expert_bytes == model.expert_bytes / 2
 
 
 SIZES = {"model_type": "mixtral", "hidden_size": 8, "num_hidden_layers": 4, "num_attention_heads": 2,
@@ -60,8 +65,8 @@ SIZES = {"model_type": "mixtral", "hidden_size": 8, "num_hidden_layers": 4, "num
 
 def test_experts_and_the_rest_are_the_whole_model() -> None:
     model = moe_model("qwen3_30b_a3b")
-    assert model.all_expert_bytes + model.dense_bytes == 2 * 30532122624
-    studied = resized(model, "study", "study", 2e9)
+    assert all_experts(model) + model.dense_bytes == 2 * 30532122624
+    studied = model.resized("study", 2e9)
     assert studied.expert_bytes * studied.layers == pytest.approx(2e9)
 
 
@@ -252,7 +257,7 @@ def test_a_predictor_that_cannot_be_is_one_line(given_values: tuple[float, ...],
 
 
 def placed(expert: int, memory: float = 85.9e9, host: float = 1e15) -> Placement:
-    model = resized(moe_model("qwen3_235b_a22b"), "study", "study", 2e9)
+    model = moe_model("qwen3_235b_a22b").resized("study", 2e9)
     return place(
         model, Spread(1, expert), memory, tokens=1, context_tokens=2048, reserved_bytes=2e9, host_bytes=host
     )
@@ -271,10 +276,10 @@ def test_verdicts_on_placement() -> None:
 
 def test_where_everything_is_resident_prefetching_gains_nothing() -> None:
     model, right = moe_model("qwen3_30b_a3b"), Predictor(0.8, 0.8)
-    whole = model.all_expert_bytes + model.dense_bytes + 1e9
+    whole = all_experts(model) + model.dense_bytes + 1e9
     gains = []
     for share in (0.3, 0.6, 0.9, 0.9985, 1.0):
-        memory = model.dense_bytes + 1e8 + share * model.all_expert_bytes if share < 1 else whole
+        memory = model.dense_bytes + 1e8 + share * all_experts(model) if share < 1 else whole
         before = step(model, Spread(1, 1), memory_bytes=memory)
         after = step(model, Spread(1, 1), right, memory_bytes=memory)
         gains.append(after.tokens_per_s / before.tokens_per_s)
