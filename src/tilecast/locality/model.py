@@ -153,8 +153,8 @@ def expected(
 
 def against(
     runs: pd.DataFrame, forecasts: Iterable[Mapping[str, Any]], topology: Mapping[str, Any]
-) -> pd.DataFrame:
-    """The `numa_against` table: each forecast of `expected` beside the median measured, with both penalties."""
+) -> list[dict[str, Any]]:
+    """Rows of the `numa_against` table: each forecast of `expected` beside the measured median, with penalties."""
     done = runs[(runs["status"] == "ok") & ~runs["compiled"]]
     medians = done.groupby(PLACE)["samples_per_s"].median().to_dict()
     rows = {}
@@ -171,4 +171,4 @@ def against(
             continue
         for name in ("predicted", "measured"):
             row[f"{name}_penalty_percent"] = 100 * (here[f"{name}_per_s"] / row[f"{name}_per_s"] - 1)
-    return pd.DataFrame(list(rows.values()), columns=list(TABLES["numa_against"].columns))
+    return list(rows.values())

@@ -1,4 +1,4 @@
-"""The record of a measured study, live or shipped, as tables and as the two JSON files the guide describes."""
+"""The record of a measured study as tables, and as the two JSON files that the guide describes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,25 @@ def load(path: Path) -> dict[str, Any]:
     return raw
 
 
-def _frame(rows: list[dict[str, Any]], table: str, where: object) -> pd.DataFrame:
-    names = list(TABLES[table].columns)
-    if not rows:
-        return empty(table)
-    return check(pd.DataFrame([{name: row.get(name) for name in names} for row in rows]), table, where)
+def tables(raw: Mapping[str, Any], where: object = "record") -> dict[str, pd.DataFrame]:
+    """The record's tables: numa_runs, numa_comparison, numa_against, numa_profiles, numa_timeline."""
+
+    def table(name: str, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+        chosen = [{column: row.get(column) for column in TABLES[name].columns} for row in rows]
+        return check(pd.DataFrame(chosen), name, where) if chosen else empty(name)
+
+    try:
+        runs, topology, profiles = table("numa_runs", map(_run_row, raw["runs"])), raw["topology"], raw["profiles"]
+        drawn = ({"cell": row["cell"]} | event for row in profiles for event in row.get("timeline") or [])
+        rows: dict[str, Iterable[Mapping[str, Any]]] = {
+            "numa_comparison": compare(runs, topology),
+            "numa_against": against(runs, raw.get("forecasts", []), topology),
+            "numa_profiles": (profile | (profile.get("measures") or {}) for profile in profiles),
+            "numa_timeline": drawn,
+        }
+        return {"numa_runs": runs} | {name: table(name, found) for name, found in rows.items()}
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise InputError(where, f"is no whole record ({type(error).__name__}: {error})") from None
 
 
 def _run_row(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,30 +63,11 @@ def _run_row(run: Mapping[str, Any]) -> dict[str, Any]:
     return {"gpu_node": -1, "verified": "unknown"} | values
 
 
-def tables(raw: Mapping[str, Any], where: object = "record") -> dict[str, pd.DataFrame]:
-    """The record's tables: numa_runs, numa_comparison, numa_against, numa_profiles, numa_timeline."""
-    try:
-        runs = _frame([_run_row(run) for run in raw["runs"]], "numa_runs", where)
-        profiles = [profile | (profile.get("measures") or {}) for profile in raw["profiles"]]
-        drawn = [{"cell": row["cell"]} | event for row in raw["profiles"] for event in row.get("timeline") or []]
-        comparison = compare(runs, raw["topology"]).to_dict("records")
-        measured = _frame(profiles, "numa_profiles", where)
-        held = against(runs, raw.get("forecasts", []), raw["topology"]).to_dict("records")
-        return {
-            "numa_runs": runs,
-            "numa_comparison": _frame(comparison, "numa_comparison", where),  # type: ignore[arg-type]
-            "numa_against": _frame(held, "numa_against", where),  # type: ignore[arg-type]
-            "numa_profiles": measured,
-            "numa_timeline": _frame(drawn, "numa_timeline", where),
-        }
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise InputError(where, f"is no whole record ({type(error).__name__}: {error})") from None
-
-
 def summary(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """What the guide calls the experiment summary: how many runs, how many succeeded, how fast each cell was."""
+    """The guide's experiment summary: number of runs, of successes, and the throughput of each cell."""
     statuses = Counter(run["status"] for run in raw["runs"])
-    planned, untestable = len(raw["runs"]), statuses["not testable here"]
+    ok, planned = statuses["ok"], len(raw["runs"])
+    testable = planned - statuses["not testable here"]
     rates: dict[str, list[float]] = {}
     for run in raw["runs"]:
         if run["status"] == "ok":
@@ -84,10 +79,8 @@ def summary(raw: Mapping[str, Any]) -> dict[str, Any]:
         "cells": len({run["cell"] for run in raw["runs"]}),
         "runs": planned,
         "by_status": {status: statuses[status] for status in STATUSES},
-        "success_rate_percent": 100 * statuses["ok"] / planned if planned else None,
-        "success_rate_of_testable_percent": (
-            100 * statuses["ok"] / (planned - untestable) if planned > untestable else None
-        ),
+        "success_rate_percent": 100 * ok / planned if planned else None,
+        "success_rate_of_testable_percent": 100 * ok / testable if testable else None,
         "median_samples_per_s": {cell: float(pd.Series(found).median()) for cell, found in sorted(rates.items())},
     }
 
@@ -107,8 +100,8 @@ def write_study(raw: Mapping[str, Any], state: Path, output: Path) -> None:
         write_text(output / name, json.dumps(content, indent=1) + "\n")
     for part, folder in (("profiles", "nsys_reports"), ("logs", "logs")):
         for file in sorted((state / part).glob("*")):
-            (output / folder).mkdir(parents=True, exist_ok=True)
             target = output / folder / file.name
+            target.parent.mkdir(parents=True, exist_ok=True)
             target.unlink(missing_ok=True)
             try:
                 os.link(file, target)  # reports are large, and the state keeps them
