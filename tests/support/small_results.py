@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from tilecast.evaluate.errors import cell_errors, phase_errors
-from tilecast.evaluate.statistics import mape_table, phase_table
+from tilecast.evaluate.statistics import error_table
 from tilecast.tables.io import empty, write, write_free
 from tilecast.tables.schema import CELL_KEY
 
@@ -50,8 +50,8 @@ def write_results(root: Path) -> Path:
     errors = cell_errors(label_table, prediction_table)
     write(label_table, root / "tidy/labels.csv", "labels")
     write(errors, root / "evaluation/errors.csv", "errors")
-    write(mape_table(errors, **RESAMPLING), root / "evaluation/mape.csv", "mape")
-    passes = phase_table(phase_errors(label_table, prediction_table), **RESAMPLING)
+    write(error_table(errors, "mape", **RESAMPLING), root / "evaluation/mape.csv", "mape")
+    passes = error_table(phase_errors(label_table, prediction_table), "phase_mape", **RESAMPLING)
     write(passes, root / "evaluation/phase_mape.csv", "phase_mape")
     defect = {"kind": "label-without-prediction", "where": HOSTILE, "detail": HOSTILE, "severity": "note"}
     write(pd.DataFrame([defect]), root / "tidy/defects.csv", "defects")

@@ -1,7 +1,7 @@
 """Summarise the errors by predictor, device, mode, option and distribution."""
 
 from tilecast.base.job import run_step
-from tilecast.evaluate.statistics import mape_table, phase_table
+from tilecast.evaluate.statistics import error_table
 from tilecast.tables.io import read, write
 
 
@@ -9,9 +9,12 @@ def evaluate_mape(
     errors: str, phase_errors: str, resamples: int, confidence: float, seed: int, mape: str, phase_mape: str
 ) -> None:
     """Write the statistics of every group of cells, and of every group of passes."""
-    write(mape_table(read(errors, "errors"), resamples, confidence, seed), mape, "mape")
-    phases = read(phase_errors, "phase_errors")
-    write(phase_table(phases, resamples, confidence, seed), phase_mape, "phase_mape")
+    for source, name, target, table in (
+        (errors, "errors", mape, "mape"),
+        (phase_errors, "phase_errors", phase_mape, "phase_mape"),
+    ):
+        found = error_table(read(source, name), table, resamples=resamples, confidence=confidence, seed=seed)
+        write(found, target, table)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from tilecast.base.job import run_step
 from tilecast.evaluate.errors import together
-from tilecast.evaluate.operators import label_noise, label_noise_table, operator_cells, operator_table
+from tilecast.evaluate.operators import by_consistency, label_noise, operator_cells
+from tilecast.evaluate.statistics import error_table
 from tilecast.tables.io import read, write
 
 
@@ -28,11 +29,12 @@ def evaluate_operators(
     )
     by_cell = operator_cells(measured, predicted)
     write(by_cell, cells, "operator_cells")
-    write(operator_table(by_cell, resamples, confidence, seed), operator_errors, "operator_errors")
+    resampling = {"resamples": resamples, "confidence": confidence, "seed": seed}
+    write(error_table(by_cell, "operator_errors", **resampling), operator_errors, "operator_errors")
     consistency = label_noise(read(labels, "labels"), measured)
     write(consistency, noise, "label_noise")
-    compared = label_noise_table(read(errors, "errors"), consistency, resamples, confidence, seed)
-    write(compared, noise_mape, "label_noise_mape")
+    compared = by_consistency(read(errors, "errors"), consistency)
+    write(error_table(compared, "label_noise_mape", **resampling), noise_mape, "label_noise_mape")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pandas as pd
 
 from tilecast.base.job import run_step
 from tilecast.evaluate.errors import cell_errors
-from tilecast.evaluate.statistics import mape_table
+from tilecast.evaluate.statistics import error_table
 from tilecast.hardware.device import specifications
 from tilecast.predict.registry import load_predictor
 from tilecast.predict.traced import forecast_traced, read_traced
@@ -41,7 +41,7 @@ def evaluate_own_graphs(
     if len(others):  # the same cells on both sides
         own, others = own.merge(others[cell], on=cell), others.merge(own[cell], on=cell)
     columns = [*KEY, "n", "mape_percent", "bias_percent"]
-    table, beside = (mape_table(errors, **resampling)[columns] for errors in (own, others))
+    table, beside = (error_table(errors, "mape", **resampling)[columns] for errors in (own, others))
     table = table.merge(beside.drop(columns="n"), on=KEY, how="left", suffixes=("", "_artifact"))
     write(own, cells, "errors")
     write_free(table, mape)

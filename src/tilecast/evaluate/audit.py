@@ -24,6 +24,7 @@ from tilecast.evaluate.claims import (
     Relation,
 )
 from tilecast.evaluate.definitions import search
+from tilecast.evaluate.statistics import BY_NAME
 from tilecast.tables.io import check
 from tilecast.tables.naming import DEVICES, MODELS, MODES, OPTIONS_SHORT, PREDICTORS
 from tilecast.tables.schema import TABLES
@@ -64,17 +65,11 @@ def select(query: Figures, table: pd.DataFrame) -> pd.DataFrame:
     return table[chosen]
 
 
-def statistic(name: str, values: pd.Series) -> float:
-    """One statistic of a non-empty series."""
-    if name == "count":
-        return float(len(values))
-    if name == "accuracy":
-        return 100 - float(values.mean())
-    if name == "p90":
-        return float(values.quantile(0.9))
-    if name == "value":
-        return float(values.iloc[0])
-    return float(getattr(values, name)())
+def statistic(query: Figures, chosen: pd.DataFrame) -> float:
+    """The query's statistic of the rows chosen, of which there is at least one unless they are counted."""
+    values = chosen[query.column] if query.column else chosen.iloc[:, 0]
+    found = float(values.iloc[0]) if query.statistic == "value" else BY_NAME[query.statistic](values.to_numpy())
+    return query.scale * found
 
 
 def definition(query: Figures) -> str:
@@ -168,7 +163,7 @@ def _figures(claim: Claim, query: Figures, tables: Tables, where: object) -> Fin
         raise InputError(
             f"{where}, claim {claim.id}", f"`value` needs one row, its query selects {len(chosen)}", "narrow it"
         )
-    value = query.scale * statistic(query.statistic, chosen[query.column] if query.column else chosen.iloc[:, 0])
+    value = statistic(query, chosen)
     verdict = agreement(claim, value)
     shown = figure(value, 0 if query.statistic == "count" else claim.decimals, claim.unit)
     basis = f"The {len(chosen)} rows" if len(chosen) != 1 else "The one row"
@@ -220,11 +215,12 @@ def _relation(
         asked = others[other].query
         assert isinstance(asked, Figures)
         chosen = select(asked, tables[asked.dataset])
-        figures = chosen[asked.column].dropna() if asked.column else chosen.iloc[:, 0]
-        if figures.empty:
+        if asked.column:
+            chosen = chosen[chosen[asked.column].notna()]
+        if chosen.empty:
             reason = f"Claim {other} comes to no figure, so nothing follows from it."
             return Finding("no data", None, 0, query.relation, " ".join(filter(None, (reason, claim.note))))
-        known[name] = asked.scale * statistic(asked.statistic, figures)
+        known[name] = statistic(asked, chosen)
     try:
         value = expression.value(expression.parsed(query.relation), known)
     except (ZeroDivisionError, OverflowError):

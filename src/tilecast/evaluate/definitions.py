@@ -6,7 +6,7 @@ models averaged over, the statistic. The family is the same for every claim; not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, product
 
@@ -15,20 +15,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tilecast.evaluate.claims import Claim, Figures
-from tilecast.evaluate.statistics import DISTRIBUTED_OPTIONS
+from tilecast.evaluate.statistics import BY_NAME, DISTRIBUTED_OPTIONS
 from tilecast.tables.naming import DEVICES, MODELS, MODES, PREDICTORS, is_published, ordered, vendor
 
 NEAR = 0.002  # a definition also counts as found where it misses the claim by this fraction: 9.42 for 9.43
-NAMED = 3  # definitions named in the explanation
+MOST_NAMED = 3  # definitions named in the explanation
 Mask = NDArray[np.bool_]
 Choices = list[tuple[str, Mask | str]]  # in words, and the cells chosen or the statistic
-STATISTICS: dict[str, Callable[[NDArray[np.float64]], float]] = {
-    "mean": lambda values: float(values.mean()),
-    "accuracy": lambda values: 100 - float(values.mean()),
-    "median": lambda values: float(np.median(values)),
-    "max": lambda values: float(values.max()),
-    "min": lambda values: float(values.min()),
-}
+STATISTICS = ("mean", "accuracy", "median", "max", "min")
 OPTION_SETS = {
     "plain cells": ("none",),
     "fused cells": ("fusion",),
@@ -135,7 +129,7 @@ def definitions(query: Figures, cells: pd.DataFrame) -> Iterator[Match]:
                 seen.add(mark)
                 if changes:
                     words = ", ".join(word for word, _ in picks if word)
-                    value = STATISTICS[statistic](error[kept])
+                    value = BY_NAME[statistic](error[kept])
                     yield Match(words, value, int(kept.sum()), changes, "model" not in changed)
 
 
@@ -173,8 +167,8 @@ def search(claim: Claim, query: Figures, errors: pd.DataFrame) -> str:
             match.words,
         )
     )
-    named = [f"{match.words} (n = {match.n}: {match.value:.{claim.decimals}f})" for match in matches[:NAMED]]
-    first = "" if len(matches) <= NAMED else ", such as"
+    named = [f"{match.words} (n = {match.n}: {match.value:.{claim.decimals}f})" for match in matches[:MOST_NAMED]]
+    first = "" if len(matches) <= MOST_NAMED else ", such as"
     return (
         f"It matches only under {len(matches)} of {tried:,} other definitions tried{first}: {'; '.join(named)}. "
         "Among so many, some match by chance."

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from tilecast.base.errors import InputError
+from tilecast.base.statistics import absolute_error_percent
 from tilecast.tables.io import check
 from tilecast.tables.schema import CELL_KEY
 
@@ -41,9 +42,9 @@ def distribution(devices: pd.Series, models: pd.Series) -> pd.Series:
     return seen.map({True: "in", False: "out"}).astype("object")
 
 
-def absolute_percentage_error(predicted: pd.Series, measured: pd.Series) -> pd.Series:
-    """100 |predicted - measured| / measured."""
-    return 100 * (predicted - measured).abs() / measured
+def cell_error_percent(cells: pd.DataFrame) -> pd.Series:
+    """Absolute percentage error of `predicted_ms` against `measured_ms`, rounded as the artifact rounds it."""
+    return absolute_error_percent(cells["predicted_ms"], cells["measured_ms"], difference_first=True)
 
 
 def together(predictions: Sequence[pd.DataFrame], where: object) -> pd.DataFrame:
@@ -84,6 +85,6 @@ def phase_errors(labels: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFram
 
 def _finished(frame: pd.DataFrame, order: list[str], table: str) -> pd.DataFrame:
     """Add error and distribution, sort and check."""
-    frame["ape_percent"] = absolute_percentage_error(frame["predicted_ms"], frame["measured_ms"])
+    frame["ape_percent"] = cell_error_percent(frame)
     frame["distribution"] = distribution(frame["device"], frame["model"])
     return check(frame.sort_values(order, kind="stable").reset_index(drop=True), table, f"{table} table")

@@ -8,13 +8,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from tilecast.evaluate.coverage import ALL, CLAIMED_PERCENT, SEEN, UNSEEN
+from tilecast.base.statistics import error_percent
+from tilecast.evaluate.coverage import CLAIMED_PERCENT, SEEN, UNSEEN
+from tilecast.evaluate.statistics import inside, joined
 from tilecast.hardware.device import Device
 from tilecast.predict.kernel import Predictor, complete
 from tilecast.tables.io import check, empty
 
 LEARNED = ("bmm", "linear", "elementwise", "softmax", "norm")
 MEASURED = "measured"
+KERNEL_GROUP = ["predictor", "family", "device", "gpu"]
 
 # A sweep: one dimension runs, the others are BERT-Large's own (a projection of the hidden state, and the product
 # of queries and keys); the artifact measured both on a GPU all train on and on the newest it holds out.
@@ -66,25 +69,25 @@ def kernel_errors(
             for name, part in held.groupby("device")
         ]
         frame = named.join(pd.concat(forecasts).add_suffix("_forecast"))
-        error = 100 * (frame["latency_ms_forecast"] / frame["latency_ms"] - 1)
-        frame = frame.assign(predictor=predictor.name, error=error, size=error.abs())
-        inside = frame["latency_ms"].between(frame["low_ms_forecast"], frame["high_ms_forecast"]).astype(float)
-        frame["inside"] = inside.where(frame["low_ms_forecast"].notna())
-        for roll_up in ({}, {"device": ALL}, {"device": ALL, "gpu": ALL}):
-            keys = ["predictor", "family", "device", "gpu"]
-            groups = frame.assign(**roll_up).groupby(keys, sort=True)
-            rows = groups.agg(
+        low, high = frame["low_ms_forecast"], frame["high_ms_forecast"]
+        error = error_percent(frame["latency_ms_forecast"], frame["latency_ms"])
+        hits = inside(frame["latency_ms"], low, high).astype(float).where(low.notna())
+        parts.append(
+            joined(
+                frame.assign(predictor=predictor.name, error=error, size=error.abs(), inside=hits),
+                KERNEL_GROUP,
+                [("device",), ("device", "gpu")],
                 n=("size", "size"),
                 mape_percent=("size", "mean"),
                 median_percent=("size", "median"),
                 bias_percent=("error", "mean"),
                 coverage_percent=("inside", "mean"),
             )
-            parts.append(rows.reset_index())
+        )
     table = pd.concat(parts, ignore_index=True)
     table["coverage_percent"] *= 100
     table["claimed_percent"] = np.where(table["coverage_percent"].notna(), CLAIMED_PERCENT, np.nan)
-    table = table.sort_values(["predictor", "family", "device", "gpu"], kind="stable")
+    table = table.sort_values(KERNEL_GROUP, kind="stable")
     return check(table, "kernel_errors", "kernel_errors table")
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 
 from tilecast.base.errors import InputError
+from tilecast.base.statistics import absolute_error_percent
+from tilecast.evaluate.statistics import ALL, error_summary, inside
 from tilecast.measure.describe import DESCRIPTION, read_description
 from tilecast.measure.store import PLANS, digest, load_run, provenance, runs
 from tilecast.predict.calibrate import fit, shifts
@@ -90,7 +92,7 @@ def kernels(folder: Path, where: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         where=where,
         measured_ms=both["latency_ms"],
         spread_percent=100 * (both["high_ms"] - both["low_ms"]) / both["latency_ms"],
-        ape_percent=100 * (both["predicted_ms"] / both["latency_ms"] - 1).abs(),
+        ape_percent=absolute_error_percent(both["predicted_ms"], both["latency_ms"]),
     )
     return both[columns], measured[measured["outcome"] != "measured"]
 
@@ -106,7 +108,7 @@ def models(folder: Path, where: str) -> pd.DataFrame:
         plan = pd.DataFrame(columns=list(TABLES["planned_models"].columns))
     both = measured.merge(plan, on=list(WORKLOAD_KEY), how="left")
     both = both.assign(where=where, measured_ms=both["latency_ms"])
-    both["ape_percent"] = 100 * (both["predicted_ms"].astype(float) / both["latency_ms"] - 1).abs()
+    both["ape_percent"] = absolute_error_percent(both["predicted_ms"].astype(float), both["latency_ms"])
     return both[columns]
 
 
@@ -116,18 +118,15 @@ def summary(live: pd.DataFrame, untimed: pd.DataFrame) -> pd.DataFrame:
     for (where, device, predictor), part in live.groupby(["where", "device", "predictor"], sort=True):
         missing = untimed[(untimed["where"] == where) & (untimed["device"] == device)]
         groups: Iterable[tuple[tuple[str, str], pd.DataFrame]] = [
-            (("all", "all"), part),
+            ((ALL, ALL), part),
             *(((str(f), str(d)), group) for (f, d), group in part.groupby(["family", "dtype"], sort=True)),
         ]
         for (family, dtype), group in groups:
-            lost = (
-                missing
-                if family == "all"
-                else missing[(missing["family"] == family) & (missing["dtype"] == dtype)]
-            )
+            of_group = (missing["family"] == family) & (missing["dtype"] == dtype)
             low, high = (group[name].astype(float) for name in ("predicted_low_ms", "predicted_high_ms"))
             claimed = low.notna() & high.notna()
-            inside = (group["measured_ms"] >= low) & (group["measured_ms"] <= high)
+            hits = inside(group["measured_ms"], low, high)[claimed]
+            error = error_summary(group["ape_percent"])
             rows.append(
                 {
                     "where": where,
@@ -135,12 +134,12 @@ def summary(live: pd.DataFrame, untimed: pd.DataFrame) -> pd.DataFrame:
                     "predictor": predictor,
                     "family": family,
                     "dtype": dtype,
-                    "n": len(group),
-                    "not_timed": len(lost),
-                    "mape_percent": group["ape_percent"].mean(),
-                    "median_percent": group["ape_percent"].median(),
+                    "n": error["n"],
+                    "not_timed": len(missing) if family == ALL else int(of_group.sum()),
+                    "mape_percent": error["mape_percent"],
+                    "median_percent": error["median_percent"],
                     "ratio": float(np.exp(np.log(group["predicted_ms"] / group["measured_ms"]).mean())),
-                    "inside_percent": 100 * inside[claimed].mean() if claimed.any() else None,
+                    "inside_percent": 100 * hits.mean() if len(hits) else None,
                 }
             )
     return pd.DataFrame(rows, columns=list(TABLES["live_summary"].columns))
@@ -165,7 +164,7 @@ def calibration(live: pd.DataFrame, seed: int) -> pd.DataFrame:
                 used = rest[:n]
                 scales = fit(family[used], dtype[used], measured[used], predicted[used], high[used])
                 shift, _ = shifts(scales, family[test], dtype[test])
-                errors[n].append(100 * np.abs(predicted[test] * np.exp(shift) / measured[test] - 1))
+                errors[n].append(absolute_error_percent(predicted[test] * np.exp(shift), measured[test]))
         for n in steps:
             means = [error.mean() for error in errors[n]]
             low, high_end = np.quantile(means, [0.1, 0.9])

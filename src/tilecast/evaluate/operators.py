@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tilecast.evaluate.errors import absolute_percentage_error, distribution
-from tilecast.evaluate.statistics import grouped
+from tilecast.evaluate.errors import cell_error_percent, distribution
 from tilecast.tables.io import check
 from tilecast.tables.schema import CELL_KEY
 
@@ -42,16 +41,9 @@ def operator_cells(labels: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFr
         operators=("name", "size"), measured_ms=("measured_ms", "sum"), predicted_ms=("predicted_ms", "sum")
     )
     cells = cells[cells["measured_ms"] > 0].reset_index(drop=True)
-    cells["ape_percent"] = absolute_percentage_error(cells["predicted_ms"], cells["measured_ms"])
+    cells["ape_percent"] = cell_error_percent(cells)
     cells["distribution"] = distribution(cells["device"], cells["model"])
     return check(cells, "operator_cells", "operator_cells table")
-
-
-def operator_table(cells: pd.DataFrame, resamples: int, confidence: float, seed: int) -> pd.DataFrame:
-    """The `operator_errors` table: predictor x operator class x device x mode x distribution."""
-    columns = ("predictor", "operator_class", "device", "mode", "distribution")
-    frame = grouped(cells, columns, resamples, confidence, seed)
-    return check(frame, "operator_errors", "operator_errors table")
 
 
 def label_noise(labels: pd.DataFrame, operators: pd.DataFrame) -> pd.DataFrame:
@@ -74,12 +66,8 @@ def label_noise(labels: pd.DataFrame, operators: pd.DataFrame) -> pd.DataFrame:
     return check(frame, "label_noise", "label_noise table")
 
 
-def label_noise_table(
-    errors: pd.DataFrame, noise: pd.DataFrame, resamples: int, confidence: float, seed: int
-) -> pd.DataFrame:
-    """The `label_noise_mape` table: errors of plain cells by whether the cell's labels agree with each other."""
+def by_consistency(errors: pd.DataFrame, noise: pd.DataFrame) -> pd.DataFrame:
+    """Errors of plain cells with `labels`: whether the cell's labels agree with each other."""
     plain = errors[errors["option"] == "none"].merge(noise[[*CELL, "consistent"]], on=CELL, how="left")
     names = {True: "consistent", False: "inconsistent"}
-    plain["labels"] = plain["consistent"].map(names).fillna("unchecked")
-    frame = grouped(plain, ("predictor", "device", "mode", "labels"), resamples, confidence, seed)
-    return check(frame, "label_noise_mape", "label_noise_mape table")
+    return plain.assign(labels=plain["consistent"].map(names).fillna("unchecked"))

@@ -1,44 +1,76 @@
-"""Error statistics of groups of cells, every mean with its n, spread, bias, interval and correlation.
+"""Statistics of groups of errors: summaries, roll-ups, intervals and correlations, each defined once.
 
 Roll-ups: `device` is a device, `NVIDIA`, `AMD` or `all`; `option` is an option, `distributed` (any four-GPU
-layout) or `all`; `mode` and `distribution` have `all`. The paper's plain cells are `option` = none. A group
+layout) or `all`; all other columns but RUNS_ALONE have `all`. The paper's plain cells are `option` = none. A group
 without cells has no row: a mean over nothing is not a number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from tilecast.tables.io import check
+from tilecast.base.statistics import error_percent
+from tilecast.tables.io import check, empty
 from tilecast.tables.naming import vendor
+from tilecast.tables.schema import TABLES
 
 ALL = "all"
 MOST_RESAMPLED = 5_000
 DISTRIBUTED = "distributed"
 DISTRIBUTED_OPTIONS = ("dp4", "tp4", "pp4_1", "pp4_4")
-
-STATISTICS = (
-    "n",
-    "mape_percent",
-    "median_percent",
-    "p90_percent",
-    "worst_percent",
-    "bias_percent",
-    "ci_low",
-    "ci_high",
-    "pearson",
-    "spearman",
-)
+SUMMARY = ("n", "mape_percent", "median_percent", "p90_percent", "worst_percent", "bias_percent")
+RUNS_ALONE = ("predictor", "phase", "operator_class")  # a mean over these has no meaning
 
 Floats = NDArray[Any]
-Statistics = dict[str, float]
+Statistics = dict[str, Any]
+
+# Statistics of a figure by the names that claims and their other definitions use.
+BY_NAME: dict[str, Callable[[Floats], float]] = {
+    "mean": lambda values: float(values.mean()),
+    "accuracy": lambda values: 100 - float(values.mean()),
+    "median": lambda values: float(np.median(values)),
+    "p90": lambda values: float(np.percentile(values, 90)),
+    "max": lambda values: float(values.max()),
+    "min": lambda values: float(values.min()),
+    "sum": lambda values: float(values.sum()),
+    "count": lambda values: float(len(values)),
+}
+
+
+def error_summary(error: ArrayLike) -> Statistics:
+    """Count, mean, median, 90th percentile and worst size of signed errors in percent, and their mean as bias.
+
+    Missing errors do not count; without any error every figure is nan.
+    """
+    signed = np.asarray(error, dtype=float)
+    signed = signed[~np.isnan(signed)]
+    if not len(signed):
+        return dict.fromkeys(SUMMARY, float("nan")) | {"n": 0}
+    size = np.abs(signed)
+    values = (
+        len(size),
+        float(size.mean()),
+        float(np.median(size)),
+        float(np.percentile(size, 90)),
+        float(size.max()),
+        float(signed.mean()),
+    )
+    return dict(zip(SUMMARY, values, strict=True))
+
+
+def summary_of(frame: pd.DataFrame, by: str | Sequence[str], error: str = "ape_percent") -> pd.DataFrame:
+    """A row for every group of the columns `by`, sorted by them: the `error_summary` of the column `error`."""
+    columns = [by] if isinstance(by, str) else list(by)
+    groups = frame.groupby(columns)[error]
+    rows = [dict(zip(columns, names, strict=True)) | error_summary(part) for names, part in groups]
+    return pd.DataFrame(rows, columns=[*columns, *SUMMARY])
 
 
 def bootstrap_interval(values: Floats, resamples: int, confidence: float, seed: int) -> tuple[float, float]:
@@ -58,7 +90,21 @@ def bootstrap_interval(values: Floats, resamples: int, confidence: float, seed: 
     return float(low), float(high)
 
 
-def _correlation(left: Floats, right: Floats) -> float:
+def binomial_interval(inside: int, n: int, confidence: float) -> tuple[float, float]:
+    """Wilson's interval of a share in percent: it neither collapses at all or none inside, nor leaves 0 to 100."""
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share, spread = inside / n, z * z / n
+    middle = (share + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * ((share * (1 - share) + spread / 4) / n) ** 0.5
+    return 100 * max(0.0, middle - half), 100 * min(1.0, middle + half)
+
+
+def inside(measured: pd.Series, low: pd.Series, high: pd.Series) -> pd.Series:
+    """Whether each measurement lies in its interval, ends included; False where there is no interval."""
+    return (low <= measured) & (measured <= high)
+
+
+def correlation(left: Floats, right: Floats) -> float:
     """Pearson's r; nan for fewer than three pairs or a side without spread."""
     if len(left) < 3 or np.ptp(left) == 0 or np.ptp(right) == 0:
         return float("nan")
@@ -66,25 +112,21 @@ def _correlation(left: Floats, right: Floats) -> float:
 
 
 def statistics(cells: pd.DataFrame, resamples: int, confidence: float, seed: int) -> Statistics:
-    """STATISTICS of a non-empty frame with `measured_ms`, `predicted_ms` and `ape_percent`."""
+    """Summary, interval and correlations of the errors of a non-empty frame, by `measured_ms` and `predicted_ms`.
+
+    Spearman's rank correlation is Pearson's of the ranks.
+    """
     measured = cells["measured_ms"].to_numpy(dtype=float)
     predicted = cells["predicted_ms"].to_numpy(dtype=float)
-    error = cells["ape_percent"].to_numpy(dtype=float)
-    low, high = bootstrap_interval(error, resamples, confidence, seed)
+    error = error_percent(predicted, measured, difference_first=True)
+    low, high = bootstrap_interval(np.abs(error), resamples, confidence, seed)
     ranks = [pd.Series(side).rank().to_numpy() for side in (measured, predicted)]
-    values = (
-        len(error),
-        error.mean(),
-        np.median(error),
-        np.percentile(error, 90),
-        error.max(),
-        (100 * (predicted - measured) / measured).mean(),
-        low,
-        high,
-        _correlation(measured, predicted),
-        _correlation(ranks[0], ranks[1]),
-    )
-    return dict(zip(STATISTICS, values, strict=True))
+    return error_summary(error) | {
+        "ci_low": low,
+        "ci_high": high,
+        "pearson": correlation(measured, predicted),
+        "spearman": correlation(*ranks),
+    }
 
 
 def _groups(cells: pd.DataFrame, column: str) -> list[tuple[str, NDArray[np.bool_]]]:
@@ -96,39 +138,49 @@ def _groups(cells: pd.DataFrame, column: str) -> list[tuple[str, NDArray[np.bool
         groups += [(maker, (makers == maker).to_numpy()) for maker in sorted(makers.unique())]
     if column == "option":
         groups.append((DISTRIBUTED, values.isin(DISTRIBUTED_OPTIONS).to_numpy()))
-    if column not in ("predictor", "phase", "operator_class"):  # a mean over these has no meaning
+    if column not in RUNS_ALONE:
         groups.append((ALL, np.ones(len(cells), dtype=bool)))
     return groups
 
 
-def grouped(
-    cells: pd.DataFrame, columns: Sequence[str], resamples: int, confidence: float, seed: int
+def rolled_up(
+    cells: pd.DataFrame, columns: Sequence[str], statistic: Callable[[pd.DataFrame], Statistics]
 ) -> pd.DataFrame:
-    """STATISTICS of every non-empty group of `columns`, roll-ups included."""
-    choices = [_groups(cells, name) for name in columns]
-    known: dict[bytes, Statistics] = {}
-    rows = []
-    for choice in product(*choices):
+    """A row for every non-empty group of `columns`, roll-ups included, sorted: the `statistic` of its cells."""
+    rows, known = [], dict[bytes, Statistics]()
+    for choice in product(*(_groups(cells, name) for name in columns)):
         chosen = np.logical_and.reduce([mask for _, mask in choice])
         if not chosen.any():
             continue
         # Many roll-ups hold the same cells (all of H100 is out of distribution): computed once.
         cells_of_group = np.packbits(chosen).tobytes()
         if cells_of_group not in known:
-            known[cells_of_group] = statistics(cells[chosen], resamples, confidence, seed)
+            known[cells_of_group] = statistic(cells[chosen])
         names = dict(zip(columns, (value for value, _ in choice), strict=True))
-        rows.append({**names, **known[cells_of_group]})
-    frame = pd.DataFrame(rows, columns=[*columns, *STATISTICS])
-    return frame.sort_values(list(columns), kind="stable").reset_index(drop=True)
+        rows.append(names | known[cells_of_group])
+    return pd.DataFrame(rows).sort_values(list(columns), kind="stable", ignore_index=True)
 
 
-def mape_table(errors: pd.DataFrame, resamples: int, confidence: float, seed: int) -> pd.DataFrame:
-    """The `mape` table: predictor x device x mode x option x distribution."""
-    columns = ("predictor", "device", "mode", "option", "distribution")
-    return check(grouped(errors, columns, resamples, confidence, seed), "mape", "mape table")
+def joined(
+    frame: pd.DataFrame, by: Sequence[str], together: Sequence[Sequence[str]], **statistics: tuple[str, Any]
+) -> pd.DataFrame:
+    """pandas' named aggregations for every group of `by`, then with each set of columns of `together` as `all`.
+
+    For tables too large for a mask a group, and for groups of which not every roll-up means something.
+    """
+    parts = [
+        frame.assign(**dict.fromkeys(columns, ALL)).groupby(list(by), sort=True).agg(**statistics).reset_index()
+        for columns in ((), *together)
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
-def phase_table(errors: pd.DataFrame, resamples: int, confidence: float, seed: int) -> pd.DataFrame:
-    """The `phase_mape` table: forward and backward errors of training cells."""
-    columns = ("predictor", "device", "phase", "option", "distribution")
-    return check(grouped(errors, columns, resamples, confidence, seed), "phase_mape", "phase_mape table")
+def error_table(cells: pd.DataFrame, table: str, *, resamples: int, confidence: float, seed: int) -> pd.DataFrame:
+    """The declared table of statistics of `cells`, grouped by its key with all roll-ups.
+
+    `mape`, `phase_mape`, `operator_errors` and `label_noise_mape` are such tables.
+    """
+    if cells.empty:
+        return empty(table)
+    found = rolled_up(cells, TABLES[table].key, lambda part: statistics(part, resamples, confidence, seed))
+    return check(found, table, f"{table} table")

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from tilecast.base.errors import InputError
-from tilecast.evaluate.coverage import binomial_interval, coverage_table, interval_cells
+from tilecast.evaluate.coverage import coverage_table, interval_cells
 from tilecast.evaluate.kernels import SWEEPS, kernel_errors, utilisation
 from tilecast.hardware.device import devices_of_table
 from tilecast.predict.kernel import forecast_frame
@@ -35,13 +35,6 @@ def one(table, **where):
     found = table[(table[list(where)] == pd.Series(where)).all(axis=1)]
     assert len(found) == 1
     return found.iloc[0]
-
-
-def test_wilsons_interval():
-    # the textbook's 8 of 10 at 95 %: 49.0 to 94.3
-    assert binomial_interval(8, 10, 0.95) == pytest.approx((49.02, 94.33), abs=0.01)
-    assert binomial_interval(0, 3, 0.95)[0] == pytest.approx(0, abs=1e-9)
-    assert binomial_interval(3, 3, 0.95)[1] == pytest.approx(100) and binomial_interval(3, 3, 0.95)[0] < 50
 
 
 def test_inside_is_counted_with_both_ends():

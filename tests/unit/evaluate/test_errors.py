@@ -1,37 +1,29 @@
-"""Errors and their statistics, operator classes, consistency of labels, and the artifact's summary tables."""
+"""Errors of cells, operator classes, consistency of labels, and the artifact's summary tables."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tilecast.base.errors import InputError
 from tilecast.evaluate.errors import cell_errors, distribution, phase_errors, together
 from tilecast.evaluate.operators import (
+    by_consistency,
     label_noise,
-    label_noise_table,
     operator_cells,
     operator_class,
-    operator_table,
 )
-from tilecast.evaluate.statistics import (
-    MOST_RESAMPLED,
-    bootstrap_interval,
-    mape_table,
-    phase_table,
-    statistics,
-)
+from tilecast.evaluate.statistics import error_table
 from tilecast.evaluate.summaries import compare_summaries
 from tilecast.tables.io import empty
 
 H100, V100, MI100 = "NVIDIA_H100_80GB_HBM3", "Tesla_V100-PCIE-32GB", "AMD_Instinct_MI100"
 SUMMARY = "scripts/asplos/summary/"
+FEW: dict[str, Any] = {"resamples": 100, "confidence": 0.9, "seed": 0}
 
 
 def cell(
@@ -97,7 +89,7 @@ def test_passes_err_apart_where_both_sides_tell_them_apart() -> None:
         "forward": pytest.approx(25),
         "backward": pytest.approx(100 / 6),
     }
-    assert set(phase_table(errors, 100, 0.9, 0)["phase"]) == {"forward", "backward"}
+    assert set(error_table(errors, "phase_mape", **FEW)["phase"]) == {"forward", "backward"}
 
 
 def test_a_cell_predicted_by_two_tables_is_refused() -> None:
@@ -105,69 +97,6 @@ def test_a_cell_predicted_by_two_tables_is_refused() -> None:
     with pytest.raises(InputError, match="two prediction tables hold the cell"):
         together([table, table], "a, b")
     assert len(together([table, empty("predictions"), pd.DataFrame([prediction(8, who="li")])], "x")) == 2
-
-
-def test_statistics_of_known_errors() -> None:
-    measured = [100.0, 200.0, 300.0, 400.0]
-    predicted = [110.0, 180.0, 300.0, 480.0]
-    cells = pd.DataFrame(
-        {"measured_ms": measured, "predicted_ms": predicted, "ape_percent": [10.0, 10.0, 0.0, 20.0]}
-    )
-    found = statistics(cells, 1000, 0.95, 0)
-    assert (found["n"], found["mape_percent"], found["median_percent"], found["worst_percent"]) == (4, 10, 10, 20)
-    assert found["bias_percent"] == pytest.approx(5)
-    assert found["p90_percent"] == pytest.approx(17)
-    assert found["spearman"] == pytest.approx(1)
-    assert found["pearson"] == pytest.approx(np.corrcoef(measured, predicted)[0, 1])
-    assert 0 <= found["ci_low"] < 10 < found["ci_high"] <= 20
-
-
-@given(st.lists(st.floats(0, 1e4), min_size=2, max_size=40), st.integers(0, 10))
-def test_the_interval_lies_within_the_values(values: list[float], seed: int) -> None:
-    low, high = bootstrap_interval(np.array(values), 200, 0.9, seed)
-    assert min(values) - 1e-6 <= low <= high <= max(values) + 1e-6
-
-
-def test_the_interval_has_the_coverage_it_states() -> None:
-    random = np.random.default_rng(1)
-    hits = 0
-    for repeat in range(300):
-        low, high = bootstrap_interval(random.normal(10, 2, 40), 400, 0.9, repeat)
-        hits += low <= 10 <= high
-    assert 0.84 <= hits / 300 <= 0.95
-
-
-def test_one_value_has_no_interval_and_no_correlation() -> None:
-    found = statistics(
-        pd.DataFrame({"measured_ms": [1.0], "predicted_ms": [2.0], "ape_percent": [100.0]}), 100, 0.9, 0
-    )
-    assert np.isnan([found["ci_low"], found["ci_high"], found["pearson"], found["spearman"]]).all()
-
-
-def test_roll_ups_keep_makers_apart() -> None:
-    labels = pd.DataFrame([label(100), label(100, device=MI100), label(100, device=H100)])
-    predictions = pd.DataFrame([prediction(90), prediction(50, device=MI100), prediction(80, device=H100)])
-    mape = mape_table(cell_errors(labels, predictions), 100, 0.9, 0)
-    plain = mape[(mape["mode"] == "all") & (mape["option"] == "none") & (mape["distribution"] == "all")]
-    means = dict(zip(plain["device"], plain["mape_percent"], strict=True))
-    assert means == {
-        V100: pytest.approx(10),
-        H100: pytest.approx(20),
-        MI100: pytest.approx(50),
-        "NVIDIA": pytest.approx(15),
-        "AMD": pytest.approx(50),
-        "all": pytest.approx(80 / 3),
-    }
-    assert mape[(mape["device"] == H100) & (mape["distribution"] == "in")].empty
-
-
-def test_a_groups_interval_does_not_depend_on_other_groups() -> None:
-    labels = pd.DataFrame([label(100, model=m) for m in ("bert_large", "gpt2_large", "opt_13")])
-    mine = [prediction(p, model=m) for p, m in ((90, "bert_large"), (70, "gpt2_large"), (99, "opt_13"))]
-    theirs = [prediction(10, who="a", model="bert_large")]
-    alone = mape_table(cell_errors(labels, pd.DataFrame(mine)), 500, 0.9, 3)
-    beside = mape_table(cell_errors(labels, pd.DataFrame(theirs + mine)), 500, 0.9, 3)
-    pd.testing.assert_frame_equal(alone, beside[beside["predictor"] == "roofline"].reset_index(drop=True))
 
 
 def nodes(**columns: list[object]) -> pd.DataFrame:
@@ -186,7 +115,7 @@ def test_operator_totals_count_repeated_layers() -> None:
     cells = operator_cells(measured, predicted.iloc[::-1]).set_index("operator_class")
     assert cells.loc["bmm", ["measured_ms", "predicted_ms", "operators"]].tolist() == [52, 32, 2]
     assert cells.loc["elementwise", "ape_percent"] == 0
-    table = operator_table(cells.reset_index(), 100, 0.9, 0)
+    table = error_table(cells.reset_index(), "operator_errors", **FEW)
     assert set(table["operator_class"]) == {"bmm", "elementwise"}
 
 
@@ -204,16 +133,19 @@ def test_labels_that_do_not_add_up_are_flagged(forward: float, consistent: bool)
     assert noise["ratio"].tolist() == [1]
     assert noise["consistent"].tolist() == [consistent]
     errors = cell_errors(labels, pd.DataFrame([prediction(90, mode="training")]))
-    table = label_noise_table(errors, noise, 100, 0.9, 0)
+    table = error_table(by_consistency(errors, noise), "label_noise_mape", **FEW)
     assert set(table["labels"]) == {"all", "consistent" if consistent else "inconsistent"}
 
 
 def test_without_the_full_artifact_every_table_is_empty_but_valid() -> None:
     cells = operator_cells(empty("operator_labels"), empty("operator_predictions"))
-    assert operator_table(cells, 100, 0.9, 0).empty
+    assert error_table(cells, "operator_errors", **FEW).empty
     noise = label_noise(empty("labels"), empty("operator_labels"))
     errors = cell_errors(pd.DataFrame([label(100)]), pd.DataFrame([prediction(90)]))
-    assert set(label_noise_table(errors, noise, 100, 0.9, 0)["labels"]) == {"all", "unchecked"}
+    assert set(error_table(by_consistency(errors, noise), "label_noise_mape", **FEW)["labels"]) == {
+        "all",
+        "unchecked",
+    }
     assert compare_summaries({}, empty("labels"), empty("predictions"), cells).empty
 
 
@@ -288,7 +220,7 @@ def test_distribution_agrees_with_the_artifacts_own_flag(
 @pytest.mark.artifact
 def test_published_errors_are_those_of_the_artifact(artifact_tables: dict[str, pd.DataFrame]) -> None:
     errors = cell_errors(artifact_tables["labels"], artifact_tables["predictions"])
-    mape = mape_table(errors, 200, 0.95, 0)
+    mape = error_table(errors, "mape", **FEW)
     chosen = mape[
         (mape["predictor"] == "neusight_published")
         & (mape["device"] == "NVIDIA")
@@ -318,9 +250,3 @@ def test_all_seven_summary_tables_are_recomputed(
     differing = set(found.loc[~found["equal"], "table"])
     assert differing <= {"perop", "distributed"}
     assert not found["cause"].str.contains("another figure").any()
-
-
-def test_beyond_the_largest_sample_the_interval_is_the_normal_one_and_agrees() -> None:
-    values = np.random.default_rng(1).gamma(2, 5, MOST_RESAMPLED + 1)
-    normal, resampled = (bootstrap_interval(part, 2000, 0.95, 0) for part in (values, values[:-1]))
-    assert normal == pytest.approx(resampled, rel=0.005)
