@@ -225,7 +225,7 @@ def profiles(path: Path) -> object:
     listed = read_json(path)
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder, str(name)) for name in listed] if isinstance(listed, list) else []
-        rows = analyse_folder(paths, {}, 10)
+        rows = analyse_folder(paths, 10)
         assert all("\n" not in str(row["reason"]) for row in rows)
         return rows
 

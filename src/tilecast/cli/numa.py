@@ -57,7 +57,7 @@ def _analyze(args: argparse.Namespace) -> int:
 
     if args.batch < 1:
         raise InputError("--batch", f"{args.batch} samples", "give a number above zero")
-    rows = analyse_folder(profiles_in(Path(args.folder)), {}, args.batch)
+    rows = analyse_folder(profiles_in(Path(args.folder)), args.batch)
     good = [row for row in rows if row["status"] == "ok"]
     if args.output:
         if Path(args.output).suffix not in (".parquet", ".csv"):

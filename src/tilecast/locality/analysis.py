@@ -1,12 +1,13 @@
-"""What a profile says: rates of copies, time in kernels, overlap, gaps, busy share, time of each batch.
+"""Measures of a profile: rates of copies, time in kernels, overlap, gaps, busy share, time of each batch.
 
-SQL filters, joins and sorts; what remains is one pass over sorted starts and ends.
+SQL filters, joins and sorts; then each measure is one pass over sorted starts and ends.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ _STAGES = {H2D: "h2d", KERNEL: "compute", D2H: "d2h"}
 
 
 def merged(starts: Times, ends: Times) -> tuple[Times, Times]:
-    """The union of intervals as disjoint ones in order; `starts` must be sorted. Touching intervals become one."""
+    """The union of intervals with sorted starts, as disjoint intervals in order; touching ones are joined."""
     if not len(starts):
         return starts, ends
     reach = np.maximum.accumulate(ends)
@@ -47,9 +48,16 @@ def overlap(one: tuple[Times, Times], other: tuple[Times, Times]) -> int:
     return length(*one) + length(*other) - length(starts[order], ends[order])
 
 
-def _pairs(work: sqlite3.Connection, query: str) -> tuple[Times, Times]:
-    found = np.fromiter(work.execute(query), dtype=[("start", "i8"), ("end", "i8")])
-    return found["start"], found["end"]
+def _times(work: sqlite3.Connection, condition: str = "1") -> tuple[Times, Times]:
+    """Starts and ends of the device's work that fulfils the condition, by start."""
+    found = work.execute(f"SELECT start, end FROM gpu WHERE {condition} ORDER BY start")
+    pairs = np.fromiter(found, dtype=[("start", "i8"), ("end", "i8")])
+    return pairs["start"], pairs["end"]
+
+
+def _values(work: sqlite3.Connection, query: str) -> NDArray[np.float64]:
+    """The one column of a query."""
+    return np.fromiter((value for (value,) in work.execute(query)), dtype=float)
 
 
 def _percentile(values: NDArray[Any], share: float) -> float | None:
@@ -60,12 +68,9 @@ def _copies(work: sqlite3.Connection, name: str, kind: int) -> dict[str, Any]:
     count, size, pinned = work.execute(
         "SELECT COUNT(*), COALESCE(SUM(bytes), 0), AVG(pinned) FROM gpu WHERE kind = ?", (kind,)
     ).fetchone()
-    rates = np.fromiter(
-        (rate for (rate,) in work.execute(
-            "SELECT bytes * 1e9 / (end - start) FROM gpu WHERE kind = ? AND end > start AND bytes > 0", (kind,)
-        )),
-        dtype=float,
-    )  # fmt: skip
+    rates = _values(
+        work, f"SELECT bytes * 1e9 / (end - start) FROM gpu WHERE kind = {kind} AND end > start AND bytes > 0"
+    )
     found: dict[str, Any] = {f"{name}_copies": count, f"{name}_bytes": size}
     for share in (1, 50, 99):
         found[f"{name}_p{share}_bytes_per_s"] = _percentile(rates, share)
@@ -83,6 +88,7 @@ CROSS JOIN gpu ON gpu.correlation = launch.correlation
 
 
 def _batches(work: sqlite3.Connection) -> NDArray[Any]:
+    """Number, start and end of each batch, by start."""
     query = f"""
         SELECT range.batch, COALESCE(MIN(CASE WHEN gpu.kind = {H2D} THEN gpu.start END), MIN(gpu.start)),
             COALESCE(MAX(CASE WHEN gpu.kind = {D2H} THEN gpu.end END), MAX(gpu.end))
@@ -92,20 +98,17 @@ def _batches(work: sqlite3.Connection) -> NDArray[Any]:
 
 
 def metrics(work: sqlite3.Connection, batch_size: int) -> dict[str, Any]:
-    """The measures of one opened profile; None where it holds nothing to compute one from."""
-    kernels = _pairs(work, f"SELECT start, end FROM gpu WHERE kind = {KERNEL} ORDER BY start")
-    copies_in = _pairs(work, f"SELECT start, end FROM gpu WHERE kind = {H2D} ORDER BY start")
-    everything = _pairs(work, "SELECT start, end FROM gpu ORDER BY start")
+    """The measures of one opened profile; None where the profile lacks what a measure needs."""
+    kernels, copies_in = _times(work, f"kind = {KERNEL}"), _times(work, f"kind = {H2D}")
+    everything = _times(work)
     busy_starts, busy_ends = merged(*kernels)
     gaps = (busy_starts[1:] - busy_ends[:-1]) / 1e6
     span = int(everything[1].max() - everything[0].min()) if len(everything[0]) else 0
-    waits = np.fromiter(
-        (wait for (wait,) in work.execute(
-            "SELECT gpu.start - MIN(launch.start) FROM gpu CROSS JOIN launch "
-            f"ON launch.correlation = gpu.correlation WHERE gpu.kind = {KERNEL} GROUP BY gpu.rowid"
-        )),
-        dtype=float,
-    )  # fmt: skip
+    waits = _values(
+        work,
+        "SELECT gpu.start - MIN(launch.start) FROM gpu CROSS JOIN launch "
+        f"ON launch.correlation = gpu.correlation WHERE gpu.kind = {KERNEL} GROUP BY gpu.rowid",
+    )
     batches = _batches(work)
     each = (batches["end"] - batches["start"]) / 1e6
     whole = int(batches["end"].max() - batches["start"].min()) if len(batches) else 0
@@ -131,14 +134,11 @@ def metrics(work: sqlite3.Connection, batch_size: int) -> dict[str, Any]:
 
 
 def timeline(work: sqlite3.Connection, batches: int = 2) -> list[dict[str, Any]]:
-    """The work of some batches in the middle, from the first event drawn; empty without ranges."""
+    """The work of some batches in the middle, from the first event shown; empty without ranges."""
     found = _batches(work)["batch"]
-    chosen = [int(batch) for batch in found[max(0, (len(found) - batches) // 2) :][:batches]]
+    query = f"SELECT DISTINCT gpu.kind, gpu.start, gpu.end {_PROJECTED} WHERE range.batch = ? ORDER BY gpu.start"
     rows = []
-    for batch in chosen:
-        query = (
-            f"SELECT DISTINCT gpu.kind, gpu.start, gpu.end {_PROJECTED} WHERE range.batch = ? ORDER BY gpu.start"
-        )
+    for batch in map(int, found[max(0, (len(found) - batches) // 2) :][:batches]):
         rows += [(batch, *row) for row in work.execute(query, (batch,)) if row[0] in _STAGES]
     origin = min((start for _, _, start, _ in rows), default=0)
     return [
@@ -159,7 +159,7 @@ def analyse(path: Path, batch_size: int = BATCH_SIZE) -> tuple[dict[str, Any], l
 
 
 def profiles_in(folder: Path) -> list[Path]:
-    """The profiles of a folder; of several forms of one profile, the one that is quickest to read."""
+    """The profiles of a folder; of a profile in several formats, the one that is quickest to read."""
     if not folder.is_dir():
         raise InputError(folder, "is no directory", "name one with .nsys-rep or .sqlite files")
     best: dict[str, Path] = {}
@@ -173,16 +173,14 @@ def profiles_in(folder: Path) -> list[Path]:
     return [best[key] for key in sorted(best)]
 
 
-def analyse_folder(paths: Iterable[Path], sizes: Mapping[str, int], batch_size: int) -> list[dict[str, Any]]:
-    """A row a profile: its cell and measures, or one line that says why it has none; others are unharmed."""
+def analyse_folder(paths: Iterable[Path], batch_size: int) -> list[dict[str, Any]]:
+    """A row for each profile: its cell and measures, or one line that says why it has none."""
     rows = []
     for path in paths:
         row: dict[str, Any] = {"cell": path.stem, "profiler": "torch" if path.suffix == ".json" else "nsys"}
         try:
-            cell = parse_name(path.stem, path)
-            row |= {name: getattr(cell, name) for name in cell.__dataclass_fields__}
-            measured, _ = analyse(path, sizes.get(path.stem, batch_size))
-            row |= {"status": "ok", "reason": None} | measured
+            row |= asdict(parse_name(path.stem, path))
+            row |= {"status": "ok", "reason": None} | analyse(path, batch_size)[0]
         except TilecastError as error:
             row |= {"status": "failed", "reason": str(error)}
         rows.append(row)

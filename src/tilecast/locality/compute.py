@@ -1,4 +1,4 @@
-"""The forecast of the study's models on the hosts' GPUs: FLOPs, compute and issue of one batch."""
+"""Forecasts of the studies' models on GPUs: FLOPs, compute time and launch time of one batch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Wanted = list[tuple[str, str, int]]  # model, dtype, batch size
 
 
 def wanted(studies: Iterable[Study]) -> Wanted:
-    """What the studies that compare nodes run; one node alone has no penalty to forecast."""
+    """Models, formats and batch sizes of the studies that compare nodes; one node alone has no penalty."""
     found: dict[tuple[str, str, int], None] = {}
     for study in studies:
         if len(study.nodes) > 1:
@@ -40,7 +40,7 @@ def forecasts(
     weights: Path = WEIGHTS / "tilecast",
     heads: Mapping[str, int] | None = None,
 ) -> Compute:
-    """Trace every model once and forecast all kernels of a device as one table; the result looks a batch up."""
+    """A function that looks up the forecast of one batch; each model is traced once."""
     graphs = {}
     for name, dtype, batch in models:
         spec = vit(name, (heads or {}).get(name))
@@ -74,7 +74,7 @@ def forecasts(
 def of_this_host(
     study: Study, topology: Mapping[str, Any], links: Iterable[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """What is expected of the study's cells on those of this host's GPUs that are described."""
+    """Forecasts of the study's cells on those of this host's GPUs that are described."""
     chosen = [asdict(cell) for cell in cells(study)[0]]
     models = list(dict.fromkeys((cell["model"], cell["dtype"], study.batch_size) for cell in chosen))
     known = devices()

@@ -1,4 +1,4 @@
-"""Other forms of a profile as the SQLite tables of an Nsight Systems export."""
+"""Converts reports and torch traces to the SQLite tables of an Nsight Systems export."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WAYS = {"HtoD": (1, 1, 2), "DtoH": (2, 2, 1)}  # copyKind, srcKind, dstKind whe
 
 
 def nsys() -> str | None:
-    """The Nsight Systems command, where it is installed."""
+    """The Nsight Systems command, or None if it is not installed."""
     return shutil.which("nsys")
 
 
@@ -32,12 +32,10 @@ def export(path: Path, folder: Path) -> Path:
     """Convert a report to SQLite inside `folder`; a raw recording is imported first."""
     tool = nsys()
     if tool is None:
-        raise InputError(
-            path, "needs nsys to be converted", "install Nsight Systems, or export it to SQLite there"
-        )
-    report = path
-    if path.suffix == ".qdstrm":
-        report = import_recording(path, folder / f"{path.stem}.nsys-rep")
+        remedy = "install Nsight Systems, or export it to SQLite there"
+        raise InputError(path, "needs nsys to be converted", remedy)
+    raw = path.suffix == ".qdstrm"
+    report = import_recording(path, folder / f"{path.stem}.nsys-rep") if raw else path
     target = folder / "export.sqlite"
     _call([tool, "export", "--type=sqlite", "--force-overwrite=true", f"--output={target}", str(report)], path)
     if not target.is_file():
@@ -46,13 +44,11 @@ def export(path: Path, folder: Path) -> Path:
 
 
 def import_recording(path: Path, report: Path) -> Path:
-    """Turn a .qdstrm recording into a report, which an nsys that does not find its importer leaves undone."""
+    """Turn a .qdstrm recording into a report, as nsys does unless it cannot find its importer."""
     command = Path(nsys() or "/")
-    folders = (
-        folder / inside for folder in (*command.parents, *command.resolve().parents) for inside in _IMPORTERS
-    )
-    beside = next((folder for folder in folders if (folder / "QdstrmImporter").is_file()), None)
-    tool = shutil.which("QdstrmImporter") or (str(beside / "QdstrmImporter") if beside else None)
+    above = (*command.parents, *command.resolve().parents)
+    beside = (folder / inside / "QdstrmImporter" for folder in above for inside in _IMPORTERS)
+    tool = shutil.which("QdstrmImporter") or next((str(file) for file in beside if file.is_file()), None)
     if tool is None:
         raise InputError(path, "needs QdstrmImporter, a part of Nsight Systems", "install it whole")
     _call([tool, f"--input-file={path}", f"--output-file={report}"], path)
@@ -60,17 +56,18 @@ def import_recording(path: Path, report: Path) -> Path:
 
 
 def _call(command: list[str], path: Path) -> None:
+    """Run a converter; InputError at `path` with its last message if it fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_TIME_LIMIT_S)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise InputError(path, f"{Path(command[0]).name} did not finish ({error})") from None
     if done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["no reason given"]
-        raise InputError(path, f"{Path(command[0]).name} refused it ({said[-1].strip()})")
+        lines = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["no reason given"]
+        raise InputError(path, f"{Path(command[0]).name} refused it ({lines[-1].strip()})")
 
 
 def from_torch(trace: Path, target: Path) -> None:
-    """Write a trace of torch's profiler as the tables of an export; like there, an empty table is left out."""
+    """Write a trace of torch's profiler as the tables of an export, without the empty ones."""
     try:
         events = json.loads(trace.read_text(encoding="utf-8"))["traceEvents"]
         complete = [event for event in events if event.get("ph") == "X"]
@@ -85,8 +82,7 @@ def from_torch(trace: Path, target: Path) -> None:
     try:
         for event in complete:
             _insert(work, event)
-        tables = [name for (name,) in work.execute("SELECT name FROM sqlite_master").fetchall()]
-        for table in tables:
+        for (table,) in work.execute("SELECT name FROM sqlite_master").fetchall():
             if work.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is None:
                 work.execute(f"DROP TABLE {table}")
     except (KeyError, TypeError, ValueError, OverflowError, sqlite3.Error) as error:  # no time, or no number
@@ -97,22 +93,25 @@ def from_torch(trace: Path, target: Path) -> None:
 
 
 def _insert(work: sqlite3.Connection, event: dict[str, Any]) -> None:
+    """Write one event to the table of its kind."""
+
+    def row(table: str, *values: object) -> None:
+        work.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(values))})", values)
+
     start = round(float(event["ts"]) * 1000)
     end = start + round(float(event["dur"]) * 1000)
     kind, name, details = event.get("cat"), str(event.get("name")), event.get("args") or {}
     thread, correlation = event.get("tid", 0), details.get("correlation")
     if kind == "user_annotation":
-        work.execute("INSERT INTO NVTX_EVENTS VALUES (?, ?, 59, ?, ?)", (start, end, name, thread))
+        row("NVTX_EVENTS", start, end, 59, name, thread)
     elif kind == "kernel":
-        work.execute("INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES (?, ?, ?)", (start, end, correlation))
+        row("CUPTI_ACTIVITY_KIND_KERNEL", start, end, correlation)
     elif kind == "gpu_memcpy":
         way = next((word for word in _WAYS if word in name), None)
         copy, source, destination = _WAYS[way] if way else (8, 2, 2)
         if "Pageable" in name:
             source, destination = (0 if side == 1 else side for side in (source, destination))
-        row = (start, end, details.get("bytes", 0), copy, source, destination, correlation)
-        work.execute("INSERT INTO CUPTI_ACTIVITY_KIND_MEMCPY VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        size = details.get("bytes", 0)
+        row("CUPTI_ACTIVITY_KIND_MEMCPY", start, end, size, copy, source, destination, correlation)
     elif kind in ("cuda_runtime", "cuda_driver"):
-        work.execute(
-            "INSERT INTO CUPTI_ACTIVITY_KIND_RUNTIME VALUES (?, ?, ?, ?)", (start, end, thread, correlation)
-        )
+        row("CUPTI_ACTIVITY_KIND_RUNTIME", start, end, thread, correlation)

@@ -1,6 +1,6 @@
-"""A profile as a small database: an Nsight Systems export of any version, or what converts to one.
+"""A profile as a small database, from an Nsight Systems export of any version or a file that converts to one.
 
-The file itself is only read. What is needed of it is copied into a database of this module's own, with indexes.
+The file itself is only read. The rows needed are copied into a temporary database with indexes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CREATE INDEX launch_by_correlation ON launch (correlation, start);
 
 @contextmanager
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """A database with the tables `gpu`, `launch` and `range`, filled from the profile at `path`."""
+    """A temporary database with the tables `gpu`, `launch` and `range`, filled from the profile at `path`."""
     with tempfile.TemporaryDirectory(prefix="tilecast-profile-") as folder:
         source = path
         if path.suffix in REPORTS:
@@ -63,14 +63,14 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
             work.execute("COMMIT")
             work.executescript(_INDEXES + "ANALYZE main;")
             yield work
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the second: text that is none
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the second: text that is not UTF-8
             raise InputError(path, f"cannot be read as SQLite ({error})", "export it again") from None
         finally:
             work.close()
 
 
 def _check_file(file: Path, shown: Path) -> None:
-    """Refuse what is no SQLite file, and one whose header promises more pages than it has."""
+    """Refuse a file that is not SQLite, or that has fewer pages than its header says."""
     try:
         with file.open("rb") as stream:
             head = stream.read(100)
@@ -86,9 +86,9 @@ def _check_file(file: Path, shown: Path) -> None:
 
 
 def _columns(work: sqlite3.Connection, table: str, needed: Set[str] = frozenset({"start", "end"})) -> set[str]:
-    """Columns of a table of the export; empty where it has no such table with the columns needed.
+    """Columns of a table of the export; empty if it has no such table with the columns needed.
 
-    A view or a virtual table is none: reading one runs what its maker wrote, which need not end.
+    Views and virtual tables do not count: reading one runs what its maker wrote, which need not end.
     """
     stored = work.execute("SELECT sql FROM export.sqlite_master WHERE type = 'table' AND name = ?", (table,))
     if not str((stored.fetchone() or [""])[0]).upper().startswith("CREATE TABLE"):
@@ -102,7 +102,7 @@ def _or(name: str, known: set[str], otherwise: str = "NULL") -> str:
 
 
 def _copy(work: sqlite3.Connection, path: Path) -> None:
-    """Fill the three tables from whatever the export has."""
+    """Fill the three tables from the tables that the export has."""
     kernels = next((name for name in KERNEL_TABLES if _columns(work, name)), None)
     copies = _columns(work, COPY_TABLE)
     _copy_ranges(work)
@@ -119,9 +119,8 @@ def _copy(work: sqlite3.Connection, path: Path) -> None:
             )
     if copies:
         if not {"bytes", "copyKind"} <= copies:
-            raise InputError(
-                path, f"{COPY_TABLE} lacks `bytes` or `copyKind`", "export it with a known nsys version"
-            )
+            problem = f"{COPY_TABLE} lacks `bytes` or `copyKind`"
+            raise InputError(path, problem, "export it with a known nsys version")
         host = f"CASE copyKind WHEN {H2D} THEN {_or('srcKind', copies)} ELSE {_or('dstKind', copies)} END"
         work.execute(
             f"INSERT INTO gpu SELECT CASE WHEN copyKind IN ({H2D}, {D2H}) THEN copyKind ELSE {OTHER} END, "
@@ -136,7 +135,7 @@ def _copy(work: sqlite3.Connection, path: Path) -> None:
 
 
 def _copy_ranges(work: sqlite3.Connection) -> None:
-    """NVTX ranges whose text ends in a number: that of the batch."""
+    """Copy the NVTX ranges whose text ends in a number, which is the batch."""
     found = _columns(work, "NVTX_EVENTS")
     if not found:
         return
@@ -145,9 +144,8 @@ def _copy_ranges(work: sqlite3.Connection) -> None:
     join = " LEFT JOIN export.StringIds s ON s.id = e.textId" if strings else ""
     kinds = f"e.eventType IN {RANGE_EVENTS} AND" if "eventType" in found else ""
     thread = _or("globalTid", found, _or("threadId", found, "0"))
-    work.create_function("batch_of", 1, _batch_of, deterministic=True)
-    work.create_function("stage_of", 1, _stage_of, deterministic=True)
-    work.create_function("bytes_of", 1, _bytes_of, deterministic=True)
+    for name, function in (("batch_of", _batch_of), ("stage_of", _stage_of), ("bytes_of", _bytes_of)):
+        work.create_function(name, 1, function, deterministic=True)
     work.execute(
         f"INSERT INTO range SELECT {thread}, start, end, batch_of({text}) AS batch, stage_of({text}), "
         f"bytes_of({text}) FROM export.NVTX_EVENTS e{join} WHERE {kinds} end IS NOT NULL AND batch IS NOT NULL"
@@ -155,7 +153,7 @@ def _copy_ranges(work: sqlite3.Connection) -> None:
 
 
 def _stages_as_work(work: sqlite3.Connection) -> int:
-    """Take the ranges of the runner's CPU device for its work: there, nothing else runs. Returns how many."""
+    """Take the ranges of the runner's CPU device as its work; returns how many there are."""
     work.execute(
         f"INSERT INTO gpu SELECT CASE stage WHEN 'h2d' THEN {H2D} WHEN 'd2h' THEN {D2H} ELSE {KERNEL} END, start, "
         "end, bytes, NULL, rowid FROM range WHERE stage IS NOT NULL"

@@ -1,4 +1,4 @@
-"""Binding a process to nodes, and where its pages landed in truth."""
+"""Binds a process to nodes, and finds the nodes on which its memory pages really lie."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ASKED = 4096  # pages looked at, spread over the buffer
 
 
 def numactl(cpu_node: int, memory_node: int) -> list[str]:
-    """The command in front of one that is to be bound; empty where numactl is not installed."""
+    """The prefix that binds a command to nodes; empty where numactl is not installed."""
     tool = shutil.which("numactl")
     return [tool, f"--cpunodebind={cpu_node}", f"--membind={memory_node}"] if tool else []
 
@@ -29,9 +29,8 @@ def allowed(status: str | None = None) -> dict[str, str]:
 
 
 def pages_by_node(address: int, size: int) -> tuple[dict[int, int], str]:
-    """Node -> pages of a buffer, and how they were found; empty where the kernel may not be asked."""
-    counted = _by_system_call(address, size)
-    if counted:
+    """Number of a buffer's pages by node, and how they were found; empty where the kernel may not be asked."""
+    if counted := _by_system_call(address, size):
         return counted, "move_pages"
     try:
         counted = _by_map(Path("/proc/self/numa_maps").read_text(), address)
@@ -41,7 +40,7 @@ def pages_by_node(address: int, size: int) -> tuple[dict[int, int], str]:
 
 
 def _by_system_call(address: int, size: int) -> dict[int, int]:
-    """`move_pages` without targets tells the node of each page and moves none."""
+    """Pages by node from the system call `move_pages`, which moves nothing when no targets are given."""
     number = _MOVE_PAGES.get(platform.machine())
     if number is None:
         return {}
@@ -52,27 +51,17 @@ def _by_system_call(address: int, size: int) -> dict[int, int]:
     addresses = (ctypes.c_void_p * len(wanted))(*wanted)
     nodes = (ctypes.c_int * len(wanted))(*[-1] * len(wanted))
     libc = ctypes.CDLL(None, use_errno=True)
-    none = ctypes.c_void_p(None)
-    code = libc.syscall(
-        ctypes.c_long(number),
-        ctypes.c_int(0),
-        ctypes.c_ulong(len(wanted)),
-        addresses,
-        none,
-        nodes,
-        ctypes.c_int(0),
-    )
+    this_process, targets, flags = ctypes.c_int(0), ctypes.c_void_p(None), ctypes.c_int(0)
+    count = ctypes.c_ulong(len(wanted))
+    code = libc.syscall(ctypes.c_long(number), this_process, count, addresses, targets, nodes, flags)
     return dict(sorted(Counter(node for node in nodes if node >= 0).items())) if code == 0 else {}
 
 
 def _by_map(text: str, address: int) -> dict[int, int]:
-    """The pages of the mapping that holds `address`, from the text of numa_maps."""
-    best: tuple[int, str] | None = None
-    for line in text.splitlines():
-        start = int(line.split(" ", 1)[0], 16)
-        if start <= address and (best is None or start > best[0]):
-            best = (start, line)
-    found = re.findall(r"\bN(\d+)=(\d+)", best[1]) if best else []
+    """Pages by node of the mapping that holds `address`, from the text of numa_maps."""
+    lines = {int(line.split(" ", 1)[0], 16): line for line in text.splitlines()}
+    before = [start for start in lines if start <= address]
+    found = re.findall(r"\bN(\d+)=(\d+)", lines[max(before)]) if before else []
     return {int(node): int(pages) for node, pages in found}
 
 

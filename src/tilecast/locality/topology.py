@@ -1,4 +1,4 @@
-"""Which node each GPU hangs on, as the kernel and NVML say; nothing is assumed, and what is unknown says so."""
+"""Nodes of this host and the node next to each GPU, as the kernel and NVML state them; nothing is assumed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 _QUERY = ("index", "name", "pci.bus_id", "pcie.link.gen.max", "pcie.link.width.current", "pcie.link.width.max")
 NOT_HERE = "not testable here"
-UNKNOWN = -1  # the kernel's own word for a device whose node it does not know
+UNKNOWN = -1  # the kernel's own value for a device whose node it does not know
 
 
 def cpu_list(text: str) -> list[int]:
-    """`0-3,8` as numbers."""
+    """The numbers in a kernel's list such as `0-3,8`."""
     found: list[int] = []
     for part in filter(None, text.strip().split(",")):
         first, _, last = part.partition("-")
@@ -23,7 +23,7 @@ def cpu_list(text: str) -> list[int]:
 
 
 def nvidia_smi() -> str:
-    """NVML's account of the GPUs, a line each; empty where there is no driver."""
+    """NVML's description of the GPUs, a line each; empty where there is no driver."""
     command = ["nvidia-smi", f"--query-gpu={','.join(_QUERY)}", "--format=csv,noheader,nounits"]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
@@ -34,7 +34,7 @@ def nvidia_smi() -> str:
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):  # of a name, or of text that is none
+    except (OSError, ValueError):  # missing, or not text
         return ""
 
 
@@ -97,7 +97,7 @@ def read_topology(sys_folder: Path = Path("/sys"), smi: Callable[[], str] = nvid
 
 
 def memory_nodes(topology: Mapping[str, Any]) -> list[int]:
-    """Nodes with memory and CPUs: a GPU's own memory may be a node, but no host's."""
+    """Nodes with memory and CPUs; a GPU's own memory may be a node without CPUs."""
     return [node["node"] for node in topology["nodes"] if node["memory_bytes"] and node["cpus"]]
 
 

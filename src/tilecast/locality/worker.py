@@ -1,17 +1,19 @@
-"""One run in a process of its own: images in, a vision transformer, its output back, on three streams.
+"""One run in a process of its own: copies images in, runs a vision transformer, copies its output back.
 
-`python -m tilecast.locality.worker REQUEST.json RESULT.json`, bound by numactl and perhaps under a profiler. On
-the CPU device the same pipeline runs with streams and events that do nothing.
+    python -m tilecast.locality.worker REQUEST.json RESULT.json
+
+The three stages have a stream each. The process is bound by numactl, and a profiler may record it. On the CPU
+device the same pipeline runs with streams and events that do nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,20 +30,15 @@ from tilecast.locality.study import vit
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 STAGES = ("h2d", "compute", "d2h")
 SLOTS = 2  # double buffers
-NVTX_LIBRARY = "libnvToolsExt.so.1"
 
 
 class _Nothing:
-    """Stream and event of a device that does one thing after the other."""
+    """Stream and event of the CPU device, which does one thing after the other."""
 
     def record(self, stream: Any = None) -> None:
-        """Nothing to mark."""
+        """Do nothing."""
 
-    def wait_event(self, event: Any) -> None:
-        """Nothing to wait for."""
-
-    def synchronize(self) -> None:
-        """Nothing is under way."""
+    wait_event = synchronize = record
 
 
 class Engine:
@@ -55,30 +52,32 @@ class Engine:
                 raise TilecastError(f"torch {torch.__version__} has no CUDA device {gpu} here")
             torch.cuda.set_device(self.place)
         self.streams = {stage: torch.cuda.Stream() if self.cuda else _Nothing() for stage in STAGES}
-        self._mark = _marker(ranges, self.cuda)
-        self.recording = False  # ranges mark what is timed, not what warms up
+        self.ranges = ranges  # recorded by `torch` for its profiler, by `nvtx` for Nsight Systems, or not at all
+        self.recording = False  # ranges mark what is timed, not the warm-up
 
     @property
     def name(self) -> str:
-        """What the device calls itself."""
+        """The device's own name."""
         if self.cuda:
             return torch.cuda.get_device_name(self.place)
         found = [line for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
         return found[0].partition(":")[2].strip() if found else "CPU"
 
     def event(self) -> Any:
-        """A mark in a stream."""
+        """An event that marks a place in a stream."""
         return torch.cuda.Event() if self.cuda else _Nothing()
 
     @contextlib.contextmanager
     def stage(self, stage: str, batch: int, size: int) -> Iterator[Any]:
-        """Within: work goes to the stage's stream, inside a range that names stage and batch.
+        """Send the work inside to the stage's stream, in a range that names stage and batch.
 
-        On the CPU device the range is the work itself, and says how many bytes it moves.
+        On the CPU device the range is the work itself, and states how many bytes it moves.
         """
         stream = self.streams[stage]
         name = f"{stage}:{batch}" if self.cuda else f"cpu {stage} {size}:{batch}"
-        mark = self._mark(name) if self.recording else contextlib.nullcontext()
+        mark: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+        if self.recording:
+            mark = torch.cuda.nvtx.range(name) if self.ranges == "nvtx" else torch.profiler.record_function(name)
         with torch.cuda.stream(stream) if self.cuda else contextlib.nullcontext(), mark:
             yield stream
 
@@ -88,7 +87,7 @@ class Engine:
             torch.cuda.synchronize(self.place)
 
     def host(self, like: Tensor) -> Tensor:
-        """A host buffer, pinned where a GPU copies from it; its pages are touched here, under the binding."""
+        """A host buffer, pinned for a GPU; touching its pages here puts them where the binding says."""
         return torch.zeros(like.shape, dtype=like.dtype, pin_memory=self.cuda)
 
 
@@ -99,33 +98,8 @@ def _lines(path: str) -> list[str]:
         return []
 
 
-def _marker(ranges: str | None, cuda: bool) -> Callable[[str], contextlib.AbstractContextManager[Any]]:
-    """How ranges are recorded: `torch` for its profiler, `nvtx` for Nsight Systems, None not at all."""
-    if ranges == "torch":
-        return torch.profiler.record_function
-    if ranges == "nvtx" and cuda:
-        return torch.cuda.nvtx.range
-    if ranges == "nvtx":
-        return _range_without_cuda(ctypes.CDLL(NVTX_LIBRARY))
-    return lambda name: contextlib.nullcontext()
-
-
-def _range_without_cuda(library: ctypes.CDLL) -> Callable[[str], contextlib.AbstractContextManager[Any]]:
-    """Ranges of the CPU device for Nsight Systems: torch marks them with CUDA alone."""
-
-    @contextlib.contextmanager
-    def marked(name: str) -> Iterator[None]:
-        library.nvtxRangePushA(name.encode())
-        try:
-            yield
-        finally:
-            library.nvtxRangePop()
-
-    return marked
-
-
 def make_model(name: str, heads: int | None, dtype: str, place: torch.device) -> nn.Module:
-    """The transformer with small random weights, the same every time; the no-op hands its input on."""
+    """The transformer with small random weights from a fixed seed; the no-op returns its input."""
     spec = vit(name, heads)
     torch.manual_seed(0)
     model: nn.Module = nn.Identity() if spec is None else VisionTransformer(spec.values)
@@ -136,7 +110,7 @@ def make_model(name: str, heads: int | None, dtype: str, place: torch.device) ->
 
 
 class Pipeline:
-    """Double buffers between three stages; a buffer is reused only when the stage after it is through with it."""
+    """Double buffers between three stages; a buffer is reused only when the next stage is done with it."""
 
     def __init__(self, engine: Engine, model: Callable[[Tensor], Tensor], batch_size: int, dtype: str) -> None:
         self.engine, self.model = engine, model
@@ -151,7 +125,7 @@ class Pipeline:
         self.done = {stage: [engine.event() for _ in range(SLOTS)] for stage in STAGES}
 
     def run(self, batches: int) -> None:
-        """Send `batches` through; returns when the last output is back."""
+        """Run `batches` through the stages, and wait for the last output."""
         engine, done = self.engine, self.done
         for batch in range(batches):
             slot = batch % SLOTS
@@ -171,13 +145,13 @@ class Pipeline:
         engine.synchronize()
 
     def output_is_copied(self) -> bool:
-        """Whether the buffer on the host holds what the model makes of the input beside it."""
+        """Whether the host's output buffer holds the model's output for its input buffer."""
         expected = self.model(self.host_in[0].to(self.engine.place)).float().cpu()
         return bool(torch.allclose(self.host_out[0].float(), expected, rtol=0.02, atol=0.02))
 
 
 def perform(request: dict[str, Any]) -> dict[str, Any]:
-    """Make the run that `request` describes; everything it says is measured here."""
+    """Make the run that `request` describes, and return what was measured."""
     if request["device"] == "cpu":
         torch.set_num_threads(1)  # two on busy cores wait for each other
     engine = Engine(request["device"], request["gpu"], request.get("ranges"))
@@ -187,15 +161,13 @@ def perform(request: dict[str, Any]) -> dict[str, Any]:
         if request["compiled"]:
             model = torch.compile(model)
         pipeline = Pipeline(engine, model, request["batch_size"], request["dtype"])
-        pages: dict[int, int] = {}
-        method = ""
+        pages: Counter[int] = Counter()
         for buffer in (*pipeline.host_in, *pipeline.host_out):
             found, method = pages_by_node(buffer.data_ptr(), buffer.nbytes)
-            for node, number in found.items():
-                pages[node] = pages.get(node, 0) + number
+            pages.update(found)
         pipeline.run(max(SLOTS, -(-request["warmup"] // request["batch_size"])))
         batches = max(SLOTS, -(-request["samples"] // request["batch_size"]))
-        with _profiler(request.get("trace"), engine, request.get("ranges")):
+        with _profiler(request.get("trace"), engine):
             started = time.perf_counter()
             pipeline.run(batches)
             seconds = time.perf_counter() - started
@@ -223,21 +195,22 @@ def _driver() -> str | None:
 
 
 @contextlib.contextmanager
-def _profiler(trace: str | None, engine: Engine, ranges: str | None) -> Iterator[None]:
-    """Within: torch's profiler records into `trace` where one is named, Nsight Systems where it was started."""
-    engine.recording = ranges is not None
-    if trace is None:
-        nsight = engine.cuda and ranges == "nvtx"
-        if nsight:
-            torch.cuda.profiler.start()
-        yield
-        if nsight:
-            torch.cuda.profiler.stop()
+def _profiler(trace: str | None, engine: Engine) -> Iterator[None]:
+    """Record with torch's profiler into `trace` if it is named, else by Nsight Systems if ranges are for it."""
+    engine.recording = engine.ranges is not None
+    if trace is not None:
+        activity = torch.profiler.ProfilerActivity
+        kinds = [activity.CPU, activity.CUDA] if engine.cuda else [activity.CPU]
+        with torch.profiler.profile(activities=kinds) as recorded:
+            yield
+        recorded.export_chrome_trace(trace)
         return
-    kinds = [torch.profiler.ProfilerActivity.CPU, *([torch.profiler.ProfilerActivity.CUDA] if engine.cuda else [])]
-    with torch.profiler.profile(activities=kinds) as recorded:
-        yield
-    recorded.export_chrome_trace(trace)
+    nsight = engine.cuda and engine.ranges == "nvtx"
+    if nsight:
+        torch.cuda.profiler.start()
+    yield
+    if nsight:
+        torch.cuda.profiler.stop()
 
 
 def main(request: str, result: str) -> int:
