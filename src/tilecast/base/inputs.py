@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from tilecast.base.documents import shown
 from tilecast.base.errors import InputError
@@ -27,7 +27,21 @@ def _number(value: Any) -> Any:
 Number = Annotated[  # also `1.5e9`, which YAML reads as text
     float, BeforeValidator(_number), Field(allow_inf_nan=False)
 ]
+Positive = Annotated[Number, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+AsTuple = Field(strict=False)  # of a tuple: a file holds a list
 Model = TypeVar("Model", bound=BaseModel)
+
+
+def within(least: float, most: float, unit: str) -> AfterValidator:
+    """Refuse a number outside `least` to `most`; the message names both and their unit."""
+
+    def check(value: float) -> float:
+        if not least <= value <= most:
+            raise ValueError(f"expected {least:g} to {most:g} {unit}")
+        return value
+
+    return AfterValidator(check)
 
 
 def validated(model: type[Model], raw: Any, where: object, keys: str = "") -> Model:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tilecast.base.errors import InputError
 from tilecast.base.limits import option
-from tilecast.hardware.device import devices
+from tilecast.hardware.device import device_names, load_device
 from tilecast.measure.describe import DESCRIPTION, describe, open_backend, read_description, write_description
 from tilecast.measure.grid import EACH, FAMILIES
 from tilecast.measure.store import PLANS, digest
@@ -112,8 +112,8 @@ def _opened(args: argparse.Namespace) -> Any:
 
 def _described(args: argparse.Namespace, backend: Any = None) -> dict[str, Any]:
     """The description of a named device, or of the one at hand: as it was described first, if it was."""
-    if args.device in devices():
-        known = devices()[args.device]
+    if args.device in device_names():
+        known = load_device(args.device)
         return {"name": known.name, "title": known.title, "kind": "cuda", "known": known.name,
                 "basis": {"*": "data/devices"}}  # fmt: skip
     backend = backend or _opened(args)
@@ -170,7 +170,7 @@ def _planned(args: argparse.Namespace, description: dict[str, Any], dtypes: tupl
 
 
 def _forecast(args: argparse.Namespace) -> int:
-    named = args.device in devices()
+    named = args.device in device_names()
     backend = None if named else _opened(args)
     description = _described(args, backend)
     dtypes = backend.dtypes if backend else ("fp32", "bf16")

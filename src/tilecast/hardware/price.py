@@ -6,21 +6,21 @@ ceil(GPUs / cluster). Energy is an estimate from above: every GPU at its board's
 
 from __future__ import annotations
 
+import datetime
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from tilecast.base.documents import read_yaml
+from pydantic import Field
+
+from tilecast.base.documents import read_yaml, shown
 from tilecast.base.errors import InputError
+from tilecast.base.inputs import Count, Positive, Section, validated
 from tilecast.base.paths import PRICES
 from tilecast.hardware.device import Device
 
 KINDS = ("on_demand", "reserved")
-_TOP = ("prices", "energy", "sources")
-_OFFER = ("device", "offer", "gpus", *KINDS)
 HOUR_MS = 3.6e6
 
 
@@ -68,68 +68,64 @@ class Bill:
     energy_kwh: float | None
 
 
+class _Dated(Section):
+    date: datetime.date
+    source: str
+
+
+class _Value(_Dated):
+    value: Positive
+
+
+class _Rent(_Dated):
+    usd_per_hour: Annotated[Positive, Field(lt=1e7)]
+
+
+class _Offer(Section):
+    device: str
+    offer: str
+    gpus: Count
+    on_demand: _Rent
+    reserved: _Rent | None = None
+
+
+class _Energy(Section):
+    host_w_per_gpu: _Value
+    site_factor: _Value
+
+
+class _File(Section):
+    prices: list[_Offer]
+    energy: _Energy
+    sources: dict[str, str]
+
+
 def load_prices(path: str | Path = PRICES) -> Prices:
     """Read and check a price file; InputError on a price without a date or a source."""
-    where = Path(path)
-    raw = read_yaml(where, "name a price file")
-    entry = _mapping(raw, _TOP, where, "a price file")
-    documents = _mapping(entry["sources"], None, where, "`sources`")
-    energy = _mapping(entry["energy"], ("host_w_per_gpu", "site_factor"), where, "`energy`")
-    if not isinstance(entry["prices"], list):
-        raise InputError(where, "`prices` is no list", f"each has {', '.join(_OFFER)}")
-    return Prices(
-        offers=tuple(_offer(item, documents, where) for item in entry["prices"]),
-        host_w_per_gpu=_figure(energy["host_w_per_gpu"], "value", "energy.host_w_per_gpu", documents, where),
-        site_factor=_figure(energy["site_factor"], "value", "energy.site_factor", documents, where),
+    file = validated(
+        _File, read_yaml(path, "name a price file"), path, "write {NUMBER, date: YYYY-MM-DD, source: NAME}"
     )
 
+    def figure(given: _Value | _Rent) -> Figure:
+        if given.source not in file.sources:
+            raise InputError(path, f"source {shown(given.source)} is not among `sources`")
+        value = given.value if isinstance(given, _Value) else given.usd_per_hour
+        return Figure(value, given.date.isoformat(), file.sources[given.source])
 
-def _mapping(raw: Any, keys: tuple[str, ...] | None, where: Path, what: str) -> Mapping[str, Any]:
-    if not isinstance(raw, dict):
-        raise InputError(where, f"{what} is no mapping", f"it has {', '.join(keys)}" if keys else "")
-    unknown = sorted(str(key) for key in raw if keys is not None and key not in keys)
-    if unknown:
-        raise InputError(where, f"unknown key `{unknown[0]}`", f"{what} has {', '.join(keys or ())}")
-    missing = [key for key in keys or () if key not in raw and key != "reserved"]
-    if missing:
-        raise InputError(where, f"{what}: `{missing[0]}` is missing", f"it has {', '.join(keys or ())}")
-    return raw
-
-
-def _offer(raw: Any, documents: Mapping[str, Any], where: Path) -> Offer:
-    entry = _mapping(raw, _OFFER, where, "a price")
-    device, gpus = str(entry["device"]), entry["gpus"]
-    if isinstance(gpus, bool) or not isinstance(gpus, int) or gpus < 1:
-        raise InputError(where, f"{device}: `gpus` = {gpus!r} is no whole number above zero")
-    prices = {
-        kind: _figure(entry[kind], "usd_per_hour", f"{device}, {kind}", documents, where)
-        for kind in KINDS
-        if entry.get(kind) is not None
-    }
-    if "on_demand" not in prices:
-        raise InputError(where, f"{device}: has no price on demand", "give usd_per_hour, date, source")
-    return Offer(device, str(entry["offer"]), gpus, prices["on_demand"], prices.get("reserved"))
-
-
-def _figure(raw: Any, key: str, what: str, documents: Mapping[str, Any], where: Path) -> Figure:
-    if not isinstance(raw, dict):
-        raise InputError(where, f"{what} has no date", f"write {{{key}: NUMBER, date: YYYY-MM-DD, source: NAME}}")
-    when = raw.get("date")
-    if isinstance(when, str):
-        try:
-            when = date.fromisoformat(when)
-        except ValueError:
-            when = None
-    if type(when) is not date:
-        raise InputError(
-            where, f"{what} has no date", "prices change: add the day it was valid, `date: YYYY-MM-DD`"
-        )
-    if not isinstance(raw.get("source"), str) or raw["source"] not in documents:
-        raise InputError(where, f"{what}: source {raw.get('source')!r} is not among `sources`")
-    value = raw.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e7:
-        raise InputError(where, f"{what}: `{key}` = {value!r} is no number above zero")
-    return Figure(float(value), when.isoformat(), str(documents[raw["source"]]))
+    return Prices(
+        tuple(
+            Offer(
+                one.device,
+                one.offer,
+                one.gpus,
+                figure(one.on_demand),
+                figure(one.reserved) if one.reserved else None,
+            )
+            for one in file.prices
+        ),
+        host_w_per_gpu=figure(file.energy.host_w_per_gpu),
+        site_factor=figure(file.energy.site_factor),
+    )
 
 
 def bill(prices: Prices, device: Device, gpus: int, hours: float) -> Bill:

@@ -9,19 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
 
 from tilecast.base.documents import read_yaml, shown
 from tilecast.base.errors import InputError
-from tilecast.base.limits import MOST, check
+from tilecast.base.inputs import AsTuple, Number, Section, validated, within
+from tilecast.base.limits import MOST
 from tilecast.base.paths import SYSTEMS
 
-KINDS = ("nvswitch", "nvlink", "pcie_switch", "host_bridge", "socket")
-_KEYS = {
-    "title", "device", "gpus_per_node", "nodes", "nvls", "measured_as", "tiers", "network", "sources", "notes",
-}  # fmt: skip
-_TIER_KEYS = {"kind", "bytes_per_s", "joins", "ports", "like", "source"}
-_NETWORK_KEYS = {"nics", "bytes_per_s", "oversubscription", "source"}
+_KEYS = "docs/understand/collectives.md lists the keys"
 
 
 @dataclass(frozen=True)
@@ -180,117 +178,86 @@ def _used(system: System, local: Sequence[int], node: int) -> list[Tier]:
     return used
 
 
+_Rate = Annotated[Number, within(1e6, 1e14, "bytes per second, one way")]
+_Sets = Annotated[tuple[Annotated[tuple[int, ...], AsTuple], ...], AsTuple]
+
+
+class _Tier(Section):
+    kind: Literal["nvswitch", "nvlink", "pcie_switch", "host_bridge", "socket"]
+    bytes_per_s: _Rate
+    joins: _Sets | None = None
+    ports: _Sets = ()
+    like: str | None = None
+    source: str
+
+
+class _Network(Section):
+    nics: Annotated[int, Field(ge=1, le=MOST["gpus_per_node"][0])]
+    bytes_per_s: _Rate
+    oversubscription: Annotated[float, Field(ge=1, lt=1000)] = 1.0
+    source: str
+
+
+class _File(Section):
+    title: str | None = None
+    device: str = ""
+    gpus_per_node: Annotated[int, Field(ge=1, le=MOST["gpus_per_node"][0])]
+    nodes: Annotated[int, Field(ge=1, le=MOST["nodes"][0])] = 1
+    nvls: bool = False
+    measured_as: str | None = None
+    tiers: list[_Tier]
+    network: _Network | None = None
+    sources: dict[str, str] = Field(default_factory=dict)
+    notes: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _fits(self) -> _File:
+        for source in [tier.source for tier in self.tiers] + ([self.network.source] if self.network else []):
+            if source not in self.sources:
+                raise ValueError(
+                    f"source {shown(source)} is not among `sources`; every rate says where it is from"
+                )
+        if len({tier.kind for tier in self.tiers}) < len(self.tiers):
+            raise ValueError("two tiers are of one kind; give one tier for each kind of link")
+        if self.nodes > 1 and self.network is None:
+            raise ValueError(f"{self.nodes} nodes without `network`; describe nics and bytes_per_s")
+        for key, sets in ((key, getattr(tier, key) or ()) for tier in self.tiers for key in ("joins", "ports")):
+            members = [gpu for each in sets for gpu in each]
+            for gpu in members:
+                if not 0 <= gpu < self.gpus_per_node:
+                    raise ValueError(
+                        f"`{key}` names GPU {shown(gpu)}; those of a node are 0 to {self.gpus_per_node - 1}"
+                    )
+                if members.count(gpu) > 1:
+                    raise ValueError(f"`{key}` names GPU {gpu} twice; a GPU is in one set of a tier")
+        return self
+
+
 def _read(path: Path) -> System:
-    raw = read_yaml(path, "name a system file, or one of data/systems")
-    entry = _mapping(raw, _KEYS, {"gpus_per_node", "tiers"}, path, "a system")
-    gpus = _whole(entry["gpus_per_node"], "gpus_per_node", path)
-    nodes = _whole(entry.get("nodes", 1), "nodes", path)
-    documents = entry.get("sources") or {}
-    if not isinstance(documents, dict):
-        raise InputError(path, "`sources` is not a mapping", "map short names of documents to their titles")
-    if not isinstance(entry["tiers"], list):
-        raise InputError(path, "`tiers` is not a list", "each has kind, bytes_per_s, joins, like, source")
-    tiers = [_tier(item, gpus, documents, path) for item in entry["tiers"]]
-    if len({tier.kind for tier in tiers}) < len(tiers):
-        raise InputError(path, "two tiers are of one kind", "give one tier for each kind of link")
-    network = _network(entry["network"], documents, path) if entry.get("network") else None
-    if nodes > 1 and network is None:
-        raise InputError(path, f"{nodes} nodes without `network`", "describe nics and bytes_per_s")
-    nvls = entry.get("nvls", False)
-    if not isinstance(nvls, bool):
-        raise InputError(path, f"`nvls` = {nvls!r} is neither true nor false")
-    measured = entry.get("measured_as")
+    file = validated(_File, read_yaml(path, "name a system file, or one of data/systems"), path, _KEYS)
+    everyone = (tuple(range(file.gpus_per_node)),)
+    tiers = [
+        Tier(
+            kind=tier.kind,
+            bytes_per_s=tier.bytes_per_s,
+            joins=everyone if tier.joins is None else tier.joins,
+            ports=tier.ports,
+            # ASSUME: an unmeasured NVLink behaves like H100's, an unmeasured PCIe like the L40S server's.
+            like=tier.like or ("h100_sxm" if tier.kind in ("nvswitch", "nvlink") else "l40s"),
+            source=file.sources[tier.source],
+        )
+        for tier in file.tiers
+    ]
     return System(
         name=path.stem,
-        title=str(entry.get("title", path.stem)),
-        device=str(entry.get("device", "")),
-        gpus_per_node=gpus,
-        nodes=nodes,
+        title=file.title or path.stem,
+        device=file.device,
+        gpus_per_node=file.gpus_per_node,
+        nodes=file.nodes,
         tiers=tuple(sorted(tiers, key=lambda tier: -tier.bytes_per_s)),
-        network=network,
-        nvls=nvls,
-        measured_as=str(measured) if measured else None,
+        network=Network(**dict(file.network) | {"source": file.sources[file.network.source]})
+        if file.network
+        else None,
+        nvls=file.nvls,
+        measured_as=file.measured_as or None,
     )
-
-
-def _mapping(raw: Any, known: set[str], needed: set[str], where: Path, what: str) -> dict[str, Any]:
-    if not isinstance(raw, dict):
-        raise InputError(where, f"{what} is not a mapping", f"it has {', '.join(sorted(known))}")
-    unknown = sorted(str(key) for key in raw if key not in known)
-    if unknown:
-        raise InputError(where, f"unknown key `{unknown[0]}`", f"{what} has {', '.join(sorted(known))}")
-    missing = sorted(needed - set(raw))
-    if missing:
-        raise InputError(where, f"`{missing[0]}` is missing", f"{what} has {', '.join(sorted(known))}")
-    return raw
-
-
-def _tier(raw: Any, gpus: int, documents: dict[str, Any], where: Path) -> Tier:
-    entry = _mapping(raw, _TIER_KEYS, {"kind", "bytes_per_s", "source"}, where, "a tier")
-    kind = str(entry["kind"])
-    if kind not in KINDS:
-        raise InputError(where, f"unknown kind {kind!r} of link", f"expected one of {', '.join(KINDS)}")
-    joins = _sets(entry.get("joins", [list(range(gpus))]), "joins", gpus, where)
-    return Tier(
-        kind=kind,
-        bytes_per_s=_rate(entry["bytes_per_s"], where),
-        joins=joins,
-        ports=_sets(entry.get("ports", []), "ports", gpus, where),
-        # ASSUME: an unmeasured NVLink behaves like H100's, an unmeasured PCIe like the L40S server's.
-        like=str(entry.get("like", "h100_sxm" if kind in ("nvswitch", "nvlink") else "l40s")),
-        source=_source(entry["source"], documents, where),
-    )
-
-
-def _network(raw: Any, documents: dict[str, Any], where: Path) -> Network:
-    entry = _mapping(raw, _NETWORK_KEYS, {"nics", "bytes_per_s", "source"}, where, "a network")
-    over = entry.get("oversubscription", 1.0)
-    if isinstance(over, bool) or not isinstance(over, int | float) or not 1 <= over < 1000:
-        raise InputError(
-            where, f"`oversubscription` = {shown(over)} is not a number from 1", "1 is a full network"
-        )
-    return Network(
-        nics=_whole(entry["nics"], "nics", where),
-        bytes_per_s=_rate(entry["bytes_per_s"], where),
-        oversubscription=float(over),
-        source=_source(entry["source"], documents, where),
-    )
-
-
-def _source(name: Any, documents: dict[str, Any], where: Path) -> str:
-    if not isinstance(name, str) or name not in documents:
-        raise InputError(
-            where, f"source {shown(name)} is not among `sources`", "every rate says where it comes from"
-        )
-    return str(documents[name])
-
-
-def _whole(value: Any, key: str, where: Path) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(where, f"`{key}` = {shown(value)} is not a whole number above zero")
-    return check(key if key in MOST else "gpus_per_node", value, f"{where}, `{key}`")
-
-
-def _rate(value: Any, where: Path) -> float:
-    try:
-        rate = float("nan") if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        rate = float("nan")
-    if not 1e6 <= rate <= 1e14:
-        raise InputError(
-            where, f"`bytes_per_s` = {shown(value)} is no rate of a link", "give bytes per second, one way"
-        )
-    return rate
-
-
-def _sets(raw: Any, key: str, gpus: int, where: Path) -> tuple[tuple[int, ...], ...]:
-    if not isinstance(raw, list) or not all(isinstance(item, list) for item in raw):
-        raise InputError(where, f"`{key}` is no list of lists of GPUs", "such as [[0, 1], [2, 3]]")
-    members = [gpu for item in raw for gpu in item]
-    for gpu in members:
-        if isinstance(gpu, bool) or not isinstance(gpu, int) or not 0 <= gpu < gpus:
-            raise InputError(where, f"`{key}` names GPU {shown(gpu)}", f"a node's GPUs are 0 to {gpus - 1}")
-    if len(set(members)) != len(members):
-        twice = next(gpu for gpu in members if members.count(gpu) > 1)
-        raise InputError(where, f"`{key}` names GPU {twice} twice", "a GPU is in one set of a tier")
-    return tuple(tuple(item) for item in raw)

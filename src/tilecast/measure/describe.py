@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from tilecast.base.documents import read_json
 from tilecast.base.errors import InputError
 from tilecast.base.files import write_text
 from tilecast.base.limits import check
-from tilecast.hardware.device import DTYPES, Device, devices, load_device, positive
+from tilecast.hardware.device import Device, device_names, devices, load_device
 
 if TYPE_CHECKING:
     from tilecast.measure.backend import Backend
@@ -27,8 +26,6 @@ COPIED_BYTES = 128 << 20
 LANES = 32  # ASSUME: single-precision lanes of a CPU core: two vector units of 512 bits
 GPU_LANES = {6: 64, 7: 64, 8: 128, 9: 128, 10: 128, 12: 128}  # fp32 lanes a multiprocessor, by compute capability
 LANES_EXCEPT = {(6, 1): 128, (8, 0): 64}
-_KEYS = ("name", "title", "vendor", "sm_count", "cores_per_sm", "clock_hz", "vector_flops_per_s", "memory_bytes",
-         "bandwidth_bytes_per_s", "l2_bytes", "matrix_flops_per_s")  # fmt: skip
 
 
 def open_backend(device: str, threads: int = 1) -> Backend:
@@ -50,7 +47,7 @@ def open_backend(device: str, threads: int = 1) -> Backend:
 def describe(backend: Backend) -> dict[str, Any]:
     """The device's description: plain values in SI units."""
     about: dict[str, Any] = {"name": backend.name, "title": backend.title, "kind": backend.kind}
-    if backend.name in devices():
+    if backend.name in device_names():
         return about | {"known": backend.name, "basis": {"*": "data/devices"}}
     product = f"measured: matrix product of {PRODUCT} x {PRODUCT} x {PRODUCT}"
     rate = {dtype: _product_rate(backend, dtype) for dtype in backend.dtypes}
@@ -112,26 +109,9 @@ def device_of(description: dict[str, Any], where: object = "description") -> Dev
         if found is None:
             raise InputError(where, f"{known!r} is not in data/devices", "describe the device again")
         return found
-    missing = [key for key in _KEYS if key not in description]
-    if missing:
-        raise InputError(
-            where, f"`{missing[0]}` is missing", "describe the device again (tilecast measure device)"
-        )
-    values = {key: description[key] for key in _KEYS}
-    for key, value in values.items():
-        if key.endswith("_flops_per_s"):
-            if not isinstance(value, dict) or not set(value) <= set(DTYPES):
-                raise InputError(where, f"`{key}` is no mapping of number formats to rates", "describe it again")
-            values[key] = {dtype: positive(rate, f"{key}.{dtype}", where) for dtype, rate in value.items()}
-        elif key not in ("name", "title", "vendor"):
-            values[key] = positive(value, key, where)
-        elif not isinstance(value, str):
-            raise InputError(where, f"`{key}` is no text", "describe the device again")
-    basis = description.get("basis", {})
-    if "fp32" not in values["vector_flops_per_s"] or not isinstance(basis, dict):
-        raise InputError(where, "has no fp32 rate, or a `basis` that is no mapping", "describe the device again")
-    counts = {key: int(values[key]) for key in ("sm_count", "cores_per_sm")}
-    return replace(Device(**values | counts), sources=basis)
+    from tilecast.hardware.device_file import from_description
+
+    return from_description(description, where)
 
 
 def read_description(path: Path) -> dict[str, Any]:

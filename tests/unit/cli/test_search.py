@@ -118,7 +118,7 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     raw = yaml.safe_load(PRICES.read_text())
     del raw["prices"][0]["on_demand"]["date"]
     (tmp_path / "prices.yaml").write_text(yaml.safe_dump(raw))
-    assert "has no date" in refused([*good, "--prices", str(tmp_path / "prices.yaml")], capsys)
+    assert "`on_demand.date` is missing" in refused([*good, "--prices", str(tmp_path / "prices.yaml")], capsys)
 
 
 def test_gpus_without_a_link_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

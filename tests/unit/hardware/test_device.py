@@ -39,7 +39,7 @@ def test_a_made_up_device_is_read(tmp_path):
     ("change", "word"),
     [
         ({"sm_count": 0}, "sm_count"),
-        ({"sm_count": 1.5}, "whole"),
+        ({"sm_count": 1.5}, "valid integer"),
         ({"bandwidth_bytes_per_s": -1e12}, "bandwidth_bytes_per_s"),
         ({"bandwidth_bytes_per_s": 1e15}, "bandwidth_bytes_per_s"),
         ({"bandwidth_bytes_per_s": 1e9}, "bandwidth_bytes_per_s"),
@@ -47,13 +47,15 @@ def test_a_made_up_device_is_read(tmp_path):
         ({"vector_flops_per_s": {"fp32": 19.2e9}}, "fp32"),
         ({"matrix_flops_per_s": {"bf16": 300e15}}, "bf16"),
         ({"matrix_flops_per_s": {"bf16": 300e9}}, "bf16"),
-        ({"clock_hz": 1500}, "clock_hz"),
+        ({"clock_hz": 1500}, "`clock_hz` = 1500: expected 1e+08 to 1e+10 Hz"),
         ({"vector_flops_per_s": {"fp31": 1e12}}, "fp31"),
         ({"vector_flops_per_s": {"fp16": 19.2e12}}, "fp32"),
         ({"memory_gb": 48}, "memory_gb"),
         ({"clock_hz": "fast"}, "clock_hz"),
         ({"sm_count": True}, "sm_count"),
         ({"links": ["nvlink"]}, "links"),
+        ({"sources": ["a"]}, "sources"),
+        ({10**5000: 1}, "strings"),
     ],
 )
 def test_nonsense_is_refused_in_one_line(tmp_path, change, word):

@@ -36,16 +36,23 @@ def test_every_shipped_price_has_a_date_and_a_source() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda raw: raw["prices"][0]["on_demand"].pop("date"), "has no date"),
-        (lambda raw: raw["prices"][0]["on_demand"].update(date="last year"), "has no date"),
-        (lambda raw: raw["prices"][0].update(reserved=39.33), "has no date"),
-        (lambda raw: raw["prices"][0]["reserved"].pop("source"), "is not among `sources`"),
-        (lambda raw: raw["prices"][0]["on_demand"].update(usd_per_hour=0), "no number above zero"),
+        (lambda raw: raw["prices"][0]["on_demand"].pop("date"), ".date` is missing; write"),
+        (
+            lambda raw: raw["prices"][0]["on_demand"].update(date="last year"),
+            "price 1: `on_demand.date` = 'last year': Input should be a valid date",
+        ),
+        (lambda raw: raw["prices"][0].update(reserved=39.33), "`reserved` = 39.33 is not a mapping; write"),
+        (lambda raw: raw["prices"][0]["reserved"].pop("source"), "`reserved.source` is missing"),
+        (
+            lambda raw: raw["prices"][0]["on_demand"].update(usd_per_hour=0),
+            "`on_demand.usd_per_hour` = 0: Input should be greater than 0",
+        ),
         (lambda raw: raw["prices"][0].pop("on_demand"), "`on_demand` is missing"),
-        (lambda raw: raw["prices"][0].update(gpus=0), "no whole number"),
+        (lambda raw: raw["prices"][0].update(gpus=0), "`gpus` = 0: Input should be greater than or equal to 1"),
+        (lambda raw: raw["prices"][0]["reserved"].update(source="hearsay"), "'hearsay' is not among `sources`"),
         (lambda raw: raw["prices"][0].update(spot=1), "unknown key `spot`"),
-        (lambda raw: raw["energy"]["site_factor"].pop("date"), "has no date"),
-        (lambda raw: raw.update(prices={}), "is no list"),
+        (lambda raw: raw["energy"]["site_factor"].pop("date"), ".date` is missing; write"),
+        (lambda raw: raw.update(prices={}), "`prices`: Input should be a valid list"),
     ],
 )
 def test_a_bad_price_is_one_line(tmp_path: Path, change: Callable[[dict], object], words: str) -> None:
