@@ -72,8 +72,10 @@ EXEMPT = {
         artifact.aiconfigurator_tables:Archive.kernels artifact.aiconfigurator_tables:serving_table
         artifact.defects:_device_facts artifact.defects:_model artifact.defects:_summary_backward
         artifact.fetch:mirror_files artifact.git:git_files
-        serving.passes:Shape.read evaluate.summaries:compare_summaries""",
+        serving.passes:shape_of evaluate.summaries:compare_summaries""",
     "shipped with the project": """
+        base.code_graph:_names hardware.device:device_names
+        present.figures.catalog:_figure present.figures.catalog:_literal
         artifact.defects:read_reference multigpu.collectives:_trained multigpu.collectives_fit:train
         multigpu.shipped_shares:* evaluate.multigpu:main predict.half_precision:Modern.load
         predict.physics.expert_kernel:* present.page.render:asset""",
