@@ -14,6 +14,8 @@ import pandas as pd
 
 from tilecast.base.documents import read_yaml
 from tilecast.base.errors import InputError
+from tilecast.base.statistics import error_percent
+from tilecast.evaluate.statistics import error_summary
 from tilecast.graph.routing import Routing
 from tilecast.hardware.system import load_system
 from tilecast.moe.exchange import FP8_ELEMENT_BYTES, HIGH_THROUGHPUT, exchange, reached
@@ -68,7 +70,7 @@ def all_to_all(measured: pd.DataFrame) -> pd.DataFrame:
                     "in_use": bool(entry["in_use"]),
                     "measured_us": measured_us,
                     "predicted_us": 1e3 * forecast_ms,
-                    "error_percent": 100 * (1e3 * forecast_ms / measured_us - 1),
+                    "error_percent": error_percent(1e3 * forecast_ms, measured_us),
                     "source": entry["source"],
                 }
             )
@@ -82,10 +84,9 @@ def all_to_all_errors(rows: pd.DataFrame) -> pd.DataFrame:
         for links in ("NVLink", "network"):
             linked = part[part["links"] == links]
             for kernel in ("all", *sorted(linked["kernel"].unique())):
-                errors = (linked if kernel == "all" else linked[linked["kernel"] == kernel])["error_percent"].abs()
-                row = {"links": links, "kernel": kernel, "sizes": sizes, "n": len(errors)}
-                result.append(row | {"mape_percent": errors.mean(), "worst_percent": errors.max()})
-    return pd.DataFrame(result)
+                errors = (linked if kernel == "all" else linked[linked["kernel"] == kernel])["error_percent"]
+                result.append({"links": links, "kernel": kernel, "sizes": sizes} | error_summary(errors))
+    return pd.DataFrame(result)[["links", "kernel", "sizes", "n", "mape_percent", "worst_percent"]]
 
 
 def anchors(path: str | Path, shares: Shares, reserved_bytes: float) -> pd.DataFrame:

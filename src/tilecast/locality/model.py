@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from tilecast.base.statistics import absolute_error_percent
 from tilecast.locality.guide import NO_OP, output_bytes, sample_bytes
 from tilecast.locality.topology import UNKNOWN, local_node
 from tilecast.tables import locality as _tables  # noqa: F401 (declares the tables)
@@ -165,7 +166,7 @@ def against(
     for (gpu, cpu, memory, model, dtype), row in rows.items():
         node = local_node(topology, gpu)
         row["local"] = (cpu, memory) == (node, node)
-        row["ape_percent"] = 100 * abs(row["predicted_per_s"] / row["measured_per_s"] - 1)
+        row["ape_percent"] = absolute_error_percent(row["predicted_per_s"], row["measured_per_s"])
         here = rows.get((gpu, node, node, model, dtype))
         if node == UNKNOWN or row["local"] or here is None:
             continue

@@ -8,35 +8,24 @@ its experts never need to fit into memory, and its bandwidth counts both directi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tilecast.moe.placement import Spread
 from tilecast.moe.study import Published
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """One strategy on one system, without and with the prefetcher ("Prophet")."""
-
-    baseline_tokens_per_s: float
-    prophet_tokens_per_s: float
-    baseline_communication: float  # share of a token's time
-    prophet_communication: float
-    communicated_bytes: float  # a token, without the prefetcher
-    communication_reduction: float  # of the time communicated per token; 1 where nothing is sent
-
-
-def outcome(inputs: Published, spread: Spread, bandwidth_bytes_per_s: float) -> Outcome:
-    """The original's figures for one division of the GPUs."""
+def published_rates(inputs: Published, spread: Spread, bandwidth_bytes_per_s: float) -> dict[str, float]:
+    """The original's figures for one division of the GPUs, by columns of `moe_systems`."""
     moved = inputs.experts_per_token * inputs.expert_bytes * (spread.expert - 1) / spread.expert
     ratio = moved / bandwidth_bytes_per_s * inputs.baseline_tokens_per_s
     left = ratio * (1 - inputs.accuracy)
     rate = spread.replicas * inputs.baseline_tokens_per_s
-    return Outcome(
-        baseline_tokens_per_s=rate / (1 + ratio),
-        prophet_tokens_per_s=rate * inputs.prophet_gain / (1 + left),
-        baseline_communication=ratio / (1 + ratio),
-        prophet_communication=left / (1 + left),
-        communicated_bytes=moved,
-        communication_reduction=ratio / left if left else 1.0,
-    )
+    base, prophet = rate / (1 + ratio), rate * inputs.prophet_gain / (1 + left)
+    return {
+        "baseline_tokens_per_s": base,
+        "prophet_tokens_per_s": prophet,
+        "baseline_communication_percent": 100 * (ratio / (1 + ratio)),
+        "prophet_communication_percent": 100 * (left / (1 + left)),
+        "communicated_bytes_per_token": moved,
+        "communication_reduction": ratio / left if left else 1.0,
+        "baseline_efficiency_percent": 100 * base / (spread.gpus * inputs.baseline_tokens_per_s),
+        "prophet_efficiency_percent": 100 * prophet / (spread.gpus * inputs.prophet_tokens_per_s),
+    }

@@ -11,7 +11,7 @@ from tilecast.moe.model import MoeModel
 from tilecast.moe.names import MODES, STRATEGIES
 from tilecast.moe.offload import ON_DEMAND, Predictor
 from tilecast.moe.placement import IMPOSSIBLE, Placement, Spread, place, spreads
-from tilecast.moe.published import outcome
+from tilecast.moe.published import published_rates
 from tilecast.moe.step import Gpu, Step, decode
 from tilecast.moe.study import Study, StudySystem, links
 
@@ -131,31 +131,15 @@ def _row(study: Study, model: MoeModel, system: StudySystem, strategy: str, mode
         rates = _physical(study, model, system, spread)
     else:
         spread = system.published_spread(strategy)
-        rates = _published(study, system, spread, strategy)
+        printed = strategy == "hybrid"
+        rates = {
+            "verdict": "not asked",
+            "reason": "the original printed these" if printed else "its formula; what it printed is unknown",
+            **dict.fromkeys(("resident_percent", "baseline_waiting_percent", "prophet_waiting_percent")),
+            **published_rates(study.published, spread, system.published_bandwidth_bytes_per_s),
+        }
     head = {"mode": mode, "system": system.name, "strategy": strategy, "spread": str(spread), "gpus": system.gpus}
     return head | rates | _costs(study, system, rates)
-
-
-def _published(study: Study, system: StudySystem, spread: Spread, strategy: str) -> Row:
-    inputs = study.published
-    found = outcome(inputs, spread, system.published_bandwidth_bytes_per_s)
-    recorded = strategy == "hybrid"
-    base, prophet = found.baseline_tokens_per_s, found.prophet_tokens_per_s
-    return {
-        "verdict": "not asked",
-        "reason": "the original printed these" if recorded else "its formula; what it printed is unknown",
-        "resident_percent": None,
-        "baseline_tokens_per_s": base,
-        "prophet_tokens_per_s": prophet,
-        "baseline_communication_percent": 100 * found.baseline_communication,
-        "prophet_communication_percent": 100 * found.prophet_communication,
-        "baseline_waiting_percent": None,
-        "prophet_waiting_percent": None,
-        "communicated_bytes_per_token": found.communicated_bytes,
-        "communication_reduction": found.communication_reduction,
-        "baseline_efficiency_percent": 100 * base / (system.gpus * inputs.baseline_tokens_per_s),
-        "prophet_efficiency_percent": 100 * prophet / (system.gpus * inputs.prophet_tokens_per_s),
-    }
 
 
 def _physical(study: Study, model: MoeModel, system: StudySystem, spread: Spread) -> Row:

@@ -98,6 +98,15 @@ def test_cost_and_saving_are_one_price(systems: pd.DataFrame) -> None:
     assert rows["reserved_saving_usd_per_year"].to_numpy() == pytest.approx((kept * prices).to_numpy())
 
 
+def test_a_study_that_nothing_can_run_still_makes_whole_tables(study: Study) -> None:
+    given = study.physical.model_copy(update={"host_bytes_per_gpu": 0.0, "reserved_bytes": 80e9})
+    full = study.model_copy(update={"physical": given})
+    table = check(systems_table(full), "moe_systems", "test")
+    assert set(table.loc[table["mode"] == "physical", "verdict"]) == {"impossible"}
+    assert layouts_table(full)["baseline_tokens_per_s"].isna().all()
+    assert models_table(full)["speedup"].isna().all()
+
+
 def test_every_layout_uses_every_gpu(study: Study) -> None:
     for gpus in (1, 2, 8, 10):
         found = list(spreads(gpus))
