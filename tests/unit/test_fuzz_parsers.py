@@ -72,7 +72,7 @@ EXEMPT = {
         artifact.aiconfigurator_tables:Archive.kernels artifact.aiconfigurator_tables:serving_table
         artifact.defects:_device_facts artifact.defects:_model artifact.defects:_summary_backward
         artifact.fetch:mirror_files artifact.git:git_files
-        serving.passes:shape_of evaluate.summaries:compare_summaries""",
+        evaluate.serving:shape_of evaluate.summaries:compare_summaries""",
     "shipped with the project": """
         base.code_graph:_names hardware.device:device_names
         present.figures.catalog:_figure present.figures.catalog:_literal

@@ -7,8 +7,8 @@ import pandas as pd
 from tilecast.artifact.aiconfigurator_tables import Archive, serving_table
 from tilecast.base.job import run_step
 from tilecast.evaluate.generations import COLUMNS, known_devices, read_groups, sampled, shipped_errors
+from tilecast.evaluate.serving import POINT_COLUMNS, anchor_errors, point_forecasts, serving_errors
 from tilecast.predict.half_precision import Modern
-from tilecast.serving.passes import SERVING_COLUMNS, anchor_errors, serving, serving_errors
 from tilecast.tables.io import write_free
 
 
@@ -33,13 +33,13 @@ def modern_evaluate(
     for source, target in zip(records, (protocol, sizes, surface, noise), strict=True):
         table = pd.read_csv(source)
         write_free(table if wheel else table.head(0), target)
-    errors, points = pd.DataFrame(columns=COLUMNS), pd.DataFrame(columns=SERVING_COLUMNS)
+    errors, points = pd.DataFrame(columns=COLUMNS), pd.DataFrame(columns=POINT_COLUMNS)
     if wheel:
         groups = sampled(read_groups(wheel, noise=False, families=("gemm",), dtypes=("bf16",)), count, seed)
         errors = shipped_errors(groups, model, every)
         measured = serving_table(wheel)
         points = pd.concat(
-            [serving(measured, wheel, model, every, out) for out in (True, False)], ignore_index=True
+            [point_forecasts(measured, wheel, model, every, out) for out in (True, False)], ignore_index=True
         )
     write_free(errors, sample)
     write_free(points, serving_points)

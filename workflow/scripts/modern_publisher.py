@@ -6,7 +6,7 @@ from pathlib import Path
 from tilecast.artifact.aiconfigurator_tables import Archive, serving_table
 from tilecast.base.errors import InputError
 from tilecast.base.job import run_step
-from tilecast.serving.passes import publisher_points
+from tilecast.evaluate.serving import publisher_points
 from tilecast.tables.io import write_free
 
 

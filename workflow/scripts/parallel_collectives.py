@@ -1,8 +1,9 @@
 """Weigh the collectives' forecasts at sizes and on systems left out."""
 
 from tilecast.base.job import run_step
+from tilecast.evaluate.collectives import collective_errors
 from tilecast.multigpu.collectives import curves, curves_without_size
-from tilecast.multigpu.collectives_fit import summarise, validate
+from tilecast.multigpu.collectives_fit import validate
 from tilecast.tables.io import read, write
 
 
@@ -10,7 +11,7 @@ def parallel_collectives(measured: str, cells: str, mape: str) -> None:
     """Write every measured collective with its held-out forecast, and the errors' means."""
     table = validate(read(measured, "collective_measurements"), curves(), curves_without_size())
     write(table, cells, "collectives")
-    write(summarise(table), mape, "collectives_mape")
+    write(collective_errors(table), mape, "collectives_mape")
 
 
 if __name__ == "__main__":

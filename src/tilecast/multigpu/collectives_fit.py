@@ -18,6 +18,7 @@ from scipy.optimize import least_squares
 
 from tilecast.base.files import write_text
 from tilecast.base.paths import CURVES, PUBLISHED
+from tilecast.base.statistics import absolute_error_percent
 from tilecast.hardware.system import load_system, route
 from tilecast.multigpu.collectives import Curve, Line, collective, port_bytes
 from tilecast.tables.io import read
@@ -29,7 +30,6 @@ MEASURED = PUBLISHED / "nccl_collectives.csv"
 CALIBRATED = ("a100_sxm", "h100_sxm", "l40s")  # all others in the table stay out of every fit
 STAND_IN = {"a100_sxm": "h100_sxm", "h100_sxm": "a100_sxm"}  # who forecasts a measured system left out
 PROTOCOLS = ("LL", "LL128", "Simple", "Simple")  # by rate; the last with more channels at work
-LARGE = 1 << 20
 _STARTS = 12
 # Where a fit begins: starts and hops in units of the shortest time measured, shares of the link's rate.
 _GUESS = {"start": [0.9, 1.3, 2.2, 4.0], "hop": [0.2, 0.2, 0.25, 0.3], "share": [0.03, 0.2, 0.45, 0.75]}
@@ -155,21 +155,8 @@ def validate(
                 rows.assign(basis="spec-only", reference=like, predicted_ms=forecast, held_out_ms=forecast)
             )
     table = pd.concat(parts)
-    table["ape_percent"] = 100 * (table["held_out_ms"] / table["measured_ms"] - 1).abs()
+    table["ape_percent"] = absolute_error_percent(table["held_out_ms"], table["measured_ms"])
     return table.sort_values(["basis", "system", "op", "gpus", "bytes"]).reset_index(drop=True)
-
-
-def summarise(table: pd.DataFrame) -> pd.DataFrame:
-    """The `collectives_mape` table: mean and worst error per basis, system, operation and range of sizes."""
-    import pandas as pd
-
-    rows = []
-    for sizes, part in (("all", table), ("from 1 MiB", table[table["bytes"] >= LARGE])):
-        for (basis, system, op), cells in part.groupby(["basis", "system", "op"]):
-            error = cells["ape_percent"]
-            rows.append((basis, system, op, sizes, len(cells), error.mean(), error.max()))
-    columns = ["basis", "system", "op", "sizes", "n", "mape_percent", "worst_percent"]
-    return pd.DataFrame(rows, columns=columns).sort_values(columns[:4]).reset_index(drop=True)
 
 
 def train(path: Path = MEASURED) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilecast import cli
+from tilecast.evaluate.collectives import collective_errors
 from tilecast.hardware.system import System, load_system, route, system_names
 from tilecast.multigpu.collectives import (
     OPS,
@@ -28,7 +29,6 @@ from tilecast.multigpu.collectives_fit import (
     MEASURED,
     fit_curve,
     fit_held_out,
-    summarise,
     validate,
 )
 from tilecast.tables.io import read
@@ -186,7 +186,7 @@ def test_all_reduce_at_sizes_left_out(refit: bool) -> None:
     frame = frame[frame["system"].isin(CALIBRATED) & (frame["op"] == "all_reduce")]
     held_out = fit_held_out(frame) if refit else curves_without_size()
     table = validate(frame, curves(), held_out)
-    means = summarise(table[table["basis"] == "leave-one-size-out"])
+    means = collective_errors(table[table["basis"] == "leave-one-size-out"])
     assert (means["n"] == means["sizes"].map({"all": 33, "from 1 MiB": 15})).all()
     assert (means["mape_percent"] <= means["sizes"].map({"all": 15, "from 1 MiB": 10})).all()
 

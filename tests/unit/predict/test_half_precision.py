@@ -30,7 +30,7 @@ from tilecast.predict.half_precision import shipped as shipped_experts
 from tilecast.predict.physics.half import FORMATS, PowerLaw, _seen, cast, chip, expert_load
 from tilecast.predict.train import experts, generations
 from tilecast.predict.train.generations import PLAIN, Rows, Tournament, ship
-from tilecast.serving.passes import Formats, Pass, Passes, anchor_errors, layer_kernels
+from tilecast.serving.passes import Formats, Pass, Passes, layer_kernels
 from tilecast.serving.replay import Load, Server
 
 LAW = PLAIN[0]
@@ -309,19 +309,6 @@ def test_a_served_request_alone_costs_its_own_passes():
     told = Passes(*every, 1).replayed(Load(1, 1000, 101), Server(4096))
     assert told.tpot_ms == pytest.approx(10)
     assert told.ttft_ms == pytest.approx(100)
-
-
-def test_the_anchor_is_weighed_on_the_points_it_answered():
-    both = pd.DataFrame({"point": ["a", "b"], "measured_ttft_ms": [100.0, 50.0], "measured_tpot_ms": [10.0, 20.0]})
-    table = pd.concat([both.assign(left_out=out, ttft_ms=110.0, tpot_ms=11.0) for out in (True, False)])
-    publisher = pd.DataFrame({"point": ["a", "b"], "ttft_ms": [100.0, np.nan], "tpot_ms": [12.0, np.nan]})
-    found = anchor_errors(table, publisher).set_index("forecaster")
-    assert (found["n"] == 1).all()
-    assert found.loc["publisher", ["ttft_median_percent", "tpot_median_percent"]].tolist() == pytest.approx(
-        [0, 20]
-    )
-    assert found.loc["tilecast, kept in", "tpot_median_percent"] == pytest.approx(10)
-    assert anchor_errors(table, publisher.tail(1)).empty
 
 
 def test_every_folder_of_the_wheel_has_its_device():

@@ -1,0 +1,154 @@
+"""Serving forecasts against measured serving points, and their errors by model, GPU and framework."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from tilecast.artifact.aiconfigurator_tables import GENERATIONS, SYSTEMS, Archive
+from tilecast.base.documents import parse_json
+from tilecast.base.statistics import absolute_error_percent
+from tilecast.evaluate.statistics import joined
+from tilecast.hardware.device import Device
+from tilecast.hardware.system import load_system
+from tilecast.models.architecture import Architecture, architecture
+from tilecast.models.registry import model_spec
+from tilecast.predict.half_precision import Modern
+from tilecast.serving.passes import Caster, Formats, Passes
+from tilecast.serving.replay import recipe
+
+# Configurations of the wheel, by the end of a point's model name.
+CONFIGURATIONS = {
+    "Llama-3.1-8B-Instruct": "meta-llama--Meta-Llama-3.1-8B",
+    "Llama-3.1-8B-Instruct-FP8": "meta-llama--Meta-Llama-3.1-8B",
+    "Llama-3.1-70B": "meta-llama--Meta-Llama-3.1-70B",
+    "Qwen3-32B": "Qwen--Qwen3-32B",
+    "Qwen3-32B-NVFP4": "Qwen--Qwen3-32B",
+    "gpt-oss-120b": "openai--gpt-oss-120b",
+    "Qwen3-235B-A22B-FP8": "Qwen--Qwen3-235B-A22B",
+}
+SYSTEM_FILES = {
+    "NVIDIA_H100_80GB_HBM3": "h100_sxm",
+    "NVIDIA_H200": "h200_sxm",
+    "NVIDIA_B200": "b200_sxm",
+    "NVIDIA_GB200": "gb200",
+}
+STATED = ("point", "device", "model", "framework", "precision", "prompt", "output", "concurrency", "tp")
+FORECAST = (
+    "ttft_ms",
+    "tpot_ms",
+    "measured_ttft_ms",
+    "measured_tpot_ms",
+    "step_ms",
+    "prefill_ms",
+    "collectives_ms",
+)
+POINT_COLUMNS = [*STATED, "kind", "left_out", *FORECAST]
+OUT = {"generation left out": True, "kept in": False}
+MEDIANS = ("tpot_median_percent", "ttft_median_percent", "tpot_ratio", "ttft_ratio")
+ANCHOR_COLUMNS = ["forecaster", "n", *MEDIANS]
+ERROR_COLUMNS = ["left_out", "kind", "device", "framework", "n", *MEDIANS]
+
+
+def shape_of(archive: Archive, model: str) -> Architecture | None:
+    """The dimensions of a point's model, if it is one of those forecast here."""
+    name = CONFIGURATIONS.get(model.rsplit("/", 1)[-1])
+    if name is None:
+        return None
+    values = parse_json(archive.text(f"model_configs/{name}_config.json"), name)
+    return architecture(model_spec(values if isinstance(values, dict) else {}, name, name))
+
+
+def point_forecasts(
+    points: pd.DataFrame, archive: Archive, model: Modern, every: Mapping[str, Device], left_out: bool
+) -> pd.DataFrame:
+    """Forecasts of the points whose model and layout are known here, each GPU's generation left out or kept in."""
+    shapes = {name: shape_of(archive, name) for name in points["model"].unique()}
+    table = []
+    for name, rows in points.groupby("device", sort=True):
+        device = str(name)
+        without = (GENERATIONS[device],) if left_out else ()
+        if device not in SYSTEM_FILES:
+            continue
+        system = load_system(SYSTEM_FILES[device])
+        caster = Caster(model, every[device], system, without)
+        jobs = []
+        for row in rows.to_dict("records"):
+            point = {str(key): value for key, value in row.items()}
+            shape, tp = shapes[point["model"]], int(point["tp"])
+            dp = 0 if pd.isna(point["attention_dp"]) else int(point["attention_dp"])
+            if shape is None or tp > system.gpus_per_node or dp > 1 or pd.isna(point["concurrency"]):
+                continue
+            formats, many = Formats.of(point), float(point["concurrency"])
+            ep = max(int(point["moe_ep"]), 1) if shape.experts and not pd.isna(point["moe_ep"]) else 1
+            ep = min(ep, tp)
+            load, server = recipe(point)
+            prompt, output = load.mean * load.prompt, load.mean * load.output
+            prompts = int(min(max(server.budget // prompt, 1), many))
+            numbers = [caster.add(shape, formats, n, n, prompt + output / 2, tp, ep, True) for n in (many, 1)] + [
+                caster.add(shape, formats, n * length, n, length, tp, ep, False)
+                for n, length in ((1, prompt / 4), (1, prompt), (prompts, prompt))
+            ]
+            about = {key: point[key] for key in STATED}
+            about |= {"kind": "mixture" if shape.experts else "dense", "left_out": left_out}
+            about |= {f"measured_{key}": point[key] for key in ("ttft_ms", "tpot_ms")}
+            jobs.append((about, load, server, numbers, prompts))
+        every_pass = caster.passes() if jobs else []
+        for about, load, server, numbers, prompts in jobs:
+            step, single, short, one, full = (every_pass[number] for number in numbers)
+            passes = Passes(step, single, short, one, full, prompts)
+            ttft, tpot = passes.replayed(load, server)
+            found = {"ttft_ms": ttft, "tpot_ms": tpot, "step_ms": step.total_ms, "prefill_ms": one.total_ms}
+            table.append(about | found | {"collectives_ms": step.collectives})
+    return pd.DataFrame(table, columns=POINT_COLUMNS)
+
+
+def publisher_points(points: pd.DataFrame, archive: Archive) -> pd.DataFrame:
+    """The dense points as the publisher's own system is asked about them, in its names."""
+    folders = {device: folder for folder, device in SYSTEMS.items()}
+    shapes = {name: shape_of(archive, name) for name in points["model"].unique()}
+    known = points[[(shape := shapes[name]) is not None and not shape.experts for name in points["model"]]]
+    names = [CONFIGURATIONS[name.rsplit("/", 1)[-1]].replace("--", "/") for name in known["model"]]
+    return known.assign(system=known["device"].map(folders), asked_model=names, experts=0)
+
+
+def anchor_errors(table: pd.DataFrame, publisher: pd.DataFrame) -> pd.DataFrame:
+    """Errors on the points that the publisher's own system answered: its own, and ours on the very same points."""
+    answered = publisher.dropna(subset=["ttft_ms", "tpot_ms"]).set_index("point")
+    same = table[table["point"].isin(answered.index)]
+    if same.empty:
+        return pd.DataFrame(columns=ANCHOR_COLUMNS)
+    theirs = same[same["left_out"].astype(bool)].copy()
+    for name in ("ttft_ms", "tpot_ms"):
+        theirs[name] = answered.loc[theirs["point"], name].to_numpy()
+    parts = [theirs.assign(forecaster="publisher")]
+    for words, out in OUT.items():
+        parts.append(same[same["left_out"].astype(bool) == out].assign(forecaster=f"tilecast, {words}"))
+    return _medians(pd.concat(parts), ["forecaster"])[ANCHOR_COLUMNS]
+
+
+def serving_errors(table: pd.DataFrame) -> pd.DataFrame:
+    """Median errors and ratios by kind of model, GPU and framework, and over all GPUs and frameworks."""
+    if table.empty:
+        return pd.DataFrame(columns=ERROR_COLUMNS)
+    together = [["framework"], ["device"], ["device", "framework"]]
+    return _medians(table, ["left_out", "kind", "device", "framework"], together)[ERROR_COLUMNS]
+
+
+def _medians(table: pd.DataFrame, by: list[str], together: list[list[str]] | None = None) -> pd.DataFrame:
+    """Count, median absolute errors and median ratios of both latencies, for every group."""
+    found = {}
+    for what in ("tpot", "ttft"):
+        found[what] = absolute_error_percent(table[f"{what}_ms"], table[f"measured_{what}_ms"])
+        found[f"{what}_ratio"] = table[f"{what}_ms"] / table[f"measured_{what}_ms"]
+    return joined(
+        table.assign(**found),
+        by,
+        together or [],
+        n=("tpot", "size"),
+        tpot_median_percent=("tpot", "median"),
+        ttft_median_percent=("ttft", "median"),
+        tpot_ratio=("tpot_ratio", "median"),
+        ttft_ratio=("ttft_ratio", "median"),
+    )
