@@ -6,28 +6,22 @@ installed, never imported. Without a network there is an empty archive, and the 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
+from tilecast.artifact.process import Unavailable, run
 from tilecast.base.documents import read_text
 from tilecast.base.errors import InputError
 from tilecast.base.files import atomic_path, write_text
 
 WHEEL_VARIABLE = "TILECAST_MODERN_WHEEL"  # a copy of the wheel at hand; read instead of the index
-
-
-class Unavailable(Exception):
-    """The index cannot serve the wheel just now."""
 
 
 class Wheel(NamedTuple):
@@ -84,21 +78,10 @@ def command(wheel: Wheel, folder: Path) -> list[str]:
 
 def download(wheel: Wheel, folder: Path, timeout_s: float) -> Path:
     """The wheel as pip fetched it into `folder`, not yet verified; Unavailable where it could not."""
-    process = subprocess.Popen(
-        command(wheel, folder), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, start_new_session=True,
-    )  # fmt: skip
-    try:
-        said, _ = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        raise Unavailable(f"pip did not end within {timeout_s:.0f} s") from None
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    code, _, said = run(command(wheel, folder), "pip", timeout_s)
     path = folder / wheel.file
-    if process.returncode != 0 or not path.is_file():
-        errors = [line for line in said.splitlines() if line.startswith("ERROR")] or ["no message"]
+    if code != 0 or not path.is_file():
+        errors = [line for line in said if line.startswith("ERROR")] or ["no message"]
         raise Unavailable(f"pip could not download {wheel.package} {wheel.version} ({errors[-1]})")
     return path
 

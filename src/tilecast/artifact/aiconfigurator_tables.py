@@ -21,7 +21,7 @@ from tilecast.base.files import atomic_path
 if TYPE_CHECKING:
     import pandas as pd
 
-# Folder of the wheel -> device of data/devices, and the generation that is left out as a whole.
+# Folder of the wheel -> device of data/devices.
 SYSTEMS = {
     "a100_sxm": "NVIDIA_A100-SXM4-80GB",
     "l40s": "NVIDIA_L40S",
@@ -33,6 +33,7 @@ SYSTEMS = {
     "gb300": "NVIDIA_GB300",
     "rtx_pro_6000_server": "NVIDIA_RTX_PRO_6000",
 }
+# Device -> its generation, all of which is left out together when a forecast for one of them is tested.
 GENERATIONS = {
     "NVIDIA_A100-SXM4-80GB": "Ampere",
     "NVIDIA_L40S": "Ada",
@@ -63,12 +64,13 @@ DEFAULT_OF = {("gemm", "fp8_block"): "trtllm", ("prefill", "fp8"): "trtllm"}
 DTYPES = {
     "bfloat16": "bf16", "fp8": "fp8", "fp8_block": "fp8_block", "nvfp4": "nvfp4", "w4a16_mxfp4": "mxfp4",
 }  # fmt: skip
+_EXPERTS = ("tokens", "hidden", "inter", "topk", "experts", "tp", "ep", "skew")
 DIMENSIONS = {
     "gemm": ("m", "n", "k"),
     "prefill": ("batch", "tokens", "heads", "kv_heads", "head_dim", "window"),
     "decode": ("batch", "context", "heads", "kv_heads", "head_dim", "window"),
-    "moe": ("tokens", "hidden", "inter", "topk", "experts", "tp", "ep", "skew"),
-    "moe_triton": ("tokens", "hidden", "inter", "topk", "experts", "tp", "ep", "skew"),
+    "moe": _EXPERTS,
+    "moe_triton": _EXPERTS,
 }
 _NAMES = {
     "batch_size": "batch", "isl": "tokens", "num_heads": "heads", "num_key_value_heads": "kv_heads",
@@ -141,16 +143,7 @@ class Archive:
         import pyarrow.parquet as parquet
 
         version = self.frameworks(system, family).get(framework)
-        columns = [
-            "device",
-            "family",
-            "dtype",
-            *DIMENSIONS[family],
-            "latency_ms",
-            "source",
-            "framework",
-            "version",
-        ]
+        columns = ["device", "family", "dtype", *DIMENSIONS[family], "latency_ms", *ORIGIN]
         if version is None:
             return pd.DataFrame(columns=columns)
         data = self.zip.read(self.members[system, framework, version, FILES[family]])

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from tilecast.artifact.git import Unavailable, git_files
+from tilecast.artifact.git import git_files
 from tilecast.artifact.lock import Entry, check_size, read_lock, verify
+from tilecast.artifact.process import Unavailable
 from tilecast.base.errors import InputError, TilecastError
 from tilecast.base.files import atomic_path, write_text
 

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import signal
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
 from tilecast.artifact.lock import Entry, verify
+from tilecast.artifact.process import Unavailable, run
 from tilecast.base.errors import InputError
 
 CONNECT_S = 10.0
 # Set inside git's own hooks, and would send our commands to another repository.
 _PLACES = {
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    f"GIT_{name}"
+    for name in ["DIR", "WORK_TREE", "INDEX_FILE", "OBJECT_DIRECTORY", "ALTERNATE_OBJECT_DIRECTORIES"]
 }
 _PORTS = {"https": 443, "http": 80, "git": 9418}
-
-
-class Unavailable(Exception):
-    """This source cannot serve just now; the next one is tried."""
 
 
 def _reachable(repository: str) -> None:
@@ -47,13 +38,9 @@ def _reachable(repository: str) -> None:
 
 
 def _git(
-    *arguments: str,
-    folder: Path,
-    timeout_s: float,
-    feed: bytes = b"",
-    output: IO[bytes] | None = None,
+    *arguments: str, folder: Path, timeout_s: float, feed: bytes = b"", output: IO[bytes] | None = None
 ) -> bytes:
-    """Run git without asking anyone anything; its whole process group is gone when this returns or raises."""
+    """Standard output of a git command that never asks for a password; Unavailable where it fails."""
     environment = {
         **{name: value for name, value in os.environ.items() if name not in _PLACES},
         "GIT_TERMINAL_PROMPT": "0",
@@ -64,30 +51,12 @@ def _git(
         "LC_ALL": "C",
     }
     command = ["git", "-c", "credential.helper=", "-c", "protocol.version=2", "-c", "gc.auto=0", *arguments]
-    try:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=output or subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise Unavailable(f"git cannot be started ({error.strerror})") from None
-    try:
-        out, err = process.communicate(feed, timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        raise Unavailable(f"git {arguments[0]} did not end within {timeout_s:.0f} s") from None
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    if process.returncode != 0:
-        said = err.decode(errors="replace").strip().splitlines() or ["no message"]
-        raise Unavailable(f"git {arguments[0]} failed ({said[-1]})")
-    return out or b""
+    code, out, said = run(
+        command, f"git {arguments[0]}", timeout_s, feed=feed, output=output, folder=folder, environment=environment
+    )
+    if code != 0:
+        raise Unavailable(f"git {arguments[0]} failed ({(said or ['no message'])[-1]})")
+    return out
 
 
 def _tree(listing: bytes) -> dict[str, str]:
@@ -162,16 +131,8 @@ def _fetch(repository: str, commit: str, entries: list[Entry], folder: Path, tim
             )
     wanted = "".join(f"{blob}\n" for blob in dict.fromkeys(entry.blob for entry in entries)).encode()
     # Asking for all blobs at once: left to itself git fetches missing ones one by one.
-    git(
-        "fetch",
-        "--quiet",
-        "--no-tags",
-        "--no-write-fetch-head",
-        "--filter=blob:none",
-        "--stdin",
-        "origin",
-        feed=wanted,
-    )
+    options = ("--quiet", "--no-tags", "--no-write-fetch-head", "--filter=blob:none", "--stdin")
+    git("fetch", *options, "origin", feed=wanted)
     blobs = folder / "blobs"
     with blobs.open("wb") as output:
         git("cat-file", "--batch", feed="".join(f"{entry.blob}\n" for entry in entries).encode(), output=output)

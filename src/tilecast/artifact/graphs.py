@@ -70,20 +70,9 @@ def read_graphs(files: dict[str, bytes]) -> pd.DataFrame:
                     raise InputError(
                         f"{path}, line {position + 2}, column {phase}", f"is not a list of kernels ({error})"
                     ) from None
+                node = (position, cells[0], cells[1], _PHASES[phase])
                 for order, (kernel, dims) in enumerate(kernels):
-                    rows.append(
-                        (
-                            position,
-                            cells[0],
-                            cells[1],
-                            _PHASES[phase],
-                            order,
-                            kernel,
-                            dims,
-                            *shapes,
-                            often[position] == 2,
-                        )
-                    )
+                    rows.append((*node, order, kernel, dims, *shapes, often[position] == 2))
         columns = ["position", "name", "operator", "phase", "order", "kernel", "dims"]
         columns += ["input_elements", "output_elements", "repeated"]
         parts.append(({**work, "source": path}, pd.DataFrame(rows, columns=columns)))

@@ -16,13 +16,7 @@ _COMMON = {
     "Latency": "latency_ms",
     "Device": "device",
     "Kernel Name": "kernel_name",
-    "Grid x": "grid_x",
-    "Grid y": "grid_y",
-    "Grid z": "grid_z",
-    "Block x": "block_x",
-    "Block y": "block_y",
-    "Block z": "block_z",
-}
+} | {f"{size} {axis}": f"{size.lower()}_{axis}" for size in ("Grid", "Block") for axis in "xyz"}
 # The artifact names the inner dimension N and the columns K (torch.bmm of (B, M, N) and (B, N, K)).
 _MATRIX = {"B": "b", "M": "m", "N": "k", "K": "n"}
 _VECTOR = {"B": "b", "H": "m"}

@@ -45,13 +45,8 @@ def workload(path: str) -> Workload:
         raise InputError(
             path, "is not named <model>-<inf|train>-<sequence length>-<batch size>[-<option>]", "see the artifact"
         )
-    return Workload(
-        found["model"],
-        _MODES[found["mode"]],
-        int(found["sequence"]),
-        int(found["batch"]),
-        found["option"] or "none",
-    )
+    sequence, batch = int(found["sequence"]), int(found["batch"])
+    return Workload(found["model"], _MODES[found["mode"]], sequence, batch, found["option"] or "none")
 
 
 def file_stem(work: Workload) -> str:
@@ -79,9 +74,8 @@ def kernel_file(path: str) -> tuple[str, str] | None:
     """
     if not path.endswith(".csv"):
         return None
-    if path.startswith(
-        KERNELS_TRAIN
-    ):  # <op>/<torch version>/<device>.csv; <op>.csv beside the folders merges them
+    if path.startswith(KERNELS_TRAIN):
+        # <op>/<torch version>/<device>.csv; <op>.csv beside the folders merges them
         parts = path.removeprefix(KERNELS_TRAIN).split("/")
         return (parts[0], "train") if len(parts) == 3 and parts[0] != "conv" else None
     if path.startswith(KERNELS_TEST) and "/" not in path.removeprefix(KERNELS_TEST):

@@ -61,8 +61,7 @@ def read_published(path: str | os.PathLike[str]) -> tuple[pd.DataFrame, pd.DataF
 
 
 if __name__ == "__main__":
-    target = PUBLISHED
     try:
-        transcribe(sys.argv[1] if len(sys.argv) > 1 else "results/artifact/neusight.zip", target)
+        transcribe(sys.argv[1] if len(sys.argv) > 1 else "results/artifact/neusight.zip", PUBLISHED)
     except TilecastError as error:
         raise SystemExit(f"tilecast: error: {error}") from None

@@ -12,6 +12,7 @@ CURVES = DATA / "collectives.json"  # fitted curves of collective operations
 SHARES = DATA / "shares.json"  # kernels of one GPU's share of the published training steps
 TUNED_KERNELS = DATA / "tuned_expert_kernels.csv"
 
+SOURCE = DATA.parents[1]  # the folder that Python imports the library from
 CHECKOUT = DATA.parents[2]
 PUBLISHED = CHECKOUT / "resources/published"
 STUDIES = CHECKOUT / "config/studies"

@@ -1,4 +1,4 @@
-"""Which run works in a folder, so that the lock of one that was killed can be told from that of one that lives."""
+"""A mark of the run that works in a folder: the lock that a killed run left is known from a working run's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MARKED: set[Path] = set()  # by this process: Snakemake may read its workflow t
 
 
 def claim(folder: Path, cluster: bool) -> str | None:
-    """Mark `folder`, Snakemake's own, as in use until this process ends, however it ends; what there is to tell.
+    """Mark `folder`, Snakemake's own, as in use until this process ends; the message for the user, if any.
 
     The mark is a shared lock of the operating system's, which goes with its holder. Where nobody else holds one,
     a lock of Snakemake's is a killed run's and is taken off: unless that run was another machine's, which may not

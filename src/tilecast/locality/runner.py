@@ -23,6 +23,7 @@ from typing import Any
 
 from tilecast.base.errors import TilecastError
 from tilecast.base.files import write_text
+from tilecast.base.paths import SOURCE
 from tilecast.locality.analysis import analyse
 from tilecast.locality.convert import import_recording, nsys
 from tilecast.locality.guide import NO_OP
@@ -252,8 +253,7 @@ def execute(
 
 def _call(command: list[str], log: Path, timeout_s: int) -> tuple[int | None, str]:
     """Exit code and last message of a command whose output goes to log files; the code is None after a timeout."""
-    source = str(Path(__file__).resolve().parents[2])
-    search = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))
+    search = os.pathsep.join(filter(None, (str(SOURCE), os.environ.get("PYTHONPATH"))))
     environment = os.environ | {"PYTHONPATH": search}
     error = log.with_name(f"{log.name}.stderr")
     with log.with_name(f"{log.name}.stdout").open("wb") as out, error.open("wb") as err:

@@ -142,16 +142,7 @@ def _fastest_s(backend: Backend, action: Callable[[], object]) -> float:
 def _product_rate(backend: Backend, dtype: str) -> float:
     from tilecast.measure.kernels import action
 
-    row = {
-        "family": "bmm",
-        "op": "bmm",
-        "dtype": dtype,
-        "b": 1,
-        "m": PRODUCT,
-        "n": PRODUCT,
-        "k": PRODUCT,
-        "shape": "",
-    }
+    row = {"family": "bmm", "op": "bmm", "dtype": dtype, "b": 1, "shape": ""} | dict.fromkeys("mnk", PRODUCT)
     backend.precision(dtype)
     return 2.0 * PRODUCT**3 / _fastest_s(backend, action(row, backend.place))
 
