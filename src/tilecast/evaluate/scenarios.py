@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from tilecast.base.documents import listed, read_yaml, shown
+from pydantic import Field
+
+from tilecast.base.documents import read_yaml
 from tilecast.base.errors import InputError, TilecastError
-from tilecast.base.limits import check
+from tilecast.base.inputs import Section, validated
+from tilecast.base.limits import MOST
 from tilecast.hardware.device import Device, devices
 from tilecast.hardware.system import System, load_system
 from tilecast.models.registry import load_model
@@ -25,56 +27,58 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COMMUNICATION = ("tp", "ep", "cp", "dp", "pp")
-_KEYS = {"id", "title", "work", "system", "layout", "truth", "label"}
-_WORK = {
-    "model", "mode", "phase", "batch", "sequence", "context", "dtype", "attention", "optimizer", "fused",
-}  # fmt: skip
 _PLAIN = {"model", "mode", "batch", "sequence", "dtype"}  # a workload that the traced lists may hold
+
+
+class _Work(Section):
+    model: str
+    mode: str = "inference"
+    phase: str = "prefill"
+    batch: Annotated[int, Field(ge=1, le=MOST["batch"][0])] = 1
+    sequence: Annotated[int, Field(ge=1, le=MOST["sequence"][0])]
+    context: Annotated[int, Field(ge=0, le=MOST["context"][0])] = 0
+    dtype: str = "fp32"
+    attention: str = "eager"
+    optimizer: str | None = None
+    fused: bool = False
+
+
+class _Truth(Section):
+    ms: Annotated[float, Field(gt=0, lt=1e18)]
+    source: Annotated[str, Field(min_length=1)]
+
+
+class _Label(Section):
+    device: str
+    option: str = "none"
+
+
+class _Scenario(Section):
+    id: str
+    title: str
+    work: _Work
+    system: str
+    layout: dict[str, Any] = Field(default_factory=dict)
+    truth: list[_Truth] = Field(default_factory=list)
+    label: _Label | None = None
+
+
+class _File(Section):
+    scenarios: list[_Scenario]
+    sources: dict[str, str] = Field(default_factory=dict)
 
 
 def read_scenarios(path: Path) -> list[dict[str, Any]]:
     """The checked entries of a scenario file, sources of truths written out."""
-    raw = read_yaml(path)
-    if not isinstance(raw, dict) or not isinstance(raw.get("scenarios"), list):
-        raise InputError(path, "has no list `scenarios`", "see config/studies/scenarios.yaml")
-    sources = raw.get("sources") or {}
-    found, names = [], set()
-    for place, entry in enumerate(raw["scenarios"], 1):
-        where = f"{path}, scenario {place}"
-        if not isinstance(entry, dict) or not {"id", "title", "work", "system"} <= set(entry) <= _KEYS:
-            raise InputError(where, "is not understood", f"it has id, title, work, system, and may have {_KEYS}")
-        if not isinstance(entry["id"], str):
-            raise InputError(where, "the id is no text", "give it a short name")
-        if entry["id"] in names:
-            raise InputError(where, f"the id {entry['id']!r} occurs twice", "rename one")
-        names.add(entry["id"])
-        work, layout = entry["work"], entry.get("layout") or {}
-        known = {"work": _WORK, "layout": {field.name for field in fields(Layout)}}
-        for part, given in (("work", work), ("layout", layout)):
-            if not isinstance(given, dict) or not set(given) <= known[part]:
-                raise InputError(where, f"`{part}` is not understood", f"it has {', '.join(sorted(known[part]))}")
-        layout_of(layout, f"{where}, `layout`")
-        for key, value in work.items():
-            if key in ("batch", "sequence", "context"):
-                check(key, value, f"{where}, `work.{key}`", 0 if key == "context" else 1)
-            elif not isinstance(value, bool if key == "fused" else str):
-                raise InputError(
-                    where, f"`work.{key}` = {shown(value)} is not understood", "see docs/use/multigpu.md"
-                )
-        truths = []
-        for truth in listed(entry.get("truth"), "truth", where):
-            if (
-                not isinstance(truth, dict)
-                or not isinstance(truth.get("ms"), (int, float))
-                or not 0 < truth["ms"] < 1e18
-            ):
-                raise InputError(where, "`truth` is not understood", "each has ms, above zero, and source")
-            source = str(truth.get("source", ""))
-            if not source:
-                raise InputError(where, "a `truth` has no source", "say who measured it")
-            truths.append((float(truth["ms"]), str(sources.get(source, source))))
-        found.append(entry | {"layout": layout, "truth": truths})
-    return found
+    file = validated(_File, read_yaml(path), path, "see config/studies/scenarios.yaml")
+    found: dict[str, dict[str, Any]] = {}
+    for entry in file.scenarios:
+        if entry.id in found:
+            raise InputError(path, f"the id {entry.id!r} occurs twice", "rename one")
+        layout_of(entry.layout, f"{path}, scenario {entry.id}, `layout`")
+        truths = [(truth.ms, file.sources.get(truth.source, truth.source)) for truth in entry.truth]
+        found[entry.id] = entry.model_dump(exclude_unset=True) | {"layout": entry.layout, "truth": truths}
+    return list(found.values())
 
 
 def evaluate(

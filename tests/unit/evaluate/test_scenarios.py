@@ -70,11 +70,14 @@ ONE = "scenarios:\n  - {id: a, title: b, work: {model: gpt2, sequence: 8}, syste
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[]", "no list `scenarios`"),
-        (ONE + ", colour: red}", "is not understood"),
-        (ONE + ", layout: {xp: 2}}", "`layout` is not understood"),
-        (ONE + ", truth: [{ms: 3}]}", "has no source"),
-        (ONE + ", truth: [{ms: -3, source: x}]}", "`truth` is not understood"),
+        ("[]", "is not a mapping; see config/studies/scenarios.yaml"),
+        (ONE + ", colour: red}", "scenario a: unknown key `colour`"),
+        (ONE + ", layout: {xp: 2}}", "scenario a, `layout`: is no layout"),
+        (ONE + ", truth: [{ms: 3}]}", "scenario a, truth 1: `source` is missing"),
+        (
+            ONE + ", truth: [{ms: -3, source: x}]}",
+            "scenario a, truth 1: `ms` = -3: Input should be greater than 0",
+        ),
         (ONE + "}\n" + ONE.split("\n")[1] + "}", "occurs twice"),
     ],
 )
