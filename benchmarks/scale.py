@@ -26,16 +26,17 @@ FIGURES = ("error_by_device_model", "error_distribution", "error_heatmap", "pred
 def make_cells(folder: Path, count: int) -> None:
     """At least `count` predicted cells with their labels."""
     from tilecast.artifact.published import read_published
+    from tilecast.tables.declared.artifact import LABELS, PREDICTIONS
     from tilecast.tables.io import write
 
     labels, predictions = read_published(CELLS)
     copies = -(-count // len(predictions))
-    for name, table in (("labels", labels), ("predictions", predictions)):
+    for name, table, schema in (("labels", labels, LABELS), ("predictions", predictions, PREDICTIONS)):
         draw = np.random.default_rng(len(name))
         whole = pd.concat([table.assign(batch_size=table["batch_size"] + 10_000 * i) for i in range(copies)])
         for part in ("latency_ms", "forward_ms", "backward_ms"):
             whole[part] *= draw.uniform(0.95, 1.05, len(whole))
-        write(whole, folder / f"tidy/{name}.csv", name)
+        write(whole, folder / f"tidy/{name}.csv", schema)
 
 
 def make_kernels(folder: Path, count: int) -> None:
@@ -43,6 +44,7 @@ def make_kernels(folder: Path, count: int) -> None:
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
+    from tilecast.tables.declared.artifact import KERNELS
     from tilecast.tables.io import check
 
     piece = min(count, 500_000)
@@ -65,7 +67,7 @@ def make_kernels(folder: Path, count: int) -> None:
                 **dict.fromkeys(("grid", "grid_x", "grid_y", "grid_z", "block"), 0),
             }
         )  # fmt: skip
-        table = pa.Table.from_pandas(check(frame, "kernels", "synthetic"), preserve_index=False)
+        table = pa.Table.from_pandas(check(frame, KERNELS, "synthetic"), preserve_index=False)
         writer = writer or parquet.ParquetWriter(folder / "tidy/kernels.parquet", table.schema, compression="zstd")
         writer.write_table(table)
     assert writer is not None
@@ -95,9 +97,10 @@ def stage_figures(folder: Path) -> None:
     from importlib import import_module
 
     from tilecast.present.figures.style import save
+    from tilecast.tables.declared.evaluation import ERRORS
     from tilecast.tables.io import read
 
-    errors = read(folder / "evaluation/errors.csv", "errors")
+    errors = read(folder / "evaluation/errors.csv", ERRORS)
     for name in FIGURES:
         stem = folder / f"figures/{name}"
         ends = {"svg": ".svg", "pdf": ".pdf", "png": ".png", "data": ".csv", "about": ".json"}

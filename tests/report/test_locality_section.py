@@ -16,6 +16,7 @@ from tilecast.locality.study import counts, load_study, study_names
 from tilecast.present.page.render import environment
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections.numa import NEEDS, context
+from tilecast.tables.declared.locality import COMPARISON, COUNTS, HOSTS, PREDICTED, RECORD
 from tilecast.tables.io import read, write
 
 
@@ -24,20 +25,20 @@ def results(tmp_path: Path, repository: Path) -> Path:
     """What the workflow leaves for the section."""
     raw = load(repository / "resources/measured/numa/quick_test.json")
     for name, table in tables(raw).items():
-        write(table, tmp_path / f"numa/record/{name.removeprefix('numa_')}.csv", name)
+        write(table, tmp_path / f"numa/record/{name}.csv", RECORD[name])
     for name, content in (("topology", raw["topology"]), ("record/summary", summary(raw))):
         (tmp_path / f"numa/{name}.json").write_text(json.dumps(content))
     write(
         pd.DataFrame(counts({name: load_study(name) for name in study_names()})),
         tmp_path / "numa/counts.csv",
-        "numa_counts",
+        COUNTS,
     )
-    hosts = read(repository / "resources/published/numa_hosts.csv", "numa_hosts")
+    hosts = read(repository / "resources/published/numa_hosts.csv", HOSTS)
     cells = [("vit0x0x0", "fp32", 10), ("vit32x2x128", "fp32", 10)]
     write(
         predicted(hosts, cells, lambda *_: Work(1e9, (0.5, 0.4, 0.6), (0.3, 0.2, 0.4))),
         tmp_path / "numa/predicted.csv",
-        "numa_predicted",
+        PREDICTED,
     )
     return tmp_path
 
@@ -61,10 +62,10 @@ def test_a_host_that_cannot_test_says_so_and_shows_no_penalty(results: Path, rep
 
 def test_a_host_that_can_is_shown_with_its_figures(results: Path, repository: Path) -> None:
     path = results / "numa/record/comparison.csv"
-    frame = read(path, "numa_comparison").head(1).assign(
+    frame = read(path, COMPARISON).head(1).assign(
         remote_node="1", n=5, penalty_percent=12.34, low_percent=-1.5, high_percent=26.2, p_value=0.04,
         verdict="no difference detected", reason=None,
     )  # fmt: skip
-    write(frame, path, "numa_comparison")
+    write(frame, path, COMPARISON)
     page, _ = rendered(results, repository)
     assert "12.3" in page and "\u22121.5 to 26.2" in page and "no difference detected" in page

@@ -12,6 +12,7 @@ from tilecast.moe.tables import layouts_table, models_table, systems_table
 from tilecast.present.page.render import environment
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections import moe
+from tilecast.tables.declared.moe import SYSTEMS
 from tilecast.tables.io import write, write_free
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("results")
     study = load_study(ROOT / "config/studies/moe_prefetch.yaml")
-    write(systems_table(study), root / moe.SYSTEMS, "moe_systems")
+    write(systems_table(study), root / moe.SYSTEMS, SYSTEMS)
     write_free(models_table(study), root / "moe/models.csv")
     write_free(layouts_table(study), root / "moe/layouts.csv")
     error = {"links": "NVLink", "kernel": "all", "sizes": "all", "n": 5, "mape_percent": 5.0, "worst_percent": 9.0}

@@ -18,6 +18,7 @@ from small_results import HOSTILE, VERDICTS, declared, without_operators
 from tilecast.present.page.page import SECTIONS, render_page
 from tilecast.present.page.render import asset, number
 from tilecast.present.page.results import Results, data_uri
+from tilecast.tables.declared.claims import CLAIMS
 
 VOID = {"meta", "link", "img", "input", "br"}
 
@@ -144,7 +145,7 @@ def test_a_section_without_its_files_names_them(render: Callable[..., str], sect
 def test_only_declared_files_are_read(results_folder: Path) -> None:
     results = Results(results_folder, [])
     assert (results_folder / "evaluation/claims.csv").is_file()
-    assert results.table("evaluation/claims.csv", "claims") is None
+    assert results.table("evaluation/claims.csv", CLAIMS) is None
     assert results.json("artifact/source.json") is None
 
 

@@ -11,6 +11,7 @@ import pytest
 from tilecast.present.page.render import environment
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections import parallel
+from tilecast.tables.declared.multigpu import COLLECTIVES_MAPE
 from tilecast.tables.io import write, write_free
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +35,7 @@ def root(tmp_path: Path) -> Path:
          "worst_percent": 50.0}
         for basis, system, mean in (("leave-one-size-out", "l40s", 14.9), ("spec-only", "b200_sxm", 20.1))
     ]  # fmt: skip
-    write(pd.DataFrame(collectives), tmp_path / "parallel/collectives_mape.csv", "collectives_mape")
+    write(pd.DataFrame(collectives), tmp_path / "parallel/collectives_mape.csv", COLLECTIVES_MAPE)
     return tmp_path
 
 

@@ -53,6 +53,7 @@ from tilecast.multigpu.layout import Layout, legal
 from tilecast.planner.study import load_study as load_parallel_study
 from tilecast.predict import calibrate
 from tilecast.predict.registry import load_predictor
+from tilecast.tables.declared.artifact import KERNELS as KERNELS_TABLE
 from tilecast.tables.io import read, write
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,7 +102,7 @@ def zipped() -> list[bytes]:
 
 def parquets() -> list[bytes]:
     with tempfile.TemporaryDirectory() as folder:
-        write(read_kernels({KERNEL: KERNELS}), Path(folder, "x.parquet"), "kernels")
+        write(read_kernels({KERNEL: KERNELS}), Path(folder, "x.parquet"), KERNELS_TABLE)
         return [Path(folder, "x.parquet").read_bytes()]
 
 
@@ -274,7 +275,7 @@ def sqlite_files() -> list[bytes]:
 
 def trainable() -> list[bytes]:
     with tempfile.TemporaryDirectory() as folder:
-        write(read_kernels({KERNEL: KERNELS}), Path(folder, "x.csv"), "kernels")
+        write(read_kernels({KERNEL: KERNELS}), Path(folder, "x.csv"), KERNELS_TABLE)
         return [Path(folder, "x.csv").read_bytes()]
 
 
@@ -302,7 +303,7 @@ PARSERS: dict[str, Parser] = {
     "labels of a user": ("csv", ".csv", lambda: [USERS], read_label_file),
     "transcribed latencies": ("csv", ".csv", files("resources/published/end_to_end.csv"),
                               read_published),
-    "table, Parquet": ("bytes", ".parquet", parquets, lambda path: read(path, "kernels")),
+    "table, Parquet": ("bytes", ".parquet", parquets, lambda path: read(path, KERNELS_TABLE)),
     "lock": ("bytes", ".tsv", lambda: [b"path\tblob\tbytes\na/b\t" + b"a" * 40 + b"\t12\n"],
              read_lock),
     "archive": ("bytes", ".zip", zipped, lambda path: store.load(path, names.ROOT)),

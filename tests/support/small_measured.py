@@ -9,10 +9,8 @@ import pandas as pd
 
 from tilecast.evaluate.machine import calibration, summary
 from tilecast.present.figures import measure_calibration, measure_validation, style
+from tilecast.tables.declared.measured import KERNEL_KEY, LIVE, LIVE_KERNELS, SCENARIOS
 from tilecast.tables.io import write
-from tilecast.tables.measured import KERNEL_KEY
-from tilecast.tables.scenarios import SCENARIOS
-from tilecast.tables.schema import TABLES
 
 
 def write_measured(root: Path, hostile: str) -> None:
@@ -27,7 +25,7 @@ def write_measured(root: Path, hostile: str) -> None:
         for size in (8, 16, 32, 64)
         for predictor in ("tilecast", "roofline")
     ]  # fmt: skip
-    live = pd.DataFrame(rows)[list(TABLES["live_kernels"].columns)]
+    live = pd.DataFrame(rows)[list(LIVE_KERNELS.columns)]
     untimed = pd.DataFrame(columns=[*KERNEL_KEY, "where", "device"])
     tables = {"kernels": live, "summary": summary(live, untimed), "calibration": calibration(live, 0)}
     model = {
@@ -39,13 +37,13 @@ def write_measured(root: Path, hostile: str) -> None:
     }  # fmt: skip
     tables["models"] = pd.DataFrame([model])
     for name, table in tables.items():
-        write(table, root / f"measure/{name}.csv", f"live_{name}")
+        write(table, root / f"measure/{name}.csv", LIVE[name])
     machine = {
         "where": "replayed", "device": hostile, "title": hostile, "described": "measured here", "kernels": 8,
         "models": 1, "versions": {"torch": "2"}, "driver": None, "notes": [hostile],
     }  # fmt: skip
     (root / "measure/machines.json").write_text(json.dumps({"machines": [machine]}))
-    plain = dict.fromkeys(TABLES[SCENARIOS].columns) | {
+    plain = dict.fromkeys(SCENARIOS.columns) | {
         "id": "one",
         "title": hostile,
         "device": "x",

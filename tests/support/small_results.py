@@ -10,8 +10,19 @@ import pandas as pd
 
 from tilecast.evaluate.errors import cell_errors, phase_errors
 from tilecast.evaluate.statistics import error_table
+from tilecast.tables.columns import CELL_KEY
+from tilecast.tables.declared.artifact import DEFECTS, LABELS
+from tilecast.tables.declared.claims import CLAIM_ROWS, CLAIMS
+from tilecast.tables.declared.evaluation import (
+    COVERAGE,
+    ERRORS,
+    KERNEL_ERRORS,
+    LABEL_NOISE,
+    MAPE,
+    PHASE_MAPE,
+    SUMMARY_COMPARISON,
+)
 from tilecast.tables.io import empty, write, write_free
-from tilecast.tables.schema import CELL_KEY
 
 HOSTILE = "<script>window.hacked = 1</script>"
 VERDICTS = ("reproduced", "within tolerance", "contradicted", "no data", "not testable here")
@@ -48,13 +59,13 @@ def write_results(root: Path) -> Path:
             )
     label_table, prediction_table = pd.DataFrame(labels), pd.DataFrame(predictions)
     errors = cell_errors(label_table, prediction_table)
-    write(label_table, root / "tidy/labels.csv", "labels")
-    write(errors, root / "evaluation/errors.csv", "errors")
-    write(error_table(errors, "mape", **RESAMPLING), root / "evaluation/mape.csv", "mape")
-    passes = error_table(phase_errors(label_table, prediction_table), "phase_mape", **RESAMPLING)
-    write(passes, root / "evaluation/phase_mape.csv", "phase_mape")
+    write(label_table, root / "tidy/labels.csv", LABELS)
+    write(errors, root / "evaluation/errors.csv", ERRORS)
+    write(error_table(errors, MAPE, **RESAMPLING), root / "evaluation/mape.csv", MAPE)
+    passes = error_table(phase_errors(label_table, prediction_table), PHASE_MAPE, **RESAMPLING)
+    write(passes, root / "evaluation/phase_mape.csv", PHASE_MAPE)
     defect = {"kind": "label-without-prediction", "where": HOSTILE, "detail": HOSTILE, "severity": "note"}
-    write(pd.DataFrame([defect]), root / "tidy/defects.csv", "defects")
+    write(pd.DataFrame([defect]), root / "tidy/defects.csv", DEFECTS)
     claims = [
         {
             "id": f"claim-{place}",
@@ -70,7 +81,7 @@ def write_results(root: Path) -> Path:
         }
         for place, verdict in enumerate(VERDICTS)
     ]
-    write(pd.DataFrame(claims), root / "evaluation/claims.csv", "claims")
+    write(pd.DataFrame(claims), root / "evaluation/claims.csv", CLAIMS)
     row = {
         "id": "claim-0",
         "dataset": "errors",
@@ -79,18 +90,18 @@ def write_results(root: Path) -> Path:
         "predicted_ms": 10.1,
         "value": "1",
     }
-    write(pd.DataFrame([row]), root / "evaluation/claim_rows.csv", "claim_rows")
+    write(pd.DataFrame([row]), root / "evaluation/claim_rows.csv", CLAIM_ROWS)
     noise = label_table[list(CELL_KEY)].assign(
         measured_ms=label_table["latency_ms"], operators_ms=label_table["latency_ms"] * 0.7, ratio=0.7,
         forward_ratio=0.7, backward_ratio=None, consistent=False,
     )  # fmt: skip
-    write(noise, root / "evaluation/label_noise.csv", "label_noise")
+    write(noise, root / "evaluation/label_noise.csv", LABEL_NOISE)
     compared = {"table": "nvidia_inf", "row": "V100", "published": 5.0, "recomputed": 6.0, "difference": 1.0}
     summary = [
         compared | {"column": "BERT", "equal": False, "cause": f"another rounding {HOSTILE}"},
         compared | {"column": "GPT", "equal": True, "cause": None},
     ]
-    write(pd.DataFrame(summary), root / "evaluation/summary_comparison.csv", "summary_comparison")
+    write(pd.DataFrame(summary), root / "evaluation/summary_comparison.csv", SUMMARY_COMPARISON)
     held = {"predictor": "tilecast", "family": "bmm", "device": "Tesla_T4", "n": 7, "mape_percent": 12.3}
     write_free(pd.DataFrame([held]), root / "predict/logo.csv")
     _write_weighed(root)
@@ -141,10 +152,10 @@ def _write_weighed(root: Path) -> None:
     }
     row = group | {"device": "NVIDIA", "gpu": "all", "distribution": "all"} | share
     covered = pd.DataFrame([row | {"width_percent": 20.0, "half_widths_needed": 1.1}])
-    write(covered, root / "evaluation/coverage.csv", "coverage")
+    write(covered, root / "evaluation/coverage.csv", COVERAGE)
     kernel = {"predictor": "li", "family": "bmm", "device": "all", "gpu": "held out", "n": 7, "mape_percent": 12.3}
     unclaimed = {"median_percent": 9.0, "bias_percent": -3.0, "coverage_percent": None, "claimed_percent": None}
-    write(pd.DataFrame([kernel | unclaimed]), root / "evaluation/kernel_errors.csv", "kernel_errors")
+    write(pd.DataFrame([kernel | unclaimed]), root / "evaluation/kernel_errors.csv", KERNEL_ERRORS)
 
 
 def declared(root: Path) -> list[Path]:

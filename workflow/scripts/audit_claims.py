@@ -4,17 +4,18 @@ from collections.abc import Mapping
 
 from tilecast.base.job import run_step
 from tilecast.evaluate.audit import audit
-from tilecast.evaluate.claims import load_claims, load_facts
+from tilecast.evaluate.claims import TABLES, load_claims, load_facts
+from tilecast.tables.declared.claims import CLAIM_ROWS, CLAIMS
 from tilecast.tables.io import read, write
 
 
 def audit_claims(claims: str, facts: str, tables: Mapping[str, str], verdicts: str, rows: str) -> None:
     """Write the verdict on every claim, and the rows it rests on."""
     loaded = load_claims(claims)
-    frames = {name: read(tables[name], name) for name in loaded.datasets()}
+    frames = {name: read(tables[name], TABLES[name]) for name in loaded.datasets()}
     found, evidence = audit(loaded, frames, load_facts(facts), claims)
-    write(found, verdicts, "claims")
-    write(evidence, rows, "claim_rows")
+    write(found, verdicts, CLAIMS)
+    write(evidence, rows, CLAIM_ROWS)
     print(found["verdict"].value_counts().to_string())
 
 

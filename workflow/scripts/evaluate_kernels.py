@@ -7,6 +7,8 @@ from tilecast.base.job import run_step
 from tilecast.evaluate.kernels import kernel_errors, trained_on, utilisation
 from tilecast.hardware.device import devices_of_table, specifications
 from tilecast.predict.registry import load_predictor
+from tilecast.tables.declared.artifact import DEVICES, KERNELS
+from tilecast.tables.declared.evaluation import KERNEL_ERRORS, UTILISATION
 from tilecast.tables.io import read, write
 
 
@@ -14,14 +16,14 @@ def evaluate_kernels(
     kernels: str, devices: str, records: Mapping[str, str | None], errors: str, sweeps: str
 ) -> None:
     """Write errors by predictor, family and GPU, and the sweeps of sizes; `records` lie beside the weights."""
-    table, stated = read(kernels, "kernels", only=("split", "test")), read(devices, "devices")
+    table, stated = read(kernels, KERNELS, only=("split", "test")), read(devices, DEVICES)
     trained = trained_on(kernels)
     forecasters = [
         (load_predictor(name, path and Path(path).parent), specifications(name, stated))
         for name, path in records.items()
     ]
-    write(kernel_errors(table, forecasters, trained), errors, "kernel_errors")
-    write(utilisation(table, devices_of_table(stated), forecasters, trained), sweeps, "utilisation")
+    write(kernel_errors(table, forecasters, trained), errors, KERNEL_ERRORS)
+    write(utilisation(table, devices_of_table(stated), forecasters, trained), sweeps, UTILISATION)
 
 
 if __name__ == "__main__":

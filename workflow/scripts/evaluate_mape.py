@@ -2,6 +2,7 @@
 
 from tilecast.base.job import run_step
 from tilecast.evaluate.statistics import error_table
+from tilecast.tables.declared.evaluation import ERRORS, MAPE, PHASE_ERRORS, PHASE_MAPE
 from tilecast.tables.io import read, write
 
 
@@ -9,11 +10,11 @@ def evaluate_mape(
     errors: str, phase_errors: str, resamples: int, confidence: float, seed: int, mape: str, phase_mape: str
 ) -> None:
     """Write the statistics of every group of cells, and of every group of passes."""
-    for source, name, target, table in (
-        (errors, "errors", mape, "mape"),
-        (phase_errors, "phase_errors", phase_mape, "phase_mape"),
+    for source, cells, target, table in (
+        (errors, ERRORS, mape, MAPE),
+        (phase_errors, PHASE_ERRORS, phase_mape, PHASE_MAPE),
     ):
-        found = error_table(read(source, name), table, resamples=resamples, confidence=confidence, seed=seed)
+        found = error_table(read(source, cells), table, resamples=resamples, confidence=confidence, seed=seed)
         write(found, target, table)
 
 

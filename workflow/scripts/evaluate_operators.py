@@ -6,6 +6,14 @@ from tilecast.base.job import run_step
 from tilecast.evaluate.errors import together
 from tilecast.evaluate.operators import by_consistency, label_noise, operator_cells
 from tilecast.evaluate.statistics import error_table
+from tilecast.tables.declared.artifact import LABELS, OPERATOR_LABELS, OPERATOR_PREDICTIONS
+from tilecast.tables.declared.evaluation import (
+    ERRORS,
+    LABEL_NOISE,
+    LABEL_NOISE_MAPE,
+    OPERATOR_CELLS,
+    OPERATOR_ERRORS,
+)
 from tilecast.tables.io import read, write
 
 
@@ -23,18 +31,18 @@ def evaluate_operators(
     noise_mape: str,
 ) -> None:
     """Write the errors by operator class, the consistency of the labels, and the errors with and without."""
-    measured = read(operator_labels, "operator_labels")
+    measured = read(operator_labels, OPERATOR_LABELS)
     predicted = together(
-        [read(path, "operator_predictions") for path in operator_predictions], ", ".join(operator_predictions)
+        [read(path, OPERATOR_PREDICTIONS) for path in operator_predictions], ", ".join(operator_predictions)
     )
     by_cell = operator_cells(measured, predicted)
-    write(by_cell, cells, "operator_cells")
+    write(by_cell, cells, OPERATOR_CELLS)
     resampling = {"resamples": resamples, "confidence": confidence, "seed": seed}
-    write(error_table(by_cell, "operator_errors", **resampling), operator_errors, "operator_errors")
-    consistency = label_noise(read(labels, "labels"), measured)
-    write(consistency, noise, "label_noise")
-    compared = by_consistency(read(errors, "errors"), consistency)
-    write(error_table(compared, "label_noise_mape", **resampling), noise_mape, "label_noise_mape")
+    write(error_table(by_cell, OPERATOR_ERRORS, **resampling), operator_errors, OPERATOR_ERRORS)
+    consistency = label_noise(read(labels, LABELS), measured)
+    write(consistency, noise, LABEL_NOISE)
+    compared = by_consistency(read(errors, ERRORS), consistency)
+    write(error_table(compared, LABEL_NOISE_MAPE, **resampling), noise_mape, LABEL_NOISE_MAPE)
 
 
 if __name__ == "__main__":

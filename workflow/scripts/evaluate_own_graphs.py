@@ -11,6 +11,8 @@ from tilecast.evaluate.statistics import error_table
 from tilecast.hardware.device import specifications
 from tilecast.predict.registry import load_predictor
 from tilecast.predict.traced import forecast_traced, read_traced
+from tilecast.tables.declared.artifact import DEVICES, LABELS, PREDICTIONS
+from tilecast.tables.declared.evaluation import ERRORS, MAPE
 from tilecast.tables.io import read, write, write_free
 from tilecast.tables.naming import vendor
 
@@ -28,7 +30,7 @@ def evaluate_own_graphs(
     mape: str,
 ) -> None:
     """Write the cells' errors on traced graphs, and the table of means with the artifact's graphs beside."""
-    measured, stated, traced = read(labels, "labels"), read(devices, "devices"), read_traced(graphs)
+    measured, stated, traced = read(labels, LABELS), read(devices, DEVICES), read_traced(graphs)
     nvidia = sorted(name for name in measured["device"].unique() if vendor(name) == "NVIDIA")
     parts = []
     for name, record in records.items():
@@ -36,14 +38,14 @@ def evaluate_own_graphs(
         predictor = load_predictor(name, record and Path(record).parent)
         parts.append(forecast_traced(predictor, traced, {device: known[device] for device in nvidia}))
     own = cell_errors(measured, pd.concat(parts, ignore_index=True))
-    others = cell_errors(measured, pd.concat([read(path, "predictions") for path in theirs.values()]))
+    others = cell_errors(measured, pd.concat([read(path, PREDICTIONS) for path in theirs.values()]))
     cell = [*KEY[:3], "model", "sequence_length", "batch_size", "option"]
     if len(others):  # the same cells on both sides
         own, others = own.merge(others[cell], on=cell), others.merge(own[cell], on=cell)
     columns = [*KEY, "n", "mape_percent", "bias_percent"]
-    table, beside = (error_table(errors, "mape", **resampling)[columns] for errors in (own, others))
+    table, beside = (error_table(errors, MAPE, **resampling)[columns] for errors in (own, others))
     table = table.merge(beside.drop(columns="n"), on=KEY, how="left", suffixes=("", "_artifact"))
-    write(own, cells, "errors")
+    write(own, cells, ERRORS)
     write_free(table, mape)
     for row in table[(table[["device", "mode", "distribution"]] == "all").all(axis=1)].itertuples():
         figures = f"{row.mape_percent:.2f} % on traced graphs, {row.mape_percent_artifact:.2f} % on the artifact's"

@@ -4,6 +4,8 @@ from tilecast.artifact.names import SUMMARIES
 from tilecast.artifact.store import load
 from tilecast.base.job import run_step
 from tilecast.evaluate.summaries import compare_summaries
+from tilecast.tables.declared.artifact import LABELS, PREDICTIONS
+from tilecast.tables.declared.evaluation import OPERATOR_CELLS, SUMMARY_COMPARISON
 from tilecast.tables.io import read, write
 
 
@@ -11,11 +13,11 @@ def evaluate_summaries(archive: str, labels: str, predictions: str, operators: s
     """Write published beside recomputed figures, with the cause of every difference."""
     compared = compare_summaries(
         load(archive, SUMMARIES),
-        read(labels, "labels"),
-        read(predictions, "predictions"),
-        read(operators, "operator_cells"),
+        read(labels, LABELS),
+        read(predictions, PREDICTIONS),
+        read(operators, OPERATOR_CELLS),
     )
-    write(compared, output, "summary_comparison")
+    write(compared, output, SUMMARY_COMPARISON)
     print(f"{len(compared)} figures compared, {int(compared['equal'].sum())} equal")
 
 

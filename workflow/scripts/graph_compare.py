@@ -4,12 +4,13 @@ from pathlib import Path
 
 from tilecast.base.job import run_step
 from tilecast.graph.audit import differences
+from tilecast.tables.declared.artifact import GRAPHS
 from tilecast.tables.io import read, write_free
 
 
 def graph_compare(graphs: str, lists: list[str], output: str) -> None:
     """Write one row per difference, with its reason."""
-    table = differences(read(graphs, "graphs"), {Path(path).stem: Path(path) for path in lists})
+    table = differences(read(graphs, GRAPHS), {Path(path).stem: Path(path) for path in lists})
     write_free(table, output)
     print(f"{len(table)} rows, {int((table['reason'] == '').sum())} without a reason")
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tilecast.base.job import run_step
 from tilecast.graph.tracer import trace
+from tilecast.tables.declared.graphs import KERNEL_LIST
 from tilecast.tables.io import write
 
 
@@ -20,7 +21,7 @@ def graph_trace(dtype: str, attention: str, routing: str, outputs: list[str]) ->
             attention=attention,
             routing=routing,
         )
-        write(graph.kernels(), output, "kernel_list")
+        write(graph.kernels(), output, KERNEL_LIST)
         stored = sum(len(block.kernels) for block in graph.blocks)
         print(f"{Path(output).stem}: {len(graph.wires)} kernels, {stored} stored")
 

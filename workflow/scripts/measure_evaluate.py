@@ -6,6 +6,7 @@ from pathlib import Path
 from tilecast.base.files import write_text
 from tilecast.base.job import run_step
 from tilecast.evaluate.machine import as_json, evaluate
+from tilecast.tables.declared.measured import LIVE
 from tilecast.tables.io import write
 
 
@@ -15,7 +16,7 @@ def measure_evaluate(kept: str, live: str, seed: int, outputs: Mapping[str, str]
     found = evaluate(roots, seed)
     write_text(outputs["machines"], as_json(found["machines"]))
     for name in ("kernels", "models", "summary", "calibration"):
-        write(found[name], outputs[name], f"live_{name}")
+        write(found[name], outputs[name], LIVE[name])
     print(f"{len(found['machines'])} devices, {len(found['kernels'])} forecasts of measured kernels")
 
 

@@ -10,6 +10,7 @@ from tilecast.evaluate.experts import all_to_all, all_to_all_errors, anchors, ga
 from tilecast.moe.sensitivity import tornado, where_it_wins
 from tilecast.moe.study import load_study
 from tilecast.moe.tables import layouts_table, models_table, systems_table
+from tilecast.tables.declared.moe import ALLTOALL_MEASUREMENTS, SYSTEMS
 from tilecast.tables.io import read, write, write_free
 
 
@@ -24,9 +25,9 @@ def moe_study(
     """Write every table of the stage; `systems`: the file of each system, `outputs`: all others by name."""
     loaded = load_study(study)
     table = systems_table(loaded)
-    write(table, outputs["everything"], "moe_systems")
+    write(table, outputs["everything"], SYSTEMS)
     for name, path in systems.items():
-        write(table[table["system"] == name], path, "moe_systems")
+        write(table[table["system"] == name], path, SYSTEMS)
     write_free(layouts_table(loaded), outputs["layouts"])
     write_free(models_table(loaded), outputs["models"])
 
@@ -34,7 +35,7 @@ def moe_study(
     write_free(tornado(loaded, focus), outputs["tornado"])
     write_free(where_it_wins(loaded, focus), outputs["where"])
 
-    compared = all_to_all(read(measured, "moe_alltoall_measurements"))
+    compared = all_to_all(read(measured, ALLTOALL_MEASUREMENTS))
     write_free(compared, outputs["alltoall"])
     write_free(all_to_all_errors(compared), outputs["errors"])
     given = loaded.physical

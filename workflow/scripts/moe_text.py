@@ -11,6 +11,7 @@ from tilecast.base.job import run_step
 from tilecast.moe.text import log, paragraph, summary
 from tilecast.present.paper.moe import table
 from tilecast.present.paper.render import write_all
+from tilecast.tables.declared.moe import SYSTEMS
 from tilecast.tables.io import read
 
 
@@ -24,7 +25,7 @@ def moe_text(
     files: dict[str, str],
 ) -> None:
     """`files`: log, paragraph, and the table's four forms csv, html, tex, typ."""
-    rows = read(systems, "moe_systems")
+    rows = read(systems, SYSTEMS)
     for path in summaries:
         write_text(path, summary(rows, Path(path).stem.removeprefix("SUMMARY_")))
     write_text(files["paragraph"], paragraph(template, rows, pd.read_csv(errors), focus))

@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-import tilecast.tables.locality  # noqa: F401 (declares the tables)
 from tilecast.base.job import run_step
 from tilecast.locality.study import counts, load_study, manifest
+from tilecast.tables.declared.locality import COUNTS, MANIFEST
 from tilecast.tables.io import write
 
 
@@ -19,9 +19,9 @@ def numa_manifests(
     files = {Path(study).stem: study for study in studies}
     for path in manifests:
         name = Path(path).parent.name
-        write(pd.DataFrame(manifest(name, load_study(files[name], overrides))), path, "numa_manifest")
+        write(pd.DataFrame(manifest(name, load_study(files[name], overrides))), path, MANIFEST)
     shipped = {name: load_study(file) for name, file in files.items()}
-    write(pd.DataFrame(counts(shipped)), output, "numa_counts")
+    write(pd.DataFrame(counts(shipped)), output, COUNTS)
 
 
 if __name__ == "__main__":

@@ -10,19 +10,20 @@ from tilecast.locality.compute import forecasts, wanted
 from tilecast.locality.guide import HEAVY, arithmetic
 from tilecast.locality.model import predicted
 from tilecast.locality.study import load_study
+from tilecast.tables.declared.locality import ARITHMETIC, HOSTS, PREDICTED
 from tilecast.tables.io import read, write
 
 
 def numa_predict(hosts: str, studies: Iterable[str], weights: str, output: str, sums: str) -> None:
     """Every model of the studies that compare nodes, on every host whose rates are known."""
-    places = read(hosts, "numa_hosts")
+    places = read(hosts, HOSTS)
     models = wanted(load_study(study) for study in studies)
     devices = list(dict.fromkeys(places["gpu"].dropna()))
     compute = forecasts(models, devices, Path(weights).parent)
-    write(predicted(places, models, compute), output, "numa_predicted")
+    write(predicted(places, models, compute), output, PREDICTED)
     name, dtype, batch = next(key for key in models if key[:2] == (HEAVY, "fp32"))
     rows = arithmetic(compute(devices[0], name, dtype, batch).flops / batch)
-    write(pd.DataFrame(rows), sums, "numa_arithmetic")
+    write(pd.DataFrame(rows), sums, ARITHMETIC)
 
 
 if __name__ == "__main__":

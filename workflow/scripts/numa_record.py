@@ -7,6 +7,7 @@ from pathlib import Path
 from tilecast.base.files import write_text
 from tilecast.base.job import run_step
 from tilecast.locality.record import load, summary, tables
+from tilecast.tables.declared.locality import RECORD
 from tilecast.tables.io import write
 
 
@@ -15,8 +16,8 @@ def numa_record(record: str, outputs: Mapping[str, str], output: str) -> None:
     file = Path(record) / "measured.json" if Path(record).is_dir() else Path(record)
     raw = load(file)
     found = tables(raw, file)
-    for table, path in outputs.items():
-        write(found[f"numa_{table}"], path, f"numa_{table}")
+    for name, path in outputs.items():
+        write(found[name], path, RECORD[name])
     write_text(output, json.dumps(summary(raw), indent=1) + "\n")
 
 

@@ -4,14 +4,15 @@ from tilecast.base.job import run_step
 from tilecast.evaluate.collectives import collective_errors
 from tilecast.multigpu.collectives import curves, curves_without_size
 from tilecast.multigpu.collectives_fit import validate
+from tilecast.tables.declared.multigpu import COLLECTIVE_MEASUREMENTS, COLLECTIVES, COLLECTIVES_MAPE
 from tilecast.tables.io import read, write
 
 
 def parallel_collectives(measured: str, cells: str, mape: str) -> None:
     """Write every measured collective with its held-out forecast, and the errors' means."""
-    table = validate(read(measured, "collective_measurements"), curves(), curves_without_size())
-    write(table, cells, "collectives")
-    write(collective_errors(table), mape, "collectives_mape")
+    table = validate(read(measured, COLLECTIVE_MEASUREMENTS), curves(), curves_without_size())
+    write(table, cells, COLLECTIVES)
+    write(collective_errors(table), mape, COLLECTIVES_MAPE)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import pandas as pd
 from tilecast.base.job import run_step
 from tilecast.evaluate.multigpu import scoreboard, validate
 from tilecast.predict.registry import load_predictor
+from tilecast.tables.declared.artifact import LABELS, PREDICTIONS
 from tilecast.tables.io import read, write_free
 
 
@@ -15,8 +16,8 @@ def parallel_validation(
 ) -> None:
     """Forecast every case of every suite; write the cases, and their errors' means beside the bars."""
     cases = validate(
-        read(labels, "labels"),
-        read(predictions, "predictions"),
+        read(labels, LABELS),
+        read(predictions, PREDICTIONS),
         {Path(path).name: pd.read_csv(path) for path in tables},
         load_predictor("tilecast", Path(weights).parent),
         traced,

@@ -7,6 +7,7 @@ import pandas as pd
 
 from tilecast.base.job import run_step
 from tilecast.present.figures.style import save
+from tilecast.tables.declared import find
 from tilecast.tables.io import read
 
 
@@ -15,7 +16,7 @@ def plot(
 ) -> None:
     """Read the tables, draw the figure and save every form of it."""
     module = import_module(f"tilecast.present.figures.{name}")
-    frames = [read(path, table) if table else pd.read_csv(path) for path, table in zip(tables, declared)]
+    frames = [read(path, find(table)) if table else pd.read_csv(path) for path, table in zip(tables, declared)]
     save(module.draw(*frames, **arguments), **files)
 
 

@@ -9,6 +9,7 @@ from tilecast.predict.artifact_graphs import forecast_artifact
 from tilecast.predict.baselines.habitat import Habitat
 from tilecast.predict.baselines.li import Li
 from tilecast.predict.baselines.roofline import Roofline
+from tilecast.tables.declared.artifact import DEVICES
 from tilecast.tables.io import read
 
 
@@ -16,7 +17,7 @@ def predict_baseline(
     name: str, weights: str | None, graphs: str, labels: str, devices: str, outputs: Mapping[str, str]
 ) -> None:
     """Write predictions of cells and operators, intervals, and what bounds the kernels."""
-    known = specifications(name, read(devices, "devices"))
+    known = specifications(name, read(devices, DEVICES))
     if weights is None:
         forecast_artifact(Roofline(), graphs, labels, known, ("NVIDIA", "AMD"), outputs)
         return

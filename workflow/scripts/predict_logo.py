@@ -11,12 +11,13 @@ from tilecast.hardware.device import devices_of_table
 from tilecast.predict.baselines.li import Li
 from tilecast.predict.baselines.roofline import Roofline
 from tilecast.predict.train.leave_one_out import COLUMNS, evaluated, leave_one_out
+from tilecast.tables.declared.artifact import DEVICES, KERNELS
 from tilecast.tables.io import read, write_free
 
 
 def predict_logo(kernels: str, devices: str, records: Sequence[str], output: str) -> None:
     """Write one row a predictor, family and held-out GPU."""
-    table, known = read(kernels, "kernels"), devices_of_table(read(devices, "devices"))
+    table, known = read(kernels, KERNELS), devices_of_table(read(devices, DEVICES))
     counts = evaluated(table).groupby(["device", "family"]).size().to_dict()
     parts = [
         leave_one_out(lambda _: Roofline(), table, known),

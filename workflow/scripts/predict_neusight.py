@@ -7,12 +7,13 @@ from tilecast.base.job import run_step
 from tilecast.hardware.device import specifications
 from tilecast.predict.artifact_graphs import forecast_artifact
 from tilecast.predict.baselines.neusight import NeuSight
+from tilecast.tables.declared.artifact import DEVICES
 from tilecast.tables.io import read
 
 
 def predict_neusight(weights: str, graphs: str, labels: str, devices: str, outputs: Mapping[str, str]) -> None:
     """Write predictions of cells and operators, intervals, and what bounds the kernels."""
-    known = specifications("neusight", read(devices, "devices"))
+    known = specifications("neusight", read(devices, DEVICES))
     predictor = NeuSight.load(Path(weights).parent)
     forecast_artifact(predictor, graphs, labels, known, ("NVIDIA",), outputs)
     print(f"kernels whose utilisation fell to zero and that therefore cost 0 ms: {predictor.clamped}")

@@ -7,12 +7,13 @@ from tilecast.base.job import run_step
 from tilecast.hardware.device import specifications
 from tilecast.predict.artifact_graphs import forecast_artifact
 from tilecast.predict.tilecast import Tilecast
+from tilecast.tables.declared.artifact import DEVICES
 from tilecast.tables.io import read
 
 
 def predict_tilecast(weights: str, graphs: str, labels: str, devices: str, outputs: Mapping[str, str]) -> None:
     """Write predictions of cells and operators, intervals, and what bounds the kernels."""
-    known = specifications("tilecast", read(devices, "devices"))
+    known = specifications("tilecast", read(devices, DEVICES))
     predictor = Tilecast.load(Path(weights).parent)
     forecast_artifact(predictor, graphs, labels, known, ("NVIDIA", "AMD"), outputs)
 

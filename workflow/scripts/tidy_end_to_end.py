@@ -5,6 +5,7 @@ from tilecast.artifact.labels import with_label_files
 from tilecast.artifact.published import read_published
 from tilecast.artifact.store import load
 from tilecast.base.job import run_step
+from tilecast.tables.declared.artifact import DEVICES, LABELS, PREDICTIONS
 from tilecast.tables.io import read, write
 
 
@@ -26,12 +27,12 @@ def tidy_end_to_end(
         )
     else:
         measured, predicted = read_published(transcribed)
-        gpus = read(transcribed_devices, "devices")
+        gpus = read(transcribed_devices, DEVICES)
     measured = with_label_files(measured, added)
     print(f"{len(measured)} labels, {len(predicted)} predictions, {len(gpus)} devices")
-    write(measured, labels, "labels")
-    write(predicted, predictions, "predictions")
-    write(gpus, devices, "devices")
+    write(measured, labels, LABELS)
+    write(predicted, predictions, PREDICTIONS)
+    write(gpus, devices, DEVICES)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,12 @@ from tilecast.artifact import names
 from tilecast.artifact.graphs import read_graphs
 from tilecast.artifact.store import load
 from tilecast.base.job import run_step
+from tilecast.tables.declared.artifact import GRAPHS
 from tilecast.tables.io import write
 
 
 def tidy_graphs(archive: str, output: str) -> None:
-    write(read_graphs(load(archive, names.GRAPHS)), output, "graphs")
+    write(read_graphs(load(archive, names.GRAPHS)), output, GRAPHS)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ from tilecast.artifact import names
 from tilecast.artifact.operators import read_operator_labels, read_operator_predictions
 from tilecast.artifact.store import load
 from tilecast.base.job import run_step
+from tilecast.tables.declared.artifact import OPERATOR_LABELS, OPERATOR_PREDICTIONS
 from tilecast.tables.io import write
 
 
 def tidy_operators(archive: str, labels: str, predictions: str) -> None:
-    write(read_operator_labels(load(archive, names.LABELS)), labels, "operator_labels")
-    write(read_operator_predictions(load(archive, names.PREDICTIONS)), predictions, "operator_predictions")
+    write(read_operator_labels(load(archive, names.LABELS)), labels, OPERATOR_LABELS)
+    write(read_operator_predictions(load(archive, names.PREDICTIONS)), predictions, OPERATOR_PREDICTIONS)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from tilecast.hardware.device import specifications
 from tilecast.predict.registry import load_predictor
 from tilecast.predict.train.baselines import distance, train
 from tilecast.predict.workloads import layers_of, workloads
+from tilecast.tables.declared.artifact import DEVICES, GRAPHS, KERNELS, LABELS
 from tilecast.tables.io import read, write_free
 
 
@@ -14,10 +15,10 @@ def train_predictor(
     name: str, kernels: str, devices: str, graphs: str, labels: str, seed: int, record: str, distance_to: str
 ) -> None:
     """Write the weights beside `record`, and the table of differences per kernel family."""
-    known = specifications(name, read(devices, "devices"))
-    table = read(kernels, "kernels")
+    known = specifications(name, read(devices, DEVICES))
+    table = read(kernels, KERNELS)
     train(name, table[table["split"] == "train"], known, Path(record).parent, seed)
-    wanted = workloads(read(graphs, "graphs"), layers_of(read(labels, "labels"))).distinct
+    wanted = workloads(read(graphs, GRAPHS), layers_of(read(labels, LABELS))).distinct
     trained_on = {name: known[name] for name in sorted(table.loc[table["split"] == "train", "device"].unique())}
     apart = distance(load_predictor(name, Path(record).parent), load_predictor(name), wanted, trained_on)
     write_free(apart, distance_to)

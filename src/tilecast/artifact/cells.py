@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from tilecast.artifact import names
 from tilecast.artifact.store import parse_json
 from tilecast.base.errors import InputError
+from tilecast.tables.declared.artifact import DEVICES, LABELS, PREDICTIONS
 from tilecast.tables.io import check, empty
-from tilecast.tables.schema import TABLES
+from tilecast.tables.schema import Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +42,7 @@ def read_labels(files: dict[str, bytes]) -> pd.DataFrame:
             rows.append(_cell(path, path.split("/")[-2], data))
             if rows[-1]["latency_ms"] == 0:
                 raise InputError(path, "`e2e_latency` = 0 cannot have been measured")
-    return _table(rows, "labels")
+    return _table(rows, LABELS)
 
 
 def read_predictions(files: dict[str, bytes]) -> pd.DataFrame:
@@ -53,17 +54,17 @@ def read_predictions(files: dict[str, bytes]) -> pd.DataFrame:
             cell = _cell(path, device, data)
             del cell["layers"]
             rows.append({"predictor": names.predictor_of(folder), **cell})
-    return _table(rows, "predictions")
+    return _table(rows, PREDICTIONS)
 
 
-def _table(rows: list[dict[str, Any]], table: str) -> pd.DataFrame:
+def _table(rows: list[dict[str, Any]], table: Table) -> pd.DataFrame:
     """The rows as a checked table, sorted by its key."""
     import pandas as pd
 
     if not rows:
         return empty(table)
     checked = check(pd.DataFrame(rows), table, f"the artifact's {table}")
-    return checked.sort_values(list(TABLES[table].key), ignore_index=True)
+    return checked.sort_values(list(table.key), ignore_index=True)
 
 
 def read_devices(files: dict[str, bytes]) -> pd.DataFrame:
@@ -105,4 +106,4 @@ def read_devices(files: dict[str, bytes]) -> pd.DataFrame:
                 "source": path,
             }
         )
-    return _table(rows, "devices")
+    return _table(rows, DEVICES)

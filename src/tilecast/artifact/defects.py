@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from tilecast.artifact import names
 from tilecast.artifact.store import parse_json
 from tilecast.base.errors import InputError
+from tilecast.tables.columns import CELL_KEY
+from tilecast.tables.declared.artifact import DEFECTS
 from tilecast.tables.io import check, empty
-from tilecast.tables.schema import CELL_KEY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,8 +85,8 @@ def find_defects(
         *_summary_backward(files),
     ]
     if not found:
-        return empty("defects")
-    return check(pd.DataFrame(found).sort_values(["kind", "where"], ignore_index=True), "defects", "defects")
+        return empty(DEFECTS)
+    return check(pd.DataFrame(found).sort_values(["kind", "where"], ignore_index=True), DEFECTS, "defects")
 
 
 def _cell(row: pd.Series) -> str:

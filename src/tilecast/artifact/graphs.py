@@ -11,6 +11,7 @@ from tilecast.artifact import names
 from tilecast.artifact.operators import repeats
 from tilecast.artifact.store import combine, parse_csv
 from tilecast.base.errors import InputError
+from tilecast.tables.declared.artifact import GRAPHS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,4 +77,4 @@ def read_graphs(files: dict[str, bytes]) -> pd.DataFrame:
         columns = ["position", "name", "operator", "phase", "order", "kernel", "dims"]
         columns += ["input_elements", "output_elements", "repeated"]
         parts.append(({**work, "source": path}, pd.DataFrame(rows, columns=columns)))
-    return combine(parts, "graphs")
+    return combine(parts, GRAPHS)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tilecast.artifact import names
 from tilecast.artifact.store import combine, parse_csv
+from tilecast.tables.declared.artifact import KERNELS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,4 +47,4 @@ def read_kernels(files: dict[str, bytes]) -> pd.DataFrame:
         frame["device"] = frame["device"].astype("str").map(names.device_of, na_action="ignore")
         frame["family"] = frame["op"].map(_FAMILY).fillna("elementwise")
         parts.append(({"split": split, "dtype": "fp32", "source": path}, frame))
-    return combine(parts, "kernels")
+    return combine(parts, KERNELS)

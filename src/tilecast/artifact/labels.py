@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilecast.base.errors import InputError
+from tilecast.tables.columns import CELL_KEY
+from tilecast.tables.declared.artifact import LABELS
 from tilecast.tables.io import check, read_raw
-from tilecast.tables.schema import CELL_KEY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def read_label_file(path: str | os.PathLike[str]) -> pd.DataFrame:
     """A user's CSV as a `labels` table: forward_ms, backward_ms, layers and source may be left out."""
-    frame = read_raw(path, "labels")
+    frame = read_raw(path, LABELS)
     if "layers" not in frame:
         frame["layers"] = 0
     if "source" not in frame:
@@ -27,7 +28,7 @@ def read_label_file(path: str | os.PathLike[str]) -> pd.DataFrame:
             frame[part] = float("nan")
     if frame.empty:
         raise InputError(path, "holds no row", "remove it from `labels`, or fill it")
-    return check(frame, "labels", path)
+    return check(frame, LABELS, path)
 
 
 def with_label_files(labels: pd.DataFrame, paths: Iterable[str | os.PathLike[str]]) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilecast.artifact import names
 from tilecast.artifact.store import combine, parse_csv, parse_json
+from tilecast.tables.declared.artifact import OPERATOR_LABELS, OPERATOR_PREDICTIONS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +67,7 @@ def read_operator_labels(files: dict[str, bytes]) -> pd.DataFrame:
             # One file of the artifact (L4, switch4) names its columns as the predictions do.
             total = "e2e_latency" if b"e2e_latency" in data.split(b"\n", 1)[0] else "latency"
             parts.append(_part(path, files, path.split("/")[-2], {"Name": "name", total: "latency_ms"}))
-    return combine(parts, "operator_labels")
+    return combine(parts, OPERATOR_LABELS)
 
 
 def read_operator_predictions(files: dict[str, bytes]) -> pd.DataFrame:
@@ -78,4 +79,4 @@ def read_operator_predictions(files: dict[str, bytes]) -> pd.DataFrame:
             columns = {"Name": "name", "OpName": "operator", "e2e_latency": "latency_ms"}
             cell, frame = _part(path, files, device, columns)
             parts.append(({"predictor": names.predictor_of(folder), **cell}, frame))
-    return combine(parts, "operator_predictions")
+    return combine(parts, OPERATOR_PREDICTIONS)

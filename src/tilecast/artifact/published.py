@@ -15,8 +15,9 @@ from tilecast.artifact import cells, names
 from tilecast.artifact.store import load
 from tilecast.base.errors import InputError, TilecastError
 from tilecast.base.paths import PUBLISHED
+from tilecast.tables.columns import CELL_KEY
+from tilecast.tables.declared.artifact import DEVICES, LABELS, PREDICTIONS
 from tilecast.tables.io import check, write, write_free
-from tilecast.tables.schema import CELL_KEY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,7 @@ def transcribe(archive: str | os.PathLike[str], folder: Path) -> None:
     for part in PARTS:
         rows[part] = rows[part].map("{:.6g}".format, na_action="ignore")
     write_free(rows, folder / "end_to_end.csv")
-    write(cells.read_devices(files), folder / "devices.csv", "devices")
+    write(cells.read_devices(files), folder / "devices.csv", DEVICES)
 
 
 def read_published(path: str | os.PathLike[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -57,7 +58,7 @@ def read_published(path: str | os.PathLike[str]) -> tuple[pd.DataFrame, pd.DataF
     measured = rows["predictor"] == MEASURED
     labels = rows[measured].assign(layers=0)[[*CELL_KEY, *PARTS, "layers", "source"]]
     predictions = rows[~measured][["predictor", *CELL_KEY, *PARTS, "source"]].sort_values(["predictor", *CELL_KEY])
-    return check(labels, "labels", path), check(predictions, "predictions", path)
+    return check(labels, LABELS, path), check(predictions, PREDICTIONS, path)
 
 
 if __name__ == "__main__":

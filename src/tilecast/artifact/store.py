@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tilecast.base import documents
 from tilecast.base.errors import InputError
 from tilecast.tables.io import check, empty
+from tilecast.tables.schema import Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +84,7 @@ def parse_csv(path: str, data: bytes, columns: Mapping[str, str]) -> pd.DataFram
     return frame.rename(columns=columns)
 
 
-def combine(parts: list[tuple[dict[str, Any], pd.DataFrame]], table: str) -> pd.DataFrame:
+def combine(parts: list[tuple[dict[str, Any], pd.DataFrame]], table: Table) -> pd.DataFrame:
     """One checked table from (constant columns, rows) of each file; an error names the file and its line."""
     import pandas as pd
 

@@ -13,6 +13,7 @@ from typing import Any
 from tilecast.base.errors import InputError
 from tilecast.cli import work
 from tilecast.models.registry import load_model, model_names
+from tilecast.tables.declared.graphs import KERNEL_LIST
 from tilecast.tables.io import write
 
 
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     graph = work.traced(args, model, routing=args.routing, inputs=inputs)
     graph = fuse(graph) if args.fuse else graph
     if args.output:
-        write(graph.kernels(), args.output, "kernel_list")
+        write(graph.kernels(), args.output, KERNEL_LIST)
     summary = graph.summary()
     print(json.dumps(summary, indent=2) if args.json else _text(summary))
     return 0

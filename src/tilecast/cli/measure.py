@@ -15,7 +15,8 @@ from tilecast.hardware.device import device_names, load_device
 from tilecast.measure.describe import DESCRIPTION, describe, open_backend, read_description, write_description
 from tilecast.measure.grid import EACH, FAMILIES
 from tilecast.measure.store import PLANS, digest
-from tilecast.tables.schema import DTYPE_NAMES
+from tilecast.tables.columns import DTYPE_NAMES
+from tilecast.tables.declared.measured import PLANNED_KERNELS
 
 LONGEST_S = 0.1  # kernels the device needs longer for at its peak rates are not in the grid
 STUDY = Path("config/studies/live.yaml")
@@ -160,7 +161,7 @@ def _planned(args: argparse.Namespace, description: dict[str, Any], dtypes: tupl
     families = _listed(args.families, FAMILIES, "--families") if args.families else list(FAMILIES)
     folder = args.output / description["name"]
     path = write_kernel_plan(folder, description, chosen, families, args.each, LONGEST_S, renew=renew)
-    held = read(path, "planned_kernels")
+    held = read(path, PLANNED_KERNELS)
     for asked, column, wanted in ((args.dtypes, "dtype", chosen), (args.families, "family", families)):
         lacking = sorted(set(wanted) - set(held[column]))
         if asked and lacking:
@@ -201,7 +202,7 @@ def _kernels(args: argparse.Namespace, budget: float) -> int:
     backend = _opened(args)
     folder = args.output / backend.name
     path = _planned(args, _described(args, backend), backend.dtypes, renew=False)
-    plan = read(path, "planned_kernels")
+    plan = read(path, PLANNED_KERNELS)
     result = measure_kernels(backend, distinct(plan), folder, budget, _about(folder, "kernels"))
     print(
         f"{backend.title}: {result['measured']} kernels measured, {result['out of memory']} out of memory, "

@@ -10,6 +10,7 @@ from typing import Any
 
 from tilecast.base.errors import InputError
 from tilecast.base.limits import option
+from tilecast.tables.declared.locality import MANIFEST
 
 _SHOWN = (  # column, heading, digits, divided by
     ("batches", "batches", 0, 1),
@@ -103,10 +104,9 @@ def _plan(args: argparse.Namespace) -> int:
     if args.output:
         import pandas as pd
 
-        import tilecast.tables.locality  # noqa: F401 (declares the table)
         from tilecast.tables.io import write
 
-        write(pd.DataFrame(manifest(name, study)), args.output, "numa_manifest")
+        write(pd.DataFrame(manifest(name, study)), args.output, MANIFEST)
     for cell in chosen:
         print(cell.name)
     for repeated in rejected:

@@ -14,7 +14,7 @@ from tilecast.base.limits import option
 from tilecast.base.paths import PRICES
 from tilecast.models.registry import load_model, model_names
 from tilecast.predict.registry import PREDICTORS, load_predictor
-from tilecast.tables.schema import DTYPE_NAMES
+from tilecast.tables.columns import DTYPE_NAMES
 
 if TYPE_CHECKING:
     from tilecast.planner.search import Answering, Candidate, Found, Training

@@ -13,6 +13,7 @@ from tilecast.base.paths import DEVICES
 from tilecast.cli.work import torch_needed
 from tilecast.hardware.device import Device, devices, load_device
 from tilecast.predict.registry import PREDICTORS
+from tilecast.tables.declared.artifact import KERNELS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +69,7 @@ def read_kernels(data: Path) -> pd.DataFrame:
     if data.is_dir():
         table = _folder(data)
     elif data.suffix in (".parquet", ".csv"):
-        table = read(data, "kernels")
+        table = read(data, KERNELS)
     else:
         raise InputError(data, "is neither a folder nor a .parquet or .csv table", "name one of them")
     table = table[table["split"] == "train"]

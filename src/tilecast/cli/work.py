@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilecast.base.errors import InputError
 from tilecast.base.limits import option
-from tilecast.tables.schema import DTYPE_NAMES, MODES
+from tilecast.tables.columns import DTYPE_NAMES, MODES
 
 if TYPE_CHECKING:
     from tilecast.graph.kernels import KernelGraph

@@ -14,6 +14,7 @@ import pandas as pd
 from tilecast.base.errors import InputError
 from tilecast.evaluate import expression
 from tilecast.evaluate.claims import (
+    TABLES,
     Arithmetic,
     Claim,
     Claims,
@@ -25,9 +26,9 @@ from tilecast.evaluate.claims import (
 )
 from tilecast.evaluate.definitions import search
 from tilecast.evaluate.statistics import BY_NAME
+from tilecast.tables.declared.claims import CLAIM_ROWS, CLAIMS
 from tilecast.tables.io import check
 from tilecast.tables.naming import DEVICES, MODELS, MODES, OPTIONS_SHORT, PREDICTORS
-from tilecast.tables.schema import TABLES
 
 Tables = Mapping[str, pd.DataFrame]
 ROWS_LISTED = 200
@@ -120,9 +121,8 @@ def _sentence(claim: Claim, verdict: str, value: str, basis: str) -> str:
 
 def _rows(query: Figures, chosen: pd.DataFrame) -> list[dict[str, object]]:
     """The rows a value rests on, by their key."""
-    key = list(TABLES[query.dataset].key) or [
-        name for name, column in TABLES[query.dataset].columns.items() if column.kind == "text"
-    ]
+    table = TABLES[query.dataset]
+    key = list(table.key) or [name for name, column in table.columns.items() if column.kind == "text"]
     listed = []
     for row in chosen.head(ROWS_LISTED).to_dict("records"):
         value = row[query.column] if query.column else 1
@@ -284,6 +284,6 @@ def audit(
             }
         )
         rows += [{"id": claim.id, "measured_ms": None, "predicted_ms": None, **row} for row in finding.rows]
-    verdicts = pd.DataFrame(found, columns=list(TABLES["claims"].columns))
-    evidence = pd.DataFrame(rows, columns=list(TABLES["claim_rows"].columns))
-    return check(verdicts, "claims", "claims table"), check(evidence, "claim_rows", "claim_rows table")
+    verdicts = pd.DataFrame(found, columns=list(CLAIMS.columns))
+    evidence = pd.DataFrame(rows, columns=list(CLAIM_ROWS.columns))
+    return check(verdicts, CLAIMS, "claims table"), check(evidence, CLAIM_ROWS, "claim_rows table")

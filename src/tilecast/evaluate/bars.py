@@ -11,8 +11,8 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tilecast.evaluate.errors import SEEN_DEVICES
+from tilecast.tables.columns import CELL_KEY
 from tilecast.tables.naming import FAMILIES, MODES, device_name, vendor
-from tilecast.tables.schema import CELL_KEY
 
 if TYPE_CHECKING:
     import pandas as pd

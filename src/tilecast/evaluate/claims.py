@@ -19,9 +19,21 @@ from tilecast.base.documents import read_text, read_yaml
 from tilecast.base.errors import InputError
 from tilecast.base.inputs import Section, validated
 from tilecast.evaluate import expression
-from tilecast.tables import locality as _locality  # noqa: F401 (declares its tables)
+from tilecast.tables.columns import CELL_KEY
+from tilecast.tables.declared.artifact import DEFECTS, GRAPHS, LABELS, PREDICTIONS
+from tilecast.tables.declared.artifact import DEVICES as DEVICES_OF_ARTIFACT
+from tilecast.tables.declared.evaluation import (
+    ERRORS,
+    LABEL_NOISE,
+    MAPE,
+    OPERATOR_CELLS,
+    OPERATOR_ERRORS,
+    PHASE_ERRORS,
+    SUMMARY_COMPARISON,
+)
+from tilecast.tables.declared.locality import ARITHMETIC, COMPARISON, COUNTS, PREDICTED, RUNS
+from tilecast.tables.declared.moe import SYSTEMS
 from tilecast.tables.naming import DEVICES, MODELS, PREDICTORS, is_published, vendor
-from tilecast.tables.schema import CELL_KEY, TABLES
 
 DATASETS: dict[str, str] = {
     "labels": "results/tidy/labels.csv",
@@ -42,6 +54,29 @@ DATASETS: dict[str, str] = {
     "numa_predicted": "results/numa/predicted.csv",
     "numa_runs": "results/numa/record/runs.csv",
     "numa_comparison": "results/numa/record/comparison.csv",
+}
+TABLES = {
+    table.name: table
+    for table in (
+        LABELS,
+        PREDICTIONS,
+        DEVICES_OF_ARTIFACT,
+        GRAPHS,
+        DEFECTS,
+        ERRORS,
+        MAPE,
+        PHASE_ERRORS,
+        OPERATOR_CELLS,
+        OPERATOR_ERRORS,
+        LABEL_NOISE,
+        SUMMARY_COMPARISON,
+        SYSTEMS,
+        COUNTS,
+        ARITHMETIC,
+        PREDICTED,
+        RUNS,
+        COMPARISON,
+    )
 }
 ROLL_UPS = {"device": ("NVIDIA", "AMD", "all"), "option": ("distributed", "all")}
 ROLLED_UP = ("mape", "operator_errors")

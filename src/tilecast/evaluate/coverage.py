@@ -13,9 +13,10 @@ import pandas as pd
 from tilecast.evaluate.errors import SEEN_DEVICES
 from tilecast.evaluate.statistics import Statistics, binomial_interval, inside, rolled_up
 from tilecast.predict.interval import LEVEL
+from tilecast.tables.columns import CELL_KEY
+from tilecast.tables.declared.evaluation import COVERAGE, INTERVAL_CELLS
 from tilecast.tables.io import check, empty
 from tilecast.tables.naming import vendor
-from tilecast.tables.schema import CELL_KEY, TABLES
 
 SEEN, UNSEEN = "in training", "held out"
 CLAIMED_PERCENT = 100 * LEVEL
@@ -27,25 +28,25 @@ def interval_cells(errors: pd.DataFrame, intervals: Sequence[pd.DataFrame]) -> p
     claimed = [frame for frame in claimed if len(frame)]
     plain = errors[errors["option"] == "none"].drop(columns="ape_percent")
     if not claimed or plain.empty:
-        return empty("interval_cells")
+        return empty(INTERVAL_CELLS)
     key = ["predictor", *CELL_KEY]
     cells = plain.merge(pd.concat(claimed, ignore_index=True), on=key).sort_values(key, kind="stable")
     away = np.log(cells["measured_ms"] / cells["predicted_ms"])
     above = np.log(cells["high_ms"] / cells["predicted_ms"])
     below = np.log(cells["predicted_ms"] / cells["low_ms"])
     cells["position"] = away / np.where(away > 0, above, below)
-    return check(cells, "interval_cells", "interval_cells table")
+    return check(cells, INTERVAL_CELLS, "interval_cells table")
 
 
 def coverage_table(cells: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """The `coverage` table: predictor x device x GPU in training or not x mode x distribution."""
     if cells.empty:
-        return empty("coverage")
+        return empty(COVERAGE)
     # No kernels of AMD's GPUs can be fetched: no predictor here has seen one, whatever the artifact's own did.
     seen = cells["device"].isin(SEEN_DEVICES) & (cells["device"].map(vendor) == "NVIDIA")
     known = cells.assign(gpu=seen.map({True: SEEN, False: UNSEEN}))
-    found = rolled_up(known, TABLES["coverage"].key, lambda part: _statistics(part, confidence))
-    return check(found, "coverage", "coverage table")
+    found = rolled_up(known, COVERAGE.key, lambda part: _statistics(part, confidence))
+    return check(found, COVERAGE, "coverage table")
 
 
 def _statistics(cells: pd.DataFrame, confidence: float) -> Statistics:

@@ -12,8 +12,10 @@ import pandas as pd
 
 from tilecast.base.errors import InputError
 from tilecast.base.statistics import absolute_error_percent
+from tilecast.tables.columns import CELL_KEY
+from tilecast.tables.declared.evaluation import ERRORS, PHASE_ERRORS
 from tilecast.tables.io import check
-from tilecast.tables.schema import CELL_KEY
+from tilecast.tables.schema import Table
 
 # The artifact's own out-of-distribution flag (column OOD of summary/summary.csv), as a rule: a cell is out of
 # distribution where its GPU or its model was not among those the published predictors were trained on. A100-SXM4
@@ -67,7 +69,7 @@ def cell_errors(labels: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame
     frame = cells[["predictor", *CELL_KEY]].copy()
     frame["measured_ms"] = cells["latency_ms_measured"]
     frame["predicted_ms"] = cells["latency_ms_predicted"]
-    return _finished(frame, ["predictor", *CELL_KEY], "errors")
+    return _finished(frame, ["predictor", *CELL_KEY], ERRORS)
 
 
 def phase_errors(labels: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
@@ -80,10 +82,10 @@ def phase_errors(labels: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFram
         known = measured.gt(0) & predicted.notna()
         part = both.loc[known, ["predictor", *CELL_KEY]].assign(phase=phase)
         parts.append(part.assign(measured_ms=measured[known], predicted_ms=predicted[known]))
-    return _finished(pd.concat(parts, ignore_index=True), ["predictor", *CELL_KEY, "phase"], "phase_errors")
+    return _finished(pd.concat(parts, ignore_index=True), ["predictor", *CELL_KEY, "phase"], PHASE_ERRORS)
 
 
-def _finished(frame: pd.DataFrame, order: list[str], table: str) -> pd.DataFrame:
+def _finished(frame: pd.DataFrame, order: list[str], table: Table) -> pd.DataFrame:
     """Add error and distribution, sort and check."""
     frame["ape_percent"] = cell_error_percent(frame)
     frame["distribution"] = distribution(frame["device"], frame["model"])

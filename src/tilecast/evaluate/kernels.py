@@ -13,6 +13,7 @@ from tilecast.evaluate.coverage import CLAIMED_PERCENT, SEEN, UNSEEN
 from tilecast.evaluate.statistics import inside, joined
 from tilecast.hardware.device import Device
 from tilecast.predict.kernel import Predictor, complete
+from tilecast.tables.declared.evaluation import KERNEL_ERRORS, UTILISATION
 from tilecast.tables.io import check, empty
 
 LEARNED = ("bmm", "linear", "elementwise", "softmax", "norm")
@@ -59,7 +60,7 @@ def kernel_errors(
     held = kernels[(kernels["split"] == "test") & kernels["family"].isin(LEARNED)]
     held = held.reset_index(drop=True)
     if held.empty:
-        return empty("kernel_errors")
+        return empty(KERNEL_ERRORS)
     held["gpu"] = held["device"].isin(trained).map({True: SEEN, False: UNSEEN})
     named = held[["family", "device", "gpu", "latency_ms"]]  # of many millions of rows, no more than is needed
     parts = []
@@ -88,7 +89,7 @@ def kernel_errors(
     table["coverage_percent"] *= 100
     table["claimed_percent"] = np.where(table["coverage_percent"].notna(), CLAIMED_PERCENT, np.nan)
     table = table.sort_values(KERNEL_GROUP, kind="stable")
-    return check(table, "kernel_errors", "kernel_errors table")
+    return check(table, KERNEL_ERRORS, "kernel_errors table")
 
 
 def utilisation(
@@ -127,8 +128,8 @@ def utilisation(
             gpu = SEEN if name in trained else UNSEEN
             parts.append(part.assign(device=name, gpu=gpu, family=family, swept=swept))
     if not parts:
-        return empty("utilisation")
+        return empty(UTILISATION)
     table = pd.concat(parts, ignore_index=True)
     # A utilisation that fell to zero is an infinite rate: no point on the curve.
     table = table[np.isfinite(table["share_percent"])]
-    return check(table, "utilisation", "utilisation table")
+    return check(table, UTILISATION, "utilisation table")

@@ -16,9 +16,18 @@ from tilecast.evaluate.statistics import ALL, error_summary, inside
 from tilecast.measure.describe import DESCRIPTION, read_description
 from tilecast.measure.store import PLANS, digest, load_run, provenance, runs
 from tilecast.predict.calibrate import fit, shifts
+from tilecast.tables.declared.measured import (
+    KERNEL_KEY,
+    LIVE_CALIBRATION,
+    LIVE_KERNELS,
+    LIVE_MODELS,
+    LIVE_SUMMARY,
+    PLANNED,
+    PLANNED_MODELS,
+    WORKLOAD_KEY,
+)
 from tilecast.tables.io import read
-from tilecast.tables.measured import KERNEL_KEY, WORKLOAD_KEY
-from tilecast.tables.schema import TABLES
+from tilecast.tables.schema import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,7 +77,7 @@ def _plan(folder: Path, kind: str, paths: Sequence[Path]) -> pd.DataFrame | None
         stated = provenance(path).get("forecasts_sha256")
         if stated is not None and stated != made:
             raise InputError(file, f"are not the forecasts {path.name} was measured after", "restore the file")
-    return read(file, f"planned_{kind}")
+    return read(file, PLANNED[kind])
 
 
 def _measured(folder: Path, kind: str) -> tuple[pd.DataFrame | None, list[Path]]:
@@ -79,7 +88,7 @@ def _measured(folder: Path, kind: str) -> tuple[pd.DataFrame | None, list[Path]]
 
 def kernels(folder: Path, where: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The `live_kernels` rows of one device, and the kernels that could not be timed."""
-    columns = list(TABLES["live_kernels"].columns)
+    columns = list(LIVE_KERNELS.columns)
     measured, paths = _measured(folder, "kernels")
     plan = _plan(folder, "kernels", paths)
     if measured is None or plan is None:
@@ -99,13 +108,13 @@ def kernels(folder: Path, where: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def models(folder: Path, where: str) -> pd.DataFrame:
     """The `live_models` rows of one device: with forecasts where some were made before."""
-    columns = list(TABLES["live_models"].columns)
+    columns = list(LIVE_MODELS.columns)
     measured, paths = _measured(folder, "models")
     if measured is None:
         return pd.DataFrame(columns=columns)
     plan = _plan(folder, "models", paths)
     if plan is None:
-        plan = pd.DataFrame(columns=list(TABLES["planned_models"].columns))
+        plan = pd.DataFrame(columns=list(PLANNED_MODELS.columns))
     both = measured.merge(plan, on=list(WORKLOAD_KEY), how="left")
     both = both.assign(where=where, measured_ms=both["latency_ms"])
     both["ape_percent"] = absolute_error_percent(both["predicted_ms"].astype(float), both["latency_ms"])
@@ -142,7 +151,7 @@ def summary(live: pd.DataFrame, untimed: pd.DataFrame) -> pd.DataFrame:
                     "inside_percent": 100 * hits.mean() if len(hits) else None,
                 }
             )
-    return pd.DataFrame(rows, columns=list(TABLES["live_summary"].columns))
+    return pd.DataFrame(rows, columns=list(LIVE_SUMMARY.columns))
 
 
 def calibration(live: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -181,7 +190,7 @@ def calibration(live: pd.DataFrame, seed: int) -> pd.DataFrame:
                     "high_percent": float(high_end),
                 }
             )
-    return pd.DataFrame(rows, columns=list(TABLES["live_calibration"].columns))
+    return pd.DataFrame(rows, columns=list(LIVE_CALIBRATION.columns))
 
 
 def evaluate(roots: Sequence[tuple[str, Path]], seed: int) -> dict[str, Any]:
@@ -196,20 +205,20 @@ def evaluate(roots: Sequence[tuple[str, Path]], seed: int) -> dict[str, Any]:
             found["kernels"].append(timed)
             found["untimed"].append(untimed.assign(where=where, device=about["device"]))
             found["models"].append(models(folder, where))
-    live = _joined(found["kernels"], "live_kernels")
+    live = _joined(found["kernels"], LIVE_KERNELS)
     untimed = pd.concat(found["untimed"]) if found["untimed"] else pd.DataFrame(columns=["where", "device"])
     return {
         "kernels": live,
-        "models": _joined(found["models"], "live_models"),
+        "models": _joined(found["models"], LIVE_MODELS),
         "summary": summary(live, untimed),
         "calibration": calibration(live, seed),
         "machines": machines,
     }
 
 
-def _joined(parts: list[pd.DataFrame], table: str) -> pd.DataFrame:
+def _joined(parts: list[pd.DataFrame], table: Table) -> pd.DataFrame:
     full = [part for part in parts if len(part)]
-    columns = list(TABLES[table].columns)
+    columns = list(table.columns)
     return pd.concat(full, ignore_index=True)[columns] if full else pd.DataFrame(columns=columns)
 
 

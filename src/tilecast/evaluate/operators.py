@@ -10,8 +10,9 @@ from __future__ import annotations
 import pandas as pd
 
 from tilecast.evaluate.errors import cell_error_percent, distribution
+from tilecast.tables.columns import CELL_KEY
+from tilecast.tables.declared.evaluation import LABEL_NOISE, OPERATOR_CELLS
 from tilecast.tables.io import check
-from tilecast.tables.schema import CELL_KEY
 
 CELL = list(CELL_KEY)
 CLASSES = {"BMM": "bmm", "Linear": "linear", "VECsoftmax": "softmax", "VECln": "norm"}
@@ -43,7 +44,7 @@ def operator_cells(labels: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFr
     cells = cells[cells["measured_ms"] > 0].reset_index(drop=True)
     cells["ape_percent"] = cell_error_percent(cells)
     cells["distribution"] = distribution(cells["device"], cells["model"])
-    return check(cells, "operator_cells", "operator_cells table")
+    return check(cells, OPERATOR_CELLS, "operator_cells table")
 
 
 def label_noise(labels: pd.DataFrame, operators: pd.DataFrame) -> pd.DataFrame:
@@ -63,7 +64,7 @@ def label_noise(labels: pd.DataFrame, operators: pd.DataFrame) -> pd.DataFrame:
         frame[f"{phase}_ratio"] = (both[f"{phase}_ms_operators"] / measured).where(apart & measured.gt(0))
     ratios = frame[["ratio", "forward_ratio", "backward_ratio"]]
     frame["consistent"] = ((ratios - 1).abs() <= NOISE_LIMIT).where(ratios.notna(), True).all(axis=1)
-    return check(frame, "label_noise", "label_noise table")
+    return check(frame, LABEL_NOISE, "label_noise table")
 
 
 def by_consistency(errors: pd.DataFrame, noise: pd.DataFrame) -> pd.DataFrame:

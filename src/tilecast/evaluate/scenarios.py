@@ -19,9 +19,9 @@ from tilecast.multigpu.layout import Layout, Work, layout_of
 from tilecast.multigpu.step import Planner
 from tilecast.predict.interval import total
 from tilecast.predict.kernel import Predictor
+from tilecast.tables.declared.graphs import KERNEL_LIST
+from tilecast.tables.declared.measured import SCENARIOS
 from tilecast.tables.io import read
-from tilecast.tables.scenarios import SCENARIOS
-from tilecast.tables.schema import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,7 +107,7 @@ def evaluate(
         for name, part in (("ape_percent", "latency_ms"), ("compute_ape_percent", "compute_ms")):
             row[name] = _error(row.get(part), low, high)
         rows.append(row)
-    return pd.DataFrame(rows).reindex(columns=list(TABLES[SCENARIOS].columns))
+    return pd.DataFrame(rows).reindex(columns=list(SCENARIOS.columns))
 
 
 def _truth(entry: Mapping[str, Any], labels: pd.DataFrame | None) -> tuple[float | None, float | None, str | None]:
@@ -154,7 +154,7 @@ def _forecast(
     given = entry["work"]
     cell = f"{given['model']}-{given.get('mode', 'inference')}-{given['sequence']}-{given.get('batch', 1)}"
     if layout.gpus == 1 and not set(given) - _PLAIN and cell in lists:
-        return _of_list(read(lists[cell], "kernel_list"), predictor, device)
+        return _of_list(read(lists[cell], KERNEL_LIST), predictor, device)
     options = {name: value for name, value in given.items() if name not in ("model", "batch", "sequence")}
     options = {"mode": "inference", "dtype": "fp32"} | options
     work = Work(load_model(given["model"]), given.get("batch", 1), given["sequence"], **options)

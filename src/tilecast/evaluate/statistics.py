@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from tilecast.base.statistics import error_percent
 from tilecast.tables.io import check, empty
 from tilecast.tables.naming import vendor
-from tilecast.tables.schema import TABLES
+from tilecast.tables.schema import Table
 
 ALL = "all"
 MOST_RESAMPLED = 5_000
@@ -175,12 +175,14 @@ def joined(
     return pd.concat(parts, ignore_index=True)
 
 
-def error_table(cells: pd.DataFrame, table: str, *, resamples: int, confidence: float, seed: int) -> pd.DataFrame:
+def error_table(
+    cells: pd.DataFrame, table: Table, *, resamples: int, confidence: float, seed: int
+) -> pd.DataFrame:
     """The declared table of statistics of `cells`, grouped by its key with all roll-ups.
 
     `mape`, `phase_mape`, `operator_errors` and `label_noise_mape` are such tables.
     """
     if cells.empty:
         return empty(table)
-    found = rolled_up(cells, TABLES[table].key, lambda part: statistics(part, resamples, confidence, seed))
+    found = rolled_up(cells, table.key, lambda part: statistics(part, resamples, confidence, seed))
     return check(found, table, f"{table} table")

@@ -17,9 +17,10 @@ import pandas as pd
 from tilecast.artifact.names import SUMMARIES
 from tilecast.base.errors import InputError
 from tilecast.evaluate.errors import distribution
+from tilecast.tables.columns import CELL_KEY
+from tilecast.tables.declared.evaluation import SUMMARY_COMPARISON
 from tilecast.tables.io import check, empty
 from tilecast.tables.naming import DEVICES, vendor
-from tilecast.tables.schema import CELL_KEY
 
 MODELS = {
     "BERT-Large": ("bert_large", 512),
@@ -333,5 +334,5 @@ def compare_summaries(
                 path, f"is not the summary table expected ({error})", "compare it with the artifact"
             ) from error
     if not found:
-        return empty("summary_comparison")
-    return check(pd.DataFrame(found), "summary_comparison", "summary_comparison table")
+        return empty(SUMMARY_COMPARISON)
+    return check(pd.DataFrame(found), SUMMARY_COMPARISON, "summary_comparison table")

@@ -12,6 +12,7 @@ from tilecast.graph.compare import COMPARE_COLUMNS, compare
 from tilecast.graph.fuse import fuse
 from tilecast.graph.tracer import trace
 from tilecast.models.registry import load_model
+from tilecast.tables.declared.graphs import KERNEL_LIST
 from tilecast.tables.io import read
 
 CELL = ["model", "mode", "sequence_length", "batch_size", "option"]
@@ -32,7 +33,7 @@ def differences(graphs: pd.DataFrame, lists: Mapping[str, Path]) -> pd.DataFrame
         whole = option == "none" and not layers
         traced = lists.get(f"{model}-{mode}-{length}-{batch}") if whole else None
         if traced is not None:
-            kernels = read(traced, "kernel_list")
+            kernels = read(traced, KERNEL_LIST)
         else:
             if option == "none" and layers:
                 spec = dataclasses.replace(spec, values={**spec.values, layers: 1})

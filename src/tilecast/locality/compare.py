@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.special import stdtr, stdtrit
 
 from tilecast.locality.topology import NOT_HERE, UNKNOWN, local_node
-from tilecast.tables.locality import FACTORS
+from tilecast.tables.declared.locality import FACTORS
 
 KIND = ["model", "dtype", "compiled"]  # columns; penalties are of one value of each
 LEAST = 3  # pairs behind an interval

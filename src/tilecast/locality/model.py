@@ -14,8 +14,7 @@ import pandas as pd
 from tilecast.base.statistics import absolute_error_percent
 from tilecast.locality.guide import NO_OP, output_bytes, sample_bytes
 from tilecast.locality.topology import UNKNOWN, local_node
-from tilecast.tables import locality as _tables  # noqa: F401 (declares the tables)
-from tilecast.tables.schema import TABLES
+from tilecast.tables.declared.locality import PREDICTED
 
 Ends = tuple[float, float, float]  # of a forecast: middle, low and high end of its interval
 PLACE = ["gpu", "cpu_node", "memory_node", "model", "dtype"]  # columns that name what is forecast
@@ -114,7 +113,7 @@ def predicted(hosts: pd.DataFrame, wanted: Iterable[tuple[str, str, int]], compu
                     "high_percent": penalty_percent(local[1], remote[1]),
                 }
             )
-    return pd.DataFrame(rows, columns=list(TABLES["numa_predicted"].columns))
+    return pd.DataFrame(rows, columns=list(PREDICTED.columns))
 
 
 def expected(

@@ -17,9 +17,8 @@ from tilecast.base.errors import InputError
 from tilecast.base.files import write_text
 from tilecast.locality.compare import compare
 from tilecast.locality.model import against
+from tilecast.tables.declared.locality import MANIFEST, RECORD, STATUSES
 from tilecast.tables.io import check, empty, write
-from tilecast.tables.locality import STATUSES
-from tilecast.tables.schema import TABLES
 
 _KEYS = {"study", "definition", "device", "topology", "measured_on", "runs", "profiles"}
 
@@ -33,22 +32,22 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def tables(raw: Mapping[str, Any], where: object = "record") -> dict[str, pd.DataFrame]:
-    """The record's tables: numa_runs, numa_comparison, numa_against, numa_profiles, numa_timeline."""
+    """The record's tables by the names of `RECORD`."""
 
     def table(name: str, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-        chosen = [{column: row.get(column) for column in TABLES[name].columns} for row in rows]
-        return check(pd.DataFrame(chosen), name, where) if chosen else empty(name)
+        chosen = [{column: row.get(column) for column in RECORD[name].columns} for row in rows]
+        return check(pd.DataFrame(chosen), RECORD[name], where) if chosen else empty(RECORD[name])
 
     try:
-        runs, topology, profiles = table("numa_runs", map(_run_row, raw["runs"])), raw["topology"], raw["profiles"]
+        runs, topology, profiles = table("runs", map(_run_row, raw["runs"])), raw["topology"], raw["profiles"]
         drawn = ({"cell": row["cell"]} | event for row in profiles for event in row.get("timeline") or [])
         rows: dict[str, Iterable[Mapping[str, Any]]] = {
-            "numa_comparison": compare(runs, topology),
-            "numa_against": against(runs, raw.get("forecasts", []), topology),
-            "numa_profiles": (profile | (profile.get("measures") or {}) for profile in profiles),
-            "numa_timeline": drawn,
+            "comparison": compare(runs, topology),
+            "against": against(runs, raw.get("forecasts", []), topology),
+            "profiles": (profile | (profile.get("measures") or {}) for profile in profiles),
+            "timeline": drawn,
         }
-        return {"numa_runs": runs} | {name: table(name, found) for name, found in rows.items()}
+        return {"runs": runs} | {name: table(name, found) for name, found in rows.items()}
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise InputError(where, f"is no whole record ({type(error).__name__}: {error})") from None
 
@@ -88,9 +87,9 @@ def summary(raw: Mapping[str, Any]) -> dict[str, Any]:
 def write_study(raw: Mapping[str, Any], state: Path, output: Path) -> None:
     """Fill the study's folder of results: tables, record, the guide's two JSON files, reports and logs."""
     for name, table in tables(raw, output).items():
-        write(table, output / f"{name.removeprefix('numa_')}.csv", name)
-    planned = [{name: run[name] for name in TABLES["numa_manifest"].columns} for run in raw["runs"]]
-    write(pd.DataFrame(planned), output / "manifest.csv", "numa_manifest")
+        write(table, output / f"{name}.csv", RECORD[name])
+    planned = [{name: run[name] for name in MANIFEST.columns} for run in raw["runs"]]
+    write(pd.DataFrame(planned), output / "manifest.csv", MANIFEST)
     for name, content in (
         ("measured.json", dict(raw)),
         ("topology.json", raw["topology"]),

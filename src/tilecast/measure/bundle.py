@@ -22,7 +22,9 @@ from tilecast.base.documents import parse_json, shown
 from tilecast.base.errors import InputError, TilecastError
 from tilecast.base.files import write_bytes
 from tilecast.measure.describe import DESCRIPTION, device_of, read_description
-from tilecast.measure.store import KINDS, PLANS, load_run
+from tilecast.measure.store import PLANS, load_run
+from tilecast.tables.declared.evaluation import ERRORS
+from tilecast.tables.declared.measured import LIVE_MODELS, MEASURED, PLANNED
 from tilecast.tables.io import read
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def collect(results: Path, roots: Mapping[str, Path]) -> dict[str, bytes]:
     errors = results / "evaluation/errors.csv"
     if not errors.exists():
         raise InputError(results, "holds no finished results", "run the workflow first (make reproduce)")
-    cells = read(errors, "errors")
+    cells = read(errors, ERRORS)
     for option, layout in LAYOUTS.items():
         found |= _json(f"parallel_{layout}", cells[cells["option"] == option])
     for model, part in cells[cells["option"] == "fusion"].groupby("model"):
@@ -59,7 +61,7 @@ def collect(results: Path, roots: Mapping[str, Path]) -> dict[str, bytes]:
         found |= _json(f"fusion_{_safe(str(model))}", _both(part, pairs))
     models = results / "measure/models.csv"
     if models.exists():
-        for model, part in read(models, "live_models").groupby("model"):
+        for model, part in read(models, LIVE_MODELS).groupby("model"):
             found |= _json(f"live_{_safe(str(model))}", part)
     if (results / "measure/scenarios.csv").exists():
         found["scenarios.csv"] = (results / "measure/scenarios.csv").read_bytes()
@@ -252,8 +254,8 @@ def _check_measured(files: Mapping[str, bytes], scratch: Path, path: Path) -> No
             try:
                 kind = file.stem.rsplit("-", 1)[0]
                 if file.name in PLANS.values():
-                    read(file, f"planned_{file.stem.removeprefix('forecasts-')}")
-                elif kind in KINDS:
+                    read(file, PLANNED[file.stem.removeprefix("forecasts-")])
+                elif kind in MEASURED:
                     load_run(file, kind)
                 else:
                     raise InputError(file, "is no table of a measurement")

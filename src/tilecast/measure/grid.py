@@ -11,7 +11,7 @@ import numpy as np
 from tilecast.base.errors import InputError
 from tilecast.base.limits import check
 from tilecast.hardware.device import ELEMENT_BYTES
-from tilecast.tables.measured import KERNEL_KEY
+from tilecast.tables.declared.measured import KERNEL_KEY
 
 if TYPE_CHECKING:
     import pandas as pd

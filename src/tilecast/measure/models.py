@@ -24,7 +24,7 @@ from tilecast.hardware.device import ELEMENT_BYTES
 from tilecast.measure.backend import Action, Backend, OutOfMemory, Timing, Unsupported, guarded, timed
 from tilecast.measure.store import Run, done
 from tilecast.models.registry import ModelSpec, load_model
-from tilecast.tables.measured import WORKLOAD, WORKLOAD_KEY
+from tilecast.tables.declared.measured import WORKLOAD, WORKLOAD_KEY
 
 SHORTENED = (2, 4)  # layers of the models a composed figure comes from
 FITS = 0.8  # of the device's memory, for weights and what training adds to them

@@ -14,7 +14,7 @@ from tilecast.measure import kernels as torch_kernels
 from tilecast.measure.backend import Backend, OutOfMemory, Unsupported, guarded, timed
 from tilecast.measure.grid import held
 from tilecast.measure.store import Run, done
-from tilecast.tables.measured import KERNEL_KEY
+from tilecast.tables.declared.measured import KERNEL_KEY
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,15 +18,13 @@ from typing import TYPE_CHECKING, Any
 from tilecast.base.documents import read_json
 from tilecast.base.errors import InputError
 from tilecast.base.files import write_text
+from tilecast.tables.declared.measured import MEASURED
 from tilecast.tables.io import DTYPES, empty, read, write
-from tilecast.tables.measured import KERNEL_KEY, WORKLOAD_KEY
-from tilecast.tables.schema import TABLES
+from tilecast.tables.schema import Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-KINDS = {"kernels": "measured_kernels", "models": "measured_models", "timelines": "measured_timelines"}
-KEYS = {"kernels": KERNEL_KEY, "models": WORKLOAD_KEY, "timelines": (*WORKLOAD_KEY, "place")}
 EVERY_S = 5.0  # how often a running measurement is written down
 PLANS = {"kernels": "forecasts-kernels.parquet", "models": "forecasts-models.parquet"}  # beside the runs
 PACKAGES = ("torch", "transformers", "numpy", "pandas", "pyarrow")
@@ -47,7 +45,7 @@ def load_run(path: Path, kind: str) -> pd.DataFrame:
         raise InputError(
             path, "is not what was measured (its checksum differs)", "restore the file, or delete the run"
         )
-    frame = read(path, KINDS[kind])
+    frame = read(path, MEASURED[kind])
     return frame.assign(device=str(record.get("device", path.parent.name)), run=path.stem)
 
 
@@ -63,7 +61,7 @@ def load(root: Path, kind: str) -> pd.DataFrame:
     parts = [load_run(path, kind) for folder in sorted(root.glob("*")) for path in runs(folder, kind)]
     parts = [part for part in parts if len(part)]
     if not parts:
-        return empty(KINDS[kind]).assign(device=pd.Series(dtype="str"), run=pd.Series(dtype="str"))
+        return empty(MEASURED[kind]).assign(device=pd.Series(dtype="str"), run=pd.Series(dtype="str"))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -72,7 +70,7 @@ def done(folder: Path, kind: str) -> set[tuple[Any, ...]]:
     return {
         tuple("" if value != value else value for value in row)
         for path in runs(folder, kind)
-        for row in load_run(path, kind)[list(KEYS[kind])].itertuples(index=False, name=None)
+        for row in load_run(path, kind)[list(MEASURED[kind].key)].itertuples(index=False, name=None)
     }
 
 
@@ -106,7 +104,7 @@ class Run:
         """Write rows and record; without rows nothing."""
         if not self.rows:
             return
-        write(as_table(self.rows, KINDS[self.kind]), self.path, KINDS[self.kind])
+        write(as_table(self.rows, MEASURED[self.kind]), self.path, MEASURED[self.kind])
         record = self._record | {"status": status, "rows": len(self.rows)} | more
         if status == "complete":
             record["ended"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -115,11 +113,11 @@ class Run:
         self._written = time.monotonic()
 
 
-def as_table(rows: Sequence[Mapping[str, Any]], table: str) -> pd.DataFrame:
+def as_table(rows: Sequence[Mapping[str, Any]], table: Table) -> pd.DataFrame:
     """Rows as a frame in the table's columns; what a row lacks is empty."""
     import pandas as pd
 
-    declared = TABLES[table].columns
+    declared = table.columns
     frame = pd.DataFrame(list(rows)).reindex(columns=list(declared))
     numbers = [name for name, column in declared.items() if column.kind == "number"]
     return frame.astype(dict.fromkeys(numbers, DTYPES["number"]))

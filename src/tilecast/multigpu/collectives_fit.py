@@ -21,6 +21,7 @@ from tilecast.base.paths import CURVES, PUBLISHED
 from tilecast.base.statistics import absolute_error_percent
 from tilecast.hardware.system import load_system, route
 from tilecast.multigpu.collectives import Curve, Line, collective, port_bytes
+from tilecast.tables.declared.multigpu import COLLECTIVE_MEASUREMENTS
 from tilecast.tables.io import read
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def validate(
 
 def train(path: Path = MEASURED) -> dict[str, Any]:
     """What data/collectives.json holds: curves, spreads, and how they were made."""
-    frame = read(path, "collective_measurements")
+    frame = read(path, COLLECTIVE_MEASUREMENTS)
     fitted, held_out = fit_all(frame), fit_held_out(frame)
     table = validate(frame[frame["system"].isin(CALIBRATED)], fitted, held_out)
     table["off"] = np.abs(np.log(table["held_out_ms"] / table["measured_ms"]))

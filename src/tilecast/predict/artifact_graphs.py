@@ -18,8 +18,8 @@ from scipy.sparse import csr_array
 from tilecast.hardware.device import Device
 from tilecast.predict.kernel import HOSTS, HostAware, Predictor, wait_ms
 from tilecast.predict.workloads import WORKLOAD, Workloads, layers_of, workloads
+from tilecast.tables.declared.artifact import GRAPHS, LABELS, OPERATOR_PREDICTIONS, PREDICTIONS
 from tilecast.tables.io import empty, read, write, write_free
-from tilecast.tables.schema import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -243,14 +243,14 @@ def forecast_artifact(
 
     Without graphs (only transcribed figures at hand) the tables are empty.
     """
-    table = read(graphs, "graphs")
+    table = read(graphs, GRAPHS)
     chosen = {name: device for name, device in devices.items() if device.vendor in vendors}
-    result = forecast_all(predictor, workloads(table, layers_of(read(labels, "labels"))), chosen)
+    result = forecast_all(predictor, workloads(table, layers_of(read(labels, LABELS))), chosen)
     for name, frame, schema in (
-        ("cells", result.cells, "predictions"),
-        ("operators", result.operators, "operator_predictions"),
+        ("cells", result.cells, PREDICTIONS),
+        ("operators", result.operators, OPERATOR_PREDICTIONS),
     ):
-        declared = list(TABLES[schema].columns)
+        declared = list(schema.columns)
         write(frame[declared] if len(frame) else empty(schema), outputs[name], schema)
     write_free(result.intervals, outputs["intervals"])
     write_free(result.breakdown, outputs["breakdown"])

@@ -8,7 +8,7 @@ import numpy as np
 
 from tilecast.base.errors import InputError
 from tilecast.hardware.device import ELEMENT_BYTES, Device
-from tilecast.tables.schema import FAMILIES, PHASES
+from tilecast.tables.columns import FAMILIES, PHASES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,9 +21,8 @@ from tilecast.measure.store import PLANS, done, runs
 from tilecast.predict.kernel import Predictor
 from tilecast.predict.model import forecast_model
 from tilecast.predict.registry import load_predictor
+from tilecast.tables.declared.measured import PLANNED_KERNELS, PLANNED_MODELS, WORKLOAD_KEY
 from tilecast.tables.io import read, write
-from tilecast.tables.measured import WORKLOAD_KEY
-from tilecast.tables.schema import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +53,7 @@ def plan_kernels(kernels: pd.DataFrame, device: Device, committee: Sequence[Pred
                 predicted_high_ms=found["high_ms"].to_numpy(dtype=float),
             )
         )
-    columns = list(TABLES["planned_kernels"].columns)
+    columns = list(PLANNED_KERNELS.columns)
     return pd.concat(parts, ignore_index=True).sort_values(["rank", "predictor"], kind="stable")[columns]
 
 
@@ -110,7 +109,7 @@ def plan_models(
                     "predicted_high_ms": found["high_ms"],
                 }
             )
-    return pd.DataFrame(rows, columns=list(TABLES["planned_models"].columns))
+    return pd.DataFrame(rows, columns=list(PLANNED_MODELS.columns))
 
 
 def write_kernel_plan(
@@ -136,7 +135,7 @@ def write_kernel_plan(
     names = KEPT if quick else COMMITTEE
     plan = plan_kernels(kernels, device, [load_predictor(name) for name in names])
     write_description(dict(description), folder / DESCRIPTION)
-    write(plan, path, "planned_kernels")
+    write(plan, path, PLANNED_KERNELS)
     return path
 
 
@@ -148,7 +147,7 @@ def write_model_plan(folder: Path, description: Mapping[str, Any], works: Sequen
     import pandas as pd
 
     path, known = folder / PLANS["models"], done(folder, "models")
-    before = read(path, "planned_models") if path.exists() else None
+    before = read(path, PLANNED_MODELS) if path.exists() else None
     if before is not None:
         known |= set(before[list(WORKLOAD_KEY)].itertuples(index=False, name=None))
     new = [work for work in works if tuple(work[name] for name in WORKLOAD_KEY) not in known]
@@ -157,5 +156,5 @@ def write_model_plan(folder: Path, description: Mapping[str, Any], works: Sequen
     plan = plan_models(new, device_of(dict(description)), [load_predictor(name) for name in KEPT])
     if not (folder / DESCRIPTION).exists():
         write_description(dict(description), folder / DESCRIPTION)
-    write(plan if before is None else pd.concat([before, plan], ignore_index=True), path, "planned_models")
+    write(plan if before is None else pd.concat([before, plan], ignore_index=True), path, PLANNED_MODELS)
     return path

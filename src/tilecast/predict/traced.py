@@ -11,6 +11,7 @@ import numpy as np
 from tilecast.hardware.device import Device
 from tilecast.predict.kernel import KERNEL_COLUMNS, HostAware, Predictor
 from tilecast.predict.workloads import WORKLOAD
+from tilecast.tables.declared.graphs import KERNEL_LIST
 from tilecast.tables.io import read
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def read_traced(paths: list[str]) -> pd.DataFrame:
     parts = []
     for path in paths:
         model, mode, length, batch = Path(path).stem.rsplit("-", 3)
-        part = read(path, "kernel_list")[list(KERNEL_COLUMNS)]
+        part = read(path, KERNEL_LIST)[list(KERNEL_COLUMNS)]
         part[WORKLOAD] = model, mode, int(length), int(batch), "none"
         parts.append(part)
     return pd.concat(parts, ignore_index=True)

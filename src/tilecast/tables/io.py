@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilecast.base.errors import InputError
 from tilecast.base.files import atomic_path
-from tilecast.tables.schema import TABLES, Column
+from tilecast.tables.schema import Column, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,39 +79,31 @@ def _in_range(series: pd.Series, name: str, column: Column, where: str) -> None:
             )
 
 
-def check(frame: pd.DataFrame, table: str, where: object) -> pd.DataFrame:
+def check(frame: pd.DataFrame, table: Table, where: object) -> pd.DataFrame:
     """`frame` with the declared columns, order and types of `table`; raises InputError on the first violation."""
     import pandas as pd
 
-    declared = TABLES[table]
-    missing = [name for name in declared.columns if name not in frame.columns]
-    extra = [str(name) for name in frame.columns if name not in declared.columns]
+    missing = [name for name in table.columns if name not in frame.columns]
+    extra = [str(name) for name in frame.columns if name not in table.columns]
+    expected = f"a {table} table has {', '.join(table.columns)}"
     if missing:
-        raise InputError(
-            str(where),
-            f"column {', '.join(missing)} is missing",
-            f"a {table} table has {', '.join(declared.columns)}",
-        )
+        raise InputError(str(where), f"column {', '.join(missing)} is missing", expected)
     if extra:
-        raise InputError(
-            str(where),
-            f"column {', '.join(extra)} is not known",
-            f"a {table} table has {', '.join(declared.columns)}",
-        )
+        raise InputError(str(where), f"column {', '.join(extra)} is not known", expected)
     checked = {}
-    for name, column in declared.columns.items():
+    for name, column in table.columns.items():
         checked[name] = _series(frame, name, column, str(where))
         _in_range(checked[name], name, column, str(where))
     result = pd.DataFrame(checked)
-    if declared.key:
-        twice = result.duplicated(list(declared.key))
+    if table.key:
+        twice = result.duplicated(list(table.key))
         if bool(twice.any()):
-            cell = ", ".join(str(result[name][twice].iloc[0]) for name in declared.key)
+            cell = ", ".join(str(result[name][twice].iloc[0]) for name in table.key)
             raise InputError(f"{where}, {_row(twice)}", f"the cell ({cell}) occurs twice", "keep one of them")
     return result.reset_index(drop=True)
 
 
-def read_raw(path: str | os.PathLike[str], table: str, only: tuple[str, str] | None = None) -> pd.DataFrame:
+def read_raw(path: str | os.PathLike[str], table: Table, only: tuple[str, str] | None = None) -> pd.DataFrame:
     """Read a file that should hold `table`, unchecked; the index counts its lines from 0 after the header.
 
     `only`, for Parquet: a column and the value of the rows wanted; the others are not held in memory.
@@ -126,9 +118,9 @@ def read_raw(path: str | os.PathLike[str], table: str, only: tuple[str, str] | N
             warnings.simplefilter("error")  # a row longer than the header is cut with a warning only
             frame = pd.read_csv(
                 source,
-                dtype={name: "str" for name, column in TABLES[table].columns.items() if column.kind == "text"},
+                dtype={name: "str" for name, column in table.columns.items() if column.kind == "text"},
                 keep_default_na=False,
-                na_values={name: [""] for name in TABLES[table].columns},
+                na_values={name: [""] for name in table.columns},
                 index_col=False,
                 skip_blank_lines=False,
                 encoding="utf-8-sig",
@@ -140,12 +132,12 @@ def read_raw(path: str | os.PathLike[str], table: str, only: tuple[str, str] | N
         raise InputError(str(source), f"cannot be read as a table ({error})") from None
 
 
-def read(path: str | os.PathLike[str], table: str, only: tuple[str, str] | None = None) -> pd.DataFrame:
+def read(path: str | os.PathLike[str], table: Table, only: tuple[str, str] | None = None) -> pd.DataFrame:
     """Read and check one table, or `only` the rows with a value in a column; CSV or Parquet by the ending."""
     return check(read_raw(path, table, only), table, path)
 
 
-def write(frame: pd.DataFrame, path: str | os.PathLike[str], table: str) -> None:
+def write(frame: pd.DataFrame, path: str | os.PathLike[str], table: Table) -> None:
     """Check and write one table atomically and byte-deterministically."""
     checked = check(frame.reset_index(drop=True), table, path)
     write_free(checked, path)
@@ -160,11 +152,11 @@ def write_free(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
             frame.to_csv(temporary, index=False, lineterminator="\n")
 
 
-def empty(table: str) -> pd.DataFrame:
+def empty(table: Table) -> pd.DataFrame:
     """The table without rows, in its declared types."""
     import pandas as pd
 
     columns: dict[str, Any] = {
-        name: pd.Series([], dtype=DTYPES[column.kind]) for name, column in TABLES[table].columns.items()
+        name: pd.Series([], dtype=DTYPES[column.kind]) for name, column in table.columns.items()
     }
     return pd.DataFrame(columns)

@@ -12,6 +12,7 @@ from tilecast.artifact.labels import read_label_file, with_label_files
 from tilecast.artifact.lock import read_lock
 from tilecast.artifact.published import read_published, transcribe
 from tilecast.base.errors import InputError
+from tilecast.tables.declared.artifact import DEVICES
 from tilecast.tables.io import read
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -77,7 +78,7 @@ def test_a_users_cell_that_the_artifact_measured_is_refused(tmp_path):
 def test_the_transcription_is_whole():
     labels, predictions = read_published(PUBLISHED / "end_to_end.csv")
     assert (len(labels), len(predictions)) == (149, 620)
-    devices = read(PUBLISHED / "devices.csv", "devices")
+    devices = read(PUBLISHED / "devices.csv", DEVICES)
     assert set(labels["device"]) | set(predictions["device"]) == set(devices["device"])
 
 

@@ -14,6 +14,7 @@ from tilecast.artifact.kernels import read_kernels
 from tilecast.artifact.operators import read_operator_labels, read_operator_predictions, repeats
 from tilecast.artifact.store import load
 from tilecast.base.errors import InputError
+from tilecast.tables.declared.artifact import DEVICES
 from tilecast.tables.io import empty
 
 LABEL = names.LABELS + "NVIDIA_L4/gpt2_large-train-1024-4.json"
@@ -162,7 +163,7 @@ def test_a_kernel_without_time_names_file_and_line():
 
 def test_no_files_give_empty_tables_and_no_defects():
     tables = [
-        empty("devices"), cells.read_labels({}), cells.read_predictions({}), read_operator_labels({}),
+        empty(DEVICES), cells.read_labels({}), cells.read_predictions({}), read_operator_labels({}),
         read_operator_predictions({}), read_graphs({}), read_kernels({}),
     ]  # fmt: skip
     assert all(table.empty for table in tables)

@@ -8,6 +8,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from tilecast.cli import main
+from tilecast.tables.declared.graphs import KERNEL_LIST
 from tilecast.tables.io import read
 
 MADE_UP = {
@@ -31,7 +32,7 @@ def test_a_made_up_configuration(tmp_path, capsys):
     assert summary["parameters"] == weights + 1000 * 96 + 11 * 96
     assert summary["matrix_flops"] == 2 * (weights + 1000 * 96) * 192 + 4 * 3 * 64**2 * 96 * 5
     assert "hiden_act" in printed.err
-    frame = read(table, "kernel_list")
+    frame = read(table, KERNEL_LIST)
     assert frame["count"].sum() == summary["kernels"]
     assert summary["flops_per_byte"] == pytest.approx(
         summary["flops"] / (summary["bytes_read"] + summary["bytes_written"]), abs=1e-4

@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 from tilecast.cli import main  # noqa: E402
 from tilecast.evaluate.machine import evaluate, kernels  # noqa: E402
 from tilecast.measure.store import digest, provenance, runs  # noqa: E402
+from tilecast.tables.declared.measured import PLANNED_KERNELS  # noqa: E402
 
 FEW = ["--families", "softmax,bmm", "--dtypes", "fp32", "--each", "6"]
 
@@ -67,7 +68,7 @@ def test_changed_forecasts_are_no_forecasts_made_before(measured: Path, tmp_path
     copy = tmp_path / "root" / measured.name
     shutil.copytree(measured, copy)
     path = copy / "forecasts-kernels.parquet"
-    write(read(path, "planned_kernels").assign(predicted_ms=1.0), path, "planned_kernels")
+    write(read(path, PLANNED_KERNELS).assign(predicted_ms=1.0), path, PLANNED_KERNELS)
     with pytest.raises(InputError, match="are not the forecasts"):
         evaluate([("live", tmp_path / "root")], 0)
 

@@ -23,6 +23,8 @@ from tilecast.evaluate.claims import (
     load_facts,
 )
 from tilecast.evaluate.definitions import definitions, search
+from tilecast.tables.declared.artifact import GRAPHS
+from tilecast.tables.declared.evaluation import ERRORS
 from tilecast.tables.io import empty
 
 CLAIMS, FACTS = "config/claims.yaml", "resources/published/citation.yaml"
@@ -188,7 +190,7 @@ def test_the_audit_shows_value_count_rows_and_reason(tmp_path: Path) -> None:
         claim(id="time", claimed="an hour", unit=None, query={"not_testable": "Not run here."}),
         claim(id="kernels", claimed=0, unit=None, query={"dataset": "graphs", "statistic": "count"}),
     )
-    found, rows = audit(claims, {"errors": TWO, "graphs": empty("graphs")}, KNOWN)
+    found, rows = audit(claims, {"errors": TWO, "graphs": empty(GRAPHS)}, KNOWN)
     table = found.set_index("id")
     assert table["verdict"].to_dict() == {
         "one": "reproduced",
@@ -319,7 +321,7 @@ def test_a_relation_uses_what_claims_state_and_what_they_come_to(tmp_path: Path)
 
 def test_nothing_follows_from_a_claim_without_data(tmp_path: Path) -> None:
     claims = loaded(tmp_path, claim(), relation("a / 8", recomputed={"a": "one"}))
-    found, _ = audit(claims, {"errors": empty("errors")}, KNOWN)
+    found, _ = audit(claims, {"errors": empty(ERRORS)}, KNOWN)
     assert found["verdict"].tolist() == ["no data", "no data"]
 
 

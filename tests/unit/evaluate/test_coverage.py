@@ -9,6 +9,9 @@ from tilecast.evaluate.coverage import coverage_table, interval_cells
 from tilecast.evaluate.kernels import SWEEPS, kernel_errors, utilisation
 from tilecast.hardware.device import devices_of_table
 from tilecast.predict.kernel import forecast_frame
+from tilecast.tables.declared.artifact import DEVICES, KERNELS
+from tilecast.tables.declared.evaluation import INTERVAL_CELLS
+from tilecast.tables.declared.predict import INTERVALS
 from tilecast.tables.io import check, empty
 
 CELL = {"model": "bert_large", "mode": "inference", "sequence_length": 512, "option": "none"}
@@ -27,7 +30,7 @@ def cells(measured, predictor="tilecast", **other):
 
 def intervals(errors, low=8.0, high=12.5):
     key = ["predictor", "device", "model", "mode", "sequence_length", "batch_size", "option"]
-    return check(errors[key].assign(low_ms=low, high_ms=high), "intervals", "intervals")
+    return check(errors[key].assign(low_ms=low, high_ms=high), INTERVALS, "intervals")
 
 
 def one(table, **where):
@@ -65,12 +68,12 @@ def test_no_claim_no_row_and_four_gpus_are_left_out():
     both = pd.concat([errors, other, cells([9.0], option="dp4")], ignore_index=True)
     table = interval_cells(both, [intervals(errors), silent])
     assert set(table["predictor"]) == {"tilecast"} and len(table) == 2
-    assert interval_cells(other, [silent]).empty and coverage_table(empty("interval_cells"), 0.95).empty
+    assert interval_cells(other, [silent]).empty and coverage_table(empty(INTERVAL_CELLS), 0.95).empty
 
 
 def test_an_interval_table_with_a_foreign_column_is_refused():
     with pytest.raises(InputError, match="column sigma is not known"):
-        check(intervals(cells([9.0])).assign(sigma=1), "intervals", "intervals.csv")
+        check(intervals(cells([9.0])).assign(sigma=1), INTERVALS, "intervals.csv")
 
 
 class Constant:
@@ -94,7 +97,7 @@ def device_table():
         "l2_bytes": 4e7, "training_gpu": True, "source": "here",
     }  # fmt: skip
     names = ("NVIDIA_A100-PCIE-40GB", UNSEEN)
-    return devices_of_table(check(pd.DataFrame([row | {"device": name} for name in names]), "devices", "devices"))
+    return devices_of_table(check(pd.DataFrame([row | {"device": name} for name in names]), DEVICES, "devices"))
 
 
 def kernels(rows):
@@ -105,7 +108,7 @@ def kernels(rows):
         shape | blank | {"device": device, "split": split, "m": m, "latency_ms": latency}
         for device, split, m, latency in rows
     ]
-    return check(pd.DataFrame(table), "kernels", "kernels")
+    return check(pd.DataFrame(table), KERNELS, "kernels")
 
 
 A100 = "NVIDIA_A100-PCIE-40GB"
@@ -144,7 +147,7 @@ def test_utilisation_is_work_over_time_over_peak():
 
 
 def test_without_kernels_the_tables_are_empty():
-    none = empty("kernels")
+    none = empty(KERNELS)
     assert kernel_errors(none, [(Constant("li", 1.0), device_table())]).empty
     assert utilisation(none, device_table(), []).empty
     assert set(SWEEPS) == {"linear", "bmm"}

@@ -19,6 +19,8 @@ from tilecast.evaluate.operators import (
 )
 from tilecast.evaluate.statistics import error_table
 from tilecast.evaluate.summaries import compare_summaries
+from tilecast.tables.declared.artifact import LABELS, OPERATOR_LABELS, OPERATOR_PREDICTIONS, PREDICTIONS
+from tilecast.tables.declared.evaluation import LABEL_NOISE_MAPE, MAPE, OPERATOR_CELLS, OPERATOR_ERRORS, PHASE_MAPE
 from tilecast.tables.io import empty
 
 H100, V100, MI100 = "NVIDIA_H100_80GB_HBM3", "Tesla_V100-PCIE-32GB", "AMD_Instinct_MI100"
@@ -89,14 +91,14 @@ def test_passes_err_apart_where_both_sides_tell_them_apart() -> None:
         "forward": pytest.approx(25),
         "backward": pytest.approx(100 / 6),
     }
-    assert set(error_table(errors, "phase_mape", **FEW)["phase"]) == {"forward", "backward"}
+    assert set(error_table(errors, PHASE_MAPE, **FEW)["phase"]) == {"forward", "backward"}
 
 
 def test_a_cell_predicted_by_two_tables_is_refused() -> None:
     table = pd.DataFrame([prediction(80)])
     with pytest.raises(InputError, match="two prediction tables hold the cell"):
         together([table, table], "a, b")
-    assert len(together([table, empty("predictions"), pd.DataFrame([prediction(8, who="li")])], "x")) == 2
+    assert len(together([table, empty(PREDICTIONS), pd.DataFrame([prediction(8, who="li")])], "x")) == 2
 
 
 def nodes(**columns: list[object]) -> pd.DataFrame:
@@ -115,7 +117,7 @@ def test_operator_totals_count_repeated_layers() -> None:
     cells = operator_cells(measured, predicted.iloc[::-1]).set_index("operator_class")
     assert cells.loc["bmm", ["measured_ms", "predicted_ms", "operators"]].tolist() == [52, 32, 2]
     assert cells.loc["elementwise", "ape_percent"] == 0
-    table = error_table(cells.reset_index(), "operator_errors", **FEW)
+    table = error_table(cells.reset_index(), OPERATOR_ERRORS, **FEW)
     assert set(table["operator_class"]) == {"bmm", "elementwise"}
 
 
@@ -133,20 +135,20 @@ def test_labels_that_do_not_add_up_are_flagged(forward: float, consistent: bool)
     assert noise["ratio"].tolist() == [1]
     assert noise["consistent"].tolist() == [consistent]
     errors = cell_errors(labels, pd.DataFrame([prediction(90, mode="training")]))
-    table = error_table(by_consistency(errors, noise), "label_noise_mape", **FEW)
+    table = error_table(by_consistency(errors, noise), LABEL_NOISE_MAPE, **FEW)
     assert set(table["labels"]) == {"all", "consistent" if consistent else "inconsistent"}
 
 
 def test_without_the_full_artifact_every_table_is_empty_but_valid() -> None:
-    cells = operator_cells(empty("operator_labels"), empty("operator_predictions"))
-    assert error_table(cells, "operator_errors", **FEW).empty
-    noise = label_noise(empty("labels"), empty("operator_labels"))
+    cells = operator_cells(empty(OPERATOR_LABELS), empty(OPERATOR_PREDICTIONS))
+    assert error_table(cells, OPERATOR_ERRORS, **FEW).empty
+    noise = label_noise(empty(LABELS), empty(OPERATOR_LABELS))
     errors = cell_errors(pd.DataFrame([label(100)]), pd.DataFrame([prediction(90)]))
-    assert set(error_table(by_consistency(errors, noise), "label_noise_mape", **FEW)["labels"]) == {
+    assert set(error_table(by_consistency(errors, noise), LABEL_NOISE_MAPE, **FEW)["labels"]) == {
         "all",
         "unchecked",
     }
-    assert compare_summaries({}, empty("labels"), empty("predictions"), cells).empty
+    assert compare_summaries({}, empty(LABELS), empty(PREDICTIONS), cells).empty
 
 
 AMD_TABLE = b",BERT-Large,,GPT2-Large,\nBatch Size,8,16,4,8\nMI100,10.0%,7.0%,,\n"
@@ -161,7 +163,7 @@ def test_summary_differences_have_a_cause() -> None:
         [predicted, predicted.assign(model="gpt2_large", sequence_length=1024, batch_size=4, latency_ms=93.0)]
     )
     files = {SUMMARY + "amd_inf.csv": AMD_TABLE}
-    found = compare_summaries(files, labels, predictions, empty("operator_cells")).set_index("column")
+    found = compare_summaries(files, labels, predictions, empty(OPERATOR_CELLS)).set_index("column")
     assert found.loc["BERT-Large, batch 8", "equal"]
     assert found.loc["BERT-Large, batch 16", "cause"] == "no prediction of this cell among the files read"
     assert found.loc["GPT2-Large, batch 4", "cause"].startswith("left blank by the artifact")
@@ -169,7 +171,7 @@ def test_summary_differences_have_a_cause() -> None:
 
     wrong = predictions.assign(latency_ms=[125.0, 93.0], batch_size=[16, 4])
     wrong = pd.concat([wrong, predicted.assign(latency_ms=107.0)])
-    swapped = compare_summaries(files, labels, wrong, empty("operator_cells")).set_index("column")
+    swapped = compare_summaries(files, labels, wrong, empty(OPERATOR_CELLS)).set_index("column")
     assert "batch 8, option none" in swapped.loc["BERT-Large, batch 16", "cause"]
     assert "no other cell" in swapped.loc["BERT-Large, batch 8", "cause"]
 
@@ -178,9 +180,9 @@ def test_a_damaged_summary_is_one_line() -> None:
     with pytest.raises(InputError, match=r"amd_inf\.csv: is not the summary table expected"):
         compare_summaries(
             {SUMMARY + "amd_inf.csv": b",A\nBatch Size,8\nMI100,ten\n"},
-            empty("labels"),
-            empty("predictions"),
-            empty("operator_cells"),
+            empty(LABELS),
+            empty(PREDICTIONS),
+            empty(OPERATOR_CELLS),
         )
 
 
@@ -220,7 +222,7 @@ def test_distribution_agrees_with_the_artifacts_own_flag(
 @pytest.mark.artifact
 def test_published_errors_are_those_of_the_artifact(artifact_tables: dict[str, pd.DataFrame]) -> None:
     errors = cell_errors(artifact_tables["labels"], artifact_tables["predictions"])
-    mape = error_table(errors, "mape", **FEW)
+    mape = error_table(errors, MAPE, **FEW)
     chosen = mape[
         (mape["predictor"] == "neusight_published")
         & (mape["device"] == "NVIDIA")

@@ -10,6 +10,7 @@ import pytest
 from tilecast.base.errors import InputError
 from tilecast.evaluate.experts import all_to_all, all_to_all_errors, anchors, gains
 from tilecast.moe.step import Shares
+from tilecast.tables.declared.moe import ALLTOALL_MEASUREMENTS
 from tilecast.tables.io import read
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -17,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture(scope="module")
 def exchanges() -> pd.DataFrame:
-    return all_to_all(read(ROOT / "resources/published/moe_alltoall.csv", "moe_alltoall_measurements"))
+    return all_to_all(read(ROOT / "resources/published/moe_alltoall.csv", ALLTOALL_MEASUREMENTS))
 
 
 def test_all_to_all_is_within_the_bar_without_having_been_fitted(exchanges: pd.DataFrame) -> None:

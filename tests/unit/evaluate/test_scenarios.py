@@ -13,8 +13,8 @@ pytest.importorskip("transformers")
 from tilecast.base.errors import InputError
 from tilecast.evaluate.scenarios import evaluate, read_scenarios
 from tilecast.predict.registry import load_predictor
+from tilecast.tables.declared.measured import SCENARIOS
 from tilecast.tables.io import check
-from tilecast.tables.scenarios import SCENARIOS
 
 NAMED = ("I1.1", "I1.2", "I1.3", "T1.1", "T2.1", "DP4", "TP4", "PP4", "fused", "unfused")
 MODELS = ("gpt3_27", "bert_large", "opt_13", "switchxl4")

@@ -17,6 +17,7 @@ from tilecast.evaluate.statistics import (
     statistics,
     summary_of,
 )
+from tilecast.tables.declared.evaluation import MAPE
 
 H100, V100, MI100 = "NVIDIA_H100_80GB_HBM3", "Tesla_V100-PCIE-32GB", "AMD_Instinct_MI100"
 
@@ -78,7 +79,7 @@ def errors(*cells: tuple[str, str, str, float]) -> pd.DataFrame:
 
 def test_roll_ups_keep_makers_apart() -> None:
     found = errors(("li", V100, "a", 90.0), ("li", MI100, "a", 50.0), ("li", H100, "a", 80.0))
-    mape = error_table(found, "mape", resamples=100, confidence=0.9, seed=0)
+    mape = error_table(found, MAPE, resamples=100, confidence=0.9, seed=0)
     plain = mape[(mape["mode"] == "all") & (mape["option"] == "none") & (mape["distribution"] == "all")]
     assert dict(zip(plain["device"], plain["mape_percent"], strict=True)) == {
         V100: pytest.approx(10),
@@ -94,8 +95,8 @@ def test_roll_ups_keep_makers_apart() -> None:
 def test_a_groups_interval_does_not_depend_on_other_groups() -> None:
     mine = [("roofline", V100, model, forecast) for model, forecast in (("a", 90.0), ("b", 70.0), ("c", 99.0))]
     few = {"resamples": 500, "confidence": 0.9, "seed": 3}
-    alone = error_table(errors(*mine), "mape", **few)
-    beside = error_table(errors(("li", V100, "a", 10.0), *mine), "mape", **few)
+    alone = error_table(errors(*mine), MAPE, **few)
+    beside = error_table(errors(("li", V100, "a", 10.0), *mine), MAPE, **few)
     pd.testing.assert_frame_equal(alone, beside[beside["predictor"] == "roofline"].reset_index(drop=True))
 
 

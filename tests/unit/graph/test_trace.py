@@ -15,6 +15,7 @@ from torch import nn  # noqa: E402
 from tilecast.base.errors import InputError  # noqa: E402
 from tilecast.graph.tracer import trace  # noqa: E402
 from tilecast.models.registry import load_model, model_names  # noqa: E402
+from tilecast.tables.declared.graphs import KERNEL_LIST  # noqa: E402
 from tilecast.tables.io import check  # noqa: E402
 
 # name: (layers, hidden, heads x head width, key-value width, matrices of the MLP, MLP width, vocabulary)
@@ -116,7 +117,7 @@ def test_routing_is_a_parameter():
 
 def test_training_has_its_phases_and_the_optimizer_when_asked():
     graph = trace("gpt2", mode="training", sequence_length=64, optimizer="adamw")
-    frame = check(graph.kernels(), "kernel_list", "traced")
+    frame = check(graph.kernels(), KERNEL_LIST, "traced")
     work = frame.assign(elements=frame["b"] * frame["m"] * frame["count"]).groupby("phase")["elements"].sum()
     assert work["accumulation"] == graph.about["parameters"]  # tied weights accumulate once
     assert work["optimizer"] == graph.about["parameters"]

@@ -24,6 +24,7 @@ from tilecast.locality.model import (
 )
 from tilecast.locality.record import load, summary, tables
 from tilecast.locality.study import Study, cells, load_study, manifest
+from tilecast.tables.declared.locality import HOSTS, PREDICTED
 from tilecast.tables.io import check, read
 
 times = st.floats(0.001, 100)
@@ -66,13 +67,13 @@ def hosts(remote: float) -> pd.DataFrame:
         "passport": "assumed",
         "source": "s",
     }
-    return check(pd.DataFrame([row, row | {"host": "b", "h2d_local_bytes_per_s": None}]), "numa_hosts", "hosts")
+    return check(pd.DataFrame([row, row | {"host": "b", "h2d_local_bytes_per_s": None}]), HOSTS, "hosts")
 
 
 def test_predicted_rows_are_of_hosts_whose_rates_are_known() -> None:
     cells = [("vit0x0x0", "fp32", 10), ("vit32x2x128", "fp32", 10)]
     found = predicted(hosts(1e10), cells, lambda _, model, *__: NO_WORK if model == "vit0x0x0" else WORK)
-    check(found, "numa_predicted", "predicted")
+    check(found, PREDICTED, "predicted")
     assert set(found["host"]) == {"a"}
     no_op, small = found.to_dict("records")
     assert no_op["penalty_percent"] == pytest.approx(100) and no_op["bound_local"] == "h2d"
@@ -101,7 +102,7 @@ def test_the_guides_arithmetic() -> None:
 
 
 def test_published_hosts_say_where_they_come_from(repository: Any) -> None:
-    found = read(repository / "resources/published/numa_hosts.csv", "numa_hosts")
+    found = read(repository / "resources/published/numa_hosts.csv", HOSTS)
     assert found["source"].str.len().min() > 20 and set(found["passport"]) == {"published", "assumed"}
 
 
@@ -162,7 +163,7 @@ def record(noise: float, memory: float, cpu: float, **changes: Any) -> dict[str,
 
 
 def test_penalties_put_in_are_found_again_and_told_apart() -> None:
-    found = tables(record(noise=0.005, memory=1.3, cpu=1.1))["numa_comparison"]
+    found = tables(record(noise=0.005, memory=1.3, cpu=1.1))["comparison"]
     assert set(found["factor"]) == {"both", "memory", "cpu"}
     for factor, truth in (("memory", 30), ("cpu", 10), ("both", 43)):
         rows = found[(found["factor"] == factor) & (found["gpu"] != "all")]
@@ -174,13 +175,13 @@ def test_penalties_put_in_are_found_again_and_told_apart() -> None:
 
 
 def test_no_difference_is_said_where_there_is_none() -> None:
-    found = [tables(record(0.02, 1, 1, gpus=[0, 1], seed=seed))["numa_comparison"] for seed in range(20)]
+    found = [tables(record(0.02, 1, 1, gpus=[0, 1], seed=seed))["comparison"] for seed in range(20)]
     wrong = [set(table["verdict"]) - {"no difference detected", "too few repetitions"} for table in found]
     assert len([words for words in wrong if words]) <= 4  # one in twenty studies is expected to err, not one row
 
 
 def test_two_repetitions_are_too_few() -> None:
-    found = tables(record(noise=0.02, memory=2, cpu=1, repetitions=2, gpus=[0]))["numa_comparison"]
+    found = tables(record(noise=0.02, memory=2, cpu=1, repetitions=2, gpus=[0]))["comparison"]
     assert set(found["verdict"]) == {"too few repetitions"} and found["low_percent"].isna().all()
 
 
@@ -188,7 +189,7 @@ def test_runs_whose_pages_lie_elsewhere_are_not_compared() -> None:
     raw = record(noise=0.01, memory=2, cpu=1, gpus=[0])
     for run in raw["runs"]:
         run["verified"] = "no" if run["memory_node"] == 1 else "yes"
-    found = tables(raw)["numa_comparison"]
+    found = tables(raw)["comparison"]
     assert set(found["factor"]) == {"cpu"}
 
 
@@ -205,7 +206,7 @@ def test_the_model_is_held_against_measurements() -> None:
     works = {(0, "vit32x2x128", "fp32"): Work(1e9, (0.75, 0.7, 0.8), (0.6, 0.5, 0.9))}
     raw["forecasts"] = expected(asked, 10, works, links)
     assert expected(asked, 10, works, [link | {"status": "failed"} for link in links]) == []
-    found = tables(raw)["numa_against"].set_index(["cpu_node", "memory_node"])
+    found = tables(raw)["against"].set_index(["cpu_node", "memory_node"])
     assert sorted(found.index) == [(0, 0), (0, 1), (1, 0), (1, 1)] and set(found["model"]) == {"vit32x2x128"}
     # from node 0 compute of 0.75 ms is slowest, from node 1 the copy of 6.02 MB at 5 GB/s
     near, far = found.loc[0, 0], found.loc[0, 1]
@@ -249,7 +250,7 @@ def test_this_hosts_gpus_are_forecast_by_their_names() -> None:
 )
 def test_an_untestable_host_gives_no_penalty(change: dict[str, Any], reason: str) -> None:
     raw = record(noise=0.01, memory=2, cpu=1, gpus=[0])
-    found = tables(raw | {"topology": TOPOLOGY | change})["numa_comparison"]
+    found = tables(raw | {"topology": TOPOLOGY | change})["comparison"]
     assert found["verdict"].tolist() == ["not testable here"] and found["reason"].tolist() == [reason]
     assert found["penalty_percent"].isna().all()
 
@@ -267,11 +268,11 @@ def test_a_summary_counts_what_succeeded() -> None:
 def test_the_shipped_record_is_whole_and_says_what_it_is(repository: Any) -> None:
     raw = load(repository / "resources/measured/numa/quick_test.json")
     found = tables(raw)
-    assert len(found["numa_runs"]) == 15 and set(found["numa_runs"]["status"]) == {"ok"}
-    assert set(found["numa_runs"]["verified"]) == {"yes"}
-    assert found["numa_comparison"]["verdict"].tolist() == ["not testable here"] * 3
-    assert all(row["n"] == 0 for row in compare(found["numa_runs"], raw["topology"]))
-    assert found["numa_timeline"].groupby("cell").size().tolist() == [6, 6, 6]
+    assert len(found["runs"]) == 15 and set(found["runs"]["status"]) == {"ok"}
+    assert set(found["runs"]["verified"]) == {"yes"}
+    assert found["comparison"]["verdict"].tolist() == ["not testable here"] * 3
+    assert all(row["n"] == 0 for row in compare(found["runs"], raw["topology"]))
+    assert found["timeline"].groupby("cell").size().tolist() == [6, 6, 6]
 
 
 @pytest.mark.parametrize(("text", "words"), [("{", "is not JSON"), ("{}", "is no record")])

@@ -181,7 +181,7 @@ def test_a_real_run_bound_profiled_and_written(tmp_path: Path) -> None:
     assert (run["status"], run["verified"]) in (("ok", "yes"), ("ok", "unknown"))
     assert run["binding"].startswith("numactl --cpunodebind")
     assert run["output_copied"] is True and run["samples_per_s"] > 0
-    measures = tables(raw)["numa_profiles"].iloc[0]
+    measures = tables(raw)["profiles"].iloc[0]
     assert (measures["status"], measures["profiler"], measures["batches"]) == ("ok", "torch", 2)
     assert measures["h2d_bytes"] == 2 * 2 * 602_112 and measures["d2h_bytes"] == 2 * 2 * 4000
     files = {path.name for path in (tmp_path / "quick_test").iterdir()}

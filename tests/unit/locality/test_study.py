@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import tilecast.tables.locality  # noqa: F401 (declares the tables)
 from tilecast.base.config import load_config
 from tilecast.base.errors import InputError
 from tilecast.cli import main
@@ -25,6 +24,7 @@ from tilecast.locality.study import (
     study_names,
     vit,
 )
+from tilecast.tables.declared.locality import COUNTS, MANIFEST
 from tilecast.tables.io import check
 
 # What the guide's lists come to, counted by hand.
@@ -46,7 +46,7 @@ def test_every_shipped_study_has_as_many_cells_as_counted_by_hand() -> None:
 def test_counts_stand_beside_the_guides_own() -> None:
     rows = counts({name: load_study(name) for name in study_names()})
     assert {(row["study"], row["place"]): row["claimed"] for row in rows if row["place"]} == CLAIMED
-    check(pd.DataFrame(rows), "numa_counts", "counts")
+    check(pd.DataFrame(rows), COUNTS, "counts")
     scaling = next(row for row in rows if row["study"] == "scaling_study")
     assert (scaling["listed"], scaling["cells"]) == (9, 8)
     again = "pipeline_gpu0_numa0_vit32x6x512 (listed in width, already in depth)"
@@ -58,7 +58,7 @@ def test_counts_stand_beside_the_guides_own() -> None:
 def test_a_manifest_runs_every_cell_once_a_block_in_an_order_of_its_own() -> None:
     study = load_study("numa_study")
     rows = manifest("numa_study", study)
-    check(pd.DataFrame(rows), "numa_manifest", "manifest")
+    check(pd.DataFrame(rows), MANIFEST, "manifest")
     assert Counter(row["cell"] for row in rows) == {cell.name: 5 for cell in cells(study)[0]}
     blocks = [[row["cell"] for row in rows if row["repetition"] == number] for number in range(1, 6)]
     assert all(sorted(block) == sorted(blocks[0]) for block in blocks)

@@ -19,6 +19,7 @@ from tilecast.cli import main
 from tilecast.measure.bundle import CRATE, MANIFEST, collect, devices_of, import_measured, make, verify
 from tilecast.measure.grid import grid
 from tilecast.measure.store import Run
+from tilecast.tables.declared.evaluation import ERRORS
 from tilecast.tables.io import write
 
 CELL = {"device": "NVIDIA_H100_80GB_HBM3", "model": "gpt2_large", "sequence_length": 1024, "batch_size": 4}
@@ -36,7 +37,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ("training", "pp4_1"),
         )
     ]  # fmt: skip
-    write(pd.DataFrame(rows), root / "evaluation/errors.csv", "errors")
+    write(pd.DataFrame(rows), root / "evaluation/errors.csv", ERRORS)
     device = root / "measured/CPU_x"
     device.mkdir(parents=True)
     (device / "description.json").write_text('{"name": "CPU_x", "title": "x"}')

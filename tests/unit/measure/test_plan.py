@@ -13,6 +13,7 @@ from tilecast.measure.grid import FAMILIES, grid, with_work
 from tilecast.measure.store import digest
 from tilecast.predict.plan import KEPT, order, plan_kernels, write_kernel_plan
 from tilecast.predict.registry import load_predictor
+from tilecast.tables.declared.measured import PLANNED_KERNELS
 from tilecast.tables.io import check
 
 
@@ -36,7 +37,7 @@ def plan() -> pd.DataFrame:
 
 
 def test_families_and_formats_take_turns(plan: pd.DataFrame) -> None:
-    check(plan, "planned_kernels", "plan")
+    check(plan, PLANNED_KERNELS, "plan")
     one = plan[plan["predictor"] == "tilecast"].sort_values("rank")
     assert list(one["rank"]) == list(range(len(one)))
     first = one.head(2 * len(FAMILIES))

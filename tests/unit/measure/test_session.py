@@ -17,6 +17,7 @@ from tilecast.measure.backend import DeviceLost, LaunchRecord, guarded
 from tilecast.measure.grid import grid
 from tilecast.measure.session import distinct, kernel_key, measure_kernels, records
 from tilecast.measure.store import done, load, load_run, provenance, runs
+from tilecast.tables.declared.measured import MEASURED_KERNELS
 from tilecast.tables.io import write
 
 
@@ -191,9 +192,9 @@ def test_a_measured_table_is_checked_on_the_way_in(tmp_path: Path) -> None:
     run(Fake(), tmp_path / "FAKE")
     found = load(tmp_path, "kernels").drop(columns=["device", "run"])
     with pytest.raises(InputError, match="occurs twice"):
-        write(pd.concat([found, found]), tmp_path / "twice.parquet", "measured_kernels")
+        write(pd.concat([found, found]), tmp_path / "twice.parquet", MEASURED_KERNELS)
     with pytest.raises(InputError, match="more than"):
-        write(found.assign(latency_ms=-1.0), tmp_path / "negative.parquet", "measured_kernels")
+        write(found.assign(latency_ms=-1.0), tmp_path / "negative.parquet", MEASURED_KERNELS)
 
 
 def test_one_kernel_forecast_by_two_is_measured_once() -> None:

@@ -22,6 +22,7 @@ from tilecast.moe.text import log, number, paragraph, summary
 from tilecast.present.figures import moe as pictures
 from tilecast.present.figures import moe_cross_system, moe_tornado, moe_validation, moe_where
 from tilecast.present.paper.moe import table as paper_table
+from tilecast.tables.declared.moe import ALLTOALL_MEASUREMENTS, SYSTEMS
 from tilecast.tables.io import check, read
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -48,7 +49,7 @@ def study() -> Study:
 
 @pytest.fixture(scope="module")
 def systems(study: Study) -> pd.DataFrame:
-    return check(systems_table(study), "moe_systems", "test")
+    return check(systems_table(study), SYSTEMS, "test")
 
 
 @pytest.mark.parametrize("system", PRINTED)
@@ -101,7 +102,7 @@ def test_cost_and_saving_are_one_price(systems: pd.DataFrame) -> None:
 def test_a_study_that_nothing_can_run_still_makes_whole_tables(study: Study) -> None:
     given = study.physical.model_copy(update={"host_bytes_per_gpu": 0.0, "reserved_bytes": 80e9})
     full = study.model_copy(update={"physical": given})
-    table = check(systems_table(full), "moe_systems", "test")
+    table = check(systems_table(full), SYSTEMS, "test")
     assert set(table.loc[table["mode"] == "physical", "verdict"]) == {"impossible"}
     assert layouts_table(full)["baseline_tokens_per_s"].isna().all()
     assert models_table(full)["speedup"].isna().all()
@@ -213,7 +214,7 @@ def test_sensitivity_and_map(study: Study) -> None:
 
 @pytest.fixture(scope="module")
 def exchanges() -> pd.DataFrame:
-    return all_to_all(read(ROOT / "resources/published/moe_alltoall.csv", "moe_alltoall_measurements"))
+    return all_to_all(read(ROOT / "resources/published/moe_alltoall.csv", ALLTOALL_MEASUREMENTS))
 
 
 def test_words(systems: pd.DataFrame, exchanges: pd.DataFrame) -> None:

@@ -31,6 +31,7 @@ from tilecast.multigpu.collectives_fit import (
     fit_held_out,
     validate,
 )
+from tilecast.tables.declared.multigpu import COLLECTIVE_MEASUREMENTS
 from tilecast.tables.io import read
 
 SYSTEMS = system_names()
@@ -150,7 +151,7 @@ def test_another_gpus_curve_is_taken_at_its_own_clock_and_link() -> None:
 
 
 def test_a_system_left_out_is_forecast_within_the_bar() -> None:
-    frame = read(MEASURED, "collective_measurements")
+    frame = read(MEASURED, COLLECTIVE_MEASUREMENTS)
     rows = frame[frame["op"].eq("all_reduce")]
     for name in ("h200_sxm", "b200_sxm", "b300_sxm", "gb200"):
         mine, system = rows[rows["system"] == name], load_system(name)
@@ -162,7 +163,7 @@ def test_a_system_left_out_is_forecast_within_the_bar() -> None:
 
 
 def test_a_curve_of_known_lines_is_found_again() -> None:
-    frame = read(MEASURED, "collective_measurements")
+    frame = read(MEASURED, COLLECTIVE_MEASUREMENTS)
     rows = frame[(frame["system"] == "a100_sxm") & (frame["op"] == "all_gather")].copy()
     lines = (Line("LL", 8e-6, 1e-6, 0.03), Line("LL128", 1e-5, 1e-6, 0.3), Line("Simple", 3e-5, 1e-6, 0.7))
     truth = {"a100_sxm": {"all_gather": Curve(lines, None, {"nvswitch": {2: 1.0, 4: 1.1, 8: 1.2}})}}
@@ -182,7 +183,7 @@ def test_a_curve_of_known_lines_is_found_again() -> None:
 
 @pytest.mark.parametrize("refit", [False, True], ids=["shipped", "refitted"])
 def test_all_reduce_at_sizes_left_out(refit: bool) -> None:
-    frame = read(MEASURED, "collective_measurements")
+    frame = read(MEASURED, COLLECTIVE_MEASUREMENTS)
     frame = frame[frame["system"].isin(CALIBRATED) & (frame["op"] == "all_reduce")]
     held_out = fit_held_out(frame) if refit else curves_without_size()
     table = validate(frame, curves(), held_out)

@@ -14,8 +14,8 @@ from tilecast.predict.model import forecast_model
 from tilecast.predict.registry import load_predictor
 from tilecast.predict.traced import forecast_traced, read_traced
 from tilecast.predict.workloads import workloads
+from tilecast.tables.declared.graphs import KERNEL_LIST
 from tilecast.tables.io import write
-from tilecast.tables.schema import TABLES
 
 CELL = {"model": "toy", "mode": "training", "sequence_length": 8, "batch_size": 1, "option": "none"}
 DEVICE = load_device("H100")
@@ -80,7 +80,7 @@ def test_traced_kernel_lists_are_summed_by_pass_and_held_up_by_the_host(tmp_path
     columns = {"op": "linear", "dtype": "fp32", "b": 1, "m": 64, "n": 64, "k": 64, "operands": 2}
     rows = pd.DataFrame({"family": "linear", "phase": ["forward", "backward", "accumulation"], **columns})
     rows = complete(rows).assign(count=[4, 2, 1], module="a", layer="")
-    write(rows[list(TABLES["kernel_list"].columns)], tmp_path / "toy-training-8-1.parquet", "kernel_list")
+    write(rows[list(KERNEL_LIST.columns)], tmp_path / "toy-training-8-1.parquet", KERNEL_LIST)
     lists = read_traced([str(tmp_path / "toy-training-8-1.parquet")])
     once = Roofline().predict(rows.head(1), DEVICE)["latency_ms"].iloc[0]
     cell = forecast_traced(Roofline(), lists, {DEVICE.name: DEVICE}).iloc[0]

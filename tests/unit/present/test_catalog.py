@@ -15,7 +15,7 @@ from tilecast.present.figures.catalog import FOLDER, Figure, figures
 MODULE = """
 import a_package_that_nobody_has
 
-TABLES = {"results/evaluation/errors.csv": "errors", "results/modern/sizes.csv": None}
+TABLES = {"results/evaluation/errors.csv": "evaluation.errors", "results/modern/sizes.csv": None}
 GROUP = "Mine"
 TITLE = "My figure"
 CAPTION = "What it shows, " "in two parts."
@@ -31,7 +31,7 @@ def test_a_module_is_read_without_importing_it(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(MODULE)
     (tmp_path / "shared.py").write_text("COLOUR = 'red'\n")
     (tmp_path / "later.py").write_text(MODULE.replace("ORDER = 5", "ORDER = 6\nPARAMS = ('focus',)"))
-    tables = {"results/evaluation/errors.csv": "errors", "results/modern/sizes.csv": None}
+    tables = {"results/evaluation/errors.csv": "evaluation.errors", "results/modern/sizes.csv": None}
     mine = Figure("mine", tables, "Mine", "My figure", "What it shows, in two parts.", 5)
     found = figures(tmp_path)
     assert found[0] == mine and [figure.name for figure in found] == ["mine", "later"]

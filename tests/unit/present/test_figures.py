@@ -10,8 +10,8 @@ import pytest
 
 from tilecast.present.figures import style
 from tilecast.tables import naming
+from tilecast.tables.declared.evaluation import ERRORS, LABEL_NOISE, OPERATOR_ERRORS
 from tilecast.tables.io import empty
-from tilecast.tables.schema import TABLES
 
 END_TO_END = (
     "error_by_device_model",
@@ -22,16 +22,16 @@ END_TO_END = (
     "distributed",
     "amd",
 )
-SOURCES = dict.fromkeys(END_TO_END, "errors") | {
-    "operator_errors": "operator_errors",
-    "label_consistency": "label_noise",
+SOURCES = dict.fromkeys(END_TO_END, ERRORS) | {
+    "operator_errors": OPERATOR_ERRORS,
+    "label_consistency": LABEL_NOISE,
 }
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def operators():
     """Operator errors of two predictors, in and out of distribution."""
-    numbers = dict.fromkeys(list(TABLES["operator_errors"].columns)[5:], 1.0)
+    numbers = dict.fromkeys(list(OPERATOR_ERRORS.columns)[5:], 1.0)
     rows = []
     for name in ("neusight_published", "tilecast"):
         for side, value in (("in", 10.0), ("out", 37.5)):
@@ -82,7 +82,7 @@ def test_without_rows_the_figure_says_so(name, tmp_path):
     paths = save(draw(name, empty(SOURCES[name])), tmp_path, name)
     about = json.loads(paths["about"].read_text())
     assert about["n"] == 0 and about["reason"]
-    if SOURCES[name] != "errors":
+    if SOURCES[name] is not ERRORS:
         assert about["reason"] == "needs the full artifact"
 
 

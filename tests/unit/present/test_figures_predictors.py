@@ -9,6 +9,8 @@ from test_coverage import A100, ROWS, UNSEEN, Constant, cells, device_table, int
 from tilecast.evaluate.coverage import coverage_table, interval_cells
 from tilecast.evaluate.kernels import utilisation as sweep
 from tilecast.present.figures import bounds, calibration, leave_one_out, style, utilisation
+from tilecast.tables.declared.evaluation import COVERAGE, INTERVAL_CELLS, UTILISATION
+from tilecast.tables.declared.predict import BREAKDOWN, LOGO
 from tilecast.tables.io import check, empty
 
 
@@ -33,7 +35,7 @@ def left_out(ours=12.0):
         for family in ("bmm", "linear", "norm")
         for device in ("Tesla_T4", "Tesla_P4")
     ]
-    return check(pd.DataFrame(rows), "logo", "logo")
+    return check(pd.DataFrame(rows), LOGO, "logo")
 
 
 def bounded(bandwidth=30.0, option="none"):
@@ -46,7 +48,7 @@ def bounded(bandwidth=30.0, option="none"):
         for batch in (1, 2)
         for bound, share in (("compute", 100 - bandwidth), ("bandwidth", bandwidth if device == UNSEEN else 1.0))
     ]  # fmt: skip
-    return check(pd.DataFrame(rows), "breakdown", "breakdown")
+    return check(pd.DataFrame(rows), BREAKDOWN, "breakdown")
 
 
 def swept(latency_ms=2.0):
@@ -108,10 +110,10 @@ def test_utilisation_is_judged_where_it_was_measured():
 @pytest.mark.parametrize(
     "picture",
     [
-        calibration.draw(empty("coverage"), empty("interval_cells")),
-        leave_one_out.draw(empty("logo")),
-        bounds.draw(empty("breakdown")),
-        utilisation.draw(empty("utilisation")),
+        calibration.draw(empty(COVERAGE), empty(INTERVAL_CELLS)),
+        leave_one_out.draw(empty(LOGO)),
+        bounds.draw(empty(BREAKDOWN)),
+        utilisation.draw(empty(UTILISATION)),
     ],
 )
 def test_without_rows_the_figure_says_so(picture, tmp_path):

@@ -12,8 +12,10 @@ from tilecast.present.paper import claims, end_to_end, mape, operators
 from tilecast.present.paper.model import Column, PaperTable, shown
 from tilecast.present.paper.pdf import write_pdf
 from tilecast.present.paper.render import as_html, as_latex, as_typst, latex_text, write_all
+from tilecast.tables.declared.artifact import LABELS
+from tilecast.tables.declared.claims import CLAIMS
+from tilecast.tables.declared.evaluation import ERRORS, MAPE, OPERATOR_ERRORS
 from tilecast.tables.io import empty
-from tilecast.tables.schema import TABLES
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -185,10 +187,10 @@ def test_fusion_pairs_fused_with_plain():
 
 def test_every_table_copes_with_nothing(tmp_path):
     made = [
-        claims.table(empty("claims")),
-        mape.table(empty("mape")),
-        *end_to_end.tables(empty("labels"), empty("errors")),
-        operators.table(empty("operator_errors")),
+        claims.table(empty(CLAIMS)),
+        mape.table(empty(MAPE)),
+        *end_to_end.tables(empty(LABELS), empty(ERRORS)),
+        operators.table(empty(OPERATOR_ERRORS)),
     ]
     for table in made:
         forms = {kind: str(tmp_path / f"{table.name}.{kind}") for kind in ("csv", "html", "tex", "typ")}
@@ -211,7 +213,7 @@ def test_pdf_is_the_same_twice_and_holds_no_date(tmp_path):
 
 
 def test_operators_take_the_nvidia_rows():
-    statistics = dict.fromkeys(list(TABLES["operator_errors"].columns)[5:], 1.0)
+    statistics = dict.fromkeys(list(OPERATOR_ERRORS.columns)[5:], 1.0)
     rows = [
         {"predictor": "p", "operator_class": kind, "device": device, "mode": "all", "distribution": "in"}
         | statistics

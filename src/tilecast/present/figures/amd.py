@@ -10,7 +10,7 @@ from tilecast.tables import naming
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = {"results/evaluation/errors.csv": "errors"}
+TABLES = {"results/evaluation/errors.csv": "evaluation.errors"}
 GROUP = "Variants"
 TITLE = "AMD GPUs"
 ORDER = 70

@@ -12,7 +12,7 @@ from tilecast.tables import naming
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = {"results/predict/tilecast_breakdown.csv": "breakdown"}
+TABLES = {"results/predict/tilecast_breakdown.csv": "predict.breakdown"}
 GROUP = "Predictors"
 TITLE = "What bounds each model"
 ORDER = 120

@@ -12,7 +12,10 @@ from tilecast.tables import naming
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = {"results/evaluation/coverage.csv": "coverage", "results/evaluation/interval_cells.csv": "interval_cells"}
+TABLES = {
+    "results/evaluation/coverage.csv": "evaluation.coverage",
+    "results/evaluation/interval_cells.csv": "evaluation.interval_cells",
+}
 GROUP = "Predictors"
 TITLE = "Calibration of the intervals"
 ORDER = 100

@@ -1,7 +1,7 @@
 """The figures of the report: what each module of this folder says about its figure, read without importing it.
 
 A module is a figure if it assigns `TABLES`. It has the function `draw` and these constants, all of them literals:
-`TABLES`, the result files that `draw` takes, each with the name of its declared table, or None;
+`TABLES`, the result files that `draw` takes, each with the stage and name of its declared table, or None;
 `GROUP` and `TITLE`, where Snakemake's report lists the figure; `CAPTION`, what it says there;
 `ORDER`, the figure's place on the page;
 `PARAMS`, names of further arguments of `draw` (figures.smk has their values), where it takes any.
@@ -37,6 +37,10 @@ class Figure:
     def reads(self, folder: str) -> bool:
         """Whether the figure needs a file of this folder."""
         return any(path.startswith(f"{folder}/") for path in self.tables)
+
+    def stages(self) -> list[str]:
+        """The stages whose declarations the figure's tables are read by."""
+        return sorted({table.partition(".")[0] for table in self.tables.values() if table})
 
     def files(self) -> dict[str, str]:
         """Every form of the figure and its file."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-TABLES = {"results/evaluation/errors.csv": "errors"}
+TABLES = {"results/evaluation/errors.csv": "evaluation.errors"}
 GROUP = "End to end"
 TITLE = "Error by device and model"
 ORDER = 10

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-TABLES = {"results/evaluation/errors.csv": "errors"}
+TABLES = {"results/evaluation/errors.csv": "evaluation.errors"}
 GROUP = "End to end"
 TITLE = "Distribution of errors"
 ORDER = 40

@@ -12,7 +12,7 @@ from tilecast.tables import naming
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = {"results/evaluation/errors.csv": "errors"}
+TABLES = {"results/evaluation/errors.csv": "evaluation.errors"}
 GROUP = "End to end"
 TITLE = "Error heat map"
 ORDER = 30

@@ -7,7 +7,7 @@ import pandas as pd
 from tilecast.present.figures import style, variants
 from tilecast.tables import naming
 
-TABLES = {"results/evaluation/errors.csv": "errors"}
+TABLES = {"results/evaluation/errors.csv": "evaluation.errors"}
 GROUP = "Variants"
 TITLE = "Fusion"
 ORDER = 50

@@ -12,7 +12,7 @@ from tilecast.tables import naming
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = {"results/evaluation/label_noise.csv": "label_noise"}
+TABLES = {"results/evaluation/label_noise.csv": "evaluation.label_noise"}
 GROUP = "Labels"
 TITLE = "Consistency of the labels"
 ORDER = 90

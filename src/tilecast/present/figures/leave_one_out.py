@@ -10,7 +10,7 @@ from tilecast.tables import naming
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = {"results/predict/logo.csv": "logo"}
+TABLES = {"results/predict/logo.csv": "predict.logo"}
 GROUP = "Predictors"
 TITLE = "Error on a GPU left out"
 ORDER = 110

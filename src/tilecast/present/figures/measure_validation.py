@@ -7,9 +7,9 @@ import pandas as pd
 
 from tilecast.present.figures import style
 from tilecast.tables import naming
-from tilecast.tables.measured import KERNEL_KEY
+from tilecast.tables.declared.measured import KERNEL_KEY
 
-TABLES = {"results/measure/kernels.csv": "live_kernels"}
+TABLES = {"results/measure/kernels.csv": "measured.live_kernels"}
 GROUP = "This machine"
 TITLE = "Forecast before, measured after"
 ORDER = 240

@@ -8,7 +8,7 @@ from tilecast.moe.names import STRATEGIES
 from tilecast.present.figures import moe, style
 from tilecast.tables import naming
 
-TABLES = {"results/moe/data/all_systems_comparison.csv": "moe_systems"}
+TABLES = {"results/moe/data/all_systems_comparison.csv": "moe.systems"}
 GROUP = "Experts"
 TITLE = "Systems and strategies"
 ORDER = 260

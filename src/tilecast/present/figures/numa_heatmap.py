@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import tilecast.tables.locality  # noqa: F401 (declares the tables)
 from tilecast.present.figures import style
 from tilecast.tables.naming import significant
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = {"results/numa/record/runs.csv": "numa_runs", "results/numa/record/comparison.csv": "numa_comparison"}
+TABLES = {
+    "results/numa/record/runs.csv": "locality.runs",
+    "results/numa/record/comparison.csv": "locality.comparison",
+}
 GROUP = "Locality"
 TITLE = "GPU and node"
 ORDER = 330

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-import tilecast.tables.locality  # noqa: F401 (declares the tables)
 from tilecast.locality.guide import CLAIMED_PER_S, NO_OP
 from tilecast.present.figures import style
 from tilecast.present.figures.hosts import HOSTS
@@ -16,7 +15,7 @@ from tilecast.tables.naming import significant
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = {"results/numa/predicted.csv": "numa_predicted", "results/numa/record/runs.csv": "numa_runs"}
+TABLES = {"results/numa/predicted.csv": "locality.predicted", "results/numa/record/runs.csv": "locality.runs"}
 GROUP = "Locality"
 TITLE = "Throughput against intensity"
 ORDER = 310

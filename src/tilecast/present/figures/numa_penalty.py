@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-import tilecast.tables.locality  # noqa: F401 (declares the tables)
 from tilecast.locality.guide import CLAIMED_PENALTIES
 from tilecast.present.figures import style
 from tilecast.present.figures.hosts import HOSTS
@@ -16,7 +15,10 @@ from tilecast.tables.naming import significant
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = {"results/numa/predicted.csv": "numa_predicted", "results/numa/record/comparison.csv": "numa_comparison"}
+TABLES = {
+    "results/numa/predicted.csv": "locality.predicted",
+    "results/numa/record/comparison.csv": "locality.comparison",
+}
 GROUP = "Locality"
 TITLE = "Penalty by model"
 ORDER = 300

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-import tilecast.tables.locality  # noqa: F401 (declares the tables)
 from tilecast.present.figures import style
 from tilecast.tables.naming import significant
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = {"results/numa/record/timeline.csv": "numa_timeline", "results/numa/record/runs.csv": "numa_runs"}
+TABLES = {"results/numa/record/timeline.csv": "locality.timeline", "results/numa/record/runs.csv": "locality.runs"}
 GROUP = "Locality"
 TITLE = "Two batches"
 ORDER = 320

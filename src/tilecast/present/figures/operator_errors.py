@@ -10,7 +10,7 @@ from tilecast.tables import naming
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = {"results/evaluation/operator_errors.csv": "operator_errors"}
+TABLES = {"results/evaluation/operator_errors.csv": "evaluation.operator_errors"}
 GROUP = "Operators"
 TITLE = "Error by operator class"
 ORDER = 80

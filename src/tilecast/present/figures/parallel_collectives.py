@@ -12,7 +12,7 @@ from tilecast.tables import naming
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = {"results/parallel/collectives.csv": "collectives"}
+TABLES = {"results/parallel/collectives.csv": "multigpu.collectives"}
 GROUP = "Many GPUs"
 TITLE = "Collectives"
 ORDER = 230

@@ -13,7 +13,7 @@ from tilecast.tables import naming
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = {"results/evaluation/utilisation.csv": "utilisation"}
+TABLES = {"results/evaluation/utilisation.csv": "evaluation.utilisation"}
 GROUP = "Predictors"
 TITLE = "Utilisation over size"
 ORDER = 130

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from tilecast.base.errors import InputError
 from tilecast.tables.io import read
+from tilecast.tables.schema import Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +78,7 @@ class Results:
         """Those of `names` that were not declared."""
         return [name for name in names if name not in self._paths]
 
-    def table(self, name: str, schema: str) -> pd.DataFrame | None:
+    def table(self, name: str, schema: Table) -> pd.DataFrame | None:
         """A declared table, checked against its schema; None where it was not declared."""
         path = self.path(name)
         return None if path is None else read(path, schema)

@@ -8,6 +8,7 @@ from typing import Any
 from tilecast.evaluate.claims import load_claims
 from tilecast.present.page.render import Column
 from tilecast.present.page.results import Results
+from tilecast.tables.declared.claims import CLAIM_ROWS, CLAIMS
 
 # verdict -> (slug for shape and colour, plural-proof words for a sentence)
 VERDICTS: dict[str, tuple[str, str]] = {
@@ -45,7 +46,7 @@ def tally(claims: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def records(results: Results) -> list[dict[str, Any]]:
     """The audited claims as dictionaries, empty cells as None, with the verdict's shape and rank."""
-    frame = results.table("evaluation/claims.csv", "claims")
+    frame = results.table("evaluation/claims.csv", CLAIMS)
     assert frame is not None
     ranks = {verdict: rank for rank, verdict in enumerate(VERDICTS)}
     rows = frame.astype("object").where(frame.notna(), None).to_dict("records")
@@ -95,7 +96,7 @@ def _documents(results: Results) -> list[tuple[str, str, str]]:
 
 def _cells(results: Results) -> dict[str, list[dict[str, Any]]]:
     """The first rows of every claim."""
-    frame = results.table("evaluation/claim_rows.csv", "claim_rows")
+    frame = results.table("evaluation/claim_rows.csv", CLAIM_ROWS)
     if frame is None:
         return {}
     return {

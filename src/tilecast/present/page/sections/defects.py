@@ -6,6 +6,7 @@ from typing import Any
 
 from tilecast.present.page.render import Column
 from tilecast.present.page.results import Results
+from tilecast.tables.declared.artifact import DEFECTS
 
 COLUMNS = (
     Column("kind", "Kind"),
@@ -17,7 +18,7 @@ COLUMNS = (
 
 def context(results: Results) -> dict[str, Any]:
     """The defects, those that affect results first."""
-    frame = results.table("tidy/defects.csv", "defects")
+    frame = results.table("tidy/defects.csv", DEFECTS)
     assert frame is not None
     affects = frame["severity"] == "affects results"
     ordered = frame.assign(_rank=~affects).sort_values("_rank", kind="stable").drop(columns="_rank")

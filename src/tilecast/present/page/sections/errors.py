@@ -8,6 +8,8 @@ import pandas as pd
 
 from tilecast.present.page.render import Column, is_absent, number
 from tilecast.present.page.results import Results
+from tilecast.tables.columns import OPERATOR_CLASSES
+from tilecast.tables.declared.evaluation import LABEL_NOISE, LABEL_NOISE_MAPE, MAPE, OPERATOR_ERRORS, PHASE_MAPE
 from tilecast.tables.naming import (
     DEVICES,
     DISTRIBUTIONS,
@@ -19,7 +21,6 @@ from tilecast.tables.naming import (
     display,
     ordered,
 )
-from tilecast.tables.schema import OPERATOR_CLASSES
 
 UNDEFINED = "too few cells"
 NAMES: dict[str, dict[str, str]] = {
@@ -74,7 +75,7 @@ NOISE = (
 
 def context(results: Results) -> dict[str, Any]:
     """Tables of errors, the most aggregated first."""
-    mape = results.table("evaluation/mape.csv", "mape")
+    mape = results.table("evaluation/mape.csv", MAPE)
     assert mape is not None
     plain = mape[(mape["option"] == "none") & (mape["distribution"] == "all")]
     rolled = plain["device"].isin(["all", "NVIDIA", "AMD"])
@@ -104,7 +105,7 @@ def context(results: Results) -> dict[str, Any]:
             ("predictor", "option"),
         ),
     ]
-    phases = results.table("evaluation/phase_mape.csv", "phase_mape")
+    phases = results.table("evaluation/phase_mape.csv", PHASE_MAPE)
     if phases is not None:
         chosen = (phases["option"] == "none") & (phases["distribution"] == "all")
         blocks.append(
@@ -115,7 +116,7 @@ def context(results: Results) -> dict[str, Any]:
                 lead="Training cells. Where the passes err in opposite ways, their sum looks better than either.",
             )
         )
-    operators = results.table("evaluation/operator_errors.csv", "operator_errors")
+    operators = results.table("evaluation/operator_errors.csv", OPERATOR_ERRORS)
     if operators is not None:
         chosen = (operators["device"] == "NVIDIA") & (operators["mode"] == "all")
         blocks.append(
@@ -143,7 +144,7 @@ def context(results: Results) -> dict[str, Any]:
 def _noise(results: Results) -> list[dict[str, Any]]:
     """With and without the labels whose operators do not add up, and those labels themselves."""
     blocks = []
-    split = results.table("evaluation/label_noise_mape.csv", "label_noise_mape")
+    split = results.table("evaluation/label_noise_mape.csv", LABEL_NOISE_MAPE)
     if split is not None:
         rolled = split["device"].isin(["NVIDIA", "AMD"]) & (split["mode"] == "all")
         blocks.append(
@@ -154,7 +155,7 @@ def _noise(results: Results) -> list[dict[str, Any]]:
                 lead="A label is noisy when its measured operators, added up, miss the whole by over 10 %.",
             )
         )
-    noise = results.table("evaluation/label_noise.csv", "label_noise")
+    noise = results.table("evaluation/label_noise.csv", LABEL_NOISE)
     if noise is not None:
         block = _block("Labels whose operators do not add up", noise[~noise["consistent"]], CELL, folded=True)
         block["columns"] = (*(Column(key, HEADS[key]) for key in CELL), *NOISE)

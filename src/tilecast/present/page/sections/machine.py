@@ -7,11 +7,10 @@ from typing import Any
 from tilecast.present.page.render import Column
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections.figures import of_stage
-from tilecast.tables.measured import TABLES
+from tilecast.tables.declared.measured import LIVE_MODELS, LIVE_SUMMARY
 from tilecast.tables.naming import FAMILIES, PREDICTORS, device_name, display
 
 WHERE = {"live": "on this machine, in this run", "replayed": "kept from an earlier measurement"}
-assert "live_summary" in TABLES
 MACHINES = (
     Column("device", "Device", prose=True),
     Column("where", "Measured", prose=True),
@@ -55,8 +54,8 @@ MODELS = (
 def context(results: Results) -> dict[str, Any]:
     """Devices, errors by kernel family, whole models, and the figures of this stage."""
     machines = (results.json("measure/machines.json") or {})["machines"]
-    summary = results.table("measure/summary.csv", "live_summary")
-    models = results.table("measure/models.csv", "live_models")
+    summary = results.table("measure/summary.csv", LIVE_SUMMARY)
+    models = results.table("measure/models.csv", LIVE_MODELS)
     assert summary is not None and models is not None
     overall = summary[summary["family"] == "all"]
     return {

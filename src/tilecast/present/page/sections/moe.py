@@ -8,6 +8,7 @@ from tilecast.moe.names import STRATEGIES
 from tilecast.present.page.render import Column
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections import claims, figures
+from tilecast.tables.declared.moe import SYSTEMS as SYSTEMS_TABLE
 
 SYSTEMS = "moe/data/all_systems_comparison.csv"
 NEEDS = (
@@ -89,7 +90,7 @@ OVERLAP_COLUMNS = (
 
 def context(results: Results) -> dict[str, Any]:
     """Systems in both readings, the study's own arithmetic, real models, comparisons with measurements."""
-    table = results.table(SYSTEMS, "moe_systems")
+    table = results.table(SYSTEMS, SYSTEMS_TABLE)
     assert table is not None
     rows = [
         {str(key): value for key, value in row.items()}

@@ -9,7 +9,10 @@ import pandas as pd
 from tilecast.present.page.render import Column
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections.figures import of_stage
-from tilecast.tables import locality as _tables  # noqa: F401 (declares the tables)
+from tilecast.tables.declared.locality import AGAINST as AGAINST_TABLE
+from tilecast.tables.declared.locality import COMPARISON, PROFILES, RUNS
+from tilecast.tables.declared.locality import COUNTS as COUNTS_TABLE
+from tilecast.tables.declared.locality import PREDICTED as PREDICTED_TABLE
 
 NEEDS = (
     "numa/topology.json",
@@ -89,12 +92,12 @@ COMPARED = (
 
 def context(results: Results) -> dict[str, Any]:
     """What the section shows; every figure from a results file."""
-    counts = results.table("numa/counts.csv", "numa_counts")
-    predicted = results.table("numa/predicted.csv", "numa_predicted")
-    runs = results.table("numa/record/runs.csv", "numa_runs")
-    compared = results.table("numa/record/comparison.csv", "numa_comparison")
-    profiles = results.table("numa/record/profiles.csv", "numa_profiles")
-    held = results.table("numa/record/against.csv", "numa_against")
+    counts = results.table("numa/counts.csv", COUNTS_TABLE)
+    predicted = results.table("numa/predicted.csv", PREDICTED_TABLE)
+    runs = results.table("numa/record/runs.csv", RUNS)
+    compared = results.table("numa/record/comparison.csv", COMPARISON)
+    profiles = results.table("numa/record/profiles.csv", PROFILES)
+    held = results.table("numa/record/against.csv", AGAINST_TABLE)
     assert counts is not None and predicted is not None and runs is not None
     assert compared is not None and profiles is not None and held is not None
     topology, summary = results.json("numa/topology.json"), results.json("numa/record/summary.json")

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from tilecast.present.page.render import Column
 from tilecast.present.page.results import Results
+from tilecast.tables.declared.evaluation import SUMMARY_COMPARISON
 
 FILTERED_ROWS = 20
 DIFFERENCES = (
@@ -50,7 +51,7 @@ def context(results: Results) -> dict[str, Any]:
 
 def _comparison(results: Results) -> dict[str, Any] | None:
     """How many figures of the artifact's summary tables come out again, and each that does not, with its cause."""
-    frame = results.table("evaluation/summary_comparison.csv", "summary_comparison")
+    frame = results.table("evaluation/summary_comparison.csv", SUMMARY_COMPARISON)
     if frame is None:
         return None
     counts = frame.groupby("table", sort=False)["equal"].agg(["size", "sum"]).reset_index()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tilecast.present.page.render import Column
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections import figures
+from tilecast.tables.declared.multigpu import COLLECTIVES_MAPE
 from tilecast.tables.naming import significant
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _scores(results: Results) -> Context:
                 "verdict": _verdict([found[word] for word in bars], list(bars.values())),
             }
         )
-    collectives = results.table("parallel/collectives_mape.csv", "collectives_mape")
+    collectives = results.table("parallel/collectives_mape.csv", COLLECTIVES_MAPE)
     assert collectives is not None
     chosen = collectives[collectives["op"] == "all_reduce"]
     seen = set(chosen.loc[chosen["basis"] == "leave-one-size-out", "system"])

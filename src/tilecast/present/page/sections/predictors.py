@@ -7,6 +7,7 @@ from typing import Any
 
 from tilecast.present.page.render import Column
 from tilecast.present.page.results import Results
+from tilecast.tables.declared.evaluation import COVERAGE, KERNEL_ERRORS
 from tilecast.tables.naming import DEVICES, FAMILIES, MODES, PREDICTORS, display, ordered
 
 LOGO_COLUMNS = ("predictor", "family", "device", "n", "mape_percent")
@@ -76,7 +77,7 @@ def _graphs(results: Results) -> Context:
 
 def _coverage(results: Results) -> Context:
     """How many measured cells lie inside their claimed interval, for GPUs in training, held out, and each."""
-    frame = results.table("evaluation/coverage.csv", "coverage")
+    frame = results.table("evaluation/coverage.csv", COVERAGE)
     columns = (
         Column("predictor", "Predictor"),
         Column("device", "GPU"),
@@ -103,7 +104,7 @@ def _coverage(results: Results) -> Context:
 
 def _kernels(results: Results) -> Context:
     """Errors on the artifact's held-out kernels, a row a predictor and family, GPUs in training or not apart."""
-    frame = results.table("evaluation/kernel_errors.csv", "kernel_errors")
+    frame = results.table("evaluation/kernel_errors.csv", KERNEL_ERRORS)
     columns = (
         Column("family", "Kernels"),
         Column("gpu", "GPU"),

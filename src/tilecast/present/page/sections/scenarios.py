@@ -6,8 +6,8 @@ from typing import Any
 
 from tilecast.present.page.render import Column
 from tilecast.present.page.results import Results
+from tilecast.tables.declared.measured import SCENARIOS
 from tilecast.tables.naming import device_name
-from tilecast.tables.scenarios import SCENARIOS
 
 COLUMNS = (
     Column("id", "Scenario"),

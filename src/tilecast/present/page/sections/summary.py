@@ -8,6 +8,8 @@ from tilecast.evaluate.claims import MAIN_SUBJECT
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections import claims
 from tilecast.present.page.sections.provenance import SERVED
+from tilecast.tables.declared.artifact import LABELS
+from tilecast.tables.declared.evaluation import MAPE
 from tilecast.tables.naming import MODES, PREDICTORS, display, method, ordered
 
 
@@ -51,7 +53,7 @@ def _counts(audited: list[dict[str, Any]]) -> tuple[int, int]:
 
 
 def _evidence(results: Results) -> dict[str, int] | None:
-    labels = results.table("tidy/labels.csv", "labels")
+    labels = results.table("tidy/labels.csv", LABELS)
     if labels is None:
         return None
     return {"cells": len(labels), "devices": labels["device"].nunique(), "models": labels["model"].nunique()}
@@ -59,7 +61,7 @@ def _evidence(results: Results) -> dict[str, int] | None:
 
 def _headline(results: Results) -> list[dict[str, Any]]:
     """Error of every method over NVIDIA's plain cells, which all predictors cover: the authors', then ours."""
-    mape = results.table("evaluation/mape.csv", "mape")
+    mape = results.table("evaluation/mape.csv", MAPE)
     if mape is None:
         return []
     plain = mape[(mape["device"] == "NVIDIA") & (mape["option"] == "none") & (mape["distribution"] == "all")]
