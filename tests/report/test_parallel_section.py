@@ -1,4 +1,4 @@
-"""The multi-GPU section: verdicts follow the bars, what is absent is said to be so, the record is shown."""
+"""The multi-GPU section: verdicts follow the goals, what is absent is said to be so, the record is shown."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Results with one suite within its bars, one beyond, one without; the shipped record as the study."""
+    """Results with one suite within its goals, one beyond, one without; the shipped record as the study."""
     shutil.copytree(ROOT / "resources/studies/multigpu", tmp_path / "parallel/study")
     scores = [
         {"suite": "artifact", "cases": 11, "mean_percent": 5.0, "worst_percent": 12.0, "authors_percent": 7.7,
@@ -45,9 +45,9 @@ def verdicts(root: Path) -> dict[str, str]:
     return {row["what"]: row["verdict"] for row in rows}
 
 
-def test_verdicts_follow_the_bars(root: Path) -> None:
+def test_verdicts_follow_the_goals(root: Path) -> None:
     found = list(verdicts(root).values())
-    assert found[:5] == ["met", "open", "no bar", "met", "open"]
+    assert found[:5] == ["met", "open", "no goal", "met", "open"]
     assert "not produced in this run" in found[5] and len(found) == 6
 
 

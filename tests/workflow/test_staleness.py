@@ -40,7 +40,7 @@ CLAIMS = {"audit_claims", "table_claims", "table_pdf", "report_page"}
 PREDICTIONS = {"predict_baseline", "predict_neusight", "predict_tilecast", "predict_logo"}
 EVALUATION = {
     "audit_claims",
-    "evaluate_bars",
+    "evaluate_goals",
     "evaluate_coverage",
     "evaluate_errors",
     "evaluate_kernels",
@@ -50,7 +50,7 @@ EVALUATION = {
     "evaluate_summaries",
 }
 AFTER_OPERATORS = {
-    "evaluate_bars",
+    "evaluate_goals",
     "evaluate_summaries",
     "table_operators",
     "table_pdf",

@@ -163,20 +163,20 @@ rule leave_one_out:
         ),
 
 
-rule evaluate_bars:
+rule evaluate_goals:
     input:
         errors="results/evaluation/errors.csv",
         phases="results/evaluation/phase_errors.csv",
         operators="results/evaluation/operator_cells.csv",
-        code=code("evaluate_bars"),
+        code=code("evaluate_goals"),
     output:
         "results/evaluation/bars.csv",
     log:
-        "results/logs/evaluate_bars.log",
+        "results/logs/evaluate_goals.log",
     conda:
         "../../envs/analysis.yaml"
     script:
-        "../scripts/evaluate_bars.py"
+        "../scripts/evaluate_goals.py"
 
 
 rule evaluate_own_graphs:

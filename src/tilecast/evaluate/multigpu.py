@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilecast.base.paths import PUBLISHED, SHARES
+from tilecast.base.statistics import absolute_error_percent, error_percent
+from tilecast.evaluate.goals import goals_of
+from tilecast.evaluate.statistics import error_summary, inside
 from tilecast.hardware.device import Device, devices
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import ModelSpec, load_model, model_spec
@@ -35,11 +38,7 @@ PUBLISHED_TABLE = "training_tables.csv"
 SOURCES = ("llm-foundry", "dgxc", "bloom", "torchtitan", "fms-fsdp", "megatron-bridge")
 OPTIONS = ("dp4", "tp4", "pp4_1")
 MEGATRON = ("dgx_a100", "NVIDIA_A100-SXM4-80GB", 2048, 51200)  # system, GPU, tokens, words
-# Percent: mean, worst. `published` is all of the other tables.
-BARS = {
-    "artifact": (5.5, 12.0), "megatron": (5.0, None), "recompute": (None, None),
-    "published": (None, None), **dict.fromkeys(SOURCES, (None, None)),
-}  # fmt: skip
+SUITES = ("artifact", *TABLES, "published", *SOURCES)  # `published` is all of the sources
 COLUMNS = (
     "suite", "case", "system", "device", "gpus", "layout", "measured_ms", "forecast_ms", "low_ms", "high_ms",
     "error_percent", "authors_ms", "fits", *(f"{part}_ms" for part in PARTS),
@@ -229,7 +228,7 @@ def _row(
         "forecast_ms": step.latency_ms,
         "low_ms": step.low_ms,
         "high_ms": step.high_ms,
-        "error_percent": (step.latency_ms / measured_ms - 1) * 100,
+        "error_percent": error_percent(step.latency_ms, measured_ms),
         "authors_ms": authors_ms,
         "fits": step.memory.fits,
         **{f"{part}_ms": value for part, value in step.parts.items()},
@@ -237,28 +236,30 @@ def _row(
 
 
 def scoreboard(cases: pd.DataFrame) -> pd.DataFrame:
-    """Per suite: cases, mean, median, worst and mean signed error, the bars, how many intervals hold."""
+    """Errors of every suite with its goals: mean, median, worst, signed; how many intervals hold."""
     import pandas as pd
 
     rows = []
-    for suite, (mean, worst) in BARS.items():
+    for suite in SUITES:
         part = cases[cases["suite"].isin(SOURCES if suite == "published" else (suite,))]
-        error = part["error_percent"]
-        inside = (part["low_ms"] <= part["measured_ms"]) & (part["measured_ms"] <= part["high_ms"])
-        authors = (part["authors_ms"] / part["measured_ms"] - 1).abs() * 100
-        rows.append({
-            "suite": suite,
-            "cases": len(part),
-            "mean_percent": error.abs().mean(),
-            "median_percent": error.abs().median(),
-            "worst_percent": error.abs().max(),
-            "signed_percent": error.mean(),
-            "covered": int(inside.sum()),
-            "fitting": int(part["fits"].sum()),
-            "authors_percent": authors.mean(),
-            "bar_mean_percent": np.nan if mean is None else mean,
-            "bar_worst_percent": np.nan if worst is None else worst,
-        })  # fmt: skip
+        error = error_summary(part["error_percent"])
+        authors = error_summary(absolute_error_percent(part["authors_ms"], part["measured_ms"]))
+        goals = {goal.statistic: goal.percent for goal in goals_of("steps", suite=suite)}
+        rows.append(
+            {
+                "suite": suite,
+                "cases": len(part),
+                "mean_percent": error["mape_percent"],
+                "median_percent": error["median_percent"],
+                "worst_percent": error["worst_percent"],
+                "signed_percent": error["bias_percent"],
+                "covered": int(inside(part["measured_ms"], part["low_ms"], part["high_ms"]).sum()),
+                "fitting": int(part["fits"].sum()),
+                "authors_percent": authors["mape_percent"],
+                "bar_mean_percent": goals.get("mean", np.nan),
+                "bar_worst_percent": goals.get("worst", np.nan),
+            }
+        )
     return pd.DataFrame(rows)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tilecast.evaluate.goals import goals_of
 from tilecast.hardware.device import devices
 from tilecast.present.page.render import Column
 from tilecast.present.page.results import Results
@@ -32,14 +33,6 @@ PROTOCOL = (
     "mape_long_percent",
     "mape_percent",
 )
-# What this track set out to reach, before it was built: long calls, all calls.
-GOALS = {
-    "Ampere": (8, 13),
-    "Ada": (11, 16),
-    "Hopper": (7, 10),
-    "Blackwell": (7, 11),
-    "RTX Blackwell": (6, 11),
-}
 COLUMNS = (
     Column("generation", "Forecast"),
     Column("predictor", "Predictor"),
@@ -135,7 +128,7 @@ def _folds(table: pd.DataFrame, goals: bool = False) -> list[dict[str, Any]]:
                 "mape_with_flagged_percent",
             )
             row: dict[str, Any] = {name: float(mine[name].mean()) for name in means}
-            goal = GOALS.get(generation) if goals and predictor == "tilecast" else None
+            of = goals_of("generations", generation=generation) if goals and predictor == "tilecast" else []
             rows.append(
                 row
                 | {
@@ -143,7 +136,7 @@ def _folds(table: pd.DataFrame, goals: bool = False) -> list[dict[str, Any]]:
                     "predictor": display(PREDICTORS, predictor),
                     "gpus": len(mine),
                     "n": int(mine["n"].sum()),
-                    "goal": f"{goal[0]} / {goal[1]}" if goal else None,
+                    "goal": " / ".join(f"{goal.percent:g}" for goal in of) or None,
                 }
             )
     return rows

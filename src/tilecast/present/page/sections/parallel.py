@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tilecast.base.statistics import absolute_error_percent
+from tilecast.evaluate.goals import goals_of, verdict
 from tilecast.present.page.render import Column
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections import figures
@@ -29,15 +31,8 @@ SUITES = {
 }
 SYSTEMS = {"a100_sxm": "A100", "h100_sxm": "H100", "l40s": "L40S", "h200_sxm": "H200", "b200_sxm": "B200",
            "b300_sxm": "B300", "gb200": "GB200"}  # fmt: skip
-# What was set out to be reached, mean percent: (what was left out, sizes) -> bar of an all-reduce.
-COLLECTIVE_BARS = {
-    ("leave-one-size-out", "from 1 MiB"): 10.0,
-    ("leave-one-size-out", "all"): 15.0,
-    ("spec-only", "all"): 20.0,
-}
 LEFT_OUT = {"leave-one-size-out": "size left out", "spec-only": "system left out"}
 SERVING_POINTS = "modern/serving.csv"
-SERVING_BARS = {"tpot": 15.0, "ttft": 25.0}  # median percent, dense models, the GPU's generation left out
 UNITS = {
     "step_ms": ("Step", "ms"),
     "ttft_ms": ("Time to first token", "ms"),
@@ -83,14 +78,15 @@ def _scores(results: Results) -> Context:
                 **found,
                 "bar": " and ".join(f"{word} {bar:g} %" for word, bar in bars.items()),
                 "authors": row.get("authors_percent"),
-                "verdict": _verdict([found[word] for word in bars], list(bars.values())),
+                "verdict": verdict([found[word] for word in bars], list(bars.values())),
             }
         )
     collectives = results.table("parallel/collectives_mape.csv", COLLECTIVES_MAPE)
     assert collectives is not None
     chosen = collectives[collectives["op"] == "all_reduce"]
     seen = set(chosen.loc[chosen["basis"] == "leave-one-size-out", "system"])
-    for (basis, sizes), bar in COLLECTIVE_BARS.items():
+    for goal in goals_of("collectives"):
+        (basis, sizes), bar = goal.of.values(), goal.percent
         part = chosen[(chosen["basis"] == basis) & (chosen["sizes"] == sizes)]
         for name, words in SYSTEMS.items():
             of = part[part["system"] == name]
@@ -105,16 +101,16 @@ def _scores(results: Results) -> Context:
                     "worst": row["worst_percent"],
                     "bar": f"mean {bar:g} %",
                     "authors": None,
-                    "verdict": _verdict([row["mape_percent"]], [bar]),
+                    "verdict": verdict([row["mape_percent"]], [bar]),
                 }
             )
-    rows += _points(results.free(SERVING_POINTS, ("left_out", "kind", *(f"{what}_ms" for what in SERVING_BARS))))
+    rows += _points(results.free(SERVING_POINTS, ("left_out", "kind", "tpot_ms", "ttft_ms")))
     columns = (
         Column("what", "What was forecast", prose=True),
         Column("mean", "Mean error", "%", 1, "not produced"),
         Column("worst", "Worst", "%", 1, "not produced"),
         Column("n", "n", digits=0, absent="–"),
-        Column("bar", "Bar", absent="none set"),
+        Column("bar", "Goal", absent="none set"),
         Column("authors", "Authors’ own", "%", 1, "–"),
         Column("verdict", "Verdict", prose=True),
     )
@@ -123,15 +119,16 @@ def _scores(results: Results) -> Context:
 
 
 def _points(points: pd.DataFrame | None) -> list[Context]:
-    """Measured serving points of dense models, the GPU's generation left out; bars are of medians."""
+    """Measured serving points of dense models, the GPU's generation left out; goals are of medians."""
     if points is None or points.empty:
         lacking = f"not produced in this run: needs results/{SERVING_POINTS}, which the study of modern GPUs makes"
         nothing = dict.fromkeys(("n", "mean", "worst", "bar", "authors"))
         return [{"what": "(d) Serving points", **nothing, "verdict": lacking}]
     chosen = points[points["left_out"].astype(bool) & (points["kind"] == "dense")]
     rows = []
-    for what, bar in SERVING_BARS.items():
-        error = 100 * (chosen[f"{what}_ms"] / chosen[f"measured_{what}_ms"] - 1).abs().dropna()
+    for goal in goals_of("serving"):
+        what, bar = goal.of["what"], goal.percent
+        error = absolute_error_percent(chosen[f"{what}_ms"], chosen[f"measured_{what}_ms"]).dropna()
         if error.empty:
             continue
         median = float(error.median())
@@ -143,19 +140,10 @@ def _points(points: pd.DataFrame | None) -> list[Context]:
                 "worst": float(error.max()),
                 "bar": f"median {bar:g} %",
                 "authors": None,
-                "verdict": f"{_verdict([median], [bar])}: median {median:.1f} %",
+                "verdict": f"{verdict([median], [bar])}: median {median:.1f} %",
             }
         )
     return rows
-
-
-def _verdict(values: list[float | None], bars: list[float | None]) -> str:
-    pairs = list(zip(values, bars, strict=True))
-    if not pairs:
-        return "no bar"
-    if any(value is None for value in values):
-        return "no data"
-    return "met" if all(value <= bar for value, bar in pairs if value is not None and bar is not None) else "open"
 
 
 def _examples(results: Results) -> Context:

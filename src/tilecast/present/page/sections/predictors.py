@@ -1,5 +1,4 @@
-"""This project's own predictors: against their bars, on kernels of GPUs not seen, on graphs traced here, and their
-intervals."""
+"""This project's own predictors: goals, kernels of GPUs not seen, graphs traced here, and intervals."""
 
 from __future__ import annotations
 
@@ -38,14 +37,14 @@ def context(results: Results) -> Context:
 
 
 def _bars(results: Results) -> Context:
-    """Every bar with the authors' figure and ours; how many are met."""
+    """Every goal with the authors' figure and ours; how many are met."""
     frame = results.free("evaluation/bars.csv", BARS_COLUMNS)
     columns = (
         Column("group", "Cells"),
         Column("n", "n", digits=0),
         Column("theirs_percent", PREDICTORS["neusight_published"], "%", 1, "no data"),
         Column("ours_percent", PREDICTORS["tilecast"], "%", 1, "no data"),
-        Column("bar_percent", "Bar", "%", 1, "no data"),
+        Column("bar_percent", "Goal", "%", 1, "no data"),
         Column("verdict", "Verdict"),
     )
     rows = [] if frame is None else frame.astype(object).where(frame.notna(), None).to_dict("records")

@@ -1,22 +1,22 @@
-"""Hold this project's forecasts against the bars it set itself."""
+"""Hold this project's forecasts against the goals it set itself."""
 
 from tilecast.base.job import run_step
-from tilecast.evaluate.bars import bars_table
+from tilecast.evaluate.goals import goals_table
 from tilecast.tables.declared.evaluation import ERRORS, OPERATOR_CELLS, PHASE_ERRORS
 from tilecast.tables.io import read, write_free
 
 
-def evaluate_bars(errors: str, phases: str, operators: str, output: str) -> None:
-    """Write one row a bar."""
+def evaluate_goals(errors: str, phases: str, operators: str, output: str) -> None:
+    """Write one row a goal."""
     cells = read(operators, OPERATOR_CELLS)
-    table = bars_table(read(errors, ERRORS), read(phases, PHASE_ERRORS), cells)
+    table = goals_table(read(errors, ERRORS), read(phases, PHASE_ERRORS), cells)
     print(", ".join(f"{count} {verdict}" for verdict, count in table["verdict"].value_counts().items()))
     write_free(table, output)
 
 
 if __name__ == "__main__":
     run_step(
-        evaluate_bars,
+        evaluate_goals,
         snakemake,
         errors=snakemake.input.errors,
         phases=snakemake.input.phases,

@@ -1,9 +1,11 @@
-"""Bars: the right cells, the same for both sides, and words that follow from the figures."""
+"""Goals: the right cells, the same for both sides, and words that follow from the figures."""
+
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from tilecast.evaluate.bars import BARS, COLUMNS, OPERATORS, OURS, THEIRS, bars_table
+from tilecast.evaluate.goals import COLUMNS, GOALS, OPERATORS, OURS, STATED, THEIRS, goals_of, goals_table, verdict
 
 CELL = {"model": "bert_large", "sequence_length": 512, "batch_size": 8, "option": "none", "distribution": "in"}
 H100, T4 = "NVIDIA_H100_80GB_HBM3", "Tesla_T4"
@@ -18,7 +20,7 @@ def by_group(table: pd.DataFrame) -> dict[str, dict[str, object]]:
     return {str(row["group"]): row for row in table.to_dict("records")}
 
 
-def test_bars_are_held_against_the_cells_both_sides_have() -> None:
+def test_goals_are_compared_on_the_cells_both_sides_have() -> None:
     errors = cells(
         (OURS, H100, "inference", 4.0),
         (THEIRS, H100, "inference", 9.0),
@@ -29,7 +31,7 @@ def test_bars_are_held_against_the_cells_both_sides_have() -> None:
     )
     phases = errors.assign(phase="forward")
     operators = errors.assign(operator_class="bmm", distribution="out")
-    table = bars_table(errors, phases, operators)
+    table = goals_table(errors, phases, operators)
     assert list(table.columns) == list(COLUMNS)
     found = by_group(table)
     figures = {"n": 2, "theirs_percent": 6.0, "ours_percent": 4.5, "bar_percent": 6.5}
@@ -41,7 +43,23 @@ def test_bars_are_held_against_the_cells_both_sides_have() -> None:
     assert operators_row["bar_percent"] == pytest.approx(6.0) and operators_row["verdict"] == "met"
 
 
-def test_without_cells_every_bar_says_so() -> None:
+def test_without_cells_every_goal_says_so() -> None:
     nothing = cells((OURS, H100, "inference", 1.0)).head(0)
-    table = bars_table(nothing, nothing.assign(phase=""), nothing.assign(operator_class=""))
-    assert set(table["verdict"]) == {"no data"} and len(table) == len(BARS) + len(OPERATORS)
+    table = goals_table(nothing, nothing.assign(phase=""), nothing.assign(operator_class=""))
+    assert set(table["verdict"]) == {"no data"} and len(table) == 15 + len(OPERATORS)
+
+
+def test_goals_are_found_by_group_and_each_is_stated_in_a_document() -> None:
+    assert [(goal.statistic, goal.percent) for goal in goals_of("steps", suite="artifact")] == [
+        ("mean", 5.5),
+        ("worst", 12.0),
+    ]
+    assert goals_of("steps", suite="recompute") == []
+    root = Path(__file__).parents[3]
+    assert {goal.table for goal in GOALS} | {"operators"} == set(STATED)
+    assert all((root / document).is_file() for document in STATED.values())
+
+
+def test_a_verdict_needs_a_goal_and_an_error() -> None:
+    assert verdict([5.0, 12.0], [5.5, 12.0]) == "met" and verdict([5.6], [5.5]) == "open"
+    assert verdict([], []) == "no goal" and verdict([None], [5.5]) == "no data"
