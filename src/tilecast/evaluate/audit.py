@@ -1,4 +1,4 @@
-"""The audit: what every published claim comes to when computed from the tables, and the verdict.
+"""The audit of published claims: the figure computed from the tables, and the verdict.
 
 The verdict is about the claim as stated. Only where that does not give the claimed figure are other definitions
 tried, and the explanation says how many were, so that a chance match is not taken for a confirmation.
@@ -6,8 +6,8 @@ tried, and the explanation says how many were, so that a chance match is not tak
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -55,14 +55,16 @@ class Finding:
     n: int
     definition: str
     explanation: str
-    rows: list[dict[str, object]] = field(default_factory=list)
+    rows: Sequence[Mapping[str, object]] = ()
 
 
 def select(query: Figures, table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `table` that meet every condition."""
+    """The rows of `table` that meet every condition and have a figure: what cannot run has none."""
     chosen = pd.Series(True, index=table.index)
     for column, wanted in query.conditions().items():
         chosen &= table[column].isin(wanted)
+    if query.column:
+        chosen &= table[query.column].notna()
     return table[chosen]
 
 
@@ -75,12 +77,10 @@ def statistic(query: Figures, chosen: pd.DataFrame) -> float:
 
 def definition(query: Figures) -> str:
     """The query in words."""
-    what = query.dataset
+    what = f"number of rows in {query.dataset}"
     if query.statistic != "count":
-        column = query.column or ""
-        what = f"{STATISTICS_IN_WORDS[query.statistic]} {COLUMNS_IN_WORDS.get(column, column)} in {query.dataset}"
-    else:
-        what = f"number of rows in {query.dataset}"
+        column = COLUMNS_IN_WORDS.get(query.column or "", query.column)
+        what = f"{STATISTICS_IN_WORDS[query.statistic]} {column} in {query.dataset}"
     conditions = [
         f"{column} {' or '.join(NAMES.get(column, {}).get(str(value), str(value)) for value in values)}"
         for column, values in query.conditions().items()
@@ -108,15 +108,23 @@ def figure(value: float, decimals: int, unit: str | None) -> str:
     return text + (unit if unit == "%" else f" {unit}" if unit else "")
 
 
-def _sentence(claim: Claim, verdict: str, value: str, basis: str) -> str:
+def _joined(*sentences: str) -> str:
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _judged(claim: Claim, value: float, decimals: int, basis: str, gives: str = "gives") -> tuple[str, str, str]:
+    """The verdict on a number, the number as it is shown, and the sentence that says so."""
+    verdict, shown = agreement(claim, value), figure(value, decimals, claim.unit)
     claimed = figure(float(claim.claimed), claim.decimals, claim.unit)
     if verdict == "reproduced":
         words = {"equals": "as claimed", "at_most": f"no more than {claimed}", "at_least": "as the claim needs"}
-        return f"{basis} give {value}, {words[claim.comparison]}."
-    if verdict == "within tolerance":
-        return f"{basis} give {value}; {claimed} is within ±{claim.tolerance:g} of it."
-    relation = {"equals": "not", "at_most": "not at most", "at_least": "not at least"}[claim.comparison]
-    return f"{basis} give {value}, {relation} {claimed}."
+        sentence = f"{basis} {gives} {shown}, {words[claim.comparison]}."
+    elif verdict == "within tolerance":
+        sentence = f"{basis} {gives} {shown}; {claimed} is within ±{claim.tolerance:g} of it."
+    else:
+        relation = {"equals": "not", "at_most": "not at most", "at_least": "not at least"}[claim.comparison]
+        sentence = f"{basis} {gives} {shown}, {relation} {claimed}."
+    return verdict, shown, sentence
 
 
 def _rows(query: Figures, chosen: pd.DataFrame) -> list[dict[str, object]]:
@@ -141,40 +149,24 @@ def _rows(query: Figures, chosen: pd.DataFrame) -> list[dict[str, object]]:
     return listed
 
 
-def _figures(claim: Claim, query: Figures, tables: Tables, where: object) -> Finding:
+def _figures(claim: Claim, query: Figures, tables: Tables, place: str) -> Finding:
     table = tables[query.dataset]
-    chosen = select(query, table)
-    if query.column:
-        chosen = chosen[chosen[query.column].notna()]  # a cell without a figure, such as what cannot run
-    words = definition(query)
-    if chosen.empty and not table.empty and claim.expect is None and query.statistic != "count":
-        raise InputError(
-            f"{where}, claim {claim.id}", "its query selects nothing", "correct it, or say `expect: no_data`"
-        )
-    others = ""
-    if chosen.empty and (claim.expect or table.empty):
-        if claim.expect:
-            reason = claim.note
-            others = search(claim, query, tables["errors"])
-        else:
-            reason = f"The {query.dataset} table is empty: this needs the full artifact."
-        return Finding("no data", None, 0, words, " ".join(part for part in (reason, others) if part))
+    chosen, words = select(query, table), definition(query)
+    if chosen.empty and claim.expect:
+        return Finding("no data", None, 0, words, _joined(claim.note, search(claim, query, tables["errors"])))
+    if chosen.empty and table.empty:
+        reason = f"The {query.dataset} table is empty: this needs the full artifact."
+        return Finding("no data", None, 0, words, reason)
+    if chosen.empty and query.statistic != "count":
+        raise InputError(place, "its query selects nothing", "correct it, or say `expect: no_data`")
     if query.statistic == "value" and len(chosen) != 1:
-        raise InputError(
-            f"{where}, claim {claim.id}", f"`value` needs one row, its query selects {len(chosen)}", "narrow it"
-        )
-    value = statistic(query, chosen)
-    verdict = agreement(claim, value)
-    shown = figure(value, 0 if query.statistic == "count" else claim.decimals, claim.unit)
-    basis = f"The {len(chosen)} rows" if len(chosen) != 1 else "The one row"
-    basis = "No row" if chosen.empty else basis + " selected"
-    sentence = _sentence(claim, verdict, shown, basis)
-    if basis.startswith("The one") or chosen.empty:
-        sentence = sentence.replace(" give ", " gives ", 1)
-    if verdict != "reproduced":
-        others = search(claim, query, tables["errors"])
-    explanation = " ".join(part for part in (sentence, others, claim.note) if part)
-    return Finding(verdict, shown, len(chosen), words, explanation, _rows(query, chosen))
+        raise InputError(place, f"`value` needs one row, its query selects {len(chosen)}", "narrow it")
+    decimals = 0 if query.statistic == "count" else claim.decimals
+    basis = {0: "No row", 1: "The one row selected"}.get(len(chosen), f"The {len(chosen)} rows selected")
+    gives = "gives" if len(chosen) < 2 else "give"
+    verdict, shown, sentence = _judged(claim, statistic(query, chosen), decimals, basis, gives)
+    others = "" if verdict == "reproduced" else search(claim, query, tables["errors"])
+    return Finding(verdict, shown, len(chosen), words, _joined(sentence, others, claim.note), _rows(query, chosen))
 
 
 def _text(words: object) -> str:
@@ -186,79 +178,65 @@ def _fact(claim: Claim, query: Fact, facts: Mapping[str, RecordedFact]) -> Findi
     agrees = _text(claim.claimed) == _text(known.value)
     detail = f" ({known.detail})" if known.detail else ""
     words = f"The record says {known.value}{detail}" + (", as claimed." if agrees else f", not {claim.claimed}.")
-    row: dict[str, object] = {"dataset": "facts", "row": f"{query.fact}: {known.source}", "value": known.value}
-    explanation = " ".join(part for part in (words, claim.note) if part)
+    row = {"dataset": "facts", "row": f"{query.fact}: {known.source}", "value": known.value}
     verdict = "reproduced" if agrees else "contradicted"
-    return Finding(verdict, known.value, 1, f"recorded fact {query.fact} ({known.source})", explanation, [row])
+    basis = f"recorded fact {query.fact} ({known.source})"
+    return Finding(verdict, known.value, 1, basis, _joined(words, claim.note), [row])
 
 
 def _arithmetic(claim: Claim, query: Arithmetic) -> Finding:
-    value = sum(query.terms)
-    verdict = agreement(claim, value)
-    shown = figure(value, claim.decimals, claim.unit)
     terms = " ".join(f"{term:+g}" for term in query.terms)
-    sentence = _sentence(claim, verdict, shown, f"Its own terms, {terms},")
-    rows: list[dict[str, object]] = [
+    basis = f"Its own terms, {terms},"
+    verdict, shown, sentence = _judged(claim, sum(query.terms), claim.decimals, basis, "give")
+    rows = [
         {"dataset": "the document", "row": f"term {place}", "value": f"{term:+g}"}
         for place, term in enumerate(query.terms, start=1)
     ]
-    explanation = " ".join(part for part in (sentence, claim.note) if part)
-    return Finding(verdict, shown, len(rows), "sum of the terms the document gives", explanation, rows)
+    words = "sum of the terms the document gives"
+    return Finding(verdict, shown, len(rows), words, _joined(sentence, claim.note), rows)
 
 
-def _relation(
-    claim: Claim, query: Relation, tables: Tables, others: Mapping[str, Claim], where: object
-) -> Finding:
+def _relation(claim: Claim, query: Relation, tables: Tables, others: Mapping[str, Claim], place: str) -> Finding:
     """The expression over what other claims state, or over what those come to."""
     known = {name: float(others[other].claimed) for name, other in query.of.items()}
     for name, other in query.recomputed.items():
         asked = others[other].query
         assert isinstance(asked, Figures)
         chosen = select(asked, tables[asked.dataset])
-        if asked.column:
-            chosen = chosen[chosen[asked.column].notna()]
         if chosen.empty:
             reason = f"Claim {other} comes to no figure, so nothing follows from it."
-            return Finding("no data", None, 0, query.relation, " ".join(filter(None, (reason, claim.note))))
+            return Finding("no data", None, 0, query.relation, _joined(reason, claim.note))
         known[name] = statistic(asked, chosen)
     try:
         value = expression.value(expression.parsed(query.relation), known)
     except (ZeroDivisionError, OverflowError):
-        raise InputError(
-            f"{where}, claim {claim.id}", f"{query.relation!r} divides by zero or overflows"
-        ) from None
-    verdict = agreement(claim, value)
-    shown = figure(value, claim.decimals, claim.unit)
+        raise InputError(place, f"{query.relation!r} divides by zero or overflows") from None
     given = ", ".join(f"{name} = {number:,.6g}" for name, number in known.items())
-    sentence = _sentence(claim, verdict, shown, f"{query.relation} with {given}").replace(" give ", " gives ", 1)
-    rows: list[dict[str, object]] = [
+    verdict, shown, sentence = _judged(claim, value, claim.decimals, f"{query.relation} with {given}")
+    rows = [
         {"dataset": "claims", "row": f"{name}: {other}, {how}", "value": f"{known[name]:.6g}"}
         for how, names in (("stated", query.of), ("recomputed", query.recomputed))
         for name, other in names.items()
     ]
-    explanation = " ".join(filter(None, (sentence, claim.note)))
-    return Finding(verdict, shown, len(rows), f"{query.relation}, of what claims state", explanation, rows)
+    words = f"{query.relation}, of what claims state"
+    return Finding(verdict, shown, len(rows), words, _joined(sentence, claim.note), rows)
 
 
 def judge(
-    claim: Claim,
-    tables: Tables,
-    facts: Mapping[str, RecordedFact],
-    where: object,
-    others: Mapping[str, Claim] | None = None,
+    claim: Claim, tables: Tables, facts: Mapping[str, RecordedFact], others: Mapping[str, Claim], where: object
 ) -> Finding:
     """The finding on one claim; `others` are the claims a relation may refer to."""
-    query = claim.query
+    query, place = claim.query, f"{where}, claim {claim.id}"
     if isinstance(query, Figures):
-        return _figures(claim, query, tables, where)
+        return _figures(claim, query, tables, place)
     if isinstance(query, Fact):
         return _fact(claim, query, facts)
     if isinstance(query, Arithmetic):
         return _arithmetic(claim, query)
     if isinstance(query, Relation):
-        return _relation(claim, query, tables, others or {}, where)
+        return _relation(claim, query, tables, others, place)
     assert isinstance(query, NotTestable)
-    return Finding("not testable here", None, 0, "none", " ".join(filter(None, (query.not_testable, claim.note))))
+    return Finding("not testable here", None, 0, "none", _joined(query.not_testable, claim.note))
 
 
 def audit(
@@ -268,7 +246,7 @@ def audit(
     found, rows = [], []
     named = {claim.id: claim for claim in claims.claims}
     for claim in claims.claims:
-        finding = judge(claim, tables, facts, where, named)
+        finding = judge(claim, tables, facts, named, where)
         found.append(
             {
                 "id": claim.id,

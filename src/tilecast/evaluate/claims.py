@@ -1,8 +1,8 @@
 """Published claims as data: what was said, and a declarative query that computes it from the tables.
 
 Light to import: the workflow checks the claims before anything runs, so nothing here reads a table with pandas.
-A claim's query is one of five: figures of a table, a recorded fact, arithmetic on the claim's own figures, a
-relation between figures that claims state, or the reason why nothing here can decide it.
+A claim's query is of one of five kinds: figures of a table, a recorded fact, the sum of the claim's own figures, a
+relation between figures of claims, or the reason why nothing here can decide it.
 """
 
 from __future__ import annotations
@@ -35,49 +35,29 @@ from tilecast.tables.declared.locality import ARITHMETIC, COMPARISON, COUNTS, PR
 from tilecast.tables.declared.moe import SYSTEMS
 from tilecast.tables.naming import DEVICES, MODELS, PREDICTORS, is_published, vendor
 
-DATASETS: dict[str, str] = {
-    "labels": "results/tidy/labels.csv",
-    "predictions": "results/tidy/predictions.csv",
-    "devices": "results/tidy/devices.csv",
-    "graphs": "results/tidy/graphs.parquet",
-    "defects": "results/tidy/defects.csv",
-    "errors": "results/evaluation/errors.csv",
-    "mape": "results/evaluation/mape.csv",
-    "phase_errors": "results/evaluation/phase_errors.csv",
-    "operator_cells": "results/evaluation/operator_cells.csv",
-    "operator_errors": "results/evaluation/operator_errors.csv",
-    "label_noise": "results/evaluation/label_noise.csv",
-    "summary_comparison": "results/evaluation/summary_comparison.csv",
-    "moe_systems": "results/moe/data/all_systems_comparison.csv",
-    "numa_counts": "results/numa/counts.csv",
-    "numa_arithmetic": "results/numa/arithmetic.csv",
-    "numa_predicted": "results/numa/predicted.csv",
-    "numa_runs": "results/numa/record/runs.csv",
-    "numa_comparison": "results/numa/record/comparison.csv",
+_FILES = {
+    LABELS: "tidy/labels.csv",
+    PREDICTIONS: "tidy/predictions.csv",
+    DEVICES_OF_ARTIFACT: "tidy/devices.csv",
+    GRAPHS: "tidy/graphs.parquet",
+    DEFECTS: "tidy/defects.csv",
+    ERRORS: "evaluation/errors.csv",
+    MAPE: "evaluation/mape.csv",
+    PHASE_ERRORS: "evaluation/phase_errors.csv",
+    OPERATOR_CELLS: "evaluation/operator_cells.csv",
+    OPERATOR_ERRORS: "evaluation/operator_errors.csv",
+    LABEL_NOISE: "evaluation/label_noise.csv",
+    SUMMARY_COMPARISON: "evaluation/summary_comparison.csv",
+    SYSTEMS: "moe/data/all_systems_comparison.csv",
+    COUNTS: "numa/counts.csv",
+    ARITHMETIC: "numa/arithmetic.csv",
+    PREDICTED: "numa/predicted.csv",
+    RUNS: "numa/record/runs.csv",
+    COMPARISON: "numa/record/comparison.csv",
 }
-TABLES = {
-    table.name: table
-    for table in (
-        LABELS,
-        PREDICTIONS,
-        DEVICES_OF_ARTIFACT,
-        GRAPHS,
-        DEFECTS,
-        ERRORS,
-        MAPE,
-        PHASE_ERRORS,
-        OPERATOR_CELLS,
-        OPERATOR_ERRORS,
-        LABEL_NOISE,
-        SUMMARY_COMPARISON,
-        SYSTEMS,
-        COUNTS,
-        ARITHMETIC,
-        PREDICTED,
-        RUNS,
-        COMPARISON,
-    )
-}
+# The tables a claim may be computed from, by the names that the claims file uses, and their files.
+TABLES = {table.name: table for table in _FILES}
+DATASETS = {table.name: f"results/{path}" for table, path in _FILES.items()}
 ROLL_UPS = {"device": ("NVIDIA", "AMD", "all"), "option": ("distributed", "all")}
 ROLLED_UP = ("mape", "operator_errors")
 MAIN_SUBJECT = "NeuSight"  # what the page's first screen counts claims about
@@ -150,16 +130,19 @@ class NotTestable(Section):
     not_testable: str = Field(min_length=1)
 
 
+_KINDS: dict[str, type[Section]] = {  # the key that only this kind of query has
+    "dataset": Figures,
+    "fact": Fact,
+    "terms": Arithmetic,
+    "relation": Relation,
+    "not_testable": NotTestable,
+}
+
+
 def _kind(query: Any) -> str | None:
-    """Which of the five queries is meant: each has one key of its own."""
-    keys = {
-        "dataset": "Figures",
-        "fact": "Fact",
-        "terms": "Arithmetic",
-        "relation": "Relation",
-        "not_testable": "NotTestable",
-    }
-    return next((tag for key, tag in keys.items() if isinstance(query, dict) and key in query), None)
+    """Which of the five kinds of query is meant."""
+    found = (kind.__name__ for key, kind in _KINDS.items() if isinstance(query, dict) and key in query)
+    return next(found, None)
 
 
 Query = Annotated[
@@ -335,31 +318,27 @@ def _selects(query: Figures, cells: Cells) -> bool:
         return True
     wanted = query.conditions()
     predictors = wanted.pop("predictor", ())
-    if query.dataset != "labels" and any(not is_published(str(name)) for name in predictors):
-        predictors = ("measured",)  # predicted later: there can be an error wherever there is a label
-    elif query.dataset == "labels":
+    # What is predicted later can have an error wherever there is a label.
+    if query.dataset == "labels" or any(not is_published(str(name)) for name in predictors):
         predictors = ("measured",)
     conditions = {name: {str(value) for value in values} for name, values in wanted.items() if name in CELL_KEY}
     measured = {tuple(cell[name] for name in CELL_KEY) for cell in cells if cell["predictor"] == "measured"}
-    for cell in cells:
-        if predictors and cell["predictor"] not in predictors:
-            continue
-        if query.dataset != "predictions" and tuple(cell[name] for name in CELL_KEY) not in measured:
-            continue
-        rolled = query.dataset in ROLLED_UP
-        if all(_meets(name, cell[name], admitted, rolled) for name, admitted in conditions.items()):
-            return True
-    return False
+    rolled = query.dataset in ROLLED_UP
+    return any(
+        (not predictors or cell["predictor"] in predictors)
+        and (query.dataset == "predictions" or tuple(cell[name] for name in CELL_KEY) in measured)
+        and all(_meets(name, cell[name], admitted, rolled) for name, admitted in conditions.items())
+        for cell in cells
+    )
 
 
 def _meets(column: str, value: str, admitted: set[str], rolled: bool) -> bool:
     """Whether a cell's value is admitted, roll-ups included where the table has them."""
-    if value in admitted:
-        return True
-    if not rolled:
-        return False
-    if column == "device" and vendor(value) in admitted:
-        return True
-    if column == "option" and "distributed" in admitted and value not in ("none", "fusion"):
-        return True
-    return "all" in admitted
+    groups = {value}
+    if rolled:
+        groups.add("all")
+    if rolled and column == "device":
+        groups.add(vendor(value))
+    if rolled and column == "option" and value not in ("none", "fusion"):
+        groups.add("distributed")
+    return bool(groups & admitted)
