@@ -45,9 +45,9 @@ def read_lock(path: str | os.PathLike[str]) -> Wheel:
             int(values["bytes"]),
         )  # fmt: skip
     except (KeyError, ValueError) as error:
-        raise InputError(path, f"is no lock of a wheel ({error})", "restore it from the repository") from None
+        raise InputError(path, f"is not the lock of a wheel ({error})", "restore it from the repository") from None
     if len(wheel.sha256) != 64 or "/" in wheel.file or wheel.file.startswith("."):
-        raise InputError(path, "is no lock of a wheel", "restore it from the repository")
+        raise InputError(path, "is not the lock of a wheel", "restore it from the repository")
     return wheel
 
 
@@ -101,7 +101,9 @@ def fetch(
         try:
             found = os.environ.get(WHEEL_VARIABLE)
             if found and not Path(found).is_file():
-                raise InputError(found, "is no file", f"set {WHEEL_VARIABLE} to a copy of the wheel, or unset it")
+                raise InputError(
+                    found, "is not a file", f"set {WHEEL_VARIABLE} to a copy of the wheel, or unset it"
+                )
             path = Path(found) if found else download(wheel, Path(scratch), timeout_s)
             verified(path, wheel)
             with atomic_path(archive) as temporary:

@@ -70,7 +70,7 @@ def _table(rows: list[dict[str, Any]], table: Table) -> pd.DataFrame:
 def read_devices(files: dict[str, bytes]) -> pd.DataFrame:
     """The `devices` table from `data/device_configs/<device>.json`, in SI units.
 
-    `training_gpu`: the predictors were trained on its kernels, as the artifact's training folders tell.
+    `training_gpu`: the predictors were trained on its kernels, as the artifact's training folders say.
     """
     trained = {
         path.split("/")[-1].removesuffix(".json") for path in files if path.startswith(names.TRAINING_DEVICES)

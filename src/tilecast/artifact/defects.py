@@ -1,4 +1,4 @@
-"""What is wrong or missing in the artifact, found by computing over its tables; shown, never repaired silently."""
+"""Find what is wrong or missing in the artifact by computing over its tables; it is shown, never repaired."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _cell(row: pd.Series) -> str:
 
 
 def _unpaired(tables: Tables) -> Iterator[Defect]:
-    """Labels nobody predicted and predictions nobody measured."""
+    """Labels without a prediction and predictions without a label."""
     predicted = tables.predictions[CELL].drop_duplicates()
     both = tables.labels[CELL].merge(predicted, on=CELL, how="outer", indicator="side")
     for _, row in both[both["side"] == "left_only"].iterrows():

@@ -1,4 +1,4 @@
-"""The locked files out of a git repository: only their blobs, without a working tree, never waiting for long."""
+"""Fetch the locked files from a git repository: their blobs alone, without a working tree, within a set time."""
 
 from __future__ import annotations
 

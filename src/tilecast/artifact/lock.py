@@ -1,4 +1,4 @@
-"""The lock: every data file of the pinned commit with its git blob id, against which each fetched file is held."""
+"""The lock: path and git blob id of every data file of the pinned commit; each fetched file is checked by it."""
 
 from __future__ import annotations
 

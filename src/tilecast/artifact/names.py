@@ -1,4 +1,4 @@
-"""How the artifact names its folders and files: the one place that knows."""
+"""Names of the artifact's folders and files."""
 
 from __future__ import annotations
 

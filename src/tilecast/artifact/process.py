@@ -1,4 +1,4 @@
-"""Run a command that fetches from a network: it asks nobody anything, and ends within a set time."""
+"""Run a command that fetches from a network: it waits for no input, and ends within a set time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading the fetched artifact: one zip of verified files, and parsing that names file and row on bad content."""
+"""Read the fetched artifact, a zip of verified files; what cannot be parsed is named by file and row."""
 
 from __future__ import annotations
 

@@ -87,7 +87,9 @@ def _printable(text: str, where: object, remedy: str) -> None:
 def listed(value: Any, key: str, where: object) -> list[Any]:
     """`value` of `key`, a list; an empty one where nothing was given."""
     if value is not None and not isinstance(value, list):
-        raise InputError(where, f"`{key}`: {shown(value)} is no list", "write one entry a line, each after a dash")
+        raise InputError(
+            where, f"`{key}`: {shown(value)} is not a list", "write one entry a line, each after a dash"
+        )
     return value or []
 
 

@@ -1,4 +1,4 @@
-"""Errors a user can act on: one line that names the place, what was expected and what to do."""
+"""Errors that are shown to the user in one line: the place, what is wrong, what was expected or what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all: write beside, sync, rename."""
+"""Write files atomically: into a temporary file beside the target, synced, then renamed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every workflow script does around its one function: log, thread count, one-line errors."""
+"""Run the one function of a workflow script: with its log, its thread count, and errors in one line."""
 
 from __future__ import annotations
 

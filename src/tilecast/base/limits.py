@@ -1,4 +1,4 @@
-"""The largest numbers that anything here is asked for; what is beyond is refused in one line, before it is built.
+"""Upper limits of every number a user gives: anything larger is refused in one line before it is built.
 
 Each is several times what exists. They keep a slip of the keyboard, or a hostile file, from filling the memory.
 docs/develop/security.md shows the table.
@@ -36,11 +36,11 @@ MOST: dict[str, tuple[int, str]] = {  # name -> (the most there may be, of what)
     "heads": (16_384, "attention heads of a layer"),
     "vocabulary": (10_000_000, "words a model knows"),
     "positions": (100_000_000, "positions of a model, and tokens of its windows"),
-    "labels": (1_000_000, "classes a model tells apart"),
+    "labels": (1_000_000, "classes a model distinguishes"),
     "width": (2**20, "any other whole number of a model: hidden sizes, channels, patches"),
 }
 
-# A key of a model's configuration -> its limit, the first that fits; what is no amount has none.
+# A key of a model's configuration -> its limit, the first that fits; an identifier has no limit.
 _KEYS: tuple[tuple[str, str], ...] = (
     (r"_ids?$|theta|base$|freq|seed", ""),
     (r"vocab", "vocabulary"),
@@ -60,7 +60,7 @@ def check(name: str, value: Any, where: object, least: int | None = None) -> int
     """`value`, a whole number up to the limit of that name; InputError at `where` if it is not."""
     most, meaning = MOST[name]
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(where, f"{shown(value)} is no whole number", f"expected one up to {most:,}")
+        raise InputError(where, f"{shown(value)} is not a whole number", f"expected one up to {most:,}")
     if value > most:
         raise InputError(where, f"{shown(value)} is more than {most:,}", f"limit of {meaning}")
     if least is not None and value < least:

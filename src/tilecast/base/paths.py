@@ -1,4 +1,4 @@
-"""Where the library's own files lie: package data, which a wheel holds, and what only a checkout has beside it."""
+"""Paths of the library's own files: package data, which a wheel holds, and files that only a checkout has."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A mark of the run that works in a folder: the lock that a killed run left is known from a working run's."""
+"""Mark the folder a run works in, so that the lock left by a killed run can be removed."""
 
 from __future__ import annotations
 

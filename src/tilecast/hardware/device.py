@@ -75,7 +75,7 @@ def load_device(path_or_name: str | Path) -> Device:
     for device in known.values():
         if text in (device.name, device.short):
             return device
-    raise InputError(text, "is no known device", f"give a file, or one of {', '.join(sorted(known))}")
+    raise InputError(text, "is not a known device", f"give a file, or one of {', '.join(sorted(known))}")
 
 
 def device_names() -> list[str]:

@@ -95,7 +95,7 @@ def load_system(path_or_name: str | Path) -> System:
         return _read(Path(text))
     path = SYSTEMS / f"{text}.yaml"
     if text not in system_names():
-        raise InputError(text, "is no known system", f"give a file, or one of {', '.join(system_names())}")
+        raise InputError(text, "is not a known system", f"give a file, or one of {', '.join(system_names())}")
     return _read(path)
 
 

@@ -1,4 +1,4 @@
-"""What a device has to offer so that kernels can be timed on it, and how it says that it cannot."""
+"""The interface of a device that kernels are timed on, and the ways in which it can fail."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ class Backend(Protocol):
         ...
 
     def precision(self, dtype: str) -> None:
-        """Allow or forbid the shortened products that tell tf32 from fp32."""
+        """Allow products in tf32 only for that format."""
         ...
 
     def peak_memory_bytes(self) -> float | None:
-        """Most memory allocated since the last call; None where nobody counts."""
+        """Most memory allocated since the last call; None where it is not counted."""
         ...
 
     def free(self) -> None:
@@ -92,7 +92,7 @@ class Timing:
 
 
 def summed_up(samples: list[float], resolution_ms: float) -> Timing:
-    """Median and 5th to 95th percentile; nothing is faster than the clock can tell."""
+    """Median and 5th to 95th percentile; nothing is faster than the clock's resolution."""
     low, middle, high = (max(float(np.quantile(samples, q)), resolution_ms) for q in (0.05, 0.5, 0.95))
     return Timing(middle, low, high, len(samples))
 

@@ -1,4 +1,4 @@
-"""Results as one archive to send: the same bytes for the same results, checksummed, described, and safe to open.
+"""Pack results into one archive to send, with checksums and a description, and check one that was received.
 
 Inside: `artifact_validation/`, `live_<model>.json`, `parallel_<layout>.json`, `fusion_<model>.json`,
 `scenarios.csv`, `measured/<device>/` as it was measured, `ro-crate-metadata.json`, and `manifest-sha256.txt` over
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MANIFEST, CRATE = "manifest-sha256.txt", "ro-crate-metadata.json"
-LARGEST_BYTES = 512 << 20  # of everything in a bundle: more is no bundle of ours
+LARGEST_BYTES = 512 << 20  # of everything in a bundle: more is not a bundle of this project
 MOST_FILES = 10_000
 HEADERS_BYTES = 64 << 20  # names and padding of so many
 VALIDATION = ("claims", "claim_rows", "errors", "mape", "phase_mape", "operator_errors", "label_noise_mape")
@@ -86,7 +86,7 @@ def _safe(name: str) -> str:
 
 
 def _json(name: str, rows: pd.DataFrame) -> dict[str, bytes]:
-    """A JSON file of table rows; none where there are none."""
+    """A JSON file of table rows, by its name; an empty dictionary where there are no rows."""
     if rows.empty:
         return {}
     records = json.loads(rows.to_json(orient="records", double_precision=12))
@@ -154,7 +154,7 @@ def verify(path: Path) -> dict[str, bytes]:
     files = _unpacked(path)
     for needed in (MANIFEST, CRATE):
         if needed not in files:
-            raise InputError(path, f"has no {needed}", "it is no bundle of this project, or a part of one")
+            raise InputError(path, f"has no {needed}", "it is not a bundle of this project, or only a part of one")
     stated = _manifest(files[MANIFEST], path)
     present = set(files) - {MANIFEST}
     for name in sorted(set(stated) | present):
@@ -188,7 +188,7 @@ def _unpacked(path: Path) -> dict[str, bytes]:
                     continue
                 if not entry.isreg() or place.is_absolute() or ".." in place.parts or "\\" in entry.name:
                     raise InputError(
-                        path, f"{entry.name!r} is no plain file inside it", "do not trust this archive"
+                        path, f"{entry.name!r} is not a plain file inside it", "do not trust this archive"
                     )
                 total += entry.size
                 if total > LARGEST_BYTES or len(found) >= MOST_FILES:
@@ -240,7 +240,7 @@ def _check_measured(files: Mapping[str, bytes], scratch: Path, path: Path) -> No
     for name, data in measured(files).items():
         longest = max(map(len, name.encode().split(b"/")))
         if not _DEVICE_FILE.fullmatch(name) or longest > _LONGEST_NAME:
-            raise InputError(path, f"{shown(name)} is no file of a measurement", "ask for the bundle again")
+            raise InputError(path, f"{shown(name)} is not a file of a measurement", "ask for the bundle again")
         (scratch / name).parent.mkdir(parents=True, exist_ok=True)
         (scratch / name).write_bytes(data)
     for folder in sorted(scratch.glob("measured/*")):
@@ -258,7 +258,7 @@ def _check_measured(files: Mapping[str, bytes], scratch: Path, path: Path) -> No
                 elif kind in MEASURED:
                     load_run(file, kind)
                 else:
-                    raise InputError(file, "is no table of a measurement")
+                    raise InputError(file, "is not a table of a measurement")
             except TilecastError as error:
                 words = str(error).replace(f"{scratch}/", "")
                 raise InputError(path, words, "it is refused") from None

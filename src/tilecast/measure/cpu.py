@@ -1,4 +1,4 @@
-"""The processor as a device: a monotonic clock, pinned threads, caches flushed by writing over them."""
+"""Timing on the processor: a monotonic clock, a fixed number of threads, caches flushed by writing over them."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Cpu:
         return found
 
     def state(self) -> dict[str, float | None]:
-        """Nothing: a virtual machine does not say."""
+        """Not read on a CPU: a virtual machine does not report it."""
         return {"clock_hz": None, "power_w": None, "temperature_c": None}
 
     def facts(self) -> dict[str, Any]:
@@ -96,7 +96,7 @@ class Cpu:
         """A CPU has one single precision."""
 
     def peak_memory_bytes(self) -> float | None:
-        """Nobody counts."""
+        """Not counted."""
         return None
 
     def free(self) -> None:
@@ -114,7 +114,7 @@ def _model_name() -> str:
 
 
 def _resolution_ms() -> float:
-    """The smallest step of the clock that two readings in a row can tell."""
+    """The smallest difference of two clock readings in a row."""
     steps = []
     for _ in range(200):
         start = time.perf_counter_ns()

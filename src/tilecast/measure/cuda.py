@@ -1,4 +1,4 @@
-"""An NVIDIA GPU: CUDA events, L2 overwritten between runs, kernel names from Kineto, clocks from NVML.
+"""Timing on an NVIDIA GPU: CUDA events, L2 overwritten between runs, kernel names from Kineto, clocks from NVML.
 
 `layer` and `tracer` stand for torch.cuda and the profiler, so that what happens when a GPU fails can be tested
 without one.

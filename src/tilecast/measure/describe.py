@@ -1,4 +1,4 @@
-"""The machine at hand as a device that forecasts can be made for, written down before anything is measured.
+"""Describe the machine at hand as a device to forecast for, before anything is measured on it.
 
 A GPU that data/devices knows is described there. Any other is described by what its driver says and, where that
 leaves a rate open, by a few micro-measurements; so is a CPU. `basis` says of each value where it comes from.
@@ -118,7 +118,7 @@ def read_description(path: Path) -> dict[str, Any]:
     """A description as `write_description` left it."""
     found = read_json(path, "make it with `tilecast measure device`")
     if not isinstance(found, dict) or not isinstance(found.get("name"), str):
-        raise InputError(path, "describes no device", "describe the device again")
+        raise InputError(path, "is not the description of a device", "describe the device again")
     return found
 
 

@@ -1,4 +1,4 @@
-"""The shapes to measure: drawn once, in the ranges of the paper's kernel data, the same on every machine."""
+"""The kernel shapes to measure: drawn at random in the ranges of the paper's data, alike on every machine."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _convolution(sizes: list[int], generator: np.random.Generator) -> dict[str, 
 
 
 def details(shape: object) -> dict[str, int]:
-    """The `shape` column's words as numbers; an empty one has none."""
+    """The numbers that a `shape` such as `rows=50257` names."""
     words = str(shape).split() if isinstance(shape, str) else []
     try:
         return {name: int(value) for name, value in (word.split("=") for word in words)}

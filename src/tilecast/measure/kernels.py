@@ -1,4 +1,4 @@
-"""One kernel as something that can be run: random inputs on the device, and the call."""
+"""Make one kernel ready to run: random inputs on the device, and the torch call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole models on a device: prefill, decode and training steps, as written and compiled, with random weights.
+"""Time whole models on a device: prefill, decode and training steps, eager and compiled, with random weights.
 
 A model too large for the device is composed: shortened models with two and with four layers are timed, and the
 rest of the layers added at the difference.
@@ -39,7 +39,7 @@ def workload(given: Mapping[str, Any], where: object = "workload") -> dict[str, 
     """A checked workload: WORKLOAD_KEY filled with defaults; training and decode set what follows from them."""
     unknown = sorted(str(key) for key in given if key not in WORKLOAD_KEY)
     if unknown or "model" not in given:
-        problem = f"unknown key `{unknown[0]}`" if unknown else "names no `model`"
+        problem = f"unknown key `{unknown[0]}`" if unknown else "`model` is missing"
         raise InputError(where, problem, f"a workload has {', '.join(WORKLOAD_KEY)}")
     work = DEFAULTS | dict(given)
     if work["mode"] == "training":
@@ -53,7 +53,7 @@ def workload(given: Mapping[str, Any], where: object = "workload") -> dict[str, 
         if column.kind == "integer":
             check(name.partition("_")[0], value, f"{where}, {name}", 0 if name == "context" else 1)
     if not isinstance(work["model"], str):
-        raise InputError(where, "`model` is no name", "see data/models")
+        raise InputError(where, "`model` is not a name", "see data/models")
     load_model(work["model"])
     return {name: work[name] for name in WORKLOAD_KEY}
 
@@ -63,7 +63,7 @@ def read_study(path: Path) -> list[dict[str, Any]]:
     raw = read_yaml(path, "see config/studies/live.yaml")
     entries = raw.get("workloads") if isinstance(raw, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise InputError(path, "has no list `workloads`", "see config/studies/live.yaml")
+        raise InputError(path, "`workloads` is not a list of mappings", "see config/studies/live.yaml")
     found: list[dict[str, Any]] = []
     for place, entry in enumerate(entries, 1):
         spread = [entry]

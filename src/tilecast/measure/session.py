@@ -1,4 +1,4 @@
-"""Measuring a plan of kernels within a budget: go on where the last run stopped, repeat nothing, keep all."""
+"""Time the kernels of a plan within a budget of seconds, going on where the last run stopped."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def records(plan: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def kernel_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What tells one kernel from another; an absent shape is an empty one."""
+    """The columns that identify a kernel; an absent shape is an empty one."""
     return tuple("" if row[name] != row[name] else row[name] for name in KERNEL_KEY)
 
 

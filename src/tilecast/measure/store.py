@@ -1,4 +1,4 @@
-"""Measurements on disk: a Parquet file and a provenance record a run, below a folder for each device.
+"""Measurements on disk: for each run a Parquet file and a provenance record, in a folder for each device.
 
 `<root>/<device>/kernels-001.parquet` and `.json`. A run adds files and changes none; what an earlier run timed is
 not timed again. A record says `interrupted` until its run has ended; then it holds the Parquet file's checksum.
@@ -34,7 +34,7 @@ def provenance(path: Path) -> dict[str, Any]:
     """The record beside a run's Parquet file."""
     record = read_json(path.with_suffix(".json"), "restore the provenance record of the measurement")
     if not isinstance(record, dict) or record.get("status") not in ("complete", "interrupted"):
-        raise InputError(path.with_suffix(".json"), "is no record of a measurement", "restore the file")
+        raise InputError(path.with_suffix(".json"), "is not a record of a measurement", "restore the file")
     return record
 
 
@@ -55,7 +55,7 @@ def runs(folder: Path, kind: str) -> list[Path]:
 
 
 def load(root: Path, kind: str) -> pd.DataFrame:
-    """Every row of one kind below `root`; a folder that does not exist holds none."""
+    """Every row of one kind below `root`; an empty table where the folder does not exist."""
     import pandas as pd
 
     parts = [load_run(path, kind) for folder in sorted(root.glob("*")) for path in runs(folder, kind)]

@@ -72,7 +72,7 @@ def test_a_long_value_is_not_quoted_whole() -> None:
 
 @pytest.mark.parametrize("value", [1.5, 0, "", "abc", {"a": 1}, True])
 def test_what_is_no_list_is_one_line(value: object) -> None:
-    with pytest.raises(InputError, match=r"`links`.*is no list"):
+    with pytest.raises(InputError, match=r"`links`.*is not a list"):
         listed(value, "links", "gpu.yaml")
 
 

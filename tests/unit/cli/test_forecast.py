@@ -88,7 +88,7 @@ def test_one_gpu_of_a_system_is_that_gpu(capsys):
         ),
         (["--system", "dgx_h100", "--dp", "0"], "dp is 0"),
         (["--system", "h100_sxm_4", "--dp", "8", "--batch", "8"], "needs 8 GPUs, the system has 4"),
-        (["--system", "nowhere"], "is no known system"),
+        (["--system", "nowhere"], "is not a known system"),
         (["--system", "dgx_h100", "--pp", "2", "--stages", "6,7"], "13 layers in all, the model has 12"),
         (["--system", "dgx_h100", "--stages", "6,6"], "2 numbers of layers for the 1 pieces"),
         (["--system", "dgx_h100", "--stages", "all"], "is no list of layers"),

@@ -100,6 +100,22 @@ def test_a_bare_host_measures_what_was_forecast_elsewhere(measured: Path, tmp_pa
     assert "kernels measured" in done.stdout
     assert digest(copy / "forecasts-kernels.parquet") == digest(measured / "forecasts-kernels.parquet")
     assert provenance(runs(copy, "kernels")[0])["rows"] > 0
+    study = tmp_path / "study.yaml"
+    study.write_text("workloads:\n  - {model: vit32x2x128, dtype: [fp32]}\n")
+    command = [
+        "measure",
+        "model",
+        "--device",
+        "cpu",
+        "--study",
+        str(study),
+        "--budget",
+        "1s",
+        "--output",
+        str(tmp_path),
+    ]
+    done = subprocess.run([sys.executable, "-c", BARE, *command], capture_output=True, text=True)
+    assert done.returncode == 0 and runs(copy, "models"), done.stderr
 
 
 def test_asking_for_what_was_not_forecast_is_refused(measured: Path, capsys: pytest.CaptureFixture[str]) -> None:

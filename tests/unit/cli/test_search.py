@@ -107,7 +107,7 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         "is no figure of training": [*good, "--objective", "ttft", "--mode", "training"],
         "is no figure of inference": [*good, "--mode", "inference"],
         "unknown dtype": [*good, "--dtype", "fp12"],
-        "is no known system": [*good, "--system", "abacus"],
+        "is not a known system": [*good, "--system", "abacus"],
         "does not describe a transformer": [*good, "--model", "resnet50"],
         "is no list of ranks": [*good, "--cp", "2,none"],
         "is of training": [*good, "--cp", "2", "--objective", "ttft"],

@@ -300,7 +300,7 @@ def test_impossible_requests_are_one_line(arguments, problem):
         ({"model_type": "warp_drive"}, "unknown to transformers"),
         ({"model_type": "gpt2", "architectures": ["Trainer"]}, "no model class"),
         ({"model_type": "gpt2", "n_embd": 100, "n_head": 3}, "no model can be built"),
-        ({"model_type": "gpt2", "n_embd": "wide"}, "is no whole number"),
+        ({"model_type": "gpt2", "n_embd": "wide"}, "is not a whole number"),
     ],
 )
 def test_configurations_that_make_no_model_are_one_line(values, problem):

@@ -123,8 +123,8 @@ TAMPERED: dict[str, tuple[Callable[[dict[str, bytes]], dict[str, bytes]], str]] 
         lambda f: summed(f | {"measured/CPU_x/kernels-001.parquet": b"no parquet"}),
         "measured/CPU_x/kernels-001.parquet",
     ),
-    "outside": (lambda f: summed(f | {"../outside.json": b"{}"}), "no plain file inside it"),
-    "absolute": (lambda f: summed(f | {"/tmp/outside.json": b"{}"}), "no plain file inside it"),
+    "outside": (lambda f: summed(f | {"../outside.json": b"{}"}), "not a plain file inside it"),
+    "absolute": (lambda f: summed(f | {"/tmp/outside.json": b"{}"}), "not a plain file inside it"),
 }
 
 

@@ -32,7 +32,7 @@ def test_an_encoder_and_decoder_counts_what_a_token_passes_and_what_memory_holds
         ("resnet50", {}, "does not describe a transformer; it needs `num_hidden_layers`"),
         ("llama2_7b", {"vocab_size": 0}, "expected at least 1"),
         ("llama2_7b", {"num_key_value_heads": 1.5}, "`num_key_value_heads` is not a whole number"),
-        ("llama2_7b", {"num_hidden_layers": "many"}, "'many' is no whole number"),
+        ("llama2_7b", {"num_hidden_layers": "many"}, "'many' is not a whole number"),
     ],
 )
 def test_a_model_without_equal_layers_is_refused(model, changed, words):

@@ -205,7 +205,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     island.write_text(text.replace("    like:", "    joins: [[0, 1], [2, 3]]\n    like:"))
     for arguments, problem in (
         (["--system", str(island), "--gpus", "4"], "no link between GPU 0 and 2"),
-        (["--system", "nowhere"], "nowhere: is no known system"),
+        (["--system", "nowhere"], "nowhere: is not a known system"),
         (["--gpus", "9"], "has no GPU 8"),
         (["--gpus", "1,1"], "a GPU is named twice"),
         (["--gpus", "many"], "'many' is not understood"),
