@@ -10,12 +10,13 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
 from tilecast.artifact.names import SUMMARIES
 from tilecast.base.errors import InputError
+from tilecast.base.statistics import absolute_error_percent
 from tilecast.evaluate.errors import distribution
 from tilecast.tables.columns import CELL_KEY
 from tilecast.tables.declared.evaluation import SUMMARY_COMPARISON
@@ -50,18 +51,17 @@ FIGURE = re.compile(r"(\d+(?:\.(\d+))?)%?(?: \((\d+(?:\.(\d+))?)%\))?")
 MEASURED, PREDICTED, ERROR = "measured ms", "predicted ms", "error %"
 
 
-@dataclass(frozen=True)
-class Printed:
-    """One place of a summary table: what it stands for and what is printed there (nothing: None)."""
+class Printed(NamedTuple):
+    """One place of a summary table: what is printed there (nothing: None), and what it stands for."""
 
     table: str
     row: str
     column: str
-    predictor: str
-    cell: Cell
-    quantity: str
     figure: float | None
     decimals: int
+    quantity: str = ERROR
+    predictor: str = ""
+    cell: Cell = ("", "", "", 0, 0, "")
 
 
 def _figures(text: str) -> list[tuple[float | None, int]]:
@@ -101,7 +101,7 @@ def _error_rows(
             row = f"{DEVICES[target]}, {line[0]}" if device else line[0]
             cell = (target, model, mode, length, int(batches[place]), "none")
             column = f"{models[place]}, batch {batches[place]}"
-            yield Printed(table, row, column, predictor, cell, ERROR, figure, decimals)
+            yield Printed(table, row, column, figure, decimals, ERROR, predictor, cell)
 
 
 def _nvidia(table: str, mode: str, rows: Rows) -> Iterator[Printed]:
@@ -127,7 +127,7 @@ def _latency_rows(table: str, rows: Rows, cells: list[list[Cell | None]]) -> Ite
                 for index, quantity in enumerate(quantities):
                     figure, decimals = figures[index] if index < len(figures) else (None, 1)
                     column = f"{titles[place]}, {quantity}"
-                    yield Printed(table, name, column, "neusight_published", cell, quantity, figure, decimals)
+                    yield Printed(table, name, column, figure, decimals, quantity, "neusight_published", cell)
 
 
 def _fusion(rows: Rows) -> Iterator[Printed]:
@@ -179,7 +179,8 @@ def _same(value: float, figure: float, decimals: int) -> bool:
     return abs(value - figure) <= 0.5 * 10**-decimals + 1e-9 * abs(figure)
 
 
-def _row(place: Printed, value: float | None, cause: str | None) -> dict[str, object]:
+def _row(place: Printed, value: float | None, cause: str) -> dict[str, object]:
+    """A row of the comparison; the cause is given only where the two figures differ."""
     figure = place.figure
     equal = figure is not None and value is not None and _same(value, figure, place.decimals)
     return {
@@ -211,27 +212,23 @@ class _Latencies:
             return measured
         if quantity == PREDICTED or predicted is None or measured is None:
             return predicted if quantity == PREDICTED else None
-        return 100 * abs(predicted - measured) / measured
+        return float(absolute_error_percent(predicted, measured, difference_first=True))
 
     def missing(self, predictor: str, cell: Cell) -> str:
         """Which of a cell's two files is not there."""
-        absent = [
-            name
-            for name, there in (
-                ("measured latency", cell in self.measured),
-                ("prediction", (predictor, *cell) in self.predicted),
-            )
-            if not there
-        ]
-        return f"no {' and no '.join(absent)} of this cell among the files read"
+        there = {
+            "measured latency": cell in self.measured,
+            "prediction": (predictor, *cell) in self.predicted,
+        }
+        absent = " and no ".join(name for name, known in there.items() if not known)
+        return f"no {absent} of this cell among the files read"
 
     def elsewhere(self, place: Printed) -> str:
         """Another reading of the same cell that gives the published figure, or that none was found."""
         assert place.figure is not None
-        device, model, mode, length, _, _ = place.cell
         for predictor in PREDICTORS.values():
             for cell in self.measured:
-                if cell[:4] != (device, model, mode, length) or (predictor, cell) == (place.predictor, place.cell):
+                if cell[:4] != place.cell[:4] or (predictor, cell) == (place.predictor, place.cell):
                     continue
                 value = self.value(place.quantity, predictor, cell)  # type: ignore[arg-type]
                 if value is not None and _same(value, place.figure, place.decimals):
@@ -240,20 +237,17 @@ class _Latencies:
 
 
 def _compare_place(place: Printed, latencies: _Latencies) -> dict[str, object] | None:
+    """The comparison of one place; None where nothing is printed and nothing can be computed."""
     value = latencies.value(place.quantity, place.predictor, place.cell)
     if place.figure is None and value is None:
         return None
-    if place.figure is None:
-        measured = place.cell in latencies.measured
-        return _row(
-            place,
-            value,
-            f"left blank by the artifact: the cell was predicted {'and' if measured else 'but never'} measured",
-        )
     if value is None:
         return _row(place, None, latencies.missing(place.predictor, place.cell))
+    if place.figure is None:
+        measured = "and" if place.cell in latencies.measured else "but never"
+        return _row(place, value, f"left blank by the artifact: the cell was predicted {measured} measured")
     same = _same(value, place.figure, place.decimals)
-    return _row(place, value, None if same else latencies.elsewhere(place))
+    return _row(place, value, "" if same else latencies.elsewhere(place))
 
 
 def _per_operator(rows: Rows, raw: pd.DataFrame, operators: pd.DataFrame) -> Iterator[dict[str, object]]:
@@ -283,31 +277,16 @@ def _per_operator(rows: Rows, raw: pd.DataFrame, operators: pd.DataFrame) -> Ite
             absent = int(both["ape_percent"].isna().sum())
             completed = both["ape_percent"].fillna(both["theirs"]).mean()
             value = float(chosen["ape_percent"].mean()) if len(chosen) else None
-            figure = float(line[place])
-            cause = None
-            if absent and _same(float(completed), figure, 9):
+            printed = Printed("perop", line[0], f"{sides[place]}, {rows[1][place]}", float(line[place]), 9)
+            cause = "labels and predictions give another figure"
+            if absent:
+                cause = f"{absent} of its {len(both)} cells have no measured operators among the files read"
+            if absent and _same(float(completed), float(line[place]), 9):
                 cause = (
                     f"the measured operators of {absent} of its {len(both)} cells are not among the files read "
                     "(SwitchTransformer); with the errors summary.csv states for these the figure is exact"
                 )
-            elif absent:
-                cause = f"{absent} of its {len(both)} cells have no measured operators among the files read"
-            else:
-                cause = "labels and predictions give another figure"
-            yield _row(
-                Printed(
-                    "perop",
-                    line[0],
-                    f"{sides[place]}, {rows[1][place]}",
-                    predictor,
-                    ("", "", "", 0, 0, ""),
-                    ERROR,
-                    figure,
-                    9,
-                ),
-                value,
-                cause,
-            )
+            yield _row(printed, value, cause)
 
 
 def compare_summaries(
