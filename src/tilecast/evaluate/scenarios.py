@@ -12,6 +12,7 @@ from tilecast.base.documents import read_yaml
 from tilecast.base.errors import InputError, TilecastError
 from tilecast.base.inputs import Section, validated
 from tilecast.base.limits import MOST
+from tilecast.base.statistics import absolute_error_percent
 from tilecast.hardware.device import Device, devices
 from tilecast.hardware.system import System, load_system
 from tilecast.models.registry import load_model
@@ -139,8 +140,7 @@ def _error(forecast: float | None, low: float | None, high: float | None) -> flo
     """Percent off the middle of what was measured."""
     if forecast is None or low is None or high is None:
         return None
-    middle = (low + high) / 2
-    return 100 * abs(forecast / middle - 1)
+    return float(absolute_error_percent(forecast, (low + high) / 2))
 
 
 def _forecast(
