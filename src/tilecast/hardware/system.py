@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -221,8 +222,8 @@ class _File(Section):
             raise ValueError("two tiers are of one kind; give one tier for each kind of link")
         if self.nodes > 1 and self.network is None:
             raise ValueError(f"{self.nodes} nodes without `network`; describe nics and bytes_per_s")
-        for key, sets in ((key, getattr(tier, key) or ()) for tier in self.tiers for key in ("joins", "ports")):
-            members = [gpu for each in sets for gpu in each]
+        for key, tier in product(("joins", "ports"), self.tiers):
+            members = [gpu for each in getattr(tier, key) or () for gpu in each]
             for gpu in members:
                 if not 0 <= gpu < self.gpus_per_node:
                     raise ValueError(
@@ -235,19 +236,13 @@ class _File(Section):
 
 def _read(path: Path) -> System:
     file = validated(_File, read_yaml(path, "name a system file, or one of data/systems"), path, _KEYS)
-    everyone = (tuple(range(file.gpus_per_node)),)
-    tiers = [
-        Tier(
-            kind=tier.kind,
-            bytes_per_s=tier.bytes_per_s,
-            joins=everyone if tier.joins is None else tier.joins,
-            ports=tier.ports,
-            # ASSUME: an unmeasured NVLink behaves like H100's, an unmeasured PCIe like the L40S server's.
-            like=tier.like or ("h100_sxm" if tier.kind in ("nvswitch", "nvlink") else "l40s"),
-            source=file.sources[tier.source],
-        )
-        for tier in file.tiers
-    ]
+    tiers = []
+    for tier in file.tiers:
+        # ASSUME: an unmeasured NVLink behaves like H100's, an unmeasured PCIe like the L40S server's.
+        like = tier.like or ("h100_sxm" if tier.kind in ("nvswitch", "nvlink") else "l40s")
+        joins = (tuple(range(file.gpus_per_node)),) if tier.joins is None else tier.joins
+        tiers.append(Tier(tier.kind, tier.bytes_per_s, joins, tier.ports, like, file.sources[tier.source]))
+    network = file.network
     return System(
         name=path.stem,
         title=file.title or path.stem,
@@ -255,9 +250,7 @@ def _read(path: Path) -> System:
         gpus_per_node=file.gpus_per_node,
         nodes=file.nodes,
         tiers=tuple(sorted(tiers, key=lambda tier: -tier.bytes_per_s)),
-        network=Network(**dict(file.network) | {"source": file.sources[file.network.source]})
-        if file.network
-        else None,
+        network=Network(**dict(network) | {"source": file.sources[network.source]}) if network else None,
         nvls=file.nvls,
         measured_as=file.measured_as or None,
     )

@@ -44,6 +44,8 @@ _DEVICE_FILE = re.compile(
 
 def collect(results: Path, roots: Mapping[str, Path]) -> dict[str, bytes]:
     """The files of a bundle by name, from finished results and folders of measurements."""
+    import pandas as pd
+
     found: dict[str, bytes] = {}
     for name in VALIDATION:
         path = results / f"evaluation/{name}.csv"
@@ -58,7 +60,7 @@ def collect(results: Path, roots: Mapping[str, Path]) -> dict[str, bytes]:
     for model, part in cells[cells["option"] == "fusion"].groupby("model"):
         plain = cells[(cells["option"] == "none") & (cells["model"] == model)]
         pairs = plain.merge(part[["predictor", "device", "mode", "sequence_length", "batch_size"]])
-        found |= _json(f"fusion_{_safe(str(model))}", _both(part, pairs))
+        found |= _json(f"fusion_{_safe(str(model))}", pd.concat([pairs, part], ignore_index=True))
     models = results / "measure/models.csv"
     if models.exists():
         for model, part in read(models, LIVE_MODELS).groupby("model"):
@@ -73,12 +75,6 @@ def collect(results: Path, roots: Mapping[str, Path]) -> dict[str, bytes]:
                 if _DEVICE_FILE.fullmatch(name):
                     found[name] = path.read_bytes()
     return found
-
-
-def _both(fused: pd.DataFrame, plain: pd.DataFrame) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.concat([plain, fused], ignore_index=True)
 
 
 def _safe(name: str) -> str:
@@ -201,12 +197,11 @@ def _unpacked(path: Path) -> dict[str, bytes]:
         raise InputError(path, "does not exist") from None
     except (OSError, EOFError, tarfile.TarError, gzip.BadGzipFile, ValueError) as error:
         raise InputError(path, f"cannot be read as a .tar.gz ({error})", "ask for the bundle again") from None
+    except TilecastError:
+        raise
     except Exception as error:
-        if isinstance(error, TilecastError):
-            raise
-        raise InputError(
-            path, f"cannot be unpacked ({type(error).__name__})", "ask for the bundle again"
-        ) from None
+        problem = f"cannot be unpacked ({type(error).__name__})"
+        raise InputError(path, problem, "ask for the bundle again") from None
     return found
 
 

@@ -50,55 +50,42 @@ def describe(backend: Backend) -> dict[str, Any]:
     if backend.name in device_names():
         return about | {"known": backend.name, "basis": {"*": "data/devices"}}
     product = f"measured: matrix product of {PRODUCT} x {PRODUCT} x {PRODUCT}"
+    copy = f"measured: copy of {COPIED_BYTES >> 20} MiB, read and written"
     rate = {dtype: _product_rate(backend, dtype) for dtype in backend.dtypes}
-    copied = _copy_rate(backend)
-    common = {"memory_bytes": backend.memory_bytes, "bandwidth_bytes_per_s": copied}
-    basis = {
-        "memory_bytes": "what the system says is free, half of it" if backend.kind == "cpu" else "driver",
-        "bandwidth_bytes_per_s": f"measured: copy of {COPIED_BYTES >> 20} MiB, read and written",
+    room = "what the system says is free, half of it" if backend.kind == "cpu" else "driver"
+    found: dict[str, tuple[Any, str]] = {  # value, and where it is from
+        "memory_bytes": (backend.memory_bytes, room),
+        "bandwidth_bytes_per_s": (_copy_rate(backend), copy),
     }
+    facts = backend.facts()
     if backend.kind == "cpu":
-        facts = backend.facts()
         cores = int(facts["threads"])
-        return about | common | {
-            "vendor": "CPU",
-            "sm_count": cores,
-            "cores_per_sm": LANES,
-            "clock_hz": rate["fp32"] / (2 * LANES * cores),
-            "vector_flops_per_s": {"fp32": rate["fp32"]},
-            "matrix_flops_per_s": rate,
-            "l2_bytes": float(facts["cache_bytes"]),
-            "basis": basis | {
-                "matrix_flops_per_s": product,
-                "vector_flops_per_s": product,
-                "cores_per_sm": "assumed: two vector units of 512 bits",
-                "clock_hz": "so that lanes x 2 x clock is the measured rate",
-                "sm_count": "threads used",
-                "l2_bytes": "last-level cache",
-            },
-        }  # fmt: skip
-    found = backend.properties  # type: ignore[attr-defined]
-    capability = (int(found.major), int(found.minor))
-    lanes = LANES_EXCEPT.get(capability, GPU_LANES.get(capability[0], 128))
-    clock = backend.facts()["limits"]["clock_hz"] or rate["fp32"] / (2 * lanes * found.multi_processor_count)
-    peak = 2.0 * lanes * found.multi_processor_count * clock
-    return about | common | {
-        "vendor": "NVIDIA",
-        "sm_count": int(found.multi_processor_count),
-        "cores_per_sm": lanes,
-        "clock_hz": clock,
-        "vector_flops_per_s": {"fp32": peak},
-        "matrix_flops_per_s": {dtype: value for dtype, value in rate.items() if value > peak},
-        "l2_bytes": float(getattr(found, "L2_cache_size", 0) or 4 << 20),
-        "basis": basis | {
-            "matrix_flops_per_s": product,
-            "vector_flops_per_s": "lanes x 2 x clock",
-            "cores_per_sm": "compute capability",
-            "clock_hz": "driver: highest clock",
-            "sm_count": "driver",
-            "l2_bytes": "driver",
-        },
-    }  # fmt: skip
+        clock = rate["fp32"] / (2 * LANES * cores)
+        found |= {
+            "sm_count": (cores, "threads used"),
+            "cores_per_sm": (LANES, "assumed: two vector units of 512 bits"),
+            "clock_hz": (clock, "so that lanes x 2 x clock is the measured rate"),
+            "vector_flops_per_s": ({"fp32": rate["fp32"]}, product),
+            "matrix_flops_per_s": (rate, product),
+            "l2_bytes": (float(facts["cache_bytes"]), "last-level cache"),
+        }
+    else:
+        driver = backend.properties  # type: ignore[attr-defined]
+        capability, units = (int(driver.major), int(driver.minor)), int(driver.multi_processor_count)
+        lanes = LANES_EXCEPT.get(capability, GPU_LANES.get(capability[0], 128))
+        clock = facts["limits"]["clock_hz"] or rate["fp32"] / (2 * lanes * units)
+        peak = 2.0 * lanes * units * clock
+        found |= {
+            "sm_count": (units, "driver"),
+            "cores_per_sm": (lanes, "compute capability"),
+            "clock_hz": (clock, "driver: highest clock"),
+            "vector_flops_per_s": ({"fp32": peak}, "lanes x 2 x clock"),
+            "matrix_flops_per_s": ({dtype: value for dtype, value in rate.items() if value > peak}, product),
+            "l2_bytes": (float(getattr(driver, "L2_cache_size", 0) or 4 << 20), "driver"),
+        }
+    about["vendor"] = "CPU" if backend.kind == "cpu" else "NVIDIA"
+    values = {key: value for key, (value, _) in found.items()}
+    return about | values | {"basis": {key: basis for key, (_, basis) in found.items()}}
 
 
 def device_of(description: dict[str, Any], where: object = "description") -> Device:
