@@ -1,11 +1,12 @@
 """Hold forecasts made before measuring against what was measured: kept measurements, and this machine's."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from tilecast.base.files import write_text
 from tilecast.base.job import run_step
-from tilecast.evaluate.machine import as_json, evaluate
+from tilecast.evaluate.machine import evaluate
 from tilecast.tables.declared.measured import LIVE
 from tilecast.tables.io import write
 
@@ -14,7 +15,8 @@ def measure_evaluate(kept: str, live: str, seed: int, outputs: Mapping[str, str]
     """Write the tables of the page's section on this machine."""
     roots = [("replayed", Path(kept))] + ([("live", Path(live))] if live else [])
     found = evaluate(roots, seed)
-    write_text(outputs["machines"], as_json(found["machines"]))
+    machines = json.dumps({"machines": found["machines"]}, indent=2, ensure_ascii=False)
+    write_text(outputs["machines"], machines + "\n")
     for name in ("kernels", "models", "summary", "calibration"):
         write(found[name], outputs[name], LIVE[name])
     print(f"{len(found['machines'])} devices, {len(found['kernels'])} forecasts of measured kernels")

@@ -1,11 +1,10 @@
-"""Forecasts made before measuring against what was then measured, and what calibration makes of them."""
+"""Forecasts written before measuring against the measurements, and the error after calibration."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,14 +22,10 @@ from tilecast.tables.declared.measured import (
     LIVE_MODELS,
     LIVE_SUMMARY,
     PLANNED,
-    PLANNED_MODELS,
     WORKLOAD_KEY,
 )
-from tilecast.tables.io import read
+from tilecast.tables.io import empty, read
 from tilecast.tables.schema import Table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 STEPS = (0, 2, 4, 8, 16, 32, 64, 128, 256)  # measured kernels a calibration may use
 DRAWS = 40
@@ -39,7 +34,7 @@ RATIO_COLUMNS = ["predicted_ms", "measured_ms", "predicted_high_ms"]
 
 
 def folders(root: Path) -> list[Path]:
-    """Devices measured below `root`; one that was only forecast for is none."""
+    """The folders below `root` of devices with measurements."""
     described = sorted(path.parent for path in root.glob(f"*/{DESCRIPTION}"))
     return [folder for folder in described if runs(folder, "kernels") or runs(folder, "models")]
 
@@ -67,58 +62,50 @@ def machine(folder: Path, where: str) -> dict[str, Any]:
     }
 
 
-def _plan(folder: Path, kind: str, paths: Sequence[Path]) -> pd.DataFrame | None:
-    """The forecasts of a device's folder; refused where they are not those its runs were made after."""
+def _plan(folder: Path, kind: str) -> pd.DataFrame:
+    """The forecasts in a device's folder; refused where its runs were made after other ones."""
     file = folder / PLANS[kind]
     if not file.exists():
-        return None
+        return empty(PLANNED[kind])
     made = digest(file)
-    for path in paths:
-        stated = provenance(path).get("forecasts_sha256")
-        if stated is not None and stated != made:
+    for path in runs(folder, kind):
+        if provenance(path).get("forecasts_sha256") not in (None, made):
             raise InputError(file, f"are not the forecasts {path.name} was measured after", "restore the file")
     return read(file, PLANNED[kind])
 
 
-def _measured(folder: Path, kind: str) -> tuple[pd.DataFrame | None, list[Path]]:
-    paths = runs(folder, kind)
-    parts = [load_run(path, kind) for path in paths]
-    return (pd.concat(parts, ignore_index=True) if parts else None), paths
+def _measured(folder: Path, kind: str) -> pd.DataFrame:
+    parts = [load_run(path, kind) for path in runs(folder, kind)]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def kernels(folder: Path, where: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The `live_kernels` rows of one device, and the kernels that could not be timed."""
-    columns = list(LIVE_KERNELS.columns)
-    measured, paths = _measured(folder, "kernels")
-    plan = _plan(folder, "kernels", paths)
-    if measured is None or plan is None:
-        return pd.DataFrame(columns=columns), pd.DataFrame(columns=[*KERNEL_KEY, "outcome"])
+    measured, plan = _measured(folder, "kernels"), _plan(folder, "kernels")
+    if measured.empty or plan.empty:
+        return pd.DataFrame(columns=list(LIVE_KERNELS.columns)), pd.DataFrame(columns=[*KERNEL_KEY, "outcome"])
     for frame in (plan, measured):
         frame["shape"] = frame["shape"].fillna("")
-    timed = measured[measured["outcome"] == "measured"]
-    both = plan.merge(timed, on=list(KERNEL_KEY))
+    timed = measured["outcome"] == "measured"
+    both = plan.merge(measured[timed], on=list(KERNEL_KEY))
     both = both.assign(
         where=where,
         measured_ms=both["latency_ms"],
         spread_percent=100 * (both["high_ms"] - both["low_ms"]) / both["latency_ms"],
         ape_percent=absolute_error_percent(both["predicted_ms"], both["latency_ms"]),
     )
-    return both[columns], measured[measured["outcome"] != "measured"]
+    return both[list(LIVE_KERNELS.columns)], measured[~timed]
 
 
 def models(folder: Path, where: str) -> pd.DataFrame:
     """The `live_models` rows of one device: with forecasts where some were made before."""
-    columns = list(LIVE_MODELS.columns)
-    measured, paths = _measured(folder, "models")
-    if measured is None:
-        return pd.DataFrame(columns=columns)
-    plan = _plan(folder, "models", paths)
-    if plan is None:
-        plan = pd.DataFrame(columns=list(PLANNED_MODELS.columns))
-    both = measured.merge(plan, on=list(WORKLOAD_KEY), how="left")
-    both = both.assign(where=where, measured_ms=both["latency_ms"])
-    both["ape_percent"] = absolute_error_percent(both["predicted_ms"].astype(float), both["latency_ms"])
-    return both[columns]
+    measured = _measured(folder, "models")
+    if measured.empty:
+        return pd.DataFrame(columns=list(LIVE_MODELS.columns))
+    both = measured.merge(_plan(folder, "models"), on=list(WORKLOAD_KEY), how="left")
+    error = absolute_error_percent(both["predicted_ms"], both["latency_ms"])
+    both = both.assign(where=where, measured_ms=both["latency_ms"], ape_percent=error)
+    return both[list(LIVE_MODELS.columns)]
 
 
 def summary(live: pd.DataFrame, untimed: pd.DataFrame) -> pd.DataFrame:
@@ -126,15 +113,11 @@ def summary(live: pd.DataFrame, untimed: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (where, device, predictor), part in live.groupby(["where", "device", "predictor"], sort=True):
         missing = untimed[(untimed["where"] == where) & (untimed["device"] == device)]
-        groups: Iterable[tuple[tuple[str, str], pd.DataFrame]] = [
-            ((ALL, ALL), part),
-            *(((str(f), str(d)), group) for (f, d), group in part.groupby(["family", "dtype"], sort=True)),
-        ]
-        for (family, dtype), group in groups:
+        everything = part.assign(family=ALL, dtype=ALL)
+        for (family, dtype), group in pd.concat([everything, part]).groupby(["family", "dtype"], sort=True):
             of_group = (missing["family"] == family) & (missing["dtype"] == dtype)
             low, high = (group[name].astype(float) for name in ("predicted_low_ms", "predicted_high_ms"))
-            claimed = low.notna() & high.notna()
-            hits = inside(group["measured_ms"], low, high)[claimed]
+            hits = inside(group["measured_ms"], low, high)[low.notna() & high.notna()]
             error = error_summary(group["ape_percent"])
             rows.append(
                 {
@@ -176,20 +159,9 @@ def calibration(live: pd.DataFrame, seed: int) -> pd.DataFrame:
                 errors[n].append(absolute_error_percent(predicted[test] * np.exp(shift), measured[test]))
         for n in steps:
             means = [error.mean() for error in errors[n]]
-            low, high_end = np.quantile(means, [0.1, 0.9])
-            rows.append(
-                {
-                    "where": where,
-                    "device": device,
-                    "predictor": predictor,
-                    "n": n,
-                    "tested": tested,
-                    "mape_percent": float(np.mean(means)),
-                    "median_percent": float(np.median(np.concatenate(errors[n]))),
-                    "low_percent": float(low),
-                    "high_percent": float(high_end),
-                }
-            )
+            median = np.median(np.concatenate(errors[n]))
+            figures = (n, tested, np.mean(means), median, *np.quantile(means, [0.1, 0.9]))
+            rows.append((where, device, predictor, *figures))
     return pd.DataFrame(rows, columns=list(LIVE_CALIBRATION.columns))
 
 
@@ -220,8 +192,3 @@ def _joined(parts: list[pd.DataFrame], table: Table) -> pd.DataFrame:
     full = [part for part in parts if len(part)]
     columns = list(table.columns)
     return pd.concat(full, ignore_index=True)[columns] if full else pd.DataFrame(columns=columns)
-
-
-def as_json(machines: list[dict[str, Any]]) -> str:
-    """The machines as a JSON object."""
-    return json.dumps({"machines": machines}, indent=2, ensure_ascii=False) + "\n"
