@@ -40,10 +40,7 @@ def read_lock(path: str | os.PathLike[str]) -> Wheel:
     lines = (line.split("\t", 1) for line in read_text(path).splitlines() if "\t" in line)
     values = {key: value.strip() for key, value in lines}
     try:
-        wheel = Wheel(
-            values["package"], values["version"], values["file"], values["platform"], values["sha256"],
-            int(values["bytes"]),
-        )  # fmt: skip
+        wheel = Wheel(size=int(values["bytes"]), **{key: values[key] for key in Wheel._fields[:-1]})
     except (KeyError, ValueError) as error:
         raise InputError(path, f"is not the lock of a wheel ({error})", "restore it from the repository") from None
     if len(wheel.sha256) != 64 or "/" in wheel.file or wheel.file.startswith("."):
@@ -78,10 +75,10 @@ def command(wheel: Wheel, folder: Path) -> list[str]:
 
 def download(wheel: Wheel, folder: Path, timeout_s: float) -> Path:
     """The wheel as pip fetched it into `folder`, not yet verified; Unavailable where it could not."""
-    code, _, said = run(command(wheel, folder), "pip", timeout_s)
+    ended = run(command(wheel, folder), "pip", timeout_s)
     path = folder / wheel.file
-    if code != 0 or not path.is_file():
-        errors = [line for line in said if line.startswith("ERROR")] or ["no message"]
+    if ended.code != 0 or not path.is_file():
+        errors = [line for line in ended.errors if line.startswith("ERROR")] or ["no message"]
         raise Unavailable(f"pip could not download {wheel.package} {wheel.version} ({errors[-1]})")
     return path
 

@@ -51,12 +51,11 @@ def _git(
         "LC_ALL": "C",
     }
     command = ["git", "-c", "credential.helper=", "-c", "protocol.version=2", "-c", "gc.auto=0", *arguments]
-    code, out, said = run(
-        command, f"git {arguments[0]}", timeout_s, feed=feed, output=output, folder=folder, environment=environment
-    )
-    if code != 0:
-        raise Unavailable(f"git {arguments[0]} failed ({(said or ['no message'])[-1]})")
-    return out
+    streams = {"stdout": output} if output else {}
+    ended = run(command, f"git {arguments[0]}", timeout_s, feed, cwd=folder, env=environment, **streams)
+    if ended.code != 0:
+        raise Unavailable(f"git {arguments[0]} failed ({(ended.errors or ['no message'])[-1]})")
+    return ended.output
 
 
 def _tree(listing: bytes) -> dict[str, str]:

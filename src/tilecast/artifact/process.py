@@ -6,25 +6,26 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
-from pathlib import Path
-from typing import IO
+from typing import Any, NamedTuple
 
 
 class Unavailable(Exception):
     """This source cannot serve just now; the next one is tried."""
 
 
-def run(
-    command: list[str], name: str, timeout_s: float, *, feed: bytes = b"", output: IO[bytes] | None = None,
-    folder: Path | None = None, environment: Mapping[str, str] | None = None,
-) -> tuple[int, bytes, list[str]]:  # fmt: skip
-    """Exit code, standard output and lines of standard error; the whole process group is gone afterwards."""
+class Ended(NamedTuple):
+    """What a command left: exit code, standard output, lines of standard error."""
+
+    code: int
+    output: bytes
+    errors: list[str]
+
+
+def run(command: list[str], name: str, timeout_s: float, feed: bytes = b"", **options: Any) -> Ended:
+    """Run a command, with options of Popen; its whole process group is gone when this returns or raises."""
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     try:
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=output or subprocess.PIPE,
-            stderr=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
+        process: Any = subprocess.Popen(command, start_new_session=True, **streams | options)
     except OSError as error:
         raise Unavailable(f"{command[0]} cannot be started ({error.strerror})") from None
     try:
@@ -35,4 +36,4 @@ def run(
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    return process.returncode, out or b"", err.decode(errors="replace").strip().splitlines()
+    return Ended(process.returncode, out or b"", err.decode(errors="replace").strip().splitlines())
