@@ -117,7 +117,7 @@ def _anchor_file(path: str | Path) -> Iterator[Any]:
     try:
         yield raw
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-        raise InputError(path, f"is no file of anchors ({error!r})", "see docs/use/experts.md") from None
+        raise InputError(path, f"is not a file of anchors ({error!r})", "see docs/use/experts.md") from None
 
 
 def _anchor(raw: dict[str, Any], entry: dict[str, Any], shares: Shares, reserved_bytes: float) -> dict[str, Any]:

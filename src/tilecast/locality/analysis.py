@@ -161,7 +161,7 @@ def analyse(path: Path, batch_size: int = BATCH_SIZE) -> tuple[dict[str, Any], l
 def profiles_in(folder: Path) -> list[Path]:
     """The profiles of a folder; of a profile in several formats, the one that is quickest to read."""
     if not folder.is_dir():
-        raise InputError(folder, "is no directory", "name one with .nsys-rep or .sqlite files")
+        raise InputError(folder, "is not a directory", "name one with .nsys-rep or .sqlite files")
     best: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix in SUFFIXES and path.is_file():
@@ -169,7 +169,7 @@ def profiles_in(folder: Path) -> list[Path]:
             if key not in best or SUFFIXES.index(path.suffix) < SUFFIXES.index(best[key].suffix):
                 best[key] = path
     if not best:
-        raise InputError(folder, "holds no profile", f"expected files ending in {', '.join(SUFFIXES)}")
+        raise InputError(folder, "has no profile", f"expected files ending in {', '.join(SUFFIXES)}")
     return [best[key] for key in sorted(best)]
 
 

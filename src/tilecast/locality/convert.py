@@ -76,7 +76,7 @@ def from_torch(trace: Path, target: Path) -> None:
     except OSError as error:
         raise InputError(trace, f"cannot be read ({error.strerror})") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise InputError(trace, "is no trace of torch's profiler", "expected JSON with `traceEvents`") from None
+        raise InputError(trace, "is not a trace of torch's profiler", "expected JSON with `traceEvents`") from None
     work = sqlite3.connect(target)
     work.executescript(_CUPTI)
     try:

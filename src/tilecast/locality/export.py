@@ -78,7 +78,7 @@ def _check_file(file: Path, shown: Path) -> None:
     except OSError as error:
         raise InputError(shown, f"cannot be read ({error.strerror})") from None
     if len(head) < 100 or not head.startswith(b"SQLite format 3\0"):
-        raise InputError(shown, "is no SQLite file", "nsys export --type=sqlite makes one of a report")
+        raise InputError(shown, "is not a SQLite file", "nsys export --type=sqlite makes one of a report")
     page = int.from_bytes(head[16:18])
     promised = (65536 if page == 1 else page) * int.from_bytes(head[28:32])
     if size < promised:

@@ -27,7 +27,7 @@ def load(path: Path) -> dict[str, Any]:
     """Read and check a record."""
     raw = read_json(path, "run the study, or name its record")
     if not isinstance(raw, dict) or _KEYS - set(raw):
-        raise InputError(path, "is no record of a locality study", f"one has {', '.join(sorted(_KEYS))}")
+        raise InputError(path, "is not a record of a locality study", f"one has {', '.join(sorted(_KEYS))}")
     return raw
 
 
@@ -49,7 +49,7 @@ def tables(raw: Mapping[str, Any], where: object = "record") -> dict[str, pd.Dat
         }
         return {"runs": runs} | {name: table(name, found) for name, found in rows.items()}
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise InputError(where, f"is no whole record ({type(error).__name__}: {error})") from None
+        raise InputError(where, f"is not a whole record ({type(error).__name__}: {error})") from None
 
 
 def _run_row(run: Mapping[str, Any]) -> dict[str, Any]:

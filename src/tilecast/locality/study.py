@@ -139,12 +139,12 @@ def study_names(folder: Path = STUDY_FOLDER) -> tuple[str, ...]:
 
 def load_study(name: str | Path, overrides: Mapping[str, Any] | None = None) -> Study:
     """The study of a YAML file, or of config/studies/numa by name, with the overrides that are not None."""
-    path = Path(name)
+    path, shipped = Path(name), study_names()
     if path.suffix not in (".yaml", ".yml"):
-        if str(name) not in study_names():
-            raise InputError(name, "is no study", f"give a YAML file, or one of {', '.join(study_names())}")
+        if str(name) not in shipped:
+            raise InputError(name, "is not a known study", f"give a YAML file, or one of {', '.join(shipped)}")
         path = STUDY_FOLDER / f"{name}.yaml"
-    raw = read_yaml(path, f"shipped are {', '.join(study_names())}")
+    raw = read_yaml(path, f"shipped are {', '.join(shipped)}")
     study = validated(Study, raw, path)
     changed = {key: value for key, value in (overrides or {}).items() if value is not None}
     return validated(Study, raw | changed, "numa") if changed else study

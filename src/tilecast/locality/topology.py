@@ -63,21 +63,21 @@ def _gpus(sys_folder: Path, listed: str) -> list[dict[str, Any]]:
         parts = [part.strip() for part in line.split(",")]
         if len(parts) != len(_QUERY) or _whole(parts[0]) is None:
             continue
-        said = dict(zip(_QUERY, parts))
-        domain, _, rest = said["pci.bus_id"].lower().partition(":")  # NVML writes 8 digits, the kernel 4
+        fields = dict(zip(_QUERY, parts))
+        domain, _, rest = fields["pci.bus_id"].lower().partition(":")  # NVML writes 8 digits, the kernel 4
         address = f"{domain[-4:]}:{rest}"
         device = sys_folder / "bus/pci/devices" / address
         node = _whole(_text(device / "numa_node"))
         found.append(
             {
                 "gpu": int(parts[0]),
-                "name": said["name"],
+                "name": fields["name"],
                 "pci_address": address,
                 "node": UNKNOWN if node is None else node,
                 "cpus": _text(device / "local_cpulist"),
-                "link_generation": _whole(said["pcie.link.gen.max"]),
-                "link_width": _whole(said["pcie.link.width.current"]),
-                "link_width_max": _whole(said["pcie.link.width.max"]),
+                "link_generation": _whole(fields["pcie.link.gen.max"]),
+                "link_width": _whole(fields["pcie.link.width.current"]),
+                "link_width_max": _whole(fields["pcie.link.width.max"]),
                 "link_speed": _text(device / "current_link_speed"),
             }
         )

@@ -22,7 +22,7 @@ def figure_names(path: str | Path) -> dict[str, str]:
     try:
         gpus = {str(system["name"]): int(system["gpus"]) for system in _raw(path)["systems"]}
     except (KeyError, TypeError, ValueError, OverflowError):
-        raise InputError(path, "`systems` is no list of systems, each with `name` and `gpus`") from None
+        raise InputError(path, "`systems` is not a list of systems, each with `name` and `gpus`") from None
     bad = [name for name in gpus if not name or not all(c.isalnum() or c in "_.-" for c in name)]
     if bad or not gpus:
         raise InputError(path, f"system {bad[0]!r} cannot be part of a file's name" if bad else "has no system")

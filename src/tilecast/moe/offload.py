@@ -24,7 +24,7 @@ class Predictor:
     def __post_init__(self) -> None:
         for name in ("recall", "precision"):
             if not 0 <= getattr(self, name) <= 1:
-                raise InputError("predictor", f"`{name}` = {getattr(self, name):g} is no share", "give 0 to 1")
+                raise InputError("predictor", f"`{name}` = {getattr(self, name):g} is not a share", "give 0 to 1")
         if self.recall and not self.precision:
             raise InputError("predictor", "names needed experts, but none it names is needed", "give a precision")
         if not 0 <= self.lookahead_layers < float("inf"):

@@ -174,7 +174,8 @@ def _check(study: Study, path: str | Path) -> None:
     if len(set(names)) < len(names):
         raise InputError(path, "two systems have one name", "the files of each are named by it")
     if study.focus not in names:
-        raise InputError(path, f"`focus` = {study.focus!r} is none of its systems", f"name {' or '.join(names)}")
+        problem = f"`focus` = {study.focus!r} is not one of its systems"
+        raise InputError(path, problem, f"name {' or '.join(names)}")
     experts = study.published.experts
     model = study.model()
     if model.experts != experts:

@@ -45,5 +45,5 @@ def test_anchors_and_gains() -> None:
 def test_a_bad_file_of_anchors_is_one_line(tmp_path: Path) -> None:
     bad = tmp_path / "anchors.yaml"
     bad.write_text("anchors: [{gpu: none}]")
-    with pytest.raises(InputError, match="is no file of anchors"):
+    with pytest.raises(InputError, match="is not a file of anchors"):
         anchors(bad, Shares(1, 1, 1), 0)

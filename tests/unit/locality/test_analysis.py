@@ -244,10 +244,10 @@ def bad(folder: Path) -> dict[str, str]:
     (folder / "pipeline_gpu3_numa0_vit32x2x128.json").write_text("{}")
     return {
         NAME: "is truncated: 9000 of",
-        "pipeline_gpu1_numa0_vit32x2x128": "is no SQLite file",
+        "pipeline_gpu1_numa0_vit32x2x128": "is not a SQLite file",
         "pipeline_gpu2_numa0_vit32x2x128": "has no CUDA tables",
         "results": "the name does not parse",
-        "pipeline_gpu3_numa0_vit32x2x128": "is no trace of torch's profiler",
+        "pipeline_gpu3_numa0_vit32x2x128": "is not a trace of torch's profiler",
     }
 
 
@@ -279,7 +279,7 @@ def test_a_database_damaged_inside_is_one_line(tmp_path: Path) -> None:
         analyse(path)
 
 
-@pytest.mark.parametrize(("make", "words"), [(False, "is no directory"), (True, "holds no profile")])
+@pytest.mark.parametrize(("make", "words"), [(False, "is not a directory"), (True, "has no profile")])
 def test_a_folder_without_profiles_is_refused(make: bool, words: str, tmp_path: Path) -> None:
     if make:
         (tmp_path / "empty").mkdir()

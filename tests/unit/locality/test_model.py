@@ -275,7 +275,7 @@ def test_the_shipped_record_is_whole_and_says_what_it_is(repository: Any) -> Non
     assert found["timeline"].groupby("cell").size().tolist() == [6, 6, 6]
 
 
-@pytest.mark.parametrize(("text", "words"), [("{", "is not JSON"), ("{}", "is no record")])
+@pytest.mark.parametrize(("text", "words"), [("{", "is not JSON"), ("{}", "is not a record")])
 def test_a_record_that_is_none_is_refused(text: str, words: str, tmp_path: Any) -> None:
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(InputError, match=words):
@@ -284,5 +284,5 @@ def test_a_record_that_is_none_is_refused(text: str, words: str, tmp_path: Any) 
         load(tmp_path / "b.json")
     half = record(0.01, 1, 1, gpus=[0], repetitions=1)
     del half["runs"][0]["wall_s"]
-    with pytest.raises(InputError, match="is no whole record"):
+    with pytest.raises(InputError, match="is not a whole record"):
         tables(half)

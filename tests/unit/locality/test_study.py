@@ -166,7 +166,7 @@ def test_a_study_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("title: mine\ngpus: [0]\nnodes: [0]\nmodels: [vit0x0x0]\nsample: 3\n")
     with pytest.raises(InputError, match=r"mine\.yaml: unknown key `sample`"):
         load_study(tmp_path / "mine.yaml")
-    with pytest.raises(InputError, match="nope: is no study"):
+    with pytest.raises(InputError, match="nope: is not a known study"):
         load_study("nope")
     with pytest.raises(InputError, match="does not exist"):
         load_study(tmp_path / "absent.yaml")
@@ -179,4 +179,4 @@ def test_the_command_lists_the_cells(capsys: pytest.CaptureFixture[str], tmp_pat
     assert "rejected: pipeline_gpu0_numa0_vit32x6x512 (listed in width, already in depth)" in said.err
     assert len((tmp_path / "manifest.csv").read_text().splitlines()) == 41
     assert main(["numa", "plan", "nope"]) == 1
-    assert capsys.readouterr().err.startswith("tilecast: error: nope: is no study")
+    assert capsys.readouterr().err.startswith("tilecast: error: nope: is not a known study")

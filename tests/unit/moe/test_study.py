@@ -164,7 +164,7 @@ def changed(path: Path, **edits: object) -> Path:
         ({"systems__0__device": "GTX"}, "GTX: is not a known device"),
         ({"physical__models": ["bert_large"]}, "does not describe a mixture of experts"),
         ({"physical__routing": "random"}, "routing: 'random' is not known"),
-        ({"focus": "9xB200"}, "`focus` = '9xB200' is none of its systems"),
+        ({"focus": "9xB200"}, "`focus` = '9xB200' is not one of its systems"),
         ({"systems__1__name": "2xA100"}, "two systems have one name"),
         ({"oops": 1}, "unknown key `oops`"),
         ({"title": None}, "`title` is missing"),
