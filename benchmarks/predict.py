@@ -22,12 +22,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tilecast.hardware.device import load_device
+from tilecast.hardware.device import Device, load_device
 from tilecast.predict.kernel import complete
-from tilecast.predict.stream import STREAMED, forecast_file
 from tilecast.predict.tilecast import Tilecast
 
 DEVICES = ("A100-40GB", "H100")  # one an expert was trained on, one that several experts are asked for
+STREAMED = 1 << 18  # kernels held at a time
 MIX = {"linear": 0.25, "bmm": 0.15, "elementwise": 0.4, "softmax": 0.1, "norm": 0.1}
 
 
@@ -56,6 +56,19 @@ def write_kernels(path: Path, count: int) -> None:
         block = pa.Table.from_pandas(random_kernels(min(STREAMED, count - start), start), preserve_index=False)
         writer = writer or pq.ParquetWriter(path, block.schema)
         writer.write_table(block)
+    assert writer is not None
+    writer.close()
+
+
+def forecast_file(model: Tilecast, kernels: Path, device: Device, output: Path) -> None:
+    """Forecast a Parquet file of kernels into another, row by row, STREAMED at a time."""
+    writer = None
+    with pq.ParquetFile(kernels, pre_buffer=False) as source:  # or what was read stays in memory
+        for batch in source.iter_batches(batch_size=STREAMED):
+            forecast = model.predict(complete(batch.to_pandas()), device)
+            block = pa.Table.from_pandas(forecast, preserve_index=False)
+            writer = writer or pq.ParquetWriter(output, block.schema)
+            writer.write_table(block)
     assert writer is not None
     writer.close()
 

@@ -77,11 +77,11 @@ EXEMPT = {
         base.code_graph:_names hardware.device:device_names
         present.figures.catalog:_figure present.figures.catalog:_literal
         artifact.defects:read_reference multigpu.collectives:_trained multigpu.collectives_fit:train
-        multigpu.shipped_shares:* evaluate.multigpu:main predict.half_precision:Modern.load
+        multigpu.shipped_shares:* evaluate.multigpu:main
         predict.physics.expert_kernel:* present.page.render:asset""",
     "made by this run": """
         evaluate.kernels:trained_on evaluate.generations:groups_of measure.bundle:_json
-        measure.bundle:collect present.paper.pdf:write_pdf predict.stream:forecast_file
+        measure.bundle:collect present.paper.pdf:write_pdf
         present.page.results:Results.free
         present.page.results:Results.json present.page.results:data_uri
         present.page.sections.paper_tables:context""",

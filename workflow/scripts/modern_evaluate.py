@@ -8,7 +8,7 @@ from tilecast.artifact.aiconfigurator_tables import Archive, serving_table
 from tilecast.base.job import run_step
 from tilecast.evaluate.generations import COLUMNS, known_devices, read_groups, sampled, shipped_errors
 from tilecast.evaluate.serving import POINT_COLUMNS, anchor_errors, point_forecasts, serving_errors
-from tilecast.predict.half_precision import Modern
+from tilecast.predict.half_precision import HalfPrecision
 from tilecast.tables.io import write_free
 
 
@@ -29,7 +29,7 @@ def modern_evaluate(
     seed: int,
 ) -> None:
     """Without a fetched wheel every table is empty: then there is nothing the record could be held against."""
-    wheel, every, model = Archive(archive), known_devices(), Modern.load(Path(weights).parent)
+    wheel, every, model = Archive(archive), known_devices(), HalfPrecision.load(Path(weights).parent)
     for source, target in zip(records, (protocol, sizes, surface, noise), strict=True):
         table = pd.read_csv(source)
         write_free(table if wheel else table.head(0), target)

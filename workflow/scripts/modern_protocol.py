@@ -5,7 +5,7 @@ from pathlib import Path
 from tilecast.artifact.aiconfigurator_tables import GENERATIONS
 from tilecast.base.job import run_step
 from tilecast.evaluate.generations import by_size, groups_of, known_devices, noise, protocol, surface
-from tilecast.predict.train.generations import LEADING, Tournament, ship
+from tilecast.predict.train.generations import LEADING, LeaveOut, ship
 from tilecast.tables.io import write_free
 
 
@@ -13,7 +13,7 @@ def modern_protocol(
     kernels: str, record: str, protocol_table: str, sizes: str, surfaces: str, noises: str, seed: int
 ) -> None:
     groups = groups_of(kernels)
-    rounds = Tournament(groups, known_devices(), GENERATIONS, seed)
+    rounds = LeaveOut(groups, known_devices(), GENERATIONS, seed)
     write_free(protocol(rounds), protocol_table)
     write_free(by_size(rounds, LEADING), sizes)
     write_free(surface(rounds), surfaces)

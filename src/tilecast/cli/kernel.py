@@ -32,15 +32,16 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--dtype", f"unknown dtype {args.dtype!r}", f"expected one of {', '.join(DTYPES)}")
     device = load_device(args.device)
     m, n, k = (int(part) for part in match.groups())
-    from tilecast.predict.half_precision import PASSPORT, Modern
+    from tilecast.predict.half_precision import shipped
+    from tilecast.predict.kernel import HALF_PASSPORT
 
-    model = Modern.load()
+    model = shipped()
     measured = "bf16" if args.dtype == "fp16" else args.dtype
     if measured != "fp32" and model.covers(device, measured):
         dims = {name: np.array([value], dtype=float) for name, value in zip("mnk", (m, n, k), strict=True)}
         forecast = {key: values[0] for key, values in model.forecast("gemm", measured, dims, device).items()}
         result = {key: value if isinstance(value, str) else float(value) for key, value in forecast.items()}
-        result["passport"] = PASSPORT
+        result["passport"] = HALF_PASSPORT
     elif args.dtype not in ("fp32", "bf16", "fp16"):
         raise InputError(device.name, f"has no matrix units in {args.dtype}", "choose another format or device")
     else:

@@ -1,7 +1,7 @@
 """Half-precision forecasts held against kernels of generations left out, beside the baselines, in one table.
 
 The protocol, fixed before results: every generation is left out once; and forward in time, older ones forecast the
-next. All choices (power law, decay of donors, interval) are made within the generations left to train on.
+next. All choices (decay of donors, interval) are made within the generations left to train on.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilecast.artifact.aiconfigurator_tables import FILES, GENERATIONS, SYSTEMS, Archive, kernel_table
+from tilecast.base.arrays import Array
 from tilecast.hardware.device import Device, devices
-from tilecast.predict.physics.half import TILES, Array
-from tilecast.predict.train.generations import LARGE_MS, Groups, Rows, Tournament, group_rows
+from tilecast.predict.physics.chip import FLOPS_PER_JOULE, UNIT_EXPONENT
+from tilecast.predict.physics.half import TILES
+from tilecast.predict.train.generations import LARGE_MS, Groups, LeaveOut, Rows, group_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,7 +102,7 @@ def summary(rows: Rows, forecast: Array, half_width: Array | None) -> dict[str, 
     }
 
 
-def protocol(tournament: Tournament, progress: Callable[[str], None] = print) -> pd.DataFrame:
+def protocol(tournament: LeaveOut, progress: Callable[[str], None] = print) -> pd.DataFrame:
     """Every fold of every family and format: roofline and tilecast, one row a GPU."""
     import pandas as pd
 
@@ -113,15 +115,15 @@ def protocol(tournament: Tournament, progress: Callable[[str], None] = print) ->
             inside = set(tournament.in_group(group)) - out
             if not targets or not inside:
                 continue
-            law, decay, _ = tournament.choose(group, out)
-            width = tournament.half_width(group, out, law, decay) if len(inside) > 1 else None
-            chosen = f"{law.flops_per_joule / 1e12:g} TFLOP/J, {law.exponent:g}"
+            decay, _ = tournament.choose(group, out)
+            width = tournament.half_width(group, out, decay) if len(inside) > 1 else None
+            law = f"{FLOPS_PER_JOULE / 1e12:g} TFLOP/J, {UNIT_EXPONENT:g}"
             for device in targets:
                 rows, about = found[device], (kind, generation, device, family, dtype)
-                forecast = tournament.forecast(group, device, out, law, decay)
+                forecast = tournament.forecast(group, device, out, decay)
                 widths = None if width is None else width * tournament.doubt(group, device, out)
-                ours = summary(rows, forecast, widths) | {"law": chosen, "decay": decay}
-                roofline = summary(rows, tournament.known(group, device, law).roofline_ms, None)
+                ours = summary(rows, forecast, widths) | {"law": law, "decay": decay}
+                roofline = summary(rows, tournament.known(group, device).roofline_ms, None)
                 for name, found_errors in (("roofline", roofline), ("tilecast", ours)):
                     table.append(dict(zip(COLUMNS, (*about, name), strict=False)) | found_errors)
         progress(f"{group}: protocol done")
@@ -139,7 +141,7 @@ def by_generation(table: pd.DataFrame) -> pd.DataFrame:
     return table.groupby(keys, sort=False).agg(sums | means).reset_index()
 
 
-def by_size(tournament: Tournament, group: str) -> pd.DataFrame:
+def by_size(tournament: LeaveOut, group: str) -> pd.DataFrame:
     """Error against a kernel's measured time, by octaves, with each generation left out."""
     import pandas as pd
 
@@ -147,13 +149,13 @@ def by_size(tournament: Tournament, group: str) -> pd.DataFrame:
     for kind, generation, more in FOLDS:
         if kind != "left out":
             continue
-        law, decay, _ = tournament.choose(group, outside(generation, more))
+        decay, _ = tournament.choose(group, outside(generation, more))
         for device, rows in tournament.groups[group].items():
             if GENERATIONS[device] != generation:
                 continue
             forecasts = {
-                "roofline": tournament.known(group, device, law).roofline_ms,
-                "tilecast": tournament.forecast(group, device, outside(generation, more), law, decay),
+                "roofline": tournament.known(group, device).roofline_ms,
+                "tilecast": tournament.forecast(group, device, outside(generation, more), decay),
             }
             octave = np.digitize(rows.measured_ms, SIZES_MS)
             for predictor, forecast in forecasts.items():
@@ -173,23 +175,23 @@ def by_size(tournament: Tournament, group: str) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def surface(tournament: Tournament, group: str = "gemm/bf16") -> pd.DataFrame:
+def surface(tournament: LeaveOut, group: str = "gemm/bf16") -> pd.DataFrame:
     """Share of peak that products reach, measured and forecast with the generation left out: m by n, k near n."""
     import pandas as pd
 
     table = []
     for device, rows in tournament.groups[group].items():
         generation = GENERATIONS[device]
-        law, decay, _ = tournament.choose(group, {generation})
-        forecast = tournament.forecast(group, device, {generation}, law, decay)
+        decay, _ = tournament.choose(group, {generation})
+        forecast = tournament.forecast(group, device, {generation}, decay)
         square = rows.good & (np.abs(np.log2(rows.dims["n"] / rows.dims["k"])) <= 1)
         frame = pd.DataFrame(
             {
                 "device": device,
                 "m": 2 ** np.round(np.log2(rows.dims["m"])),
                 "n": 2 ** np.round(np.log2(rows.dims["n"])),
-                "measured": tournament.known(group, device, law).floor_ms / rows.measured_ms,
-                "forecast": tournament.known(group, device, law).floor_ms / forecast,
+                "measured": tournament.known(group, device).floor_ms / rows.measured_ms,
+                "forecast": tournament.known(group, device).floor_ms / forecast,
             }
         )[square]
         table.append(frame.groupby(["device", "m", "n"], as_index=False).median())

@@ -14,7 +14,7 @@ from tilecast.hardware.device import Device
 from tilecast.hardware.system import load_system
 from tilecast.models.architecture import Architecture, architecture
 from tilecast.models.registry import model_spec
-from tilecast.predict.half_precision import Modern
+from tilecast.predict.half_precision import HalfPrecision
 from tilecast.serving.passes import Caster, Formats, Passes
 from tilecast.serving.replay import recipe
 
@@ -61,7 +61,7 @@ def shape_of(archive: Archive, model: str) -> Architecture | None:
 
 
 def point_forecasts(
-    points: pd.DataFrame, archive: Archive, model: Modern, every: Mapping[str, Device], left_out: bool
+    points: pd.DataFrame, archive: Archive, model: HalfPrecision, every: Mapping[str, Device], left_out: bool
 ) -> pd.DataFrame:
     """Forecasts of the points whose model and layout are known here, each GPU's generation left out or kept in."""
     shapes = {name: shape_of(archive, name) for name in points["model"].unique()}

@@ -11,20 +11,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tilecast.base.arrays import Array
 from tilecast.base.documents import read_json
 from tilecast.base.errors import InputError
 from tilecast.base.files import write_text
 from tilecast.hardware.device import Device
-from tilecast.predict.kernel import Predictor
+from tilecast.predict.kernel import PRODUCT_FAMILIES, Predictor
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Z80 = 1.2816  # half-width of an 80 % interval in standard deviations
 PRIOR_SD = 0.3  # of log ratios, where a forecast claims no interval
 LARGEST_SHIFT = 20.0  # of log latency: half a billion times
@@ -95,7 +95,7 @@ class Calibrated:
         shift, half = shifts(self.scales, kernels["family"].to_numpy(), dtype)
         latency = found["latency_ms"].to_numpy(dtype=float) * np.exp(shift)
         if "flops" in kernels:
-            matrix = kernels["family"].isin(("linear", "bmm", "attention", "conv")).to_numpy()
+            matrix = kernels["family"].isin(PRODUCT_FAMILIES).to_numpy()
             peaks = {name: device.peak_flops_per_s(name, matrix=True) for name in np.unique(dtype)}
             peak = np.array([peaks[name] for name in dtype])
             floor = np.where(matrix, 1e3 * kernels["flops"].to_numpy(dtype=float) / peak, 0.0)

@@ -6,11 +6,10 @@ smallest is a half-width that holds for a new exchangeable case with probability
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from tilecast.base.arrays import Array
+
 LEVEL = 0.8
 
 
@@ -30,8 +29,8 @@ def interval(latency_ms: Array, half_width: Array, floor_ms: Array) -> tuple[Arr
 def total(latency_ms: Array, low_ms: Array, high_ms: Array, family: Array) -> tuple[float, float, float]:
     """(latency, low, high) of a sum of kernels, each as often listed as it runs.
 
-    Errors of one family are taken as one error (they add), those of different families as independent (their
-    squares add): neither the kernels' independence nor all families' agreement is what left-out GPUs show.
+    Errors of one family add, those of different families are independent (their squares add): left-out GPUs show
+    that kernels do not err independently, and that families do not err alike.
     """
     names, index = np.unique(family.astype(str), return_inverse=True)
     below, above = (
@@ -40,8 +39,3 @@ def total(latency_ms: Array, low_ms: Array, high_ms: Array, family: Array) -> tu
     )
     middle = float(latency_ms.sum())
     return middle, float(middle - below), float(middle + above)
-
-
-def coverage(measured: Array, low: Array, high: Array) -> float:
-    """Share of measurements inside their interval."""
-    return float(np.mean((measured >= low) & (measured <= high)))

@@ -21,8 +21,13 @@ KERNEL_COLUMNS = (
     "count",
 )  # fmt: skip
 FORECAST_COLUMNS = ("latency_ms", "low_ms", "high_ms", "bound", "passport")
-BOUNDS = ("compute", "bandwidth", "latency", "wave tail")
+BOUNDS = np.array(["compute", "bandwidth", "latency", "wave tail"], dtype=object)
+HALF_PASSPORT = "modern track"  # of forecasts by experts trained in half precision
 MATRIX_FAMILIES = ("linear", "bmm")
+PRODUCT_FAMILIES = (*MATRIX_FAMILIES, "attention", "conv")  # run on matrix units, where a device has any
+MEASURED_FAMILIES = ("bmm", "linear", "elementwise", "softmax", "norm")  # in the artifact's training tables
+# ASSUME: vector kernels above these rows and row lengths are large, as the paper's predictors are trained on.
+LARGE = {"elementwise": (8192, 512), "softmax": (4096, 512), "norm": (4096, 512)}
 BINARY_OPS = ("add", "mul", "pow", "div")  # elementwise kernels that read two tensors
 FLOPS_PER_ELEMENT = {"softmax": 5, "norm": 6, "memory": 0}  # as the artifact counts; 1 for any other
 

@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tilecast.base.arrays import Array
 from tilecast.hardware.device import Device
 from tilecast.hardware.system import System
 from tilecast.models.architecture import Architecture
 from tilecast.multigpu.collectives import collective
-from tilecast.predict.half_precision import DIMENSIONS, Modern
-from tilecast.predict.physics.half import STREAM_SHARE, Array, chip
+from tilecast.predict.half_precision import DIMENSIONS, HalfPrecision
+from tilecast.predict.physics.chip import chip
+from tilecast.predict.physics.half import STREAM_SHARE
 from tilecast.serving.replay import Load, Server, Told, replay
 
 # ASSUME: besides products, attention and collectives a layer runs five memory-bound kernels: two norms, the
@@ -84,9 +86,9 @@ def layer_kernels(
     return found
 
 
-def small_ms(shape: Architecture, tokens: float, tp: int, device: Device, model: Modern) -> float:
+def small_ms(shape: Architecture, tokens: float, tp: int, device: Device, model: HalfPrecision) -> float:
     """The memory-bound kernels of one pass: each its bytes, and at least a launch."""
-    on = chip(device, "bf16", model.laws["gemm/bf16"])
+    on = chip(device, "bf16")
     moved = 2 * tokens * (4 * shape.hidden + 3 * shape.ffn * max(shape.top_k, 1) / tp) / SMALL_KERNELS * 2
     each = max(1e3 * moved / (on.bandwidth_bytes_per_s * STREAM_SHARE), on.launch_ms)
     return shape.layers * SMALL_KERNELS * each
@@ -118,7 +120,9 @@ class Pass:
 class Caster:
     """Passes on one GPU, their kernels forecast together."""
 
-    def __init__(self, model: Modern, device: Device, system: System | None, without: Collection[str]) -> None:
+    def __init__(
+        self, model: HalfPrecision, device: Device, system: System | None, without: Collection[str]
+    ) -> None:
         self.model, self.device, self.system, self.without = model, device, system, without
         self._kernels: dict[tuple[str, str], list[tuple[float, ...]]] = defaultdict(list)
         self._uses: list[tuple[int, str, str, int, float]] = []  # pass, family, format, place, count

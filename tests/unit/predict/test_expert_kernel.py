@@ -10,20 +10,21 @@ from hypothesis import strategies as st
 from tilecast.artifact.aiconfigurator_tables import GENERATIONS
 from tilecast.base.errors import InputError
 from tilecast.evaluate.generations import known_devices
-from tilecast.predict.half_precision import Modern
+from tilecast.predict.half_precision import HalfPrecision
+from tilecast.predict.physics.chip import chip
 from tilecast.predict.physics.expert_kernel import (
     FAMILY,
     LONG,
     SHORT,
     START,
     TUNED_TILES,
-    Rates,
+    KernelRates,
     _to_level,
     load,
     time_ms,
 )
-from tilecast.predict.physics.half import chip, triton
-from tilecast.predict.train.generations import PLAIN, Rows, Tournament
+from tilecast.predict.physics.half import triton
+from tilecast.predict.train.generations import PLAIN_DECAY, LeaveOut, Rows
 
 GPUS = ("NVIDIA_A100-SXM4-80GB", "NVIDIA_H100_80GB_HBM3", "NVIDIA_B200", "NVIDIA_L40S")
 
@@ -69,17 +70,15 @@ def test_balanced_experts_are_all_in_use_as_soon_as_there_are_enough_assignments
 def test_tiles_follow_the_rule_of_tokens_and_experts_and_what_is_tuned():
     every = known_devices()
     some = layers([128, 129], inter=1536)
-    tiles = triton(some, "bf16", chip(every["NVIDIA_L40S"], "bf16", PLAIN[0]))[1].tiles
+    tiles = triton(some, "bf16", chip(every["NVIDIA_L40S"], "bf16"))[1].tiles
     assert tiles.tolist() == [SHORT, LONG]
     tuned = layers([128, 129], inter=768)
-    assert (
-        triton(tuned, "bf16", chip(every["NVIDIA_H100_80GB_HBM3"], "bf16", PLAIN[0]))[1].tiles == TUNED_TILES
-    ).all()
-    assert (triton(some, "fp8_block", chip(every["NVIDIA_L40S"], "bf16", PLAIN[0]))[1].tiles == LONG).all()
+    assert (triton(tuned, "bf16", chip(every["NVIDIA_H100_80GB_HBM3"], "bf16"))[1].tiles == TUNED_TILES).all()
+    assert (triton(some, "fp8_block", chip(every["NVIDIA_L40S"], "bf16"))[1].tiles == LONG).all()
 
 
 def test_more_tokens_never_take_less_beyond_the_change_of_tiles():
-    on = chip(known_devices()["NVIDIA_B200"], "bf16", PLAIN[0])
+    on = chip(known_devices()["NVIDIA_B200"], "bf16")
     times = time_ms(triton(layers([256, 512, 1024, 4096, 16384]), "bf16", on)[1], on)
     assert (np.diff(times) > 0).all()
 
@@ -91,7 +90,7 @@ def measured(rates, seed=0):
         tokens = 2.0 ** random.uniform(0, 14, 400)
         dims = layers(np.rint(tokens))
         dims["inter"] = random.choice([512.0, 1024.0, 4096.0], 400)
-        on = chip(every[name], "bf16", PLAIN[0])
+        on = chip(every[name], "bf16")
         times = time_ms(triton(dims, "bf16", on)[1], on, rates)
         found[name] = Rows(dims, times, np.ones(400, bool), np.full(400, np.nan))
     return {f"{FAMILY}/bf16": found}
@@ -100,10 +99,10 @@ def measured(rates, seed=0):
 def test_rates_are_found_again_on_gpus_that_were_left_out():
     vector = START.vector()
     vector[1], vector[4], vector[7], vector[11] = vector[1] + 0.4, 0.3, -0.4, 2.8
-    groups = measured(Rates.of(vector))
-    rounds = Tournament(groups, known_devices(), GENERATIONS)
+    groups = measured(KernelRates.of(vector))
+    rounds = LeaveOut(groups, known_devices(), GENERATIONS)
     group = f"{FAMILY}/bf16"
-    forecast = rounds.forecast(group, "NVIDIA_B200", {"Blackwell"}, PLAIN[0], PLAIN[1])
+    forecast = rounds.forecast(group, "NVIDIA_B200", {"Blackwell"}, PLAIN_DECAY)
     assert np.median(np.abs(forecast / groups[group]["NVIDIA_B200"].measured_ms - 1)) < 0.05
 
 
@@ -111,14 +110,12 @@ def test_what_is_left_out_never_moves_its_rates():
     one, other = measured(START), measured(START)
     group = f"{FAMILY}/bf16"
     other[group]["NVIDIA_B200"].measured_ms *= 7
-    fits = [
-        Tournament(groups, known_devices(), GENERATIONS).rates(group, {"Blackwell"}) for groups in (one, other)
-    ]
+    fits = [LeaveOut(groups, known_devices(), GENERATIONS).rates(group, {"Blackwell"}) for groups in (one, other)]
     assert fits[0] == fits[1]
 
 
 def test_the_shipped_rates_forecast_any_gpu_and_know_who_is_left_out():
-    model, every = Modern.load(), known_devices()
+    model, every = HalfPrecision.load(), known_devices()
     dims = layers([1, 64, 4096])
     kept = model.forecast(FAMILY, "bf16", dims, every["NVIDIA_B200"])
     out = model.forecast(FAMILY, "bf16", dims, every["NVIDIA_B200"], without=("Blackwell",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -25,15 +26,18 @@ from tilecast.evaluate.generations import (
 )
 from tilecast.hardware.device import devices, load_device
 from tilecast.models.architecture import Architecture
-from tilecast.predict.half_precision import DIMENSIONS, PASSPORT, Modern, donor_weights, half_precision
+from tilecast.predict.experts import unit_weights
+from tilecast.predict.half_precision import DIMENSIONS, HalfPrecision, half_precision
 from tilecast.predict.half_precision import shipped as shipped_experts
-from tilecast.predict.physics.half import FORMATS, PowerLaw, _seen, cast, chip, expert_load
+from tilecast.predict.kernel import HALF_PASSPORT
+from tilecast.predict.physics.chip import FORMATS, chip, power_limited_share
+from tilecast.predict.physics.expert_kernel import expected_load
+from tilecast.predict.physics.half import physics, seen_keys
 from tilecast.predict.train import experts, generations
-from tilecast.predict.train.generations import PLAIN, Rows, Tournament, ship
+from tilecast.predict.train.generations import LeaveOut, Rows, ship
 from tilecast.serving.passes import Formats, Pass, Passes, layer_kernels
 from tilecast.serving.replay import Load, Server
 
-LAW = PLAIN[0]
 GPUS = ("NVIDIA_A100-SXM4-80GB", "NVIDIA_L40S", "NVIDIA_H100_80GB_HBM3", "NVIDIA_H200", "NVIDIA_B200")
 
 
@@ -48,7 +52,7 @@ def quick():
 
 @pytest.fixture(scope="module")
 def shipped():
-    return Modern.load()
+    return HalfPrecision.load()
 
 
 def products(count, seed):
@@ -60,17 +64,17 @@ def products(count, seed):
 def synthetic(device, family="gemm", dtype="bf16", count=400, seed=0):
     """Kernels whose time is the physics' own, times what this GPU loses, a little noise."""
     dims = products(count, seed)
-    known = cast(family, dims, dtype, chip(devices()[device], dtype, LAW))
+    known = physics(family, dims, dtype, chip(devices()[device], dtype))
     random = np.random.default_rng(seed + 1)
     measured = known.base_ms * np.exp(0.1 + 0.03 * random.standard_normal(count))
     return Rows(dims, measured, random.random(count) > 0.02, np.full(count, np.nan))
 
 
 @pytest.fixture(scope="module")
-def tournament():
+def left_out():
     groups = {"gemm/bf16": {name: synthetic(name, seed=place) for place, name in enumerate(GPUS)}}
     every = {name: devices()[name] for name in GPUS}
-    return Tournament(groups, every, {name: GENERATIONS[name] for name in GPUS}, progress=lambda line: None)
+    return LeaveOut(groups, every, {name: GENERATIONS[name] for name in GPUS}, progress=lambda line: None)
 
 
 dimension = st.integers(1, 65536)
@@ -83,8 +87,8 @@ def test_a_product_is_never_faster_than_the_peak_and_always_finite(m, n, k, dtyp
     if not model.knows("gemm", dtype):
         return
     device, dims = devices()[name], {"m": [m], "n": [n], "k": [k]}
-    known = cast(
-        "gemm", {key: np.array(value, float) for key, value in dims.items()}, dtype, chip(device, dtype, LAW)
+    known = physics(
+        "gemm", {key: np.array(value, float) for key, value in dims.items()}, dtype, chip(device, dtype)
     )
     forecast = {key: value[0] for key, value in model.forecast("gemm", dtype, dims, device).items()}
     assert math.isfinite(forecast["latency_ms"])
@@ -99,30 +103,32 @@ def test_attention_counts_exactly_the_keys_that_are_seen(tokens, earlier, window
     context = tokens + earlier
     span = window if 0 < window < context else context
     brute = sum(min(earlier + place + 1, span) for place in range(tokens))
-    found = _seen(np.array([float(tokens)]), np.array([float(context)]), np.array([float(window)]))
+    found = seen_keys(np.array([float(tokens)]), np.array([float(context)]), np.array([float(window)]))
     assert found[0] == brute
 
 
 def test_a_power_law_lends_more_to_more_watts_and_never_more_than_the_peak():
     device = devices()["NVIDIA_L40S"]
-    rates = [chip(device, "bf16", PowerLaw(f * 1e12, 0.4)).sustained_flops_per_s for f in (0.2, 0.5, 1, 9)]
-    assert rates == sorted(rates)
-    assert rates[-1] <= device.peak_flops_per_s("bf16", matrix=True)
+    on = chip(device, "bf16")
+    shares = [power_limited_share(replace(on, power_w=watts), 0.8e12, 0.4, 0.92) for watts in (50, 150, 350, 9000)]
+    assert shares == sorted(shares)
+    assert shares[-1] <= 0.92
+    assert on.sustained_flops_per_s < 0.92 * device.peak_flops_per_s("bf16", matrix=True)
 
 
 def test_the_load_of_the_fullest_gpu_holds_all_assignments_where_there_is_one():
-    rows, active = expert_load(1000.0, 8.0, 64.0, 1.0, 1.2)
+    rows, active = expected_load(1000.0, 8.0, 64.0, 1.0, 1.2)
     assert rows == pytest.approx(8000)
     assert active <= 64
-    assert expert_load(1000.0, 8.0, 64.0, 4.0, 0.0)[0] == pytest.approx(2000)
-    assert expert_load(1000.0, 8.0, 64.0, 4.0, 1.2)[0] > 2000
-    assert expert_load(1.0, 2.0, 64.0, 1.0, 0.0)[1] <= 2
+    assert expected_load(1000.0, 8.0, 64.0, 4.0, 0.0)[0] == pytest.approx(2000)
+    assert expected_load(1000.0, 8.0, 64.0, 4.0, 1.2)[0] > 2000
+    assert expected_load(1.0, 2.0, 64.0, 1.0, 0.0)[1] <= 2
 
 
 def test_donors_share_by_generation_and_likeness():
     units = {"a": 10.0, "b": 12.0, "c": 12.0, "d": 13.0}
     generations = {"a": "old", "b": "mid", "c": "mid", "d": "new"}
-    weights = donor_weights(12.5, units, generations, 0.8)
+    weights = unit_weights(12.5, units, generations, 0.8)
     assert sum(weights.values()) == pytest.approx(1)
     assert weights["b"] == weights["c"]
     assert weights["b"] + weights["c"] == pytest.approx(weights["d"])
@@ -131,7 +137,7 @@ def test_donors_share_by_generation_and_likeness():
 
 def test_leaving_a_generation_out_never_asks_its_experts(shipped):
     h200, group = devices()["NVIDIA_H200"], "gemm/bf16"
-    on = chip(h200, "bf16", shipped.laws[group])
+    on = chip(h200, "bf16")
     assert shipped.weights(h200, on, group) == {"NVIDIA_H200": 1.0}
     left = shipped.weights(h200, on, group, ("Hopper",))
     assert left
@@ -143,29 +149,29 @@ def test_leaving_a_generation_out_never_asks_its_experts(shipped):
         shipped.forecast("conv", "bf16", {}, h200)
 
 
-def test_choices_within_a_fold_do_not_see_what_is_left_out(tournament):
+def test_choices_within_a_fold_do_not_see_what_is_left_out(left_out):
     """Shuffling the times of the generation left out changes neither the choice nor the forecast."""
-    before = tournament.choose("gemm/bf16", {"Hopper"})
-    forecast = tournament.forecast("gemm/bf16", "NVIDIA_H100_80GB_HBM3", {"Hopper"}, before[0], before[1])
-    width = tournament.half_width("gemm/bf16", {"Hopper"}, before[0], before[1])
+    before = left_out.choose("gemm/bf16", {"Hopper"})
+    forecast = left_out.forecast("gemm/bf16", "NVIDIA_H100_80GB_HBM3", {"Hopper"}, before[0])
+    width = left_out.half_width("gemm/bf16", {"Hopper"}, before[0])
     changed = {
         "gemm/bf16": {
             name: Rows(rows.dims, rows.measured_ms[::-1] * 7, rows.good, rows.noise_percent)
             if GENERATIONS[name] == "Hopper"
             else rows
-            for name, rows in tournament.groups["gemm/bf16"].items()
+            for name, rows in left_out.groups["gemm/bf16"].items()
         }
     }
-    again = Tournament(changed, tournament.devices, tournament.generations, progress=lambda line: None)
+    again = LeaveOut(changed, left_out.devices, left_out.generations, progress=lambda line: None)
     after = again.choose("gemm/bf16", {"Hopper"})
-    assert (after[0], after[1]) == (before[0], before[1])
-    assert again.half_width("gemm/bf16", {"Hopper"}, after[0], after[1]) == pytest.approx(width)
-    other = again.forecast("gemm/bf16", "NVIDIA_H100_80GB_HBM3", {"Hopper"}, after[0], after[1])
+    assert after[0] == before[0]
+    assert again.half_width("gemm/bf16", {"Hopper"}, after[0]) == pytest.approx(width)
+    other = again.forecast("gemm/bf16", "NVIDIA_H100_80GB_HBM3", {"Hopper"}, after[0])
     assert other == pytest.approx(forecast)
 
 
-def test_the_protocol_leaves_out_families_and_goes_forward_in_time(tournament):
-    table = protocol(tournament, progress=lambda line: None)
+def test_the_protocol_leaves_out_families_and_goes_forward_in_time(left_out):
+    table = protocol(left_out, progress=lambda line: None)
     ours = table[(table["predictor"] == "tilecast") & (table["kind"] == "left out")]
     assert set(ours["device"]) == set(GPUS)
     assert (ours["mape_percent"] < 40).all()
@@ -180,27 +186,27 @@ def test_the_protocol_leaves_out_families_and_goes_forward_in_time(tournament):
     assert (hopper_rows["n"] == ours[ours["generation"] == "Hopper"]["n"].sum()).all()
 
 
-def test_weights_survive_being_stored(tournament, tmp_path):
-    made = ship(tournament, tmp_path)
-    read, dims = Modern.load(tmp_path), products(50, 9)
+def test_weights_survive_being_stored(left_out, tmp_path):
+    made = ship(left_out, tmp_path)
+    read, dims = HalfPrecision.load(tmp_path), products(50, 9)
     for device in (devices()["NVIDIA_H200"], devices()["NVIDIA_RTX_PRO_6000"]):
         one, other = (model.forecast("gemm", "bf16", dims, device)["latency_ms"] for model in (made, read))
         assert one == pytest.approx(other, rel=1e-3)
     assert set(read.folds["gemm/bf16"]) == {"", "Ampere", "Ada", "Hopper", "Blackwell"}
     left = read.forecast("gemm", "bf16", dims, devices()["NVIDIA_H200"], ("Hopper",))["latency_ms"]
-    fold = tournament.fold("gemm/bf16", ("Hopper",))
-    own = fold.forecast(dims, "bf16", devices()["NVIDIA_H200"], read.folds["gemm/bf16"]["Hopper"][1])[1]
+    fold = replace(left_out.fold("gemm/bf16", ("Hopper",)), decay=read.folds["gemm/bf16"]["Hopper"].decay)
+    own = fold.forecast(dims, "bf16", devices()["NVIDIA_H200"])[1]
     assert left == pytest.approx(own, rel=1e-3)
     with pytest.raises(InputError, match="leave one out"):
         read.forecast("gemm", "bf16", dims, devices()["NVIDIA_H200"], ("Hopper", "Ada"))
     first = (tmp_path / "experts.safetensors").read_bytes()
     ship(
-        Tournament(tournament.groups, tournament.devices, tournament.generations, progress=lambda _: None),
+        LeaveOut(left_out.groups, left_out.devices, left_out.generations, progress=lambda _: None),
         tmp_path,
     )
     assert (tmp_path / "experts.safetensors").read_bytes() == first
-    with pytest.raises(InputError, match="trained"):
-        Modern.load(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="train it"):
+        HalfPrecision.load(tmp_path / "nowhere")
 
 
 def test_training_never_takes_all_rows_nor_flagged_ones():
@@ -210,8 +216,8 @@ def test_training_never_takes_all_rows_nor_flagged_ones():
     assert rows.good[taken].all()
 
 
-def test_the_shipped_experts_repeat_their_record_on_a_sample(shipped, tournament):
-    part = sampled(tournament.groups, 100, 0)
+def test_the_shipped_experts_repeat_their_record_on_a_sample(shipped, left_out):
+    part = sampled(left_out.groups, 100, 0)
     table = shipped_errors(part, shipped, known_devices())
     assert len(table) == len(GPUS)
     assert (table["n"] <= 100).all()
@@ -229,7 +235,7 @@ def test_half_precision_forecasts_carry_their_passport(shipped):
     ).assign(phase="forward")  # fmt: skip
     known = half_precision(kernels, devices()["NVIDIA_H200"], shipped)
     assert sorted(known.index) == [0, 2]
-    assert set(known["passport"]) == {PASSPORT}
+    assert set(known["passport"]) == {HALF_PASSPORT}
     read_ms = 2 * 64 * 2048 * 128 * 2 / 4.8e12 * 1e3
     assert 0.5 * read_ms < known.loc[2, "latency_ms"] < 4 * read_ms
     assert half_precision(kernels, devices()["Tesla_P4"], shipped).empty
@@ -275,7 +281,7 @@ def test_a_product_on_a_made_up_gpu(made_up, capsys):
     said = capsys.readouterr().out
     assert "modern track" in said
     assert "bound by compute" in said
-    model, device = Modern.load(), load_device(made_up)
+    model, device = HalfPrecision.load(), load_device(made_up)
     big = model.forecast("gemm", "bf16", {"m": [8192], "n": [8192], "k": [8192]}, device)["latency_ms"][0]
     assert 2e3 * 8192**3 / 1.5e15 < big < 2.5 * 2e3 * 8192**3 / 1.5e15
     assert main(["kernel", "--device", str(made_up), "--product", "8x8"]) == 1

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from tilecast.hardware.device import devices, load_device
-from tilecast.predict.half_precision import DIMENSIONS, Modern
+from tilecast.predict.half_precision import DIMENSIONS, HalfPrecision
 from tilecast.predict.kernel import complete
 from tilecast.predict.registry import load_predictor
 
@@ -90,7 +90,7 @@ def forecasts() -> dict[str, list[list[object]]]:
             found[f"{name} {device}"] = rows(predictor.predict(table, load_device(device)))
     alone = load_predictor("tilecast").predict(table.assign(isolated=table.index % 2 == 0), load_device("T4"))
     found["tilecast T4 isolated"] = rows(alone)
-    model, every = Modern.load(), devices()
+    model, every = HalfPrecision.load(), devices()
     for group, measured in model.meta["rows"].items():
         family, dtype = group.split("/")
         generations = {model.meta["generations"][name] for name in measured}

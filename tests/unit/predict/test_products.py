@@ -10,25 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilecast.hardware.device import devices
-from tilecast.predict.physics.half import FORMATS
-from tilecast.predict.physics.products import (
-    LASTING,
-    RATES,
-    START,
-    Board,
-    cast,
-    fit_level,
-    fit_rates,
-    kept,
-    sustained_share,
-)
+from tilecast.predict.experts import LASTING, kept
+from tilecast.predict.physics.chip import FORMATS, Chip, chip
+from tilecast.predict.physics.products import RATES, START, Rates, fit_level, fit_rates, physics, sustained_share
 
 GPUS = ("NVIDIA_A100-SXM4-80GB", "NVIDIA_L40S", "NVIDIA_H100_80GB_HBM3", "NVIDIA_B200", "NVIDIA_RTX_PRO_6000")
 dimension = st.integers(1, 65536)
 
 
-def board(name: str, dtype: str = "bf16") -> Board:
-    return Board.of(devices()[name], dtype)
+def board(name: str, dtype: str = "bf16") -> Chip:
+    return chip(devices()[name], dtype)
 
 
 def one(m: int, n: int, k: int) -> dict[str, np.ndarray]:
@@ -43,7 +34,7 @@ def products(count: int, seed: int) -> dict[str, np.ndarray]:
 @settings(max_examples=40, deadline=None)
 @given(dimension, dimension, dimension, st.sampled_from(sorted(FORMATS)), st.sampled_from(GPUS))
 def test_physics_are_finite_and_stay_by_the_peak(m, n, k, dtype, name):
-    known = cast(one(m, n, k), dtype, board(name, dtype), START)
+    known = physics(one(m, n, k), dtype, board(name, dtype), START)
     assert np.isfinite(known.features).all()
     # A blend of tiles may lie a little under the best of them; `Fold.latency_ms` holds forecasts to the floor.
     assert known.base_ms[0] > 0.9 * known.floor_ms[0] > 0
@@ -54,7 +45,7 @@ def test_physics_are_finite_and_stay_by_the_peak(m, n, k, dtype, name):
 @given(dimension, dimension, dimension, st.sampled_from(GPUS), st.floats(1.05, 4))
 def test_more_bandwidth_peak_or_watts_never_cost_time(m, n, k, name, factor):
     dims, on = one(m, n, k), board(name)
-    base = cast(dims, "bf16", on, START).base_ms[0]
+    base = physics(dims, "bf16", on, START).base_ms[0]
     better = (
         replace(on, bandwidth_bytes_per_s=factor * on.bandwidth_bytes_per_s),
         replace(on, power_w=factor * on.power_w),
@@ -65,25 +56,24 @@ def test_more_bandwidth_peak_or_watts_never_cost_time(m, n, k, name, factor):
     for other in better:
         # Another L2 may be slower than memory per byte; nothing else may cost.
         slack = 1.3 if other.l2_bytes != on.l2_bytes else 1 + 1e-9
-        assert cast(dims, "bf16", other, START).base_ms[0] <= base * slack
+        assert physics(dims, "bf16", other, START).base_ms[0] <= base * slack
 
 
 def test_a_board_without_a_power_limit_is_bound_by_its_kernels_only():
-    rates = dict(zip(RATES, START, strict=True))
-    plain = {name: value if name in ("exponent", "partial") else np.exp(value) for name, value in rates.items()}
+    plain = Rates.of(START)
     share = sustained_share(replace(board("NVIDIA_B200"), power_w=np.inf), plain)
-    assert share == pytest.approx(plain["peak_share"])
+    assert share == pytest.approx(plain.peak_share)
     assert sustained_share(board("NVIDIA_L40S"), plain) < 0.75
 
 
 def test_activations_of_fp8_are_narrowed_row_by_row_and_bf16_needs_nothing():
     dims = {"m": np.array([1.0, 4096.0]), "n": np.array([64.0, 64.0]), "k": np.array([64.0, 64.0])}
     half, eight = (
-        cast(dims, dtype, board("NVIDIA_H100_80GB_HBM3", dtype), START).base_ms for dtype in ("bf16", "fp8")
+        physics(dims, dtype, board("NVIDIA_H100_80GB_HBM3", dtype), START).base_ms for dtype in ("bf16", "fp8")
     )
     assert eight[0] - half[0] == pytest.approx(0.0022, rel=0.2)  # a launch
     assert eight[1] - half[1] > 0.012  # and 31 rows a multiprocessor
-    block = cast(dims, "fp8_block", board("NVIDIA_H100_80GB_HBM3", "fp8_block"), START).base_ms
+    block = physics(dims, "fp8_block", board("NVIDIA_H100_80GB_HBM3", "fp8_block"), START).base_ms
     assert block[1] < eight[1]
 
 
@@ -94,7 +84,7 @@ def test_a_fit_finds_rates_and_levels_again():
     random, parts = np.random.default_rng(0), []
     for place, name in enumerate(GPUS):
         dims, on = products(300, place), board(name)
-        times = cast(dims, "bf16", on, truth).base_ms * np.exp(0.01 * random.standard_normal(300))
+        times = physics(dims, "bf16", on, truth).base_ms * np.exp(0.01 * random.standard_normal(300))
         parts.append((dims, on, times, np.full(300, 1 / 300 / len(GPUS))))
     found = fit_rates(parts, "bf16", START, 0.003)
     for name in ("wave_cycles", "launch_ms"):
@@ -102,7 +92,7 @@ def test_a_fit_finds_rates_and_levels_again():
         assert found[place] == pytest.approx(truth[place], abs=0.15)
     dims, on, _, _ = parts[0]
     level = np.array([0.1, -0.1, 0.2])
-    times = cast(dims, "bf16", on, START, level).base_ms
+    times = physics(dims, "bf16", on, START, level).base_ms
     assert fit_level(dims, "bf16", on, START, times, np.full(300, 1 / 300)) == pytest.approx(
         level, abs=0.08
     )  # drawn back

@@ -12,6 +12,7 @@ import pytest
 
 from tilecast.base.errors import InputError
 from tilecast.hardware.device import load_device
+from tilecast.predict.baselines.network import evaluate_network
 from tilecast.predict.kernel import complete
 from tilecast.predict.registry import load_predictor
 from tilecast.predict.train.baselines import (
@@ -22,7 +23,7 @@ from tilecast.predict.train.baselines import (
     train,
     train_networks,
 )
-from tilecast.predict.train.network import Recipe, evaluate_network, fit
+from tilecast.predict.train.network import Recipe, fit
 
 torch = pytest.importorskip("torch")
 T4, V100 = load_device("T4"), load_device("V100")

@@ -17,14 +17,18 @@ import numpy as np
 from tilecast.base.documents import read_json
 from tilecast.base.errors import InputError
 from tilecast.hardware.device import Device
-from tilecast.predict.kernel import MATRIX_FAMILIES, complete, forecast_frame, moved_bytes, streamed_ms
+from tilecast.predict.kernel import (
+    LARGE,
+    MATRIX_FAMILIES,
+    MEASURED_FAMILIES,
+    complete,
+    forecast_frame,
+    moved_bytes,
+    streamed_ms,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FAMILIES = ("bmm", "linear", "elementwise", "softmax", "norm")
-# ASSUME: vector kernels above these rows and row lengths, as in the artifact's training tables.
-LARGE = {"elementwise": (8192, 512), "softmax": (4096, 512), "norm": (4096, 512)}
 
 Lines = dict[str, dict[str, tuple[float, float]]]  # family -> device -> (slope in s, intercept in s)
 
@@ -41,7 +45,7 @@ class Li:
     def fit(cls, kernels: pd.DataFrame, devices: Mapping[str, Device]) -> Li:
         """Ordinary least squares on the `kernels` table."""
         lines: Lines = {}
-        for family in FAMILIES:
+        for family in MEASURED_FAMILIES:
             rows = kernels[kernels["family"] == family]
             if family in LARGE:
                 rows = rows[(rows["b"] > LARGE[family][0]) & (rows["m"] > LARGE[family][1])]
@@ -86,7 +90,7 @@ class Li:
         """Latencies without intervals; a line that falls below zero gives 0, as in the artifact."""
         frame = complete(kernels)
         latency = streamed_ms(frame, device)
-        for family in FAMILIES:
+        for family in MEASURED_FAMILIES:
             rows = (frame["family"] == family).to_numpy()
             if rows.any():
                 slope, intercept = self.line(family, device)

@@ -16,21 +16,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilecast.base.arrays import Array
 from tilecast.base.documents import read_tensors
 from tilecast.hardware.device import ELEMENT_BYTES, Device
-from tilecast.predict.kernel import MATRIX_FAMILIES, complete, forecast_frame, moved_bytes, streamed_ms
-from tilecast.predict.train.network import evaluate_network
+from tilecast.predict.baselines.network import evaluate_network
+from tilecast.predict.kernel import (
+    LARGE,
+    MATRIX_FAMILIES,
+    MEASURED_FAMILIES,
+    complete,
+    forecast_frame,
+    moved_bytes,
+    streamed_ms,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FAMILIES = ("bmm", "linear", "elementwise", "softmax", "norm")
 LAYERS, HIDDEN = 8, 512
-# The paper's predictors are trained on large vector kernels only: rows and row length above these.
-LARGE = {"elementwise": (8192, 512), "softmax": (4096, 512), "norm": (4096, 512)}
 _TILE_NAMES = (r"_mt(\d+)x(\d+)", r"sgemm_(\d+)x(\d+)", r"tilesize(\d+)x(\d+)", r"gemm_\w*?(\d+)x(\d+)")
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def device_features(device: Device, family: str, dtype: str = "fp32") -> Array:
@@ -172,7 +176,7 @@ class NeuSight:
                 name: array.astype(np.float32)
                 for name, array in read_tensors(folder / f"{family}.safetensors").items()
             }
-            for family in FAMILIES
+            for family in MEASURED_FAMILIES
         }
         return cls(weights, unpack_profiles(read_tensors(folder / "profiles.safetensors")))
 
@@ -181,7 +185,7 @@ class NeuSight:
         frame = complete(kernels)
         latency = streamed_ms(frame, device)
         bound = np.full(len(frame), "bandwidth", dtype=object)
-        for family in FAMILIES:
+        for family in MEASURED_FAMILIES:
             for dtype in frame["dtype"].unique():
                 rows = np.flatnonzero(((frame["family"] == family) & (frame["dtype"] == dtype)).to_numpy())
                 if len(rows):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tilecast.hardware.device import Device
-from tilecast.predict.kernel import MATRIX_FAMILIES, complete, forecast_frame, moved_bytes, streamed_ms
+from tilecast.predict.kernel import PRODUCT_FAMILIES, complete, forecast_frame, moved_bytes, streamed_ms
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ class Roofline:
         frame = complete(kernels)
         binary_s = streamed_ms(frame, device) / 1e3
         decimal_s = moved_bytes(frame) / device.bandwidth_bytes_per_s
-        matrix = frame["family"].isin((*MATRIX_FAMILIES, "attention", "conv")).to_numpy()
+        matrix = frame["family"].isin(PRODUCT_FAMILIES).to_numpy()
         peak = {dtype: device.peak_flops_per_s(dtype, True) for dtype in frame["dtype"].unique()}
         compute_s = frame["flops"].to_numpy(dtype=float) / frame["dtype"].map(peak).to_numpy(dtype=float)
         copied = (frame["family"] == "memory").to_numpy()

@@ -1,4 +1,4 @@
-"""Experts of a mixture by Triton's fused kernel: its launch as its source gives it, its rates fitted on GPUs.
+"""Experts of a mixture by Triton's fused kernel, and which tokens a GPU's experts get.
 
 It is the one kernel of experts that was measured on every generation, so like is compared with like. Which tiles
 it launches is public: one of two by a rule of tokens and experts, or tuned ones where its authors ship a
@@ -9,32 +9,66 @@ GPU's own.
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from tilecast.base.arrays import Array
 from tilecast.base.paths import TUNED_KERNELS
+from tilecast.predict.physics.chip import Chip
 
-if TYPE_CHECKING:
-    from tilecast.predict.physics.half import Chip
-
-Array = np.ndarray[Any, np.dtype[Any]]
 FAMILY = "moe_triton"
 BLOCKS = (16, 32, 64, 128)  # rows of a tile
 GROUP_ROWS = 512  # rows served by one pass over an expert's weights: eight tiles of 64
 SHORT, LONG, TUNED_TILES = 0, 1, 2
 
+# ---------------------------------------------------------------- tokens of a GPU's experts
 
-class Load(NamedTuple):
+
+class ExpertLoad(NamedTuple):
     """What the fullest GPU of a layer of experts gets."""
 
     rows: float
     active: float  # experts with rows
     tiles: tuple[float, ...]  # by BLOCKS
     passes: float  # over an expert's weights
+
+
+def _drawn(count: int, least: float, most: float, skew: float) -> Array:
+    """Quantiles of `count` loads with density x^-skew between `least` and `most`, as the publisher draws them."""
+    power, place = 1 - skew, (np.arange(count) + 0.5) / count
+    return np.asarray(((most**power - least**power) * place + least**power) ** (1 / power))
+
+
+def _fullest(loads: Array, ep: float) -> Array:
+    """Loads of the experts of that one of `ep` GPUs that has most rows."""
+    ranks = loads[: len(loads) // int(ep) * int(ep)].reshape(int(ep), -1)
+    return np.asarray(ranks[ranks.sum(axis=1).argmax()])
+
+
+def _shuffled(loads: Array) -> Array:
+    return np.random.default_rng(0).permutation(loads)
+
+
+@lru_cache(maxsize=1 << 16)
+def expected_load(tokens: float, topk: float, experts: float, ep: float, skew: float) -> tuple[float, float]:
+    """Expected rows, and experts with rows, of the fullest of `ep` GPUs; loads need not be whole.
+
+    Loads are alike, or drawn with density x^-skew between 1 and 0.8 of all tokens, scaled to all assignments, none
+    above one a token: as the publisher's collector does it.
+    """
+    count, wanted = int(experts), tokens * topk
+    if skew == 0:
+        loads = np.full(count, wanted / count)
+    else:
+        loads = _drawn(count, 1.0, max(0.8 * tokens, 1.0), skew)
+        loads = np.minimum(loads * wanted / loads.sum(), tokens)
+        loads = _shuffled(loads * wanted / loads.sum())
+    fullest = _fullest(loads, ep)
+    return float(fullest.sum()), float(-np.expm1(-fullest).sum())  # an expert has a row with 1 - exp(-load)
 
 
 def _to_level(counts: Array, wanted: int) -> Array:
@@ -58,37 +92,35 @@ def _to_level(counts: Array, wanted: int) -> Array:
 
 
 @lru_cache(maxsize=1 << 16)
-def load(tokens: float, topk: float, experts: float, ep: float, skew: float) -> Load:
-    """Rows by expert on the fullest of `ep` GPUs, as the publisher's collector deals them out.
+def load(tokens: float, topk: float, experts: float, ep: float, skew: float) -> ExpertLoad:
+    """Whole rows by expert on the fullest of `ep` GPUs, as the publisher's collector deals them out.
 
-    Alike, or drawn (here: quantiles, shuffled) with density x^-skew between 1 and 0.8 of all tokens, between 0.01
-    and 2 where there are fewer assignments than experts; scaled to all of them, rounded, none above one a token.
+    Like `expected_load`, but rounded, and drawn between 0.01 and 2 where there are fewer assignments than experts.
     """
     count, wanted = int(experts), int(tokens * topk)
     if skew == 0:
         counts = wanted // count + (np.arange(count) < wanted % count).astype(int)
     else:
         least, most = (1.0, max(0.8 * tokens, 1.001)) if wanted > count else (0.01, 2.0)
-        power, place = 1 - skew, (np.arange(count) + 0.5) / count
-        drawn = ((most**power - least**power) * place + least**power) ** (1 / power)
+        drawn = _drawn(count, least, most, skew)
         counts = np.minimum(np.rint(drawn * wanted / drawn.sum()), tokens).astype(int)
         if counts.sum() != wanted:
             counts = _to_level(counts, wanted)
-        counts = np.random.default_rng(0).permutation(counts)
-    ranks = counts[: count // int(ep) * int(ep)].reshape(int(ep), -1)
-    rows = ranks[ranks.sum(axis=1).argmax()]
+        counts = _shuffled(counts)
+    rows = _fullest(counts, ep)
     rows = rows[rows > 0]
     tiles = tuple(float(np.ceil(rows / block).sum()) for block in BLOCKS)
-    return Load(float(rows.sum()), float(len(rows)), tiles, float(np.ceil(rows / GROUP_ROWS).sum()))
+    return ExpertLoad(float(rows.sum()), float(len(rows)), tiles, float(np.ceil(rows / GROUP_ROWS).sum()))
 
 
-def load_table(v: Mapping[str, Array]) -> Array:
-    """Loads of many layers, a row each: rows, active, tiles by BLOCKS, passes."""
+def by_layer(v: Mapping[str, Array], load_of: Callable[..., Sequence[float] | Array]) -> Array:
+    """The numbers of `load_of(tokens, topk, experts, ep, skew)` for many layers, a row each."""
     names = ("tokens", "topk", "experts", "ep", "skew")
     keys, place = np.unique(np.stack([v[name] for name in names], axis=1), axis=0, return_inverse=True)
-    found = [load(*map(float, key)) for key in keys]
-    flat = [(one.rows, one.active, *one.tiles, one.passes) for one in found]
-    return np.maximum(np.array(flat, dtype=float)[place.reshape(-1)], 1.0)
+    return np.array([load_of(*map(float, key)) for key in keys], dtype=float)[place.reshape(-1)]
+
+
+# ---------------------------------------------------------------- the launch and its time
 
 
 @lru_cache(maxsize=1)
@@ -112,7 +144,7 @@ class Launch(NamedTuple):
 
 def launch(v: Mapping[str, Array], dtype: str, weight_bytes: float, input_bytes: float, device: str) -> Launch:
     """What the kernel computes and moves for layers of experts on one GPU."""
-    found = load_table(v)
+    found = np.maximum(by_layer(v, lambda *layer: np.hstack(load(*layer))), 1.0)
     rows, active, by_block, passes = found[:, 0], found[:, 1], found[:, 2:6], found[:, 6]
     experts, width, hidden = v["experts"] / v["ep"], v["inter"] / v["tp"], v["hidden"]
     known = _tuned()
@@ -135,7 +167,7 @@ def launch(v: Mapping[str, Array], dtype: str, weight_bytes: float, input_bytes:
 
 
 @dataclass(frozen=True)
-class Rates:
+class KernelRates:
     """Fitted numbers, all logarithms but the exponents; the first three by tiles (short, long, tuned)."""
 
     operations: tuple[float, float, float] = (6.55, 6.55, 6.9)  # a clock and multiprocessor at units of 2^11
@@ -152,17 +184,16 @@ class Rates:
 
     def vector(self) -> Array:
         """All numbers in order."""
-        values = [getattr(self, name) for name in self.__dataclass_fields__]
-        return np.concatenate([np.atleast_1d(np.array(value, dtype=float)) for value in values])
+        return np.hstack([getattr(self, name) for name in self.__dataclass_fields__])
 
     @classmethod
-    def of(cls, vector: Sequence[float]) -> Rates:
+    def of(cls, vector: Sequence[float]) -> KernelRates:
         """The inverse of `vector`."""
         parts = [tuple(float(x) for x in vector[i : i + 3]) for i in (0, 3, 6)]
         return cls(*parts, *(float(x) for x in vector[9:]))  # type: ignore[arg-type]
 
 
-START = Rates()
+START = KernelRates()
 HOLD = 2.0  # weight of a rate's distance from START, in rows' log errors; of five tried
 
 
@@ -170,8 +201,12 @@ def _sigmoid(x: Array) -> Array:
     return np.asarray(1 / (1 + np.exp(-np.clip(x, -50, 50))))
 
 
-def time_ms(work: Launch, on: Chip, rates: Rates = START) -> Array:
-    """Milliseconds of a layer of experts: launches, then operations and bytes, partly at once."""
+def time_ms(work: Launch, on: Chip, rates: KernelRates = START) -> Array:
+    """Milliseconds of a layer of experts: launches, then operations and bytes, partly at once.
+
+    time = launches + (compute^p + memory^p)^(1/p); operations run at a rate by tiles that grows with the matrix
+    unit, bytes come from memory or, as far as all weights fit there, from the L2 cache. This project's own model.
+    """
     tiles = work.tiles
     rate = np.exp(np.array(rates.operations)[tiles] + np.array(rates.growth)[tiles] * (on.unit - 11))
     allowed = (on.sustained_flops_per_s / on.peak_flops_per_s) ** rates.power
@@ -185,16 +220,16 @@ def time_ms(work: Launch, on: Chip, rates: Rates = START) -> Array:
     return np.asarray(np.exp(rates.launches) * on.launch_ms + 1e3 * (compute**norm + memory**norm) ** (1 / norm))
 
 
-def fit(kernels: Sequence[tuple[Launch, Chip, Array, float]]) -> Rates:
+def fit(kernels: Sequence[tuple[Launch, Chip, Array, float]]) -> KernelRates:
     """Rates from several GPUs' kernels (work, GPU, measured milliseconds, weight), near START where mute."""
     from scipy.optimize import least_squares
 
     first = START.vector()
 
     def residuals(vector: Array) -> Array:
-        rates = Rates.of(vector.tolist())
+        rates = KernelRates.of(vector.tolist())
         parts = [weight * np.log(time_ms(work, on, rates) / measured) for work, on, measured, weight in kernels]
         return np.concatenate([*parts, HOLD * (vector - first)])
 
     found = least_squares(residuals, first, loss="soft_l1", f_scale=0.2, max_nfev=60)
-    return Rates.of(np.round(found.x, 4).tolist())
+    return KernelRates.of(np.round(found.x, 4).tolist())

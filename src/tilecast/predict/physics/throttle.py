@@ -18,6 +18,7 @@ import numpy as np
 
 from tilecast.hardware.device import Device
 from tilecast.predict.interval import half_width
+from tilecast.predict.kernel import HALF_PASSPORT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,6 @@ SHARE = {
     "NVIDIA_B300": 1.177, "NVIDIA_GB200": 1.0, "NVIDIA_GB300": 1.087, "NVIDIA_L40S": 1.394,
     "NVIDIA_RTX_PRO_6000": 1.084,
 }  # fmt: skip
-PASSPORT = "modern track"
 _ENDS = ("latency_ms", "low_ms", "high_ms")
 
 
@@ -43,7 +43,7 @@ def sustained(kernels: pd.DataFrame, forecast: pd.DataFrame, device: Device, mod
         return forecast
     share = SHARE.get(device.name, median(SHARE.values()))
     slowed = kernels["family"].to_numpy() == "linear"
-    slowed &= (forecast["passport"].to_numpy() == PASSPORT) & (forecast["bound"].to_numpy() == "compute")
+    slowed &= (forecast["passport"].to_numpy() == HALF_PASSPORT) & (forecast["bound"].to_numpy() == "compute")
     middle, low, high = (forecast[name].to_numpy(dtype=float).copy() for name in _ENDS)
     # A product's own error and the run's are independent: the squares of their logarithms add.
     own = [np.log(middle[slowed] / low[slowed]), np.log(high[slowed] / middle[slowed])]

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilecast.base.arrays import Array
 from tilecast.base.errors import InputError
 from tilecast.base.files import atomic_path, write_text
 from tilecast.hardware.device import Device
 from tilecast.predict.baselines import habitat, neusight
 from tilecast.predict.baselines.li import Li
-from tilecast.predict.kernel import MATRIX_FAMILIES, Predictor, complete
+from tilecast.predict.kernel import LARGE, MATRIX_FAMILIES, Predictor, complete
 from tilecast.predict.registry import load_predictor
 from tilecast.predict.train.network import Recipe, fit
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Progress = Callable[[str], None]
 
 # The authors' configuration files, 100 passes at a constant rate, but for bmm: theirs (1e-5, batches of 128) takes
@@ -53,8 +53,8 @@ SHORTER = {
 def neusight_examples(kernels: pd.DataFrame, family: str, devices: Mapping[str, Device]) -> dict[str, Array]:
     """What NeuSight's network of a family learns from: the paper's filter, and only rows of known tile."""
     rows = kernels[(kernels["family"] == family) & (kernels["dtype"] == "fp32")]
-    if family in neusight.LARGE:
-        b, m = neusight.LARGE[family]
+    if family in LARGE:
+        b, m = LARGE[family]
         rows = rows[(rows["b"] > b) & (rows["m"] > m)]
     tiles = neusight.profiled_tiles(rows) if len(rows) else np.zeros((0, 2))
     rows, tiles = rows[tiles[:, 0] > 0], tiles[tiles[:, 0] > 0]

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilecast.base.arrays import Array
 from tilecast.base.errors import InputError
 from tilecast.base.files import atomic_path, write_text
 from tilecast.hardware.device import Device
 from tilecast.predict import interval
-from tilecast.predict.kernel import BINARY_OPS, MATRIX_FAMILIES
-from tilecast.predict.physics.single import LEARNED, OPS, Rates, matrix_features, rates, vector_features
-from tilecast.predict.tilecast import DECAY, SHORTEST_MS, Expert, Tilecast, donor_weights
+from tilecast.predict.experts import Expert, chip_weights
+from tilecast.predict.kernel import BINARY_OPS, MATRIX_FAMILIES, MEASURED_FAMILIES
+from tilecast.predict.physics.chip import Chip, single_chip
+from tilecast.predict.physics.single import OPS, matrix_features, vector_features
+from tilecast.predict.tilecast import DECAY, SHORTEST_MS, Tilecast
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 HIDDEN, EPOCHS, BATCH, RATE, DECAY_WEIGHTS = 32, 120, 512, 5e-3, 1e-4
 MEMBERS = 2  # networks an expert, of different seeds, averaged
@@ -46,7 +47,7 @@ def launch_offsets(kernels: pd.DataFrame) -> dict[str, dict[str, float]]:
 class Examples:
     """Kernels of one family on one GPU, as an expert sees them."""
 
-    def __init__(self, rows: pd.DataFrame, family: str, on: Rates, launch: Mapping[str, float]) -> None:
+    def __init__(self, rows: pd.DataFrame, family: str, on: Chip, launch: Mapping[str, float]) -> None:
         self.family = family
         self.dims = {name: rows[name].to_numpy(dtype=float) for name in "bmnk"}
         ops = rows["op"].to_numpy()
@@ -71,7 +72,7 @@ class Examples:
             digest.update(np.ascontiguousarray(numbers).tobytes())
         return digest.hexdigest()
 
-    def cast(self, on: Rates) -> tuple[Array, Array]:
+    def cast(self, on: Chip) -> tuple[Array, Array]:
         """Features and base milliseconds at the rates `on`."""
         if self.family in MATRIX_FAMILIES:
             return matrix_features(self.family, self.dims, on, 4.0)
@@ -153,12 +154,13 @@ class Judged:
         """Keep it for a training that is interrupted later on."""
         from safetensors.numpy import save_file
 
-        arrays = {
-            f"{place}.{name}": a for place, one in enumerate(self.members) for name, a in one.arrays().items()
-        }
-        arrays |= {"measured": self.measured, "forecast": self.forecast, "large": self.large}
+        arrays = {"measured": self.measured, "forecast": self.forecast, "large": self.large}
+        for place, member in enumerate(self.members):
+            arrays |= member.arrays(str(place))
         with atomic_path(path) as temporary:
-            save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, temporary, {"of": identity})
+            save_file(
+                {name: np.ascontiguousarray(a) for name, a in arrays.items()}, temporary, {"training": identity}
+            )
 
     @classmethod
     def load(cls, path: Path, identity: str) -> Judged | None:
@@ -168,17 +170,10 @@ class Judged:
         if not path.exists():
             return None
         with safe_open(path, framework="numpy") as stored:
-            if (stored.metadata() or {}).get("of") != identity:
+            if (stored.metadata() or {}).get("training") != identity:
                 return None
             found = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
-        members = tuple(
-            Expert(
-                found[f"{place}.mean"],
-                found[f"{place}.scale"],
-                tuple(found[f"{place}.{layer}"] for layer in range(6)),
-            )
-            for place in range(MEMBERS)
-        )
+        members = tuple(Expert.of(found, str(place)) for place in range(MEMBERS))
         return cls(members, found["measured"], found["forecast"], found["large"])
 
     def error_percent(self) -> float:
@@ -198,18 +193,18 @@ def fit(
 
     An expert is kept in `checkpoints` when done: a later call with the same data and seed trains the others only.
     """
-    kernels = kernels[(kernels["dtype"] == "fp32") & kernels["family"].isin(LEARNED)]
+    kernels = kernels[(kernels["dtype"] == "fp32") & kernels["family"].isin(MEASURED_FAMILIES)]
     names = sorted(set(kernels["device"].unique()) & set(devices))
     if not names:
         raise InputError("kernels", "no fp32 kernel of a known device to train on", "measure some first")
     launch = launch_offsets(kernels)
-    on = {name: rates(devices[name]) for name in names}
+    on = {name: single_chip(devices[name]) for name in names}
     examples: dict[tuple[str, str], Examples] = {}
     experts: dict[str, dict[str, tuple[Expert, ...]]] = {name: {} for name in names}
     widths: dict[str, dict[str, float]] = {}
     own: dict[str, dict[str, float]] = {}
     for name in names:
-        for family in LEARNED:
+        for family in MEASURED_FAMILIES:
             rows = kernels[(kernels["device"] == name) & (kernels["family"] == family)]
             if len(rows) < LEAST_ROWS:
                 continue
@@ -246,7 +241,7 @@ def fit(
 def leave_one_out(
     examples: Mapping[tuple[str, str], Examples],
     experts: Mapping[str, Mapping[str, tuple[Expert, ...]]],
-    on: Mapping[str, Rates],
+    on: Mapping[str, Chip],
 ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
     """How each GPU's large kernels are forecast by the other GPUs' experts: percent error, interval half-width."""
     errors: dict[str, dict[str, float]] = {}
@@ -255,7 +250,7 @@ def leave_one_out(
         donors = {other: on[other] for other in on if other != name and family in experts[other]}
         if not donors:
             continue
-        weights = donor_weights(on[name], donors, family in MATRIX_FAMILIES, DECAY)
+        weights = chip_weights(on[name], donors, family in MATRIX_FAMILIES, DECAY)
         correction = sum(
             (weight * experts[other][family][0].correction(data.features) for other, weight in weights.items()),
             np.zeros(len(data.base)),

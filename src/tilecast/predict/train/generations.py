@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tilecast.base.arrays import Array
 from tilecast.base.files import atomic_path, write_text
 from tilecast.hardware.device import Device
 from tilecast.predict import interval
-from tilecast.predict.half_precision import DIMENSIONS, Bounded, Modern, donor_weights
+from tilecast.predict.experts import LEVEL_DOUBT, Expert, Fold, unit_weights
+from tilecast.predict.half_precision import DIMENSIONS, HalfPrecision
 from tilecast.predict.physics import expert_kernel, products
-from tilecast.predict.physics.half import Array, Cast, Chip, PowerLaw, cast, chip, triton
+from tilecast.predict.physics.chip import FLOPS_PER_JOULE, UNIT_EXPONENT, Chip, Estimate, chip
+from tilecast.predict.physics.half import physics, triton
 from tilecast.predict.train.experts import fit_expert
 
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ LARGE_MS = 0.05  # calls that count apart
 SHORT_MS = 0.005  # shorter calls count less in training: they are mostly launch
 # How fast donors' weight falls with unlikeness: leaving out training generations chooses.
 DECAYS = (0.4, 0.8, 1.5)
-PLAIN = (PowerLaw(0.8e12, 0.4), 0.8)  # the power law of attention and experts; where too few generations are left
+PLAIN_DECAY = 0.8  # where too few generations are left to choose
 LEADING = "gemm/bf16"  # other formats' products start from its rates
 PRODUCTS = "gemm/"
 PRODUCT_ROWS = 2000  # a generation, that rates of products are fitted on
@@ -45,13 +48,13 @@ class Rows:
     measured_ms: Array
     good: Array  # neither a duplicate nor on a slow path
     noise_percent: Array
-    casts: dict[PowerLaw, Cast] = field(default_factory=dict)
+    known: Estimate | None = field(default=None, repr=False)
 
-    def cast(self, family: str, dtype: str, device: Device, law: PowerLaw) -> Cast:
-        """What is known of the kernels before an expert speaks, computed once a law."""
-        if law not in self.casts:
-            self.casts[law] = cast(family, self.dims, dtype, chip(device, dtype, law))
-        return self.casts[law]
+    def physics(self, family: str, dtype: str, device: Device) -> Estimate:
+        """What is known of the kernels before a correction, computed once."""
+        if self.known is None:
+            self.known = physics(family, self.dims, dtype, chip(device, dtype))
+        return self.known
 
 
 Groups = dict[str, dict[str, Rows]]  # family/format -> device -> its rows
@@ -79,17 +82,17 @@ def shown(rows: Rows, seed: int) -> Array:
     return np.sort(np.random.default_rng(seed).choice(usable, count, replace=False))
 
 
-def fit(rows: Rows, known: Cast, seed: int) -> Bounded:
+def fit(rows: Rows, known: Estimate, seed: int) -> Expert:
     """One GPU's expert of one family and format."""
     usable = shown(rows, seed)
     features, measured = known.features[usable], rows.measured_ms[usable]
     weight = np.clip(measured / (measured + SHORT_MS), 0.1, 1)
     expert = fit_expert(features, np.log(measured / known.base_ms[usable]), weight, seed)
-    return Bounded(expert, features.min(axis=0), features.max(axis=0))
+    return replace(expert, low=features.min(axis=0), high=features.max(axis=0))
 
 
-class Tournament:
-    """Every GPU's kernels as every other GPU's expert sees them, for every power law: what folds are made of."""
+class LeaveOut:
+    """Forecasts of each GPU's kernels from the other generations alone, and the choices they decide."""
 
     def __init__(
         self,
@@ -101,60 +104,52 @@ class Tournament:
     ) -> None:
         self.groups, self.devices, self.generations = groups, devices, generations
         self.seed, self.progress = seed, progress
-        self.experts: dict[tuple[PowerLaw, str], dict[str, Bounded]] = {}
-        self._corrections: dict[tuple[PowerLaw, str, str, str], Array] = {}
-        self._folds: dict[tuple[str, frozenset[str]], products.Fold] = {}
-        self._products: dict[tuple[str, frozenset[str], str], tuple[Cast, dict[str, Array]]] = {}
-        self._rates: dict[tuple[str, frozenset[str]], expert_kernel.Rates] = {}
+        self.experts: dict[str, dict[str, Expert]] = {}
+        self._corrections: dict[tuple[str, str, str], Array] = {}
+        self._folds: dict[tuple[str, frozenset[str]], Fold] = {}
+        self._products: dict[tuple[str, frozenset[str], str], tuple[Estimate, dict[str, Array]]] = {}
+        self._rates: dict[tuple[str, frozenset[str]], expert_kernel.KernelRates] = {}
         self._work: dict[tuple[str, str], tuple[expert_kernel.Launch, Chip]] = {}
 
-    def known(self, group: str, device: str, law: PowerLaw) -> Cast:
+    def known(self, group: str, device: str) -> Estimate:
         """Physics of one GPU's kernels."""
         family, dtype = group.split("/")
-        return self.groups[group][device].cast(family, dtype, self.devices[device], law)
+        return self.groups[group][device].physics(family, dtype, self.devices[device])
 
-    def trained(self, law: PowerLaw, group: str) -> dict[str, Bounded]:
+    def trained(self, group: str) -> dict[str, Expert]:
         """The experts of a group, trained when first asked for."""
-        if (law, group) not in self.experts:
+        if group not in self.experts:
             began = time.monotonic()
-            self.experts[law, group] = {
-                device: fit(rows, self.known(group, device, law), self.seed)
+            self.experts[group] = {
+                device: fit(rows, self.known(group, device), self.seed)
                 for device, rows in self.groups[group].items()
             }
-            name = f"{law.flops_per_joule / 1e12:g} TFLOP/J, exponent {law.exponent:g}"
-            self.progress(f"{group}, {name}: {len(self.groups[group])} experts, {time.monotonic() - began:.0f} s")
-        return self.experts[law, group]
+            self.progress(f"{group}: {len(self.groups[group])} experts, {time.monotonic() - began:.0f} s")
+        return self.experts[group]
 
-    def rates(self, group: str, without: Collection[str]) -> expert_kernel.Rates:
+    def rates(self, group: str, without: Collection[str]) -> expert_kernel.KernelRates:
         """Of Triton's experts, fitted on the generations not left out, generations alike."""
         key = group, frozenset(without)
         if key not in self._rates:
-            inside = {name: gpus for name, gpus in self.in_group(group).items() if name not in without}
             kernels = []
-            for gpus in inside.values():
+            for gpus in self._inside(group, without).values():
                 for device in gpus:
-                    rows = self.groups[group][device]
-                    usable = np.flatnonzero(rows.good)
-                    some = np.random.default_rng(self.seed).choice(
-                        usable, min(RATE_ROWS, len(usable)), replace=False
-                    )
-                    dims = {name: values[some] for name, values in rows.dims.items()}
-                    on = chip(self.devices[device], group.split("/")[1], PLAIN[0])
+                    dims, on, measured = self._drawn(group, device, RATE_ROWS, ordered=False)
                     work = triton(dims, group.split("/")[1], on)[1]
-                    kernels.append((work, on, rows.measured_ms[some], len(gpus) ** -0.5))
+                    kernels.append((work, on, measured, len(gpus) ** -0.5))
             self._rates[key] = expert_kernel.fit(kernels)
         return self._rates[key]
 
     def by_rates(self, group: str, device: str, without: Collection[str]) -> Array:
         """All of a GPU's experts by Triton, at the rates of the generations not left out."""
         if (group, device) not in self._work:
-            on = chip(self.devices[device], group.split("/")[1], PLAIN[0])
+            on = chip(self.devices[device], group.split("/")[1])
             self._work[group, device] = triton(self.groups[group][device].dims, group.split("/")[1], on)[1], on
         return expert_kernel.time_ms(*self._work[group, device], self.rates(group, without))
 
-    def fold(self, group: str, without: Collection[str]) -> products.Fold:
+    def fold(self, group: str, without: Collection[str]) -> Fold:
         """What products of the generations not left out teach about others'; generations alike."""
-        inside = {name: gpus for name, gpus in self.in_group(group).items() if name not in without}
+        inside = self._inside(group, without)
         key = group, frozenset(inside)
         if key not in self._folds:
             began, dtype = time.monotonic(), group.split("/")[1]
@@ -170,43 +165,46 @@ class Tournament:
             rates = products.fit_rates(parts, dtype, start, DRAWN_BACK[leads])
             experts = {name: self._generation(group, gpus, rates) for name, gpus in inside.items()}
             units = {name: float(np.mean([self.unit(device) for device in gpus])) for name, gpus in inside.items()}
-            self._folds[key] = products.Fold(rates, experts, units)
+            self._folds[key] = Fold(rates, experts, units)
             self.progress(f"{group}, from {', '.join(inside)}: {time.monotonic() - began:.0f} s")
         return self._folds[key]
 
-    def _drawn(self, group: str, device: str, count: int) -> tuple[dict[str, Array], products.Board, Array]:
+    def _drawn(
+        self, group: str, device: str, count: int, ordered: bool = True
+    ) -> tuple[dict[str, Array], Chip, Array]:
+        """Dimensions, chip and times of at most `count` kernels, drawn by the seed."""
         rows = self.groups[group][device]
         usable = np.flatnonzero(rows.good)
-        some = np.sort(np.random.default_rng(self.seed).choice(usable, min(count, len(usable)), replace=False))
+        some = np.random.default_rng(self.seed).choice(usable, min(count, len(usable)), replace=False)
+        some = np.sort(some) if ordered else some
         dims = {name: values[some] for name, values in rows.dims.items()}
-        board = products.Board.of(self.devices[device], group.split("/")[1])
-        return dims, board, rows.measured_ms[some]
+        return dims, chip(self.devices[device], group.split("/")[1]), rows.measured_ms[some]
 
-    def _generation(self, group: str, gpus: list[str], rates: Array) -> Bounded:
+    def _generation(self, group: str, gpus: list[str], rates: Array) -> Expert:
         """One generation's correction of products, each of its GPUs about its own level."""
         features, target, weight, dtype = [], [], [], group.split("/")[1]
         for device in gpus:
             dims, on, measured = self._drawn(group, device, ROWS // len(gpus))
             level = products.fit_level(dims, dtype, on, rates, measured, balanced(measured))
-            known = products.cast(dims, dtype, on, rates, level)
+            known = products.physics(dims, dtype, on, rates, level)
             features.append(known.features)
             target.append(np.log(measured / known.base_ms))
             weight.append(balanced(measured))
         every = np.concatenate(features)
         expert = fit_expert(every, np.concatenate(target), np.concatenate(weight), self.seed)
-        return Bounded(expert, every.min(axis=0), every.max(axis=0))
+        return replace(expert, low=every.min(axis=0), high=every.max(axis=0))
 
     def product(
         self, group: str, device: str, without: Collection[str]
-    ) -> tuple[products.Fold, Cast, dict[str, Array]]:
+    ) -> tuple[Fold, Estimate, dict[str, Array]]:
         """A fold's physics of all of a GPU's products, and each generation's view of them."""
         fold = self.fold(group, without)
         key = group, frozenset(fold.experts), device
         if key not in self._products:
-            on = products.Board.of(self.devices[device], group.split("/")[1])
-            known = products.cast(self.groups[group][device].dims, group.split("/")[1], on, fold.rates)
+            on = chip(self.devices[device], group.split("/")[1])
+            known = products.physics(self.groups[group][device].dims, group.split("/")[1], on, fold.rates)
             views = {name: view.astype(np.float32) for name, view in fold.corrections(known.features).items()}
-            slim = Cast(np.zeros((0, 0)), known.base_ms, known.roofline_ms, known.floor_ms, known.bound)
+            slim = Estimate(np.zeros((0, 0)), known.base_ms, known.roofline_ms, known.floor_ms, known.bound)
             self._products[key] = slim, views
         return fold, *self._products[key]
 
@@ -219,21 +217,21 @@ class Tournament:
 
     def unit(self, device: str) -> float:
         """log2 size of a GPU's matrix units."""
-        return chip(self.devices[device], "bf16", PLAIN[0]).unit
+        return chip(self.devices[device], "bf16").unit
 
-    def forecast(self, group: str, device: str, without: Collection[str], law: PowerLaw, decay: float) -> Array:
+    def forecast(self, group: str, device: str, without: Collection[str], decay: float) -> Array:
         """All kernels of `device`, by the experts of the generations not left out."""
         if group.startswith(expert_kernel.FAMILY):
             return self.by_rates(group, device, without)
         if group.startswith(PRODUCTS):
             fold, known, views = self.product(group, device, without)
             return fold.latency_ms(known, views, self.unit(device), decay)
-        experts = self.trained(law, group)
+        experts = self.trained(group)
         donors = {name: self.unit(name) for name in experts if self.generations[name] not in without}
-        known = self.known(group, device, law)
+        known = self.known(group, device)
         correction = np.zeros(len(known.base_ms))
-        for name, weight in donor_weights(self.unit(device), donors, self.generations, decay).items():
-            key = (law, group, device, name)
+        for name, weight in unit_weights(self.unit(device), donors, self.generations, decay).items():
+            key = (group, device, name)
             if key not in self._corrections:
                 self._corrections[key] = experts[name].correction(known.features).astype(np.float32)
             correction += weight * self._corrections[key]
@@ -246,47 +244,50 @@ class Tournament:
             found.setdefault(self.generations[device], []).append(device)
         return found
 
-    def score(self, group: str, outside: Collection[str], law: PowerLaw, decay: float) -> float:
+    def _inside(self, group: str, without: Collection[str]) -> dict[str, list[str]]:
+        return {name: gpus for name, gpus in self.in_group(group).items() if name not in without}
+
+    def score(self, group: str, outside: Collection[str], decay: float) -> float:
         """Mean error (of long calls and of all) of each generation left out in turn; `outside` never counts."""
-        inside = {name: gpus for name, gpus in self.in_group(group).items() if name not in outside}
+        inside = self._inside(group, outside)
         errors = []
         for generation, gpus in inside.items():
             for device in gpus:
-                forecast = self.forecast(group, device, {*outside, generation}, law, decay)
+                forecast = self.forecast(group, device, {*outside, generation}, decay)
                 large, every = mape(self.groups[group][device], forecast)
                 errors.append((large + every) / 2 / len(gpus))
         return sum(errors) / len(inside)
 
-    def choose(self, group: str, outside: Collection[str]) -> tuple[PowerLaw, float, dict[str, float]]:
-        """Law, decay as chosen within the generations not `outside`, and every decay's score."""
-        if group.startswith(expert_kernel.FAMILY) or len(set(self.in_group(group)) - set(outside)) < 2:
+    def choose(self, group: str, outside: Collection[str]) -> tuple[float, dict[str, float]]:
+        """Decay of donors' weights as chosen within the generations not `outside`, and every decay's score."""
+        if group.startswith(expert_kernel.FAMILY) or len(self._inside(group, outside)) < 2:
             # One generation's corrections cannot be told from what is its own: none is carried over.
-            return PLAIN[0], 0.0 if group.startswith(PRODUCTS) else PLAIN[1], {}
+            return 0.0 if group.startswith(PRODUCTS) else PLAIN_DECAY, {}
         decays = (0.0, *DECAYS) if group.startswith(PRODUCTS) else DECAYS
-        scores = {d: self.score(group, outside, PLAIN[0], d) for d in decays}
+        scores = {d: self.score(group, outside, d) for d in decays}
         best = min(scores, key=lambda d: scores[d])
-        return PLAIN[0], best, {f"{d:g}": round(value, 2) for d, value in scores.items()}
+        return best, {f"{d:g}": round(value, 2) for d, value in scores.items()}
 
-    def half_width(self, group: str, outside: Collection[str], law: PowerLaw, decay: float) -> float:
+    def half_width(self, group: str, outside: Collection[str], decay: float) -> float:
         """Of the 80 % interval of an unmeasured GPU, in units of `doubt`: what leaving out each generation inside
         showed, all alike."""
-        inside = {name: gpus for name, gpus in self.in_group(group).items() if name not in outside}
+        inside = self._inside(group, outside)
         if len(inside) < 2:
             # ASSUME: with one generation nothing shows how far forecasts carry: a factor of e
-            return 1 / products.LEVEL_DOUBT if group.startswith(PRODUCTS) else 1.0
+            return 1 / LEVEL_DOUBT if group.startswith(PRODUCTS) else 1.0
         random, measured, forecasts = np.random.default_rng(self.seed), [], []
         for generation, gpus in inside.items():
             for device in gpus:
                 rows = self.groups[group][device]
                 some = random.choice(np.flatnonzero(rows.good), 4000 // len(gpus))
                 without = {*outside, generation}
-                forecast = self.forecast(group, device, without, law, decay)[some]
+                forecast = self.forecast(group, device, without, decay)[some]
                 error = np.log(rows.measured_ms[some] / forecast) / self.doubt(group, device, without)[some]
                 measured.append(np.exp(error))
                 forecasts.append(np.ones(len(some)))
         return interval.half_width(np.concatenate(measured), np.concatenate(forecasts))
 
-    def own_half_width(self, group: str, law: PowerLaw) -> float:
+    def own_half_width(self, group: str) -> float:
         """Of the 80 % interval for a measured GPU: its expert on kernels it was not shown."""
         measured, forecasts = [], []
         for device, rows in self.groups[group].items():
@@ -295,7 +296,7 @@ class Tournament:
                 measured.append(rows.measured_ms[rest])
                 forecasts.append(self.by_rates(group, device, ())[rest])
                 continue
-            known, expert = self.known(group, device, law), self.trained(law, group)[device]
+            known, expert = self.known(group, device), self.trained(group)[device]
             measured.append(rows.measured_ms[rest])
             forecasts.append(known.base_ms[rest] * np.exp(expert.correction(known.features[rest])))
         return interval.half_width(np.concatenate(measured), np.concatenate(forecasts))
@@ -316,64 +317,57 @@ def mape(rows: Rows, forecast: Array) -> tuple[float, float]:
     return float(large.mean()) if len(large) else float(error.mean()), float(error.mean())
 
 
-def ship(tournament: Tournament, folder: Path) -> Modern:
+def ship(left_out: LeaveOut, folder: Path) -> HalfPrecision:
     """Choose on all generations, keep those experts, and write weights and record."""
     from safetensors.numpy import save_file
 
-    laws, decay, unseen, seen, scores, rates = {}, {}, {}, {}, {}, {}
-    folds: dict[str, dict[str, tuple[products.Fold, float]]] = {}
-    trained: dict[str, dict[str, Bounded]] = {name: {} for name in tournament.devices}
-    for group in tournament.groups:
-        law, decay[group], scores[group] = tournament.choose(group, ())
-        laws[group] = {"flops_per_joule": law.flops_per_joule, "exponent": law.exponent}
-        unseen[group] = round(tournament.half_width(group, (), law, decay[group]), 4)
-        seen[group] = round(tournament.own_half_width(group, law), 4)
+    decay, unseen, seen, scores, rates = {}, {}, {}, {}, {}
+    folds: dict[str, dict[str, Fold]] = {}
+    trained: dict[str, dict[str, Expert]] = {name: {} for name in left_out.devices}
+    for group in left_out.groups:
+        decay[group], scores[group] = left_out.choose(group, ())
+        unseen[group] = round(left_out.half_width(group, (), decay[group]), 4)
+        seen[group] = round(left_out.own_half_width(group), 4)
         if group.startswith(expert_kernel.FAMILY):
-            left = ("", *tournament.in_group(group))
-            rates[group] = {out: tournament.rates(group, (out,)).vector().tolist() for out in left}
+            left = ("", *left_out.in_group(group))
+            rates[group] = {out: left_out.rates(group, (out,)).vector().tolist() for out in left}
             continue
         if group.startswith(PRODUCTS):
-            found = tournament.in_group(group)
+            found = left_out.in_group(group)
             folds[group] = {
-                out: (tournament.fold(group, (out,)), tournament.choose(group, (out,))[1])
+                out: replace(left_out.fold(group, (out,)), decay=left_out.choose(group, (out,))[0])
                 for out in ("", *found)
                 if set(found) - {out}
             }
-        for device, expert in tournament.trained(law, group).items():
+        for device, expert in left_out.trained(group).items():
             trained[device][group] = expert
-    devices = tournament.devices
+    devices = left_out.devices
     meta = {
         "predictor": "tilecast, modern track",
-        "law": laws,
+        "law": {
+            group: {"flops_per_joule": FLOPS_PER_JOULE, "exponent": UNIT_EXPONENT} for group in left_out.groups
+        },
         "decay": decay,
         "rates": rates,
-        "folds": {
-            group: {out: fold.record() | {"decay": decay} for out, (fold, decay) in found.items()}
-            for group, found in folds.items()
-        },
+        "folds": {group: {out: fold.record() for out, fold in found.items()} for group, found in folds.items()},
         "half_width": {"seen": seen, "unseen": unseen},
         "scores": scores,
-        "seed": tournament.seed,
+        "seed": left_out.seed,
         "rows": {
             group: {name: len(rows.measured_ms) for name, rows in found.items()}
-            for group, found in tournament.groups.items()
+            for group, found in left_out.groups.items()
         },
         "rows_trained_on_at_most": ROWS,
-        "generations": dict(tournament.generations),
-        "units": {name: round(tournament.unit(name), 4) for name in devices},
+        "generations": dict(left_out.generations),
+        "units": {name: round(left_out.unit(name), 4) for name in devices},
         "devices": {
             name: [device.peak_flops_per_s("bf16", matrix=True), device.bandwidth_bytes_per_s]
             for name, device in devices.items()
         },
         "trained": {name: sorted(groups) for name, groups in trained.items()},
     }
-    model = Modern(trained, meta, folds)
+    model = HalfPrecision(trained, meta, folds)
     with atomic_path(folder / "experts.safetensors") as temporary:
         save_file(model.arrays(), temporary)
     write_text(folder / "record.json", json.dumps(meta, indent=2, sort_keys=True) + "\n")
     return model
-
-
-def record_of(meta: Mapping[str, Any]) -> str:
-    """A training record in one line, for a log."""
-    return ", ".join(f"{group} decay {value:g}" for group, value in meta["decay"].items())

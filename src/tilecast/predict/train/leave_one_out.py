@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tilecast.hardware.device import Device
-from tilecast.predict.baselines.neusight import FAMILIES, LARGE
-from tilecast.predict.kernel import Predictor, complete
+from tilecast.predict.kernel import LARGE, MEASURED_FAMILIES, Predictor, complete
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +18,7 @@ COLUMNS = ["predictor", "family", "device", "n", "mape_percent"]
 
 def evaluated(kernels: pd.DataFrame) -> pd.DataFrame:
     """The training kernels that count: the paper's families and its filter of large vector kernels."""
-    rows = kernels[(kernels["split"] == "train") & kernels["family"].isin(FAMILIES)]
+    rows = kernels[(kernels["split"] == "train") & kernels["family"].isin(MEASURED_FAMILIES)]
     keep = np.ones(len(rows), dtype=bool)
     for family, (b, m) in LARGE.items():
         keep &= ((rows["family"] != family) | (rows["b"] > b) & (rows["m"] > m)).to_numpy()

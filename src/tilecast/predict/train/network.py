@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tilecast.base.arrays import Array
 from tilecast.base.files import atomic_path
 
 if TYPE_CHECKING:
     import torch
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Head = Callable[["torch.Tensor", Mapping[str, "torch.Tensor"]], "torch.Tensor"]
 
 
@@ -117,16 +117,6 @@ def _outputs(model: torch.nn.ModuleList, inputs: torch.Tensor) -> torch.Tensor:
         x = torch.relu(layer(x))
     outputs: torch.Tensor = model[-1](x)
     return outputs
-
-
-def evaluate_network(weights: Mapping[str, Array], inputs: Array) -> Array:
-    """The trained network's outputs, in numpy and single precision."""
-    x, layers = inputs.astype(np.float32), len(weights) // 2
-    for layer in range(layers):
-        x = x @ weights[f"{layer}.weight"].T + weights[f"{layer}.bias"]
-        if layer < layers - 1:
-            np.maximum(x, 0, out=x)
-    return x
 
 
 def _save(path: Path, identity: str, model: Any, optimiser: Any, state: Mapping[str, Any]) -> None:
