@@ -7,11 +7,14 @@ OFF = {
     "results/modern": not settings.modern.enabled,
     "results/measure": settings.measure.mode == "off",
 }
-FIGURES = [
-    figure
-    for figure in figures()
-    if not any(off and figure.reads(folder) for folder, off in OFF.items())
-]
+try:
+    FIGURES = [
+        figure
+        for figure in figures()
+        if not any(off and figure.reads(folder) for folder, off in OFF.items())
+    ]
+except TilecastError as error:
+    stop(error)
 FIGURE_FILES = [file for figure in FIGURES for file in figure.files().values()]
 FIGURE_PARAMS = {"focus": MOE_FOCUS}
 

@@ -73,6 +73,11 @@ def summary_of(frame: pd.DataFrame, by: str | Sequence[str], error: str = "ape_p
     return pd.DataFrame(rows, columns=[*columns, *SUMMARY])
 
 
+def mean_by(frame: pd.DataFrame, value: str, key: str = "predictor") -> dict[str, float]:
+    """The mean of a column for every entry of the column `key`, sorted by it."""
+    return {str(name): float(part.mean()) for name, part in frame.groupby(key)[value]}
+
+
 def bootstrap_interval(values: Floats, resamples: int, confidence: float, seed: int) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean; (nan, nan) for fewer than two values.
 

@@ -55,7 +55,10 @@ def figures(folder: Path = FOLDER) -> list[Figure]:
 
 def _figure(path: Path) -> Figure | None:
     """The figure that a module draws; None for a module that figures share."""
-    body = ast.parse(path.read_text(encoding="utf-8")).body
+    try:
+        body = ast.parse(path.read_bytes()).body
+    except SyntaxError as error:
+        raise InputError(path, f"line {error.lineno} is no Python ({error.msg})") from None
     assigned = {
         statement.targets[0].id: statement.value
         for statement in body

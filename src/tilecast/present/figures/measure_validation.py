@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from tilecast.evaluate.statistics import mean_by
 from tilecast.present.figures import style
 from tilecast.tables import naming
 from tilecast.tables.declared.measured import KERNEL_KEY
@@ -64,7 +65,7 @@ def draw(kernels: pd.DataFrame) -> style.Picture:
                     low, middle, high = np.clip(np.exp(logs.quantile([0.1, 0.5, 0.9])), 1 / reach, reach)
                     right.hlines(place + shift, low, high, color=style.marks(name)["color"], linewidth=1.1)
                     right.plot(middle, place + shift, linestyle="none", clip_on=False, **style.marks(name))
-    errors = style.mean_by(kernels.assign(ape=kernels["ape_percent"]), "ape")
+    errors = mean_by(kernels.assign(ape=kernels["ape_percent"]), "ape")
     n = len(kernels[[*KEY, *KERNEL_KEY]].drop_duplicates())
     first = predictors[-1]
     title = (

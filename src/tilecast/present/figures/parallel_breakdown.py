@@ -1,18 +1,11 @@
 """Where the time of a step goes and what a GPU holds, for the best layouts and the usual one."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from tilecast.present.figures import style
 from tilecast.tables import naming
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
 
 TABLES = {"results/parallel/study/parts.csv": None}
 GROUP = "Many GPUs"
@@ -23,7 +16,7 @@ CAPTION = (
     "layout and the best found."
 )
 
-# colour -> (parts of the time, their name; parts of the memory, their name)
+# colour -> (parts of the time, their name; parts of the memory, their name): alike things share a colour
 PARTS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...], str]] = {
     "#0072B2": (("compute",), "kernels", ("weights",), "weights"),
     "#D55E00": (("tp",), "tensor parallel", ("activations",), "activations"),
@@ -42,47 +35,47 @@ def draw(parts: pd.DataFrame) -> style.Picture:
     """A row a layout of the training example: its step by part (left), its fullest GPU's memory (right)."""
     named = parts.loc[parts["what"] == "memory_gb", "example"]
     if named.empty:
-        return style.empty_panel("Parts of a step", "the study holds no training example")
+        return style.empty_panel(TITLE, "the study holds no training example")
     example = str(named.iloc[0])
     mine = parts[parts["example"] == example]
-    rows = mine.drop_duplicates("place").sort_values("place")["layout"].tolist()
-    labels = [_label(place, layout) for place, layout in enumerate(rows)]
-    figure = style.canvas(0.36 * len(rows) + 0.45)
+    layouts = mine.drop_duplicates("place").sort_values("place")["layout"].tolist()
+    figure = style.canvas(0.36 * len(layouts) + 0.45)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.25, 1])
     time, memory = (mine[mine["what"] == what] for what in ("time_ms", "memory_gb"))
-    totals = _stacked(left, time, 0, len(rows), 1e-3)
-    held = _stacked(right, memory, 2, len(rows), 1.0)
-    left.set_yticks(range(len(rows)), labels)
-    for axes in (left, right):
-        axes.tick_params(axis="y", length=0)
-    left.set_ylim(len(rows) - 0.4, -0.6)
+    totals = _stacked(left, time, 0, len(layouts), 1e-3)
+    held = _stacked(right, memory, 2, len(layouts), 1.0)
+    style.rows(left, [_label(place, layout) for place, layout in enumerate(layouts)])
+    right.tick_params(axis="y", length=0)
     left.set_xlabel("Step time (s)")
     right.set_xlabel("Fullest GPU (GB)")
     for axes, sums, digits in ((left, totals, 3), (right, held, 2)):
         axes.set_xlim(0, max(sums) * 1.2)
         for row, value in enumerate(sums):
             axes.text(value + max(sums) * 0.02, row, naming.significant(value, digits), va="center", fontsize=8)
+    keys = _keys(set(time["part"]), set(memory["part"]))
+    return style.finish(figure, mine.reset_index(drop=True), _finding(example, layouts, totals, held), keys=keys)
 
-    first, best = totals[0], min(totals[1:], default=totals[0])
-    seconds = [naming.significant(value) for value in (best, first)]
-    title = f"{example}: the best layout takes {seconds[0]} s a step, the usual one {seconds[1]} s"
-    style.frame(
-        figure,
-        title,
-        f"Forecasts, not measured. Top: the usual layout; below it the {len(rows) - 1} best of the search, all "
-        "that divide and fit tried. Colours: part of the time | part of the memory.",
-        keys=_keys(time["part"], memory["part"]),
-        columns=3,
+
+def _finding(example: str, layouts: list[str], totals: list[float], held: list[float]) -> style.Finding:
+    """The step time of the best layout beside the usual one's."""
+    best = min(totals[1:], default=totals[0])
+    title = (
+        f"{example}: the best layout takes {naming.significant(best)} s a step, "
+        f"the usual one {naming.significant(totals[0])} s"
+    )
+    note = (
+        f"Forecasts, not measured. Top: the usual layout; below it the {len(layouts) - 1} best of the search, all "
+        "that divide and fit tried. Colours: part of the time | part of the memory."
     )
     caption = (
         f"{example}: forecast step time by part (left; the stage that ends last) and memory by part (right; the "
-        f"fullest GPU), of the usual layout and of the {len(rows) - 1} best found. Nothing here was measured."
+        f"fullest GPU), of the usual layout and of the {len(layouts) - 1} best found. Nothing here was measured."
     )
-    told = "; ".join(
+    words = "; ".join(
         f"{layout}: {naming.significant(total)} s, {naming.significant(gb, 2)} GB"
-        for layout, total, gb in zip(rows, totals, held, strict=True)
+        for layout, total, gb in zip(layouts, totals, held, strict=True)
     )
-    return style.Picture(figure, mine.reset_index(drop=True), title, caption, f"{title}. {told}.", len(rows))
+    return style.Finding(title, note, caption, f"{title}. {words}.", len(layouts))
 
 
 def _label(place: int, layout: str) -> str:
@@ -97,24 +90,22 @@ def _stacked(axes: Axes, parts: pd.DataFrame, which: int, rows: int, scale: floa
     """Horizontal stacks, one a row; their lengths. `which`: 0 for parts of the time, 2 for those of the memory."""
     ends = [0.0] * rows
     axes.grid(axis="x")
+    look: style.Look = {"height": 0.62, "edgecolor": "white", "linewidth": 0.4}
     for colour, names in PARTS.items():
         chosen = parts[parts["part"].isin(names[which])]
         for row, value in chosen[["place", "value"]].itertuples(index=False):
-            axes.barh(
-                row, value * scale, left=ends[row], height=0.62, color=colour, edgecolor="white", linewidth=0.4
-            )
+            axes.barh(row, value * scale, left=ends[row], color=colour, **look)
             ends[row] += value * scale
     return ends
 
 
-def _keys(time: Iterable[str], memory: Iterable[str]) -> list[Patch]:
+def _keys(times: set[str], held: set[str]) -> list[Patch]:
     """The legend of the parts shown: `time | memory` of each colour."""
-    times, held = set(time), set(memory)
     found = []
     for colour, (of_time, time_word, of_memory, memory_word) in PARTS.items():
-        words = [word for parts, word, shown in ((of_time, time_word, times), (of_memory, memory_word, held))
-                 if shown & set(parts)]  # fmt: skip
-        if words:
-            bare = "| " if len(words) == 1 and words[0] == memory_word and not times & set(of_time) else ""
-            found.append(Patch(facecolor=colour, edgecolor="white", label=bare + " | ".join(words)))
+        time = time_word if times & set(of_time) else ""
+        memory = memory_word if held & set(of_memory) else ""
+        words = f"{time} | {memory}" if time and memory else time or f"| {memory}"
+        if time or memory:
+            found.append(Patch(facecolor=colour, edgecolor="white", label=words))
     return found

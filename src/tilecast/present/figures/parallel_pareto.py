@@ -1,20 +1,12 @@
 """Layouts that can run: step time against memory in training, token time against price in serving."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from matplotlib.lines import Line2D
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from tilecast.present.figures import style
 from tilecast.tables import naming
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
 
 TABLES = {"results/parallel/study/search.csv": None, "results/parallel/study/serving.csv": None}
 GROUP = "Many GPUs"
@@ -35,55 +27,49 @@ def draw(search: pd.DataFrame, serving: pd.DataFrame) -> style.Picture:
     training = search[search["step_ms"].notna()] if "step_ms" in search else search.iloc[:0]
     priced = serving[serving["usd_per_million_tokens"].notna()] if "usd_per_million_tokens" in serving else serving
     if training.empty or priced.empty:
-        return style.empty_panel("Pareto fronts", "the study found no layout that can run")
+        return style.empty_panel(TITLE, "the study found no layout that can run")
     figure = style.canvas(2.3)
     left, right = figure.subplots(1, 2)
     _panel(left, training["step_ms"] / 1e3, training["memory_gb"], training)
     _panel(right, priced["tpot_ms"], priced["usd_per_million_tokens"], priced)
     left.set(xlabel="Step time (s)", ylabel="Memory of a GPU (GB)")
     right.set(xlabel="Time per output token (ms)", ylabel="$ per million tokens")
-    for axes, part in ((left, training), (right, priced)):
-        axes.set_title(str(part["example"].iloc[0]), fontsize=8, weight="bold", pad=3)
+    ranks = sorted({int(rank) for part in (training, priced) for rank in part["tp"]})
+    keys = [style.mark_key(f"TP {rank}", RANKS.get(rank, style.MUTED), ".", markersize=6) for rank in ranks]
+    keys.append(style.line_key("front", style.INK, linewidth=1.0))
+    data = training[["example", "place", "layout", "tp", "front", "step_ms", "memory_gb"]].merge(
+        priced[["example", "layout", "sequences", "tp", "front", "tpot_ms", "usd_per_million_tokens"]], how="outer"
+    )
+    return style.finish(figure, data, _finding(training, priced, len(data)), keys=keys, columns=7)
 
+
+def _finding(training: pd.DataFrame, priced: pd.DataFrame, n: int) -> style.Finding:
+    """The two ends of the training search's Pareto front."""
     front = training[training["front"]].sort_values("step_ms")
     corners = front.iloc[[0, -1]][["step_ms", "memory_gb"]].to_numpy(dtype=float)
     ends = [f"{naming.significant(ms / 1e3)} s with {naming.significant(gb, 2)} GB" for ms, gb in corners]
     title = f"From {ends[0]} to {ends[1]}: what a step gains from memory"
-    ranks = sorted({int(rank) for part in (training, priced) for rank in part["tp"]})
-    dots: dict[str, Any] = {"linestyle": "none", "marker": ".", "markersize": 6}
-    handles = [Line2D([], [], color=RANKS.get(rank, style.MUTED), label=f"TP {rank}", **dots) for rank in ranks]
-    feasible = int(training["feasible"].max())
-    style.frame(
-        figure,
-        title,
-        f"n = {feasible:,} layouts of a training step that can run (near ones drawn as one point) and "
-        f"{len(priced)} batches of serving. Line: Pareto front. Forecasts, not measured.",
-        keys=[*handles, Line2D([], [], color=style.INK, linewidth=1.0, label="front")],
-        columns=7,
+    note = (
+        f"n = {int(training['feasible'].max()):,} layouts of a training step that can run (near ones drawn as one "
+        f"point) and {len(priced)} batches of serving. Line: Pareto front. Forecasts, not measured."
     )
     caption = (
         "Layouts of the worked examples that can run. Left: step time against memory of the fullest GPU. Right: "
         "time per output token against dollars, for every layout and number of requests that fits. Colours: "
         f"tensor-parallel ranks (TP). Line: the Pareto front, {len(front)} and {priced['front'].sum()} layouts."
     )
-    cheapest = priced.nsmallest(1, "usd_per_million_tokens").to_dict("records")[0]
+    cheapest = priced.nsmallest(1, "usd_per_million_tokens").iloc[0]
     alt = (
         f"{title}. The cheapest serving: {cheapest['layout']} with {cheapest['sequences']} requests at once, "
         f"{naming.significant(float(cheapest['usd_per_million_tokens']))} dollars per million tokens."
     )
-    columns = ["example", "place", "layout", "tp", "front", "step_ms", "memory_gb"]
-    drawn = training[columns].merge(
-        priced[["example", "layout", "sequences", "tp", "front", "tpot_ms", "usd_per_million_tokens"]], how="outer"
-    )
-    return style.Picture(figure, drawn, title, caption, alt, len(drawn))
+    return style.Finding(title, note, caption, alt, n)
 
 
 def _dots(x: pd.Series, y: pd.Series) -> Path:
     """All points as one path of small squares on log axes: a third of the bytes of one marker each."""
     across, up = x.to_numpy(dtype=float), y.to_numpy(dtype=float)
-    left, right, low, high = across / DOT, across * DOT, up / DOT, up * DOT
-    corners = np.stack([left, low, right, low, right, high, left, high, left, low], axis=1).reshape(-1, 2)
-    return Path(corners, np.tile([Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY], len(x)))
+    return style.boxes(across / DOT, across * DOT, up / DOT, up * DOT)
 
 
 def _panel(axes: Axes, x: pd.Series, y: pd.Series, part: pd.DataFrame) -> None:
@@ -94,13 +80,13 @@ def _panel(axes: Axes, x: pd.Series, y: pd.Series, part: pd.DataFrame) -> None:
         if len(part) > MANY:
             axes.add_patch(PathPatch(_dots(x[mine], y[mine]), facecolor=colour, linewidth=0))
         else:
-            axes.plot(
-                x[mine], y[mine], linestyle="none", marker=".", color=colour, markersize=7, markeredgewidth=0
-            )
+            look: style.Look = {"linestyle": "none", "marker": ".", "markersize": 7, "markeredgewidth": 0}
+            axes.plot(x[mine], y[mine], color=colour, **look)
     front = x[part["front"]].sort_values().index
     axes.plot(x[front], y[front], color=style.INK, linewidth=1.0, drawstyle="steps-post")
     axes.autoscale_view()
     axes.grid()
+    axes.set_title(str(part["example"].iloc[0]), fontsize=8, weight="bold", pad=3)
     for axis, values in ((axes.xaxis, x), (axes.yaxis, y)):
         style.plain_log(axis)
         low, high = float(values.min()), float(values.max())

@@ -1,41 +1,43 @@
 """One look for every figure, and saving a figure together with its data, title, caption and description."""
 
-from __future__ import annotations
-
 import io
 import json
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 import matplotlib.ticker
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.path import Path as BoxPath
 from matplotlib.transforms import Bbox
+from numpy.typing import ArrayLike
 
 from tilecast.base.files import write_bytes, write_text
 from tilecast.tables import naming
 from tilecast.tables.io import write_free
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-
 WIDTH_IN = 5.2  # between a paper's one column and two; 9 pt stays legible on a telephone of 390 pixels
 MINOR_PT = 8
 INK, MUTED, FAINT = "#1a1a1a", "#5c5c5c", "#d9d9d9"
 NEEDS_ARTIFACT = "needs the full artifact"
+CELL = ["device", "model", "mode", "sequence_length", "batch_size"]  # what an end-to-end cell is, its option apart
 CLIP_LOW_PERCENT = 0.1  # a log axis has no zero: smaller errors are drawn here, and the figure says so
 
 _MARKERS = {"roofline": "s", "habitat": "D", "li": "^", "neusight": "o", "tilecast": "P"}
 _SPARE_MARKERS = ("v", "X", "h")
+
+Look = dict[str, Any]  # how something is drawn: the arguments of matplotlib
 
 matplotlib.use("Agg")
 matplotlib.rcdefaults()  # a reader's own matplotlibrc must not change a figure
@@ -80,7 +82,7 @@ class Picture:
     reason: str = ""  # why there is nothing to draw
 
 
-def marks(predictor: str) -> dict[str, Any]:
+def marks(predictor: str) -> Look:
     """How a predictor is drawn as points: its colour; hollow where the authors' own, filled where ours."""
     name = naming.method(predictor)
     spare = _SPARE_MARKERS[sum(name.encode()) % len(_SPARE_MARKERS)]
@@ -95,26 +97,100 @@ def marks(predictor: str) -> dict[str, Any]:
     }
 
 
-def dashes(predictor: str) -> str:
-    """How a predictor is drawn as a line: dashed where the authors' own."""
-    return "--" if naming.is_published(predictor) else "-"
+def percent(value: float, digits: int = 3) -> str:
+    """The number as text, with its sign of percent."""
+    return f"{naming.significant(value, digits)} %"
+
+
+def listed(values: Iterable[tuple[str, float]]) -> str:
+    """Names with their percentages: `linear 8.89 %; softmax 12.0 %`."""
+    return "; ".join(f"{name} {percent(value)}" for name, value in values)
 
 
 def worded(values: Mapping[str, float]) -> str:
-    """`NeuSight (authors) 8.89 %; ...`: one value a predictor, in words."""
-    names = naming.ordered(naming.PREDICTORS, values.keys())
-    return "; ".join(f"{naming.predictor_name(name)} {naming.significant(values[name])} %" for name in names)
+    """Predictors with their percentages, in the order of presentation: `NeuSight (authors) 8.89 %; ...`."""
+    names = naming.ordered(naming.PREDICTORS, values)
+    return listed((naming.predictor_name(name), values[name]) for name in names)
 
 
-def mean_by(frame: pd.DataFrame, value: str, key: str = "predictor") -> dict[str, float]:
-    """Mean of a column for every key, in the key's alphabetical order."""
-    return {str(name): float(part.mean()) for name, part in frame.groupby(key)[value]}
+def below_scale(errors: pd.Series) -> str:
+    """Says how many errors are too small for the logarithmic axis; nothing where none is."""
+    small = int((errors < CLIP_LOW_PERCENT).sum())
+    return f" {small} of {len(errors)} errors below {CLIP_LOW_PERCENT} % are drawn at that edge." if small else ""
+
+
+def line_key(label: str, color: str, **look: Any) -> Line2D:
+    """An entry of the key that is a line."""
+    return Line2D([], [], label=label, color=color, **look)
+
+
+def mark_key(label: str, color: str, marker: str, **look: Any) -> Line2D:
+    """An entry of the key that is a mark without a line."""
+    return line_key(label, color, marker=marker, linestyle="none", **look)
 
 
 def canvas(height_in: float, width_in: float = WIDTH_IN) -> Figure:
     """A figure of the house's width whose panels take `height_in`; `frame` adds what stands around them."""
     engine = ConstrainedLayoutEngine(w_pad=0.04, h_pad=0.03, hspace=0.02, wspace=0.02)
     return Figure(figsize=(width_in, height_in), layout=engine)
+
+
+def grid(count: int, across: int, line_in: float, more_in: float = 0.0, **share: Any) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels, `across` on a line; places left over stay empty."""
+    lines = -(-count // across)
+    figure = canvas(lines * line_in + more_in)
+    panels = figure.subplots(lines, across, squeeze=False, **share).flatten()
+    for spare in panels[count:]:
+        spare.set_axis_off()
+    return figure, list(panels[:count])
+
+
+def label_lowest(panels: Sequence[Axes], across: int, label: str) -> None:
+    """Label the shared horizontal axis at the lowest panel of each column, and only there."""
+    for place, axes in enumerate(panels):
+        lowest = place >= len(panels) - across
+        axes.tick_params(axis="x", labelbottom=lowest)
+        axes.set_xlabel(label if lowest else "")
+
+
+def rows(axes: Axes, names: Sequence[str], margin: float = 0.4, lines: bool = False) -> None:
+    """One row a name, the first on top; `lines` divides them."""
+    axes.set_ylim(len(names) - margin, margin - 1)
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(axis="y", length=0)
+    for place in range(1, len(names) if lines else 1):
+        axes.axhline(place - 0.5, color=FAINT, linewidth=0.5)
+
+
+def lanes(predictors: Sequence[str], spread: float = 0.25) -> list[tuple[str, float]]:
+    """Each predictor with its height within a row, from -spread to spread."""
+    last = len(predictors) - 1
+    return [(name, 2 * spread * lane / last - spread if last else 0.0) for lane, name in enumerate(predictors)]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a figure says in words, and over how many cells."""
+
+    title: str
+    note: str  # beneath the panels: the count and remarks
+    caption: str
+    alt: str
+    n: int
+
+
+def finish(
+    figure: Figure,
+    data: pd.DataFrame,
+    found: Finding,
+    predictors: Sequence[str] = (),
+    *,
+    keys: Sequence[Artist] = (),
+    columns: int = 3,
+) -> Picture:
+    """The picture of drawn panels: with its finding, the key of predictors and other things, and its data."""
+    frame(figure, found.title, found.note, predictors, keys=keys, columns=columns)
+    return Picture(figure, data, found.title, found.caption, found.alt, found.n)
 
 
 def frame(
@@ -173,12 +249,17 @@ def plain_log(axis: Any) -> None:
     axis.set_minor_locator(matplotlib.ticker.NullLocator())
 
 
+def boxes(left: ArrayLike, right: ArrayLike, low: ArrayLike, high: ArrayLike) -> BoxPath:
+    """Many boxes as one path."""
+    corners = np.stack([left, low, right, low, right, high, left, high, left, low], axis=1).reshape(-1, 2)
+    codes = [BoxPath.MOVETO, BoxPath.LINETO, BoxPath.LINETO, BoxPath.LINETO, BoxPath.CLOSEPOLY]
+    return BoxPath(corners, np.tile(codes, len(corners) // len(codes)))
+
+
 def empty_panel(name: str, why: str = NEEDS_ARTIFACT) -> Picture:
     """A small figure that says in words why there is nothing to draw."""
-    import pandas as pd
-
     figure = canvas(1.1)
-    axes: Axes = figure.add_subplot()
+    axes = figure.add_subplot()
     axes.set_axis_off()
     axes.text(0.5, 0.5, f"{name}: {why}", ha="center", va="center", color=MUTED, transform=axes.transAxes)
     words = f"{name}: {why}."
