@@ -37,6 +37,7 @@ from tilecast.base.code_graph import imported_files
 from tilecast.base.config import load_config
 from tilecast.base.errors import TilecastError
 from tilecast.models.registry import load_model
+from tilecast.models.choices import Cell
 from tilecast.base.run_lock import claim
 
 # Conda jobs drop PYTHONPATH, but keep the shell prefix: the library reaches them this way.
@@ -132,7 +133,7 @@ def mirror_counts():
 def model_files(cells):
     """The configurations that cells are traced from; a name such as vit16x12x768 needs none."""
     try:
-        sources = {load_model(cell.rsplit("-", 3)[0]).source for cell in cells}
+        sources = {load_model(Cell.parse(cell).model).source for cell in cells}
     except TilecastError as error:
         stop(error)
     return [shipped(file) for file in sorted(sources) if file.endswith(".json")]

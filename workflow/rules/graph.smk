@@ -35,7 +35,7 @@ rule graph_compare:
         graphs="results/tidy/graphs.parquet",
         lists=COMPARABLE,
         models=model_files(
-            f"{model}-inference-1-1"
+            str(Cell(model, "inference", 1, 1))
             for model in (
                 "bert_large",
                 "gpt2_large",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tilecast.base.job import run_step
 from tilecast.graph.tracer import trace
+from tilecast.models.choices import Cell
 from tilecast.tables.declared.graphs import KERNEL_LIST
 from tilecast.tables.io import write
 
@@ -11,16 +12,8 @@ from tilecast.tables.io import write
 def graph_trace(dtype: str, attention: str, routing: str, outputs: list[str]) -> None:
     """Write the kernel list of each cell; the output's name says which."""
     for output in outputs:
-        model, mode, length, batch = Path(output).stem.rsplit("-", 3)
-        graph = trace(
-            model,
-            mode=mode,
-            sequence_length=int(length),
-            batch_size=int(batch),
-            dtype=dtype,
-            attention=attention,
-            routing=routing,
-        )
+        cell = Cell.parse(Path(output).stem)
+        graph = trace(**cell._asdict(), dtype=dtype, attention=attention, routing=routing)
         write(graph.kernels(), output, KERNEL_LIST)
         stored = sum(len(block.kernels) for block in graph.blocks)
         print(f"{Path(output).stem}: {len(graph.wires)} kernels, {stored} stored")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from tilecast.base.documents import shown
 from tilecast.base.errors import InputError
@@ -30,7 +30,8 @@ Number = Annotated[  # also `1.5e9`, which YAML reads as text
 Positive = Annotated[Number, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 AsTuple = Field(strict=False)  # of a tuple: a file holds a list
-Model = TypeVar("Model", bound=BaseModel)
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+Model = TypeVar("Model")  # a pydantic model or dataclass
 
 
 def within(least: float, most: float, unit: str) -> AfterValidator:
@@ -47,18 +48,18 @@ def within(least: float, most: float, unit: str) -> AfterValidator:
 def validated(model: type[Model], raw: Any, where: object, keys: str = "") -> Model:
     """`raw` as `model`, or an InputError at `where`; `keys` says where an unknown or missing key is explained."""
     try:
-        return model.model_validate(raw)
+        return TypeAdapter(model).validate_python(raw)
     except ValidationError as error:
         found = error.errors(include_url=False)
-    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
+    first = next((one for one in found if one["type"] in _UNKNOWN), found[0])
     kind, path, given = first["type"], first["loc"], first["input"]
     place, key = _place(raw, path[:-1] if kind == "missing" else path, str(where))
-    keys = keys or (f"it has {', '.join(model.model_fields)}" if len(path) < 2 else "")
-    if kind == "extra_forbidden":
+    keys = keys or (f"it has {', '.join(getattr(model, '__pydantic_fields__', ()))}" if len(path) < 2 else "")
+    if kind in _UNKNOWN:
         raise InputError(place, f"unknown key `{key}`", keys)
     if kind == "missing":
         raise InputError(place, f"`{'.'.join(filter(None, (key, str(path[-1]))))}` is missing", keys)
-    if kind == "model_type":
+    if kind in ("model_type", "dataclass_type"):
         raise InputError(place, f"`{key}` = {shown(given)} is not a mapping" if key else "is not a mapping", keys)
     quoted = "" if isinstance(given, Mapping | BaseModel) else f" = {shown(given)}"
     raise InputError(place, (f"`{key}`{quoted}: " if key else "") + first["msg"].removeprefix("Value error, "))

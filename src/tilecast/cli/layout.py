@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from tilecast.base.errors import InputError
 from tilecast.base.limits import amount, option
 from tilecast.base.paths import PRICES
-from tilecast.cli.work import torch_needed
+from tilecast.cli.work import torch_needed, workload
 from tilecast.hardware.device import load_device
 from tilecast.hardware.price import Prices, load_prices
 from tilecast.hardware.system import load_system, system_names
 from tilecast.models.registry import ModelSpec
-from tilecast.multigpu.layout import RECOMPUTE, SCHEDULES, Layout, Work, check, from_runs
+from tilecast.multigpu.layout import RECOMPUTE, SCHEDULES, Layout, check, from_runs
 from tilecast.predict.kernel import Predictor
 
 if TYPE_CHECKING:
@@ -100,22 +100,8 @@ def run(args: argparse.Namespace, spec: ModelSpec, predictor: Predictor) -> int:
     device = load_device(args.device or system.device)
     prices = load_prices(args.prices or PRICES)
     _bounds(args)
-    sequence = args.sequence or int(
-        spec.values.get("max_position_embeddings", spec.values.get("n_positions", 1024))
-    )
-    work = Work(
-        spec=spec,
-        batch=args.batch,
-        sequence=args.sequence or min(sequence, 1024),
-        mode=args.mode,
-        phase=args.phase,
-        context=args.context,
-        dtype=args.dtype,
-        attention=args.attention,
-        optimizer=args.optimizer,
-        fused=bool(args.fused),
-    )
-    check(layout, work.architecture, None, None if args.serve else work.batch, work.sequence)
+    work = workload(args, spec, fused=bool(args.fused))
+    check(layout, work.architecture, None, None if args.serve else work.batch_size, work.sequence_length)
     with torch_needed(args.command):
         from tilecast.multigpu.step import Planner
         from tilecast.serving.server import Server
@@ -123,7 +109,7 @@ def run(args: argparse.Namespace, spec: ModelSpec, predictor: Predictor) -> int:
         if not args.serve:
             return _step(args, Planner(work, system, device, predictor), layout, prices)
         server = Server(
-            spec, system, device, predictor, work.sequence, args.output or 256, work.dtype, work.attention,
+            spec, system, device, predictor, work.sequence_length, args.output or 256, work.dtype, work.attention,
             work.fused, continuous=args.serve == "continuous",
         )  # fmt: skip
         return _serve(args, server, layout, prices)

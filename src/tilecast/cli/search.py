@@ -112,7 +112,8 @@ def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) 
     from tilecast.hardware.price import load_prices
     from tilecast.hardware.system import load_system
     from tilecast.models.architecture import equal_layers
-    from tilecast.multigpu.layout import Work, legal
+    from tilecast.models.workload import Workload
+    from tilecast.multigpu.layout import legal
     from tilecast.multigpu.step import Planner
     from tilecast.planner import search as searching
     from tilecast.serving.server import Server
@@ -128,9 +129,9 @@ def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) 
         raise InputError("--gpus", f"{args.gpus} are more than the {system.gpus} of {system.name}")
     if mode == "training":
         batch = 512 if args.batch is None else args.batch
-        work = Work(
-            spec, batch, args.sequence, dtype=args.dtype, attention=args.attention, optimizer=args.optimizer,
-            fused=True,
+        work = Workload(
+            spec, batch, args.sequence, "training", dtype=args.dtype, attention=args.attention,
+            optimizer=args.optimizer, fused=True,
         )  # fmt: skip
         training: Training = searching.Training(Planner(work, system, device, predictor), prices, args.price)
         space = searching.training_space(work)

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from tilecast.base.errors import InputError
 from tilecast.base.limits import option
+from tilecast.models.choices import ATTENTION, OPTIMIZER_STATES, PHASES
 from tilecast.tables.columns import DTYPE_NAMES, MODES
 
 if TYPE_CHECKING:
+    from tilecast.models.registry import ModelSpec
+    from tilecast.models.workload import Workload
     from tilecast.graph.kernels import KernelGraph
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare mode, phase, sizes, number format, attention and optimizer."""
     parser.add_argument("--mode", choices=MODES, default="inference")
-    parser.add_argument("--phase", choices=("prefill", "decode"), default="prefill", help="part of inference")
+    parser.add_argument("--phase", choices=PHASES, default="prefill", help="part of inference")
     parser.add_argument(
         "--context", type=option("context"), default=0, help="tokens already cached, for --phase decode"
     )
@@ -27,9 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--batch", type=option("batch"), default=1, help="sequences per step (default: 1)")
     parser.add_argument("--dtype", default="fp32", help="number format: " + ", ".join(DTYPE_NAMES))
-    parser.add_argument("--attention", choices=("eager", "fused"), default="eager")
+    parser.add_argument("--attention", choices=ATTENTION, default="eager")
     parser.add_argument(
-        "--optimizer", choices=("sgd", "momentum", "adam", "adamw"), help="add its step to training"
+        "--optimizer", choices=tuple(OPTIMIZER_STATES), help="add its step to training"
     )
 
 
@@ -47,6 +50,16 @@ def torch_needed(command: str) -> Iterator[None]:
     except ImportError as error:
         problem, remedy = f"needs torch ({error})", 'pip install "tilecast[torch]"'
         raise InputError(f"tilecast {command}", problem, remedy) from None
+
+
+def workload(args: argparse.Namespace, spec: ModelSpec, **more: Any) -> Workload:
+    """The workload that the options describe."""
+    from tilecast.models.workload import usual_length
+    from tilecast.models.workload import workload as checked
+
+    names = ("mode", "phase", "batch", "context", "dtype", "attention", "optimizer")
+    given = {name: getattr(args, name) for name in names} | {"sequence": args.sequence or usual_length(spec)}
+    return checked(given | {"model": spec} | more, f"tilecast {args.command}")
 
 
 def traced(args: argparse.Namespace, model: Any, **more: Any) -> KernelGraph:

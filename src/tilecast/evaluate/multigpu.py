@@ -20,8 +20,9 @@ from tilecast.evaluate.statistics import error_summary, inside
 from tilecast.hardware.device import Device, devices
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import ModelSpec, load_model, model_spec
+from tilecast.models.workload import Workload
 from tilecast.multigpu.kernels import Kernels
-from tilecast.multigpu.layout import STANDARD, Assumptions, Layout, Work
+from tilecast.multigpu.layout import STANDARD, Assumptions, Layout
 from tilecast.multigpu.shard import Shape
 from tilecast.multigpu.shipped_shares import key, load, save
 from tilecast.multigpu.step import PARTS, Planner, Step
@@ -45,7 +46,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-Case = tuple[Mapping[Any, Any], Work, Layout]  # what was measured, the work, the layout
+Case = tuple[Mapping[Any, Any], Workload, Layout]  # what was measured, the work, the layout
 
 
 def artifact_cases(labels: pd.DataFrame) -> list[Case]:
@@ -59,7 +60,7 @@ def artifact_cases(labels: pd.DataFrame) -> list[Case]:
             "tp4": Layout(tp=4, microbatch=batch),
             "pp4_1": Layout(pp=4, microbatch=batch, schedule="gpipe"),
         }[option]
-        work = Work(load_model(row["model"]), batch, int(row["sequence_length"]), mode=row["mode"], dtype="fp32")
+        work = Workload(load_model(row["model"]), batch, int(row["sequence_length"]), row["mode"])
         cases.append((row, work, layout))
     return cases
 
@@ -78,7 +79,7 @@ def megatron_cases(table: pd.DataFrame) -> list[Case]:
             "vocab_size": MEGATRON[3], "activation_function": "gelu_new",
         }  # fmt: skip
         spec = model_spec(values, row["model"], "megatron_sc21_table1.csv")
-        work = Work(spec, row["batch"], MEGATRON[2], dtype="fp16", optimizer="adam", fused=True)
+        work = Workload(spec, row["batch"], MEGATRON[2], "training", dtype="fp16", optimizer="adam", fused=True)
         chunks = row["layers"] // row["pp"] // row["layers_per_chunk"]
         layout = Layout(
             dp=row["gpus"] // (row["tp"] * row["pp"]),
@@ -100,9 +101,9 @@ def published_cases(table: pd.DataFrame) -> list[Case]:
     cases: list[Case] = []
     for row in table.to_dict("records"):
         spec = _model(row)
-        work = Work(
-            spec, row["batch"], row["sequence"], dtype=row["dtype"], attention=row["attention"], optimizer="adam",
-            fused=bool(row["fused"]),
+        work = Workload(
+            spec, row["batch"], row["sequence"], "training", dtype=row["dtype"], attention=row["attention"],
+            optimizer="adam", fused=bool(row["fused"]),
         )  # fmt: skip
         chunks = row["interleave"]
         layout = Layout(
@@ -205,7 +206,7 @@ class Forecaster:
         self._kernels: dict[tuple[str, str], Kernels] = {}
 
     def __call__(
-        self, work: Work, layout: Layout, system: str, device: Device, assume: Assumptions = STANDARD
+        self, work: Workload, layout: Layout, system: str, device: Device, assume: Assumptions = STANDARD
     ) -> Step:
         """The step of a piece of work on a layout."""
         shares = load(self.traced, work)
@@ -272,7 +273,7 @@ def main() -> None:
     for name in TABLES.values():
         cases += megatron_cases(pd.read_csv(PUBLISHED / name))
     cases += published_cases(pd.read_csv(PUBLISHED / PUBLISHED_TABLE))
-    wanted: dict[str, tuple[Work, list[Shape]]] = {}
+    wanted: dict[str, tuple[Workload, list[Shape]]] = {}
     for _, work, layout in cases:
         wanted.setdefault(key(work), (work, []))[1].append(Shape.of(layout))
     save(SHARES, wanted.values())

@@ -11,12 +11,11 @@ from pydantic import Field
 from tilecast.base.documents import read_yaml
 from tilecast.base.errors import InputError, TilecastError
 from tilecast.base.inputs import Section, validated
-from tilecast.base.limits import MOST
 from tilecast.base.statistics import absolute_error_percent
 from tilecast.hardware.device import Device, devices
 from tilecast.hardware.system import System, load_system
-from tilecast.models.registry import load_model
-from tilecast.multigpu.layout import Layout, Work, layout_of
+from tilecast.models.workload import Workload
+from tilecast.multigpu.layout import Layout, layout_of
 from tilecast.multigpu.step import Planner
 from tilecast.predict.interval import total
 from tilecast.predict.kernel import Predictor
@@ -28,20 +27,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COMMUNICATION = ("tp", "ep", "cp", "dp", "pp")
-_PLAIN = {"model", "mode", "batch", "sequence", "dtype"}  # a workload that the traced lists may hold
-
-
-class _Work(Section):
-    model: str
-    mode: str = "inference"
-    phase: str = "prefill"
-    batch: Annotated[int, Field(ge=1, le=MOST["batch"][0])] = 1
-    sequence: Annotated[int, Field(ge=1, le=MOST["sequence"][0])]
-    context: Annotated[int, Field(ge=0, le=MOST["context"][0])] = 0
-    dtype: str = "fp32"
-    attention: str = "eager"
-    optimizer: str | None = None
-    fused: bool = False
 
 
 class _Truth(Section):
@@ -57,7 +42,7 @@ class _Label(Section):
 class _Scenario(Section):
     id: str
     title: str
-    work: _Work
+    work: Workload
     system: str
     layout: dict[str, Any] = Field(default_factory=dict)
     truth: list[_Truth] = Field(default_factory=list)
@@ -78,7 +63,7 @@ def read_scenarios(path: Path) -> list[dict[str, Any]]:
             raise InputError(path, f"the id {entry.id!r} occurs twice", "rename one")
         layout_of(entry.layout, f"{path}, scenario {entry.id}, `layout`")
         truths = [(truth.ms, file.sources.get(truth.source, truth.source)) for truth in entry.truth]
-        found[entry.id] = entry.model_dump(exclude_unset=True) | {"layout": entry.layout, "truth": truths}
+        found[entry.id] = dict(entry) | {"truth": truths}
     return list(found.values())
 
 
@@ -116,16 +101,16 @@ def _truth(entry: Mapping[str, Any], labels: pd.DataFrame | None) -> tuple[float
     if entry["truth"]:
         values = [value for value, _ in entry["truth"]]
         return min(values), max(values), "; ".join(dict.fromkeys(source for _, source in entry["truth"]))
-    label, work = entry.get("label"), entry["work"]
+    label, work = entry["label"], entry["work"]
     if label is None or labels is None:
         return None, None, None
     wanted = {
-        "device": label["device"],
-        "model": work["model"],
-        "mode": work.get("mode", "inference"),
-        "sequence_length": work["sequence"],
-        "batch_size": work.get("batch", 1),
-        "option": label.get("option", "none"),
+        "device": label.device,
+        "model": work.spec.name,
+        "mode": work.mode,
+        "sequence_length": work.sequence_length,
+        "batch_size": work.batch_size,
+        "option": label.option,
     }
     found = labels
     for name, value in wanted.items():
@@ -151,13 +136,9 @@ def _forecast(
     layout: Layout,
     lists: Mapping[str, Path],
 ) -> dict[str, Any]:
-    given = entry["work"]
-    cell = f"{given['model']}-{given.get('mode', 'inference')}-{given['sequence']}-{given.get('batch', 1)}"
-    if layout.gpus == 1 and not set(given) - _PLAIN and cell in lists:
-        return _of_list(read(lists[cell], KERNEL_LIST), predictor, device)
-    options = {name: value for name, value in given.items() if name not in ("model", "batch", "sequence")}
-    options = {"mode": "inference", "dtype": "fp32"} | options
-    work = Work(load_model(given["model"]), given.get("batch", 1), given["sequence"], **options)
+    work: Workload = entry["work"]
+    if layout.gpus == 1 and work.cell and str(work.cell) in lists:
+        return _of_list(read(lists[str(work.cell)], KERNEL_LIST), predictor, device)
     planner = Planner(work, system, device, predictor)
     step = planner.step(layout)
     if not step.memory.fits:

@@ -11,6 +11,7 @@ import pandas as pd
 from tilecast.graph.compare import COMPARE_COLUMNS, compare
 from tilecast.graph.fuse import fuse
 from tilecast.graph.tracer import trace
+from tilecast.models.choices import Cell
 from tilecast.models.registry import load_model
 from tilecast.tables.declared.graphs import KERNEL_LIST
 from tilecast.tables.io import read
@@ -31,7 +32,7 @@ def differences(graphs: pd.DataFrame, lists: Mapping[str, Path]) -> pd.DataFrame
         spec = load_model(model)
         layers = _LAYERS.get(spec.values["model_type"])
         whole = option == "none" and not layers
-        traced = lists.get(f"{model}-{mode}-{length}-{batch}") if whole else None
+        traced = lists.get(str(Cell(model, mode, int(length), int(batch)))) if whole else None
         if traced is not None:
             kernels = read(traced, KERNEL_LIST)
         else:

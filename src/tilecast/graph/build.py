@@ -8,7 +8,7 @@ import inspect
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -110,12 +110,3 @@ def _hugging_face(spec: ModelSpec, mode: str, attention: str, traced: bool) -> n
         config._experts_implementation = experts
     build_model: Any = found
     return build_model(config)
-
-
-def longest(spec: ModelSpec) -> int | None:
-    """Positions the model has, where its configuration says."""
-    values: Mapping[str, Any] = spec.values
-    for key in ("max_position_embeddings", "n_positions"):
-        if isinstance(values.get(key), int):
-            return int(values[key])
-    return None

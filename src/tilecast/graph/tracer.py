@@ -15,16 +15,15 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from tilecast.base.errors import InputError, TilecastError
-from tilecast.base.limits import check
-from tilecast.graph.build import DTYPES, build, longest, offline
+from tilecast.graph.build import DTYPES, build, offline
 from tilecast.graph.experts import routed
 from tilecast.graph.kernels import Kernel, KernelGraph, fold
 from tilecast.graph.operations import fused_attention, one_rms_norm
 from tilecast.graph.record import Recorder
 from tilecast.graph.routing import Routing, parse_routing
 from tilecast.models.registry import ModelSpec, load_model, model_spec
+from tilecast.models.workload import Workload, usual_length, workload
 
-MODES = ("inference", "training")
 # name -> (tensors read, tensors written, FLOPs) per parameter element: one fused kernel a parameter
 OPTIMIZERS = {"sgd": (2, 1, 2), "momentum": (3, 2, 4), "adam": (4, 3, 12), "adamw": (4, 3, 14)}
 
@@ -51,29 +50,40 @@ def trace(
     tensors on any device, meta included: only their shapes and dtypes are used. `prepare` may change the built
     module before it runs: to one GPU's share of it, for example.
     """
-    started = isinstance(model, nn.Module)
-    _check(mode, phase, dtype, attention, optimizer, batch_size, sequence_length, context)
-    routing = parse_routing(routing) if isinstance(routing, str) else routing
-    spec: ModelSpec | None = None
-    if isinstance(model, nn.Module):
+    if given := isinstance(model, nn.Module):
+        name = type(model).__name__
         if inputs is None:
-            raise InputError(type(model).__name__, "needs example inputs", "pass inputs=(tensor, ...)")
+            raise InputError(name, "needs example inputs", "pass inputs=(tensor, ...)")
         if phase == "decode":
-            raise InputError(type(model).__name__, "has no known cache", "decode needs a configuration")
-        module = model
+            raise InputError(name, "has no known cache", "decode needs a configuration")
+        spec = ModelSpec(name, {}, name)
+    elif isinstance(model, Mapping):
+        spec = model_spec(model, "model", "configuration")
     else:
-        spec = model_spec(model, "model", "configuration") if isinstance(model, Mapping) else None
-        spec = spec or (model if isinstance(model, ModelSpec) else load_model(model))  # type: ignore[arg-type]
+        spec = model if isinstance(model, ModelSpec) else load_model(model)
+    length = 1 if phase == "decode" else usual_length(spec) if sequence_length is None else sequence_length
+    work = workload(
+        {"model": spec, "mode": mode, "phase": phase, "sequence_length": length, "batch_size": batch_size,
+         "context": context, "dtype": dtype, "attention": attention, "optimizer": optimizer},
+        spec.source,
+    )  # fmt: skip
+    routing = parse_routing(routing) if isinstance(routing, str) else routing
+    if isinstance(model, nn.Module):
+        module, length = model, sequence_length or 0
+    else:
         module = build(spec, mode, dtype, attention)
         if prepare is not None:
             prepare(module)
-        images = getattr(module, "main_input_name", "") == "pixel_values"
-        sequence_length = 0 if images else _length(spec, phase, sequence_length, context)
+        if getattr(module, "main_input_name", "") == "pixel_values":
+            length = 0
+        elif spec.positions is not None and length + context > spec.positions:
+            problem = f"{length + context} tokens are more than its {spec.positions} positions"
+            raise InputError(spec.source, problem, "shorten the sequence")
     about = {
-        "model": spec.name if spec else type(module).__name__,
+        "model": spec.name,
         "mode": mode,
         "phase": phase,
-        "sequence_length": sequence_length or 0,
+        "sequence_length": length,
         "batch_size": batch_size,
         "context": context,
         "dtype": dtype,
@@ -87,72 +97,21 @@ def trace(
     try:
         with _fake(module) as fake, _one_kernel_each(attention), routed(module, routing, batch_size), offline():
             module.train(mode == "training")
-            arguments = _example(inputs, fake, DTYPES[dtype]) if spec is None else {}
+            arguments = _example(inputs, fake, DTYPES[dtype]) if given else {}
             with recorder.watching():
-                if spec is not None:
-                    assert sequence_length is not None
-                    arguments = _arguments(module, spec, recorder, batch_size, sequence_length, phase, context)
+                if not given:
+                    arguments = _arguments(module, work, recorder)
                 _run(module, recorder, arguments, mode == "training")
             if optimizer is not None and mode == "training":
                 _optimize(module, recorder, optimizer, dtype)
     except TilecastError:
         raise
     except Exception as error:  # a model's own code may raise anything
-        raise _untraceable(error, recorder, spec.source if spec else type(module).__name__) from error
+        raise _untraceable(error, recorder, spec.source) from error
     finally:
-        if started:
+        if given:
             module.train(was_training)
     return fold(about, recorder.launches)
-
-
-def _check(
-    mode: str,
-    phase: str,
-    dtype: str,
-    attention: str,
-    optimizer: str | None,
-    batch: int,
-    length: int | None,
-    context: int,
-) -> None:
-    choices = (
-        ("mode", mode, MODES),
-        ("phase", phase, ("prefill", "decode")),
-        ("dtype", dtype, tuple(DTYPES)),
-        ("attention", attention, ("eager", "fused")),
-        ("optimizer", optimizer, (None, *OPTIMIZERS)),
-    )
-    for name, value, allowed in choices:
-        if value not in allowed:
-            raise InputError(
-                name, f"{value!r} is not known", f"expected one of {', '.join(str(a) for a in allowed if a)}"
-            )
-    for name, number, least in (
-        ("batch_size", batch, 1),
-        ("sequence_length", 1 if length is None else length, 1),
-        ("context", context, 0),
-    ):
-        check(name.partition("_")[0], number, name, least)
-    if phase == "decode" and mode == "training":
-        raise InputError("phase", "decode is a phase of inference", "leave mode at inference")
-    if phase == "prefill" and context:
-        raise InputError("context", "a prefill has no cached tokens", "use phase decode")
-
-
-def _length(spec: ModelSpec, phase: str, length: int | None, context: int) -> int:
-    """Tokens of one sequence in this step, checked against the positions the model has."""
-    positions = longest(spec)
-    if phase == "decode":
-        length = 1
-    elif length is None:
-        length = min(1024, positions or 1024)
-    if positions is not None and length + context > positions:
-        raise InputError(
-            spec.source,
-            f"{length + context} tokens are more than its {positions} positions",
-            "shorten the sequence",
-        )
-    return length
 
 
 @contextlib.contextmanager
@@ -234,10 +193,9 @@ def _example(inputs: Any, fake: FakeTensorMode, dtype: torch.dtype) -> dict[str,
     return dict(shaped) if isinstance(shaped, Mapping) else list(shaped)
 
 
-def _arguments(
-    module: Any, spec: ModelSpec, recorder: Recorder, batch: int, length: int, phase: str, context: int
-) -> dict[str, Any]:
+def _arguments(module: Any, work: Workload, recorder: Recorder) -> dict[str, Any]:
     """What the model is called with; for a decode step, the cache of a prefill that is run but not recorded."""
+    spec, batch, length, context = work.spec, work.batch_size, work.sequence_length, work.context
     config: Any = getattr(module, "config", None)
     name = getattr(module, "main_input_name", "input_ids")
     if name == "pixel_values":
@@ -256,7 +214,7 @@ def _arguments(
         return torch.zeros(batch, count, dtype=torch.long)
 
     pair = bool(getattr(config, "is_encoder_decoder", False))
-    if phase == "prefill" or context == 0:
+    if work.phase == "prefill" or context == 0:
         return {"input_ids": tokens(length)} | ({"decoder_input_ids": tokens(length)} if pair else {})
     with torch.no_grad():
         if pair:

@@ -40,6 +40,12 @@ class ModelSpec:
         named = self.values.get("architectures") or [None]
         return self.architectures.get(mode, named[0])
 
+    @property
+    def positions(self) -> int | None:
+        """Positions the model has, where its configuration says."""
+        values = (self.values.get(key) for key in ("max_position_embeddings", "n_positions"))
+        return next((value for value in values if isinstance(value, int)), None)
+
 
 def model_names(folder: Path = MODELS) -> tuple[str, ...]:
     """Names of the shipped configurations."""

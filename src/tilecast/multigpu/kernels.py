@@ -11,7 +11,7 @@ import numpy as np
 
 from tilecast.graph.kernels import Kernel
 from tilecast.hardware.device import Device
-from tilecast.multigpu.layout import Work
+from tilecast.models.workload import Workload
 from tilecast.multigpu.shard import Shape, Share, Traces, share
 from tilecast.predict.interval import total
 from tilecast.predict.kernel import HOSTS, HostAware, Predictor
@@ -78,7 +78,7 @@ class Kernels:
 
     def __init__(
         self,
-        work: Work,
+        work: Workload,
         device: Device,
         predictor: Predictor,
         compute_share: float,

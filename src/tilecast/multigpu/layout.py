@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
 from tilecast.base.documents import shown
 from tilecast.base.errors import InputError
 from tilecast.base.limits import check as check_limit
-from tilecast.models.architecture import Architecture, equal_layers
-from tilecast.models.registry import ModelSpec
+from tilecast.models.architecture import Architecture
 
 SCHEDULES = ("gpipe", "1f1b", "interleaved")
 RECOMPUTE = ("none", "selective", "full")
@@ -75,33 +74,6 @@ class Layout:
         parts += ["no-overlap"] if not self.overlap and self.dp * self.cp > 1 else []
         parts += ["stages" + in_runs(self.stages)] if self.stages else []
         return " ".join(parts)
-
-
-@dataclass(frozen=True)
-class Work:
-    """What is to be done in one step, by all GPUs together."""
-
-    spec: ModelSpec
-    batch: int  # sequences, over all replicas
-    sequence: int  # tokens of each: of a prefill or a training step; a decode step makes one
-    mode: str = "training"
-    phase: str = "prefill"
-    context: int = 0  # tokens in the cache before a decode step
-    dtype: str = "bf16"
-    attention: str = "eager"
-    optimizer: str | None = None
-    fused: bool = False  # chains of elementwise kernels run as one, as a compiler or hand-written kernels do
-    mixed: bool = True  # half-precision training keeps its optimizer's states and a copy of the weights in fp32
-
-    @cached_property
-    def architecture(self) -> Architecture:
-        """The model's dimensions."""
-        return equal_layers(self.spec)
-
-    @property
-    def tokens(self) -> int:
-        """Tokens a step reads (training, prefill) or makes (decode)."""
-        return self.batch * (1 if self.phase == "decode" else self.sequence)
 
 
 @dataclass(frozen=True)

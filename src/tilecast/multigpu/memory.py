@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from tilecast.hardware.device import ELEMENT_BYTES
 from tilecast.models.architecture import Architecture
-from tilecast.multigpu.layout import STANDARD, Assumptions, Layout, Work
+from tilecast.models.workload import Workload
+from tilecast.multigpu.layout import STANDARD, Assumptions, Layout
 from tilecast.multigpu.schedule import in_flight
 
-OPTIMIZER_STATES = {None: 0, "sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}  # fp32, of the weights' size
 PARTS = (
     "weights", "gradients", "optimizer", "activations", "logits", "kv_cache", "buffers",
     "fragmentation", "context",
@@ -116,12 +116,12 @@ def parameters(model: Architecture) -> float:
     return model.layers * (shared + own) + first + last - (model.vocab * model.hidden if model.tied else 0)
 
 
-def activation_bytes(model: Architecture, work: Work, layout: Layout, recompute: str | None = None) -> float:
+def activation_bytes(model: Architecture, work: Workload, layout: Layout, recompute: str | None = None) -> float:
     """Bytes one layer keeps of one microbatch for its backward pass, on one GPU."""
     mode = recompute or layout.recompute
     size = ELEMENT_BYTES[work.dtype]
     tp, mask = layout.tp, 1.0 if model.dropout else 0.0
-    rows = layout.microbatch * work.sequence / layout.cp  # tokens
+    rows = layout.microbatch * work.sequence_length / layout.cp  # tokens
     split = tp if layout.sequence_parallel else 1  # of what tensor parallelism alone leaves whole
     token = rows * model.hidden
     if mode == "full":
@@ -129,7 +129,8 @@ def activation_bytes(model: Architecture, work: Work, layout: Layout, recompute:
     queries, keys = model.heads * model.head_dim / tp, max(model.kv_heads / tp, 1) * model.head_dim
     whole = 2 * size * token + 2 * size * token + 2 * mask * token  # norms, inputs of both blocks, dropout
     attention = size * rows * (2 * queries + 2 * keys)  # q, k, v, input of the output matrix
-    core = rows * work.sequence * model.heads / tp * (size + mask * (1 + size))  # softmax; dropout's mask, output
+    # of the softmax; of dropout its mask and its output
+    core = rows * work.sequence_length * model.heads / tp * (size + mask * (1 + size))
     if work.attention == "fused" or mode == "selective":
         core = 0.0  # a fused kernel keeps a row's sum, and computes the rest again
     spread = model.top_k or 1
@@ -140,28 +141,28 @@ def activation_bytes(model: Architecture, work: Work, layout: Layout, recompute:
     return whole / split + attention + core + ffn
 
 
-def cache_bytes(model: Architecture, work: Work, layout: Layout, layers: int) -> float:
+def cache_bytes(model: Architecture, work: Workload, layout: Layout, layers: int) -> float:
     """Bytes of keys and values of all sequences of one replica, of `layers` layers, on one GPU."""
-    tokens = work.context + (1 if work.phase == "decode" else work.sequence)
+    tokens = work.context + (1 if work.phase == "decode" else work.sequence_length)
     head = max(model.kv_heads / layout.tp, 1) * model.head_dim
-    sequences = work.batch / layout.dp
+    sequences = work.batch_size / layout.dp
     return 2 * layers * head * tokens / layout.cp * sequences * ELEMENT_BYTES[work.dtype]
 
 
-def memory(work: Work, layout: Layout, capacity_bytes: float, assume: Assumptions = STANDARD) -> Memory:
+def memory(work: Workload, layout: Layout, capacity_bytes: float, assume: Assumptions = STANDARD) -> Memory:
     """What each stage's GPUs hold while `work` runs on `layout`, and whether `capacity_bytes` are enough."""
     model, pp, tp = work.architecture, layout.pp, layout.tp
     pieces = layout.pieces(model.layers)
     counts = [sum(pieces[stage::pp]) for stage in range(pp)]
-    waiting = in_flight(layout.schedule, pp, layout.microbatches(work.batch), layout.interleave)
+    waiting = in_flight(layout.schedule, pp, layout.microbatches(work.batch_size), layout.interleave)
     shared, own = layer_parameters(model, tp, layout.ep)
     start, end = end_parameters(model, tp)
     size, training = ELEMENT_BYTES[work.dtype], work.mode == "training"
     replicas, copies = layout.dp * layout.cp, layout.dp * layout.cp / layout.ep  # of shared ones, of experts
     half = size < 4 and work.mixed and work.optimizer is not None
-    states = 4 * OPTIMIZER_STATES[work.optimizer] + (4 if half else 0)
+    states = 4 * work.optimizer_states + (4 if half else 0)
     split = tp if layout.sequence_parallel else 1
-    tokens = layout.microbatch * (1 if work.phase == "decode" else work.sequence / layout.cp)
+    tokens = layout.microbatch * (1 if work.phase == "decode" else work.sequence_length / layout.cp)
     kept = activation_bytes(model, work, layout) if training else 0.0
     again = 0.0  # the layer being computed again
     if training and layout.recompute != "none":

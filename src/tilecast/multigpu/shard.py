@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from tilecast.base.errors import InputError
 from tilecast.graph.kernels import Kernel
 from tilecast.hardware.device import ELEMENT_BYTES
-from tilecast.multigpu.layout import Layout, Work
+from tilecast.models.workload import Workload
+from tilecast.multigpu.layout import Layout
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,7 +68,7 @@ Launches = list[tuple[Kernel, str]]
 Traces = dict[tuple[int, int, int, int], Launches]  # (tp, ep, cp, microbatch) -> what was traced
 
 
-def share(work: Work, shape: Shape, traces: Traces | None = None) -> Share:
+def share(work: Workload, shape: Shape, traces: Traces | None = None) -> Share:
     """The kernels of `work` on one GPU of `shape`; `traces` keeps what was traced, for other shapes.
 
     Every size of a kernel grows evenly with the microbatch, so two traces tell all (of experts, tokens are shared
@@ -97,12 +98,12 @@ def _grown(two: Launches, three: Launches, more: int) -> Launches:
     return grown
 
 
-def _layer_count(work: Work) -> int:
+def _layer_count(work: Workload) -> int:
     """Layers to trace: chains of fused kernels reach into the next layer, so then the inner two are compared."""
     return 4 if work.fused else 2
 
 
-def _traced(work: Work, tp: int, ep: int, cp: int, microbatch: int) -> Launches:
+def _traced(work: Workload, tp: int, ep: int, cp: int, microbatch: int) -> Launches:
     from tilecast.graph.fuse import fuse
     from tilecast.graph.tracer import trace
 
@@ -112,7 +113,7 @@ def _traced(work: Work, tp: int, ep: int, cp: int, microbatch: int) -> Launches:
         replace(work.spec, values=values),
         mode=work.mode,
         phase=work.phase,
-        sequence_length=None if work.phase == "decode" else work.sequence // cp,
+        sequence_length=None if work.phase == "decode" else work.sequence_length // cp,
         batch_size=microbatch,
         context=work.context,
         dtype=work.dtype,
@@ -195,7 +196,7 @@ def _expert(parameter: Any, axis: int, tp: int, ep: int) -> Any:
     return nn.Parameter(torch.empty(size, dtype=parameter.dtype, device=parameter.device))
 
 
-def _sorted(work: Work, shape: Shape, launches: Launches) -> Share:
+def _sorted(work: Workload, shape: Shape, launches: Launches) -> Share:
     """Launches by part and phase; layers compared, sequence and context parallelism applied."""
     layers = _layer_count(work)
     parts = _part_of(launches, _layers(work, [module for _, module in launches], layers))
@@ -231,7 +232,7 @@ def _counter(rows: Counted) -> Counter[Kernel]:
     return counts
 
 
-def _layers(work: Work, modules: Iterable[str], layers: int) -> list[str]:
+def _layers(work: Workload, modules: Iterable[str], layers: int) -> list[str]:
     """Paths of the layers."""
     for module in modules:
         parts = module.split(".")
@@ -269,10 +270,10 @@ def _part_of(launches: Launches, prefixes: list[str]) -> list[str]:
     return found
 
 
-def _is_core(kernel: Kernel, work: Work, shape: Shape) -> bool:
+def _is_core(kernel: Kernel, work: Workload, shape: Shape) -> bool:
     if kernel.family in _CORE:
         return True
-    tokens = work.sequence // shape.cp
+    tokens = work.sequence_length // shape.cp
     heads = work.architecture.heads // shape.tp
     return not kernel.n and kernel.b * kernel.m == shape.microbatch * heads * tokens * tokens
 
@@ -283,7 +284,7 @@ def _copy(kernel: Kernel) -> Kernel:
     return kernel._replace(family="memory", op="copy", phase="backward", operands=1, flops=0, bytes_read=moved)
 
 
-def _local(kernel: Kernel, work: Work, shape: Shape) -> Kernel:
+def _local(kernel: Kernel, work: Workload, shape: Shape) -> Kernel:
     """The kernel as sequence parallelism and mixed precision leave it."""
     if kernel.phase == "optimizer":
         size = ELEMENT_BYTES[work.dtype]
@@ -294,7 +295,7 @@ def _local(kernel: Kernel, work: Work, shape: Shape) -> Kernel:
         states = 4 * kernel.bytes_written // (kernel.m * size)
         read, written = size + 4 + 4 + 4 + 4 + states, 4 + 4 + 4 + states + size
         return kernel._replace(bytes_read=kernel.m * read, bytes_written=kernel.m * written)
-    tokens = shape.microbatch * work.sequence // shape.cp
+    tokens = shape.microbatch * work.sequence_length // shape.cp
     if not shape.sequence_parallel or kernel.n or tokens not in (kernel.b, kernel.m):
         return kernel
     if kernel.b * kernel.m != tokens * work.architecture.hidden:

@@ -14,19 +14,19 @@ from typing import Any
 from tilecast.base.errors import InputError
 from tilecast.base.files import write_text
 from tilecast.graph.kernels import Kernel
-from tilecast.multigpu.layout import Work
+from tilecast.models.workload import Workload
 from tilecast.multigpu.shard import Counted, Shape, Share, Traces, share
 
 
-def key(work: Work) -> str:
+def key(work: Workload) -> str:
     """What decides the kernels of a piece of work, as text; the global batch does not."""
-    kind = (work.spec.name, work.mode, work.phase, work.sequence, work.context)
+    kind = (work.spec.name, work.mode, work.phase, work.sequence_length, work.context)
     how = (work.dtype, work.attention, work.optimizer or "none", work.fused, work.mixed)
     parts = (*kind, *how)
     return " ".join(str(part) for part in parts)
 
 
-def load(path: str | Path, work: Work) -> dict[Shape, Share]:
+def load(path: str | Path, work: Workload) -> dict[Shape, Share]:
     """The shares of `work` in a file; none if it holds none."""
     try:
         stored, kernels = _read(Path(path), Path(path).stat().st_mtime_ns)
@@ -56,7 +56,7 @@ def _share(kernels: list[Kernel], groups: Mapping[str, list[list[int]]]) -> Shar
     return Share(found)
 
 
-def save(path: str | Path, wanted: Iterable[tuple[Work, Iterable[Shape]]]) -> None:
+def save(path: str | Path, wanted: Iterable[tuple[Workload, Iterable[Shape]]]) -> None:
     """Trace shapes of works, and write them; each kernel is stored once."""
     kernels: dict[Kernel, int] = {}
     works: dict[str, Any] = {}

@@ -16,8 +16,9 @@ import numpy as np
 from tilecast.base.errors import InputError
 from tilecast.hardware.device import ELEMENT_BYTES, Device
 from tilecast.hardware.system import System
+from tilecast.models.workload import Workload
 from tilecast.multigpu.kernels import NOTHING, Kernels, Run, sent
-from tilecast.multigpu.layout import STANDARD, Assumptions, Layout, Work, check, stages
+from tilecast.multigpu.layout import STANDARD, Assumptions, Layout, check, stages
 from tilecast.multigpu.links import Links
 from tilecast.multigpu.memory import Memory, end_parameters, layer_parameters, memory
 from tilecast.multigpu.schedule import BACKWARD, FORWARD, Event, simulate, stage_ends
@@ -55,7 +56,7 @@ class Planner:
 
     def __init__(
         self,
-        work: Work,
+        work: Workload,
         system: System,
         device: Device,
         predictor: Predictor,
@@ -78,7 +79,7 @@ class Planner:
 
     def check(self, layout: Layout) -> None:
         """One line if the layout cannot run this work on this system."""
-        check(layout, self.model, None, self.work.batch, self.work.sequence)
+        check(layout, self.model, None, self.work.batch_size, self.work.sequence_length)
         if layout.gpus > self.links.system.gpus:
             problem = f"needs {layout.gpus} GPUs, the system has {self.links.system.gpus}"
             raise InputError(f"layout {layout.label}", problem, "choose a larger system or smaller ranks")
@@ -86,7 +87,7 @@ class Planner:
     def step(self, layout: Layout) -> Step:
         """The forecast of one layout, event by event."""
         self.check(layout)
-        work, count = self.work, layout.microbatches(self.work.batch)
+        work, count = self.work, layout.microbatches(self.work.batch_size)
         passes = self._passes(layout, 3)  # part, kind, end, chunk, stage
         whole, training = passes.sum(axis=0), work.mode == "training"
         # forecast, low, high, and once more with links between stages that take no time
@@ -147,7 +148,7 @@ class Planner:
         # Layouts that differ only in what follows the pipeline (ZeRO, how gradients travel) share its simulation.
         shared: dict[tuple[Any, ...], list[int]] = defaultdict(list)
         for place, layout in enumerate(layouts):
-            count = layout.microbatches(self.work.batch)
+            count = layout.microbatches(self.work.batch_size)
             shared[layout.schedule, layout.pp, layout.interleave, layout.stages, count, layout.dp,
                    self._unit_key(layout)].append(place)  # fmt: skip
         groups: dict[tuple[Any, ...], list[list[int]]] = defaultdict(list)
@@ -161,7 +162,7 @@ class Planner:
                 [self._passes(layout, 1).sum(axis=0)[:, 0] for layout in first]
             )  # case, kind, chunk, stage
             send = np.array([[float(self._hops(layout, 1)[0])] * 2 for layout in first])
-            counts = np.array([layout.microbatches(self.work.batch) for layout in first])
+            counts = np.array([layout.microbatches(self.work.batch_size) for layout in first])
             ends = stage_ends(schedule, counts, whole[:, FORWARD], whole[:, BACKWARD] if training else None, send)
             for places, times, end in zip(alike, whole, ends, strict=True):
                 for place in places:

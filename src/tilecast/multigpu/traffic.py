@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tilecast.hardware.device import ELEMENT_BYTES
-from tilecast.multigpu.layout import Assumptions, Layout, Work
+from tilecast.models.workload import Workload
+from tilecast.multigpu.layout import Assumptions, Layout
 from tilecast.multigpu.links import Links
 from tilecast.multigpu.memory import end_parameters, layer_parameters
 from tilecast.multigpu.schedule import BACKWARD, FORWARD
@@ -23,13 +24,13 @@ SHARDED = UNIT.index("dp")
 class Traffic:
     """Milliseconds of the messages of one piece of work on the links of one system."""
 
-    def __init__(self, work: Work, links: Links, assume: Assumptions) -> None:
+    def __init__(self, work: Workload, links: Links, assume: Assumptions) -> None:
         self.work, self.links, self.assume = work, links, assume
         self.model, self.size = work.architecture, ELEMENT_BYTES[work.dtype]
 
     def rows(self, layout: Layout) -> float:
         """Tokens of a microbatch on one GPU."""
-        return layout.microbatch * (1 if self.work.phase == "decode" else self.work.sequence / layout.cp)
+        return layout.microbatch * (1 if self.work.phase == "decode" else self.work.sequence_length / layout.cp)
 
     def tensor_parallel(self, layout: Layout, out: Array) -> None:
         """Two all-reduces a layer and pass, or as many gathers and scatters; the vocabulary's own at both ends."""
@@ -143,7 +144,7 @@ class Traffic:
         if layout.overlap:
             exposed = self.beside(layout, (buckets - 1) * each, backward * (1 - 1 / buckets)) + each + copies
         if layout.zero == 2:
-            exposed = exposed * layout.microbatches(self.work.batch)
+            exposed = exposed * layout.microbatches(self.work.batch_size)
         if layout.zero:
             exposed = exposed + self.grouped("all_gather", layout, shared, own)[:ends]
         return np.asarray(exposed)

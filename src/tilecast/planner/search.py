@@ -16,7 +16,8 @@ from tilecast.base.limits import check
 from tilecast.hardware.device import Device
 from tilecast.hardware.price import Prices, bill
 from tilecast.models.architecture import Architecture
-from tilecast.multigpu.layout import RECOMPUTE, SCHEDULES, Layout, Work, in_runs
+from tilecast.models.workload import Workload
+from tilecast.multigpu.layout import RECOMPUTE, SCHEDULES, Layout, in_runs
 from tilecast.multigpu.step import Planner
 from tilecast.serving.server import Server
 
@@ -60,12 +61,13 @@ SERVING = Space(
 )  # fmt: skip
 
 
-def training_space(work: Work) -> Space:
+def training_space(work: Workload) -> Space:
     """Every layout of training; fused attention keeps nothing that recomputing it alone would free.
 
     Context-parallel ranks are those that leave each at least RANK_TOKENS tokens of a sequence.
     """
-    context = tuple(part for part in divisors(work.sequence) if part == 1 or work.sequence // part >= RANK_TOKENS)
+    length = work.sequence_length
+    context = tuple(part for part in divisors(length) if part == 1 or length // part >= RANK_TOKENS)
     recompute = ("none", "full") if work.attention == "fused" else RECOMPUTE
     return replace(TRAINING, cp=context, recompute=recompute)
 

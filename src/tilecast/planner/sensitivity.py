@@ -8,7 +8,8 @@ from typing import Any
 
 from tilecast.hardware.device import Device
 from tilecast.hardware.system import System
-from tilecast.multigpu.layout import STANDARD, Assumptions, Layout, Work
+from tilecast.models.workload import Workload
+from tilecast.multigpu.layout import STANDARD, Assumptions, Layout
 from tilecast.multigpu.step import Planner
 from tilecast.predict.kernel import Predictor
 from tilecast.serving.server import Server
@@ -18,7 +19,7 @@ from tilecast.serving.server import Server
 class Case:
     """All that a forecast is made from."""
 
-    work: Work  # of training; of serving: the prefill of one prompt
+    work: Workload  # of training; of serving: the prefill of one prompt
     system: System
     device: Device
     predictor: Predictor
@@ -118,7 +119,7 @@ def server(case: Case) -> Server:
     """What answers the requests of a case."""
     work = case.work
     return Server(
-        work.spec, case.system, case.device, case.predictor, work.sequence, case.output,
+        work.spec, case.system, case.device, case.predictor, work.sequence_length, case.output,
         work.dtype, work.attention, work.fused, case.assume,
     )  # fmt: skip
 

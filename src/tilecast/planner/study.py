@@ -15,7 +15,8 @@ from tilecast.hardware.device import load_device
 from tilecast.hardware.price import Bill, Prices, per_million_tokens, training_run
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model
-from tilecast.multigpu.layout import Layout, Work, layout_of, legal
+from tilecast.models.workload import Workload
+from tilecast.multigpu.layout import Layout, layout_of, legal
 from tilecast.multigpu.step import Planner
 from tilecast.planner import search as searching
 from tilecast.planner.sensitivity import Case, server, tornado
@@ -99,11 +100,12 @@ def tables(study: Study, predictor: Predictor, prices: Prices) -> dict[str, pd.D
 def case_of(part: Mapping[str, Any], predictor: Predictor, training: bool) -> Case:
     """The forecast that a part of the study asks for, at its own layout."""
     system = load_system(part["system"])
-    work = Work(
+    work = Workload(
         spec=load_model(part["model"]),
-        batch=part["batch"] if training else 1,
-        sequence=part["sequence"] if training else part["prompt"],
+        batch_size=part["batch"] if training else 1,
+        sequence_length=part["sequence"] if training else part["prompt"],
         mode="training" if training else "inference",
+        dtype="bf16",
         attention="fused",
         optimizer="adam" if training else None,
         fused=True,
@@ -126,8 +128,8 @@ def _train(study: Study, predictor: Predictor, prices: Prices, rows: dict[str, R
     judge = searching.Training(planner, prices)
     model, gpus = work.architecture, part["gpus"]
     found = searching.search(
-        searching.layouts(searching.training_space(work), model, gpus, work.batch),
-        lambda tried: legal(tried, model, gpus, work.batch, work.sequence),
+        searching.layouts(searching.training_space(work), model, gpus, work.batch_size),
+        lambda tried: legal(tried, model, gpus, work.batch_size, work.sequence_length),
         judge,
         "step_time",
         again=judge.spread,
@@ -220,11 +222,11 @@ def _scale(study: Study, planner: Planner, prices: Prices, rows: Rows) -> None:
     work, model = planner.work, planner.model
     for kind in ("same batch", "same batch a GPU"):
         for gpus in study.scaling["gpus"]:
-            batch = work.batch if kind == "same batch" else round(study.scaling["weak_batch_per_gpu"] * gpus)
+            batch = work.batch_size if kind == "same batch" else round(study.scaling["weak_batch_per_gpu"] * gpus)
             judge = searching.Training(sized(planner, batch), prices)
             found = searching.search(
                 searching.layouts(SCALING, model, gpus, batch),
-                lambda tried, g=gpus, b=batch: legal(tried, model, g, b, work.sequence),  # type: ignore[misc]
+                lambda tried, g=gpus, b=batch: legal(tried, model, g, b, work.sequence_length),  # type: ignore[misc]
                 judge,
                 "step_time",
             )
@@ -244,7 +246,7 @@ def _serve(study: Study, predictor: Predictor, prices: Prices, rows: dict[str, R
     desk: Server = server(case)
     judge = searching.Answering(desk, prices, "tokens_per_dollar")
     tried = list(searching.layouts(searching.SERVING, model, gpus, 1))
-    possible = [layout for layout in tried if legal(layout, model, gpus, None, case.work.sequence) is None]
+    possible = [layout for layout in tried if legal(layout, model, gpus, None, case.work.sequence_length) is None]
     for base in sorted({replace(layout, microbatch=1) for layout in possible}, key=lambda found: found.label):
         room = desk.most(base)
         for size in SIZES:
@@ -277,7 +279,7 @@ def _serve(study: Study, predictor: Predictor, prices: Prices, rows: dict[str, R
     bound = {"tpot_ms": float(part["tpot_ms"])}
     found = searching.search(
         tried,
-        lambda layout: legal(layout, model, gpus, None, case.work.sequence),
+        lambda layout: legal(layout, model, gpus, None, case.work.sequence_length),
         judge,
         "tokens_per_dollar",
         bound,

@@ -8,7 +8,8 @@ from typing import Any
 
 from tilecast.hardware.device import Device
 from tilecast.hardware.price import KINDS, Prices, bill, per_million_tokens, training_run
-from tilecast.multigpu.layout import Layout, Work
+from tilecast.models.workload import Workload
+from tilecast.multigpu.layout import Layout
 from tilecast.multigpu.schedule import BACKWARD, Event
 from tilecast.multigpu.step import Step
 from tilecast.serving.server import Server, best
@@ -23,18 +24,18 @@ WORDS = {
 }  # fmt: skip
 
 
-def as_values(step: Step, work: Work) -> dict[str, Any]:
+def as_values(step: Step, work: Workload) -> dict[str, Any]:
     """Everything `tilecast forecast --system` says."""
     return {
         "model": work.spec.name,
         "mode": work.mode,
         "phase": work.phase,
-        "batch": work.batch,
-        "sequence_length": work.sequence,
+        "batch": work.batch_size,
+        "sequence_length": work.sequence_length,
         "dtype": work.dtype,
         "gpus": step.layout.gpus,
         "layout": asdict(step.layout),
-        "microbatches": step.layout.microbatches(work.batch),
+        "microbatches": step.layout.microbatches(work.batch_size),
         "latency_ms": step.latency_ms,
         "low_ms": step.low_ms,
         "high_ms": step.high_ms,
@@ -53,15 +54,16 @@ def as_values(step: Step, work: Work) -> dict[str, Any]:
     }
 
 
-def as_text(step: Step, work: Work, system: str, cost: Mapping[str, Any] | None = None) -> str:
+def as_text(step: Step, work: Workload, system: str, cost: Mapping[str, Any] | None = None) -> str:
     """The same for a reader."""
     layout, held = step.layout, step.memory
     kind = work.mode if work.mode == "training" else f"inference ({work.phase})"
     gpus = f"{layout.gpus} GPU" + ("s" if layout.gpus > 1 else "")
     parts = {name: size / 1e9 for name, size in held.parts.items() if size}
     lines = [
-        f"{work.spec.name} on {gpus} of {system}: {kind}, {work.batch} x {work.sequence} tokens, {work.dtype}",
-        f"layout    {layout.label}; {layout.microbatches(work.batch)} microbatches a replica",
+        f"{work.spec.name} on {gpus} of {system}: {kind}, "
+        f"{work.batch_size} x {work.sequence_length} tokens, {work.dtype}",
+        f"layout    {layout.label}; {layout.microbatches(work.batch_size)} microbatches a replica",
         "",
         f"latency   {step.latency_ms:.4g} ms, interval {step.low_ms:.4g} to {step.high_ms:.4g} ms",
         f"rate      {step.tokens_per_s:.4g} tokens/s, {step.tokens_per_s / layout.gpus:.4g} a GPU",
@@ -80,7 +82,9 @@ def as_text(step: Step, work: Work, system: str, cost: Mapping[str, Any] | None 
     return "\n".join(lines)
 
 
-def costs(prices: Prices, device: Device, step: Step, work: Work, tokens: float | None = None) -> dict[str, Any]:
+def costs(
+    prices: Prices, device: Device, step: Step, work: Workload, tokens: float | None = None
+) -> dict[str, Any]:
     """Dollars and energy of an hour, of a million tokens, and of a training run; None where no price is known."""
     gpus, rate = step.layout.gpus, step.tokens_per_s
     found: dict[str, Any] = {"device": device.name, "hour": asdict(bill(prices, device, gpus, 1.0))}

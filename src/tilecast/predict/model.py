@@ -9,6 +9,7 @@ import numpy as np
 
 from tilecast.graph.kernels import Kernel, KernelGraph
 from tilecast.hardware.device import ELEMENT_BYTES, Device
+from tilecast.models.choices import OPTIMIZER_STATES
 from tilecast.predict import interval
 from tilecast.predict.kernel import HOSTS, HostAware, Predictor, wait_ms
 from tilecast.predict.physics.throttle import sustained
@@ -16,7 +17,6 @@ from tilecast.predict.physics.throttle import sustained
 if TYPE_CHECKING:
     import pandas as pd
 
-OPTIMIZER_STATES = {"none": 0, "sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}  # tensors of the parameters' size
 TOP = 8
 _ENDS = ("latency_ms", "low_ms", "high_ms")
 

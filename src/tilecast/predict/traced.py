@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tilecast.hardware.device import Device
+from tilecast.models.choices import Cell
 from tilecast.predict.kernel import KERNEL_COLUMNS, HostAware, Predictor
 from tilecast.predict.workloads import WORKLOAD
 from tilecast.tables.declared.graphs import KERNEL_LIST
@@ -28,9 +29,8 @@ def read_traced(paths: list[str]) -> pd.DataFrame:
 
     parts = []
     for path in paths:
-        model, mode, length, batch = Path(path).stem.rsplit("-", 3)
         part = read(path, KERNEL_LIST)[list(KERNEL_COLUMNS)]
-        part[WORKLOAD] = model, mode, int(length), int(batch), "none"
+        part[WORKLOAD] = *Cell.parse(Path(path).stem), "none"
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from tilecast.hardware.device import Device
 from tilecast.hardware.system import System
 from tilecast.models.registry import ModelSpec
-from tilecast.multigpu.layout import STANDARD, Assumptions, Layout, Work
+from tilecast.models.workload import Workload
+from tilecast.multigpu.layout import STANDARD, Assumptions, Layout
 from tilecast.multigpu.memory import Memory, memory
 from tilecast.multigpu.step import Planner, Step
 from tilecast.multigpu.traffic import Traffic
@@ -61,7 +62,7 @@ class Server:
     ) -> None:
         self.prompt, self.output, self.device, self.assume = prompt, output, device, assume
         self.continuous, self.system = continuous, system
-        work = Work(spec, 1, prompt, mode="inference", dtype=dtype, attention=attention, fused=fused)
+        work = Workload(spec, 1, prompt, mode="inference", dtype=dtype, attention=attention, fused=fused)
         token = replace(work, phase="decode", context=prompt + output // 2)
         self._full = replace(work, phase="decode", context=prompt + output - 1)
         self.work = work
@@ -71,13 +72,13 @@ class Server:
     def memory(self, layout: Layout) -> Memory:
         """What each stage's GPUs hold: the fullest cache, and whichever phase needs more room to work in."""
         batch, capacity = layout.dp * layout.pp * layout.microbatch, self.device.memory_bytes
-        late = memory(replace(self._full, batch=batch), layout, capacity, self.assume)
+        late = memory(replace(self._full, batch_size=batch), layout, capacity, self.assume)
         if not self.continuous:
-            early = memory(replace(self._prefill.work, batch=batch), layout, capacity, self.assume)
+            early = memory(replace(self._prefill.work, batch_size=batch), layout, capacity, self.assume)
             return late if late.total_bytes > early.total_bytes else early
         # one prompt at a time, while the caches of all the others are full
         one = memory(
-            replace(self._prefill.work, batch=layout.dp), replace(layout, microbatch=1), capacity, self.assume
+            replace(self._prefill.work, batch_size=layout.dp), replace(layout, microbatch=1), capacity, self.assume
         )
         both = []
         for full, prompt in zip(late.stages, one.stages, strict=True):
@@ -174,6 +175,6 @@ def _more(planner: Planner, layout: Layout, batch: int, groups: int = 1) -> Ends
 def sized(planner: Planner, batch: int) -> Planner:
     """The same planner for another batch; it shares all forecasts, which do not depend on it."""
     other = copy(planner)
-    other.work = replace(planner.work, batch=batch)
+    other.work = replace(planner.work, batch_size=batch)
     other.traffic = Traffic(other.work, planner.links, planner.assume)
     return other

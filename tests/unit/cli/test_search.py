@@ -17,7 +17,8 @@ from tilecast.hardware.price import load_prices
 from tilecast.hardware.system import load_system
 from tilecast.models.architecture import equal_layers
 from tilecast.models.registry import load_model
-from tilecast.multigpu.layout import Work, legal
+from tilecast.models.workload import Workload
+from tilecast.multigpu.layout import legal
 from tilecast.multigpu.step import Planner
 from tilecast.planner import search as searching
 from tilecast.predict.baselines.roofline import Roofline
@@ -41,7 +42,7 @@ def test_training_is_the_best_of_brute_force(capsys: pytest.CaptureFixture[str])
     """Every layout of the space, each simulated alone, event by event."""
     told = answered(["--gpus", "4", "--batch", "8", "--top", "3"], capsys)
     model, system = load_model("gpt2"), load_system("h100_sxm")
-    work = Work(model, 8, 512, attention="fused", optimizer="adam", fused=True)
+    work = Workload(model, 8, 512, "training", dtype="bf16", attention="fused", optimizer="adam", fused=True)
     planner = Planner(work, system, load_device("H100"), Roofline())
     even = [
         layout

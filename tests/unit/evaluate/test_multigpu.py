@@ -45,7 +45,8 @@ def test_every_row_is_a_layout_that_can_run(cases):
     assert len(cases) == 106
     assert {row["source"] for row, _, _ in cases} == set(SOURCES)
     for row, work, layout in cases:
-        assert legal(layout, work.architecture, row["gpus"], work.batch, work.sequence) is None, layout.label
+        sizes = (row["gpus"], work.batch_size, work.sequence_length)
+        assert legal(layout, work.architecture, *sizes) is None, layout.label
         assert row["device"] in devices()
         assert load_system(row["system"]).gpus >= row["gpus"]
 
@@ -103,7 +104,7 @@ def test_large_dense_models_use_a_plausible_share_of_the_peak(cases):
         step = forecast(work, layout, row["system"], device, assumptions(row))
         flops = 6 * parameters(work.architecture) * work.tokens
         flops += (
-            6 * work.architecture.layers * work.architecture.hidden * work.sequence * work.tokens
+            6 * work.architecture.layers * work.architecture.hidden * work.sequence_length * work.tokens
         )  # causal attention
         share_of_peak = (
             flops / (step.latency_ms / 1e3) / row["gpus"] / device.peak_flops_per_s("bf16", matrix=True)

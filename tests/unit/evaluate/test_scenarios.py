@@ -28,7 +28,7 @@ def shipped(repository: Path) -> list[dict[str, Any]]:
 def test_the_shipped_scenarios_name_all_that_is_asked_for(shipped: list[dict[str, Any]]) -> None:
     names = [entry["id"] for entry in shipped]
     assert all(any(name.startswith(wanted) for name in names) for wanted in NAMED)
-    assert {entry["work"]["model"] for entry in shipped} >= set(MODELS)
+    assert {entry["work"].spec.name for entry in shipped} >= set(MODELS)
     assert all(source for entry in shipped for _, source in entry["truth"])
 
 

@@ -281,12 +281,12 @@ def test_a_failing_module_is_named():
     [
         ({"mode": "training", "phase": "decode"}, "decode is a phase of inference"),
         ({"sequence_length": 2000}, "2000 tokens are more than its 1024 positions"),
-        ({"sequence_length": 0}, "too small"),
-        ({"batch_size": 0}, "too small"),
-        ({"context": 5}, "no cached tokens"),
-        ({"dtype": "fp8"}, "not known"),
+        ({"sequence_length": 0}, "greater than or equal to 1"),
+        ({"batch_size": 0}, "`batch_size` = 0"),
+        ({"context": 5}, "a prefill has no `context`"),
+        ({"dtype": "fp8"}, "expected one of fp32"),
         ({"routing": "random"}, "not known"),
-        ({"optimizer": "lion", "mode": "training"}, "not known"),
+        ({"optimizer": "lion", "mode": "training"}, "expected one of sgd"),
     ],
 )
 def test_impossible_requests_are_one_line(arguments, problem):

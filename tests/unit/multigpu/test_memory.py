@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tilecast.models.architecture import equal_layers
 from tilecast.models.registry import load_model, model_spec
-from tilecast.multigpu.layout import Assumptions, Layout, Work
+from tilecast.models.workload import Workload
+from tilecast.multigpu.layout import Assumptions, Layout
 from tilecast.multigpu.memory import activation_bytes, cache_bytes, layer_parameters, memory, parameters
 
 GPT = load_model("gpt3_27")
@@ -18,8 +19,8 @@ LLAMA = load_model("llama2_70b")
 PURE = Assumptions(fragmentation=0.0, context_bytes=0.0)
 
 
-def work(**changes) -> Work:
-    return replace(Work(GPT, 32, 2048, dtype="fp16", optimizer="adam"), **changes)
+def work(**changes) -> Workload:
+    return replace(Workload(GPT, 32, 2048, "training", dtype="fp16", optimizer="adam"), **changes)
 
 
 @pytest.mark.parametrize("tp", [1, 2, 8])
@@ -44,7 +45,7 @@ def test_activations_of_a_layer_are_korthikantis(tp, split):
 def test_zero_shares_out_sixteen_bytes_a_parameter(dp, zero):
     """Rajbhandari et al. (arXiv 1910.02054, figure 1): 2 + 2 + 12 bytes, of which 12, 14 or 16 are shared out."""
     count = parameters(equal_layers(GPT))
-    held = memory(work(batch=dp), Layout(dp=dp, zero=zero), 80e9, PURE).parts
+    held = memory(work(batch_size=dp), Layout(dp=dp, zero=zero), 80e9, PURE).parts
     states = held["weights"] + held["gradients"] + held["optimizer"]
     shared = (0, 12, 14, 16)[zero]
     assert states == pytest.approx(count * (16 - shared + shared / dp), rel=1e-12)
@@ -58,7 +59,7 @@ def test_single_precision_keeps_no_copy():
 def test_keys_and_values_are_two_per_layer_head_and_token():
     """Llama-2-70B: 80 layers, 8 key-value heads of 128, half precision: 327,680 bytes a token."""
     model = equal_layers(LLAMA)
-    job = Work(LLAMA, 8, 1024, mode="inference", phase="decode", context=2047, dtype="fp16")
+    job = Workload(LLAMA, 8, 1024, mode="inference", phase="decode", context=2047, dtype="fp16")
     assert cache_bytes(model, job, Layout(), 80) == 327_680 * 2048 * 8
     assert cache_bytes(model, job, Layout(tp=8), 80) == 327_680 * 2048
     assert cache_bytes(model, job, Layout(tp=16), 80) == 327_680 * 2048  # heads are copied, not split
@@ -98,7 +99,7 @@ def test_every_stage_has_its_verdict():
         total = uneven.totals[stage]
         assert line.startswith(f"stage {stage} ") and f"{total / 1e9:.1f} of 40.0 GB" in line
         assert ("does not fit by" in line) == (total > 40e9) and ("the fullest" in line) == (stage == 1)
-    alike = memory(work(batch=1), Layout(pp=8, microbatch=1), 40e9, PURE)
+    alike = memory(work(batch_size=1), Layout(pp=8, microbatch=1), 40e9, PURE)
     assert [line.split(" ")[0] for line in alike.told] == ["stage", "stages", "stage"]
     assert alike.told[1].startswith("stages 1 to 6")
 
@@ -106,7 +107,7 @@ def test_every_stage_has_its_verdict():
 def test_sharded_training_gathers_layers_and_both_ends():
     """FSDP: two layers' weights, one's gradients whole and on their way, both ends as long as the step."""
     model = equal_layers(GPT)
-    held = memory(work(batch=64), Layout(dp=64, zero=3, overlap=False), 80e9, PURE).parts
+    held = memory(work(batch_size=64), Layout(dp=64, zero=3, overlap=False), 80e9, PURE).parts
     ends = parameters(model) - model.layers * sum(layer_parameters(model))
     assert held["buffers"] == pytest.approx(2 * (4 * sum(layer_parameters(model)) + ends))
 

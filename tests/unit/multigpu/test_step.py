@@ -22,9 +22,10 @@ from tilecast.graph.tracer import trace
 from tilecast.hardware.device import load_device
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model, model_spec
+from tilecast.models.workload import Workload
 from tilecast.multigpu import collectives
 from tilecast.multigpu.kernels import NOTHING, Run
-from tilecast.multigpu.layout import Assumptions, Layout, Work, legal
+from tilecast.multigpu.layout import Assumptions, Layout, legal
 from tilecast.multigpu.memory import layer_parameters, parameters
 from tilecast.multigpu.shard import Shape, _sorted, _traced, share
 from tilecast.multigpu.shipped_shares import load
@@ -36,7 +37,7 @@ from tilecast.predict.registry import load_predictor
 
 ROOT = Path(__file__).resolve().parents[3]
 SMALL = replace(load_model("gpt2"), name="small")
-WORK = Work(SMALL, 16, 256, dtype="bf16", optimizer="adam")
+WORK = Workload(SMALL, 16, 256, "training", dtype="bf16", optimizer="adam")
 MOE = {
     "model_type": "mixtral", "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 4,
     "num_attention_heads": 8, "num_key_value_heads": 4, "num_local_experts": 8, "num_experts_per_tok": 2,
@@ -71,14 +72,14 @@ LAYOUTS = st.builds(
     zero=st.sampled_from([0, 1, 2, 3]),
     sequence_parallel=st.booleans(),
     overlap=st.booleans(),
-).filter(lambda layout: legal(layout, WORK.architecture, None, WORK.batch, WORK.sequence) is None)
+).filter(lambda layout: legal(layout, WORK.architecture, None, WORK.batch_size, WORK.sequence_length) is None)
 
 
 @pytest.mark.parametrize("predictor", ["roofline", "tilecast"])
 @pytest.mark.parametrize("kind", [{"mode": "training", "optimizer": "adam"}, {"mode": "inference"}])
 def test_one_gpu_is_what_the_predictor_says(predictor, kind):
     known, device = load_predictor(predictor), load_device("A100-40GB")
-    work = Work(SMALL, 2, 256, dtype="fp32", **kind)
+    work = Workload(SMALL, 2, 256, dtype="fp32", **kind)
     graph = trace(SMALL, sequence_length=256, batch_size=2, dtype="fp32", **kind)
     expected = forecast_model(graph, known, device)["latency_ms"]
     step = Planner(work, load_system("dgx_a100"), device, known).step(Layout(microbatch=2))
@@ -108,7 +109,7 @@ def test_a_layout_alone_and_among_many(layout):
     for stage in step.stages:
         assert sum(stage.values()) == pytest.approx(step.latency_ms, rel=1e-9)
         assert min(stage.values()) > -1e-9
-    expected = 2 * layout.pp * layout.interleave * layout.microbatches(WORK.batch)
+    expected = 2 * layout.pp * layout.interleave * layout.microbatches(WORK.batch_size)
     assert len(step.events) == expected
 
 
@@ -121,7 +122,7 @@ def test_an_idle_link_costs_nothing():
     assert parts["tp"] == parts["cp"] == parts["ep"] == 0
 
 
-def volumes(monkeypatch, layout: Layout, work: Work = WORK) -> Counter:
+def volumes(monkeypatch, layout: Layout, work: Workload = WORK) -> Counter:
     """Bytes asked of each collective by one microbatch's pass through a layer, and by a step's gradients."""
     asked: Counter = Counter()
     known = Planner(work, load_system("dgx_h100"), load_device("H100"), load_predictor("roofline"))
@@ -148,7 +149,7 @@ def test_volumes_are_the_closed_forms(monkeypatch):
     assert found == {"all_reduce": pytest.approx(2 * layer)}
     found = volumes(monkeypatch, Layout(dp=4, microbatch=2, zero=1))
     assert found == {"reduce_scatter": pytest.approx(2 * layer), "all_gather": pytest.approx(2 * layer)}
-    moe = Work(model_spec(MOE, "moe", "x"), 16, 256, dtype="bf16")
+    moe = Workload(model_spec(MOE, "moe", "x"), 16, 256, "training", dtype="bf16")
     sent = 2 * 256 * 2 * 256 * 2  # sequences, tokens, choices, hidden, bytes
     assert volumes(monkeypatch, Layout(dp=4, ep=4, microbatch=2), moe)["all_to_all"] == sent
 
@@ -191,7 +192,7 @@ def test_runs_wait_for_their_host_as_the_whole_list_does(first, layer, count):
 @pytest.mark.parametrize("name", ["gpt2", "opt_13", "llama3_8b", "bert_large"])
 def test_a_tensor_ranks_matrices_are_its_share(name):
     """Matrix work divides by tp (vocabularies are rounded up), nothing else of a layer's count changes."""
-    work = Work(load_model(name), 2, 128, dtype="bf16")
+    work = Workload(load_model(name), 2, 128, "training", dtype="bf16")
 
     def flops(tp):
         rows = share(work, Shape(tp, 1, 1, 2, False)).kernels
@@ -204,7 +205,7 @@ def test_a_tensor_ranks_matrices_are_its_share(name):
 
 
 def test_expert_ranks_hold_their_experts_and_get_as_many_tokens():
-    work = Work(model_spec(MOE, "moe", "x"), 4, 256, dtype="bf16")
+    work = Workload(model_spec(MOE, "moe", "x"), 4, 256, "training", dtype="bf16")
     one, four = (share(work, Shape(1, ep, 1, 4, False)).kernels["layer", "forward"] for ep in (1, 4))
 
     def flops(rows):
@@ -215,7 +216,7 @@ def test_expert_ranks_hold_their_experts_and_get_as_many_tokens():
 
 
 def test_sequence_parallel_norms_see_their_tokens_only():
-    work = Work(SMALL, 2, 256, dtype="bf16")
+    work = Workload(SMALL, 2, 256, "training", dtype="bf16")
     plain, split = (share(work, Shape(4, 1, 1, 2, flag)).kernels["layer", "forward"] for flag in (False, True))
     norms = [[k.b for k, _ in rows if k.family == "norm"] for rows in (plain, split)]
     assert norms == [[512, 512], [128, 128]]
@@ -224,16 +225,16 @@ def test_sequence_parallel_norms_see_their_tokens_only():
 
 
 @pytest.mark.parametrize(
-    "kind", [{"fused": True, "optimizer": "adam"}, {"mode": "inference", "attention": "fused"}]
+    "kind", [{"mode": "training", "fused": True, "optimizer": "adam"}, {"mode": "inference", "attention": "fused"}]
 )
 def test_microbatches_grow_as_two_traces_say(kind):
-    work, shape = Work(SMALL, 16, 256, **kind), Shape(2, 1, 1, 8, False)
+    work, shape = Workload(SMALL, 16, 256, dtype="bf16", **kind), Shape(2, 1, 1, 8, False)
     assert share(work, shape) == _sorted(work, shape, _traced(work, 2, 1, 1, 8))
 
 
 def test_a_ring_sees_all_keys():
     """Context parallelism leaves a rank s/cp queries and all s keys, chunk by chunk."""
-    work = Work(SMALL, 4, 512, dtype="bf16")
+    work = Workload(SMALL, 4, 512, "training", dtype="bf16")
     whole, ring = (share(work, Shape(1, 1, cp, 2, False)).kernels["layer", "core"] for cp in (1, 4))
     products = [sum(k.flops * n for k, n in rows if k.family == "bmm") for rows in (whole, ring)]
     assert products[0] == 4 * products[1]
@@ -278,7 +279,7 @@ def test_a_training_run_is_slower_than_kernels_timed_one_by_one():
 
 def test_compiled_code_does_not_wait_for_each_kernels_issue():
     """Decoding is held up by issue where kernels come one by one, and by weights where they do not."""
-    work = Work(SMALL, 1, 256, mode="inference", phase="decode", context=128, dtype="fp32")
+    work = Workload(SMALL, 1, 256, mode="inference", phase="decode", context=128, dtype="fp32")
     device, predictor = load_device("H100"), load_predictor("tilecast")
     eager, fused = (
         Planner(replace(work, fused=flag), load_system("dgx_h100"), device, predictor).step(Layout())
@@ -383,7 +384,7 @@ def test_links_are_shared_by_groups_side_by_side():
     assert alone[0] == single < together[0]
 
 
-LONG = replace(WORK, batch=64, sequence=1024)  # layers that take longer than their messages
+LONG = replace(WORK, batch_size=64, sequence_length=1024)  # layers that take longer than their messages
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tilecast.base.errors import InputError
 from tilecast.models.architecture import equal_layers
 from tilecast.models.registry import load_model
-from tilecast.multigpu.layout import RECOMPUTE, SCHEDULES, Layout, Work, legal
+from tilecast.models.workload import Workload
+from tilecast.multigpu.layout import RECOMPUTE, SCHEDULES, Layout, legal
 from tilecast.planner.search import (
     TRAINING,
     Candidate,
@@ -159,9 +160,9 @@ def test_the_pareto_front_by_definition(points: list[tuple[int, int]]) -> None:
 
 def test_context_ranks_of_the_whole_space_keep_their_tokens() -> None:
     spec = load_model("gpt2_large")
-    assert training_space(Work(spec, 8, 2048)).cp == (1,)
-    assert training_space(Work(spec, 8, 8192)).cp == (1, 2, 4)
-    tried = list(layouts(training_space(Work(spec, 8, 4096)), GPT, 4, 8))
+    assert training_space(Workload(spec, 8, 2048, "training", dtype="bf16")).cp == (1,)
+    assert training_space(Workload(spec, 8, 8192, "training", dtype="bf16")).cp == (1, 2, 4)
+    tried = list(layouts(training_space(Workload(spec, 8, 4096, "training", dtype="bf16")), GPT, 4, 8))
     assert {(x.dp, x.cp) for x in tried if x.tp == x.pp == 1} == {(4, 1), (2, 2)}
 
 

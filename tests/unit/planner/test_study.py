@@ -14,7 +14,8 @@ from tilecast.base.errors import InputError
 from tilecast.hardware.device import load_device
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model
-from tilecast.multigpu.layout import Layout, Work
+from tilecast.models.workload import Workload
+from tilecast.multigpu.layout import Layout
 from tilecast.planner import study
 from tilecast.planner.sensitivity import CHANGES, Case, figures, tornado
 from tilecast.predict.baselines.roofline import Roofline
@@ -29,7 +30,16 @@ RECORD = ROOT / "resources/studies/multigpu"
 def moved() -> dict[tuple[str, str], dict[str, float]]:
     """The tornado of a small training step on two nodes, by figure and assumption."""
     system = load_system("dgx_h100")
-    work = Work(load_model("gpt2_large"), 32, 1024, attention="fused", optimizer="adam", fused=True)
+    work = Workload(
+        load_model("gpt2_large"),
+        32,
+        1024,
+        "training",
+        dtype="bf16",
+        attention="fused",
+        optimizer="adam",
+        fused=True,
+    )
     case = Case(work, system, load_device(system.device), Roofline(), Layout(dp=4, tp=4, microbatch=4))
     return {(row["figure"], row["assumption"]): dict(row) for row in tornado(case)}  # type: ignore[misc,call-overload]
 
@@ -93,7 +103,16 @@ def test_slower_kernels_and_links_take_longer() -> None:
 
 def test_one_gpu_rests_on_no_link() -> None:
     system = load_system("h100_sxm")
-    work = Work(load_model("gpt2_large"), 4, 1024, attention="fused", optimizer="adam", fused=True)
+    work = Workload(
+        load_model("gpt2_large"),
+        4,
+        1024,
+        "training",
+        dtype="bf16",
+        attention="fused",
+        optimizer="adam",
+        fused=True,
+    )
     case = Case(work, system, load_device(system.device), Roofline(), Layout(microbatch=4))
     names = {row["assumption"] for row in tornado(case)}
     assert not names & {"rate of every link", "tensor parallelism beside compute", "gradients beside compute"}
