@@ -15,7 +15,7 @@ from tilecast.base.statistics import absolute_error_percent
 from tilecast.hardware.device import Device, devices
 from tilecast.hardware.system import System, load_system
 from tilecast.models.workload import Workload
-from tilecast.multigpu.layout import Layout, layout_of
+from tilecast.multigpu.layout import Layout
 from tilecast.multigpu.step import Planner
 from tilecast.predict.interval import total
 from tilecast.predict.kernel import Predictor
@@ -44,7 +44,7 @@ class _Scenario(Section):
     title: str
     work: Workload
     system: str
-    layout: dict[str, Any] = Field(default_factory=dict)
+    layout: Layout = Layout()
     truth: list[_Truth] = Field(default_factory=list)
     label: _Label | None = None
 
@@ -61,7 +61,6 @@ def read_scenarios(path: Path) -> list[dict[str, Any]]:
     for entry in file.scenarios:
         if entry.id in found:
             raise InputError(path, f"the id {entry.id!r} occurs twice", "rename one")
-        layout_of(entry.layout, f"{path}, scenario {entry.id}, `layout`")
         truths = [(truth.ms, file.sources.get(truth.source, truth.source)) for truth in entry.truth]
         found[entry.id] = dict(entry) | {"truth": truths}
     return list(found.values())
@@ -84,12 +83,11 @@ def evaluate(
         try:
             system = load_system(entry["system"])
             device = known[system.device]
-            layout = Layout(**entry["layout"])
-            row |= {"device": device.name, "layout": layout.label}
-            row |= _forecast(entry, predictor, system, device, layout, lists or {})
+            row |= {"device": device.name, "layout": entry["layout"].label}
+            row |= _forecast(entry["work"], predictor, system, device, entry["layout"], lists or {})
         except TilecastError as error:
             row |= {"outcome": "failed", "reason": str(error), "device": row.get("device", entry["system"])}
-            row.setdefault("layout", str(entry["layout"]))
+            row.setdefault("layout", entry["layout"].label)
         for name, part in (("ape_percent", "latency_ms"), ("compute_ape_percent", "compute_ms")):
             row[name] = _error(row.get(part), low, high)
         rows.append(row)
@@ -129,14 +127,13 @@ def _error(forecast: float | None, low: float | None, high: float | None) -> flo
 
 
 def _forecast(
-    entry: Mapping[str, Any],
+    work: Workload,
     predictor: Predictor,
     system: System,
     device: Device,
     layout: Layout,
     lists: Mapping[str, Path],
 ) -> dict[str, Any]:
-    work: Workload = entry["work"]
     if layout.gpus == 1 and work.cell and str(work.cell) in lists:
         return _of_list(read(lists[str(work.cell)], KERNEL_LIST), predictor, device)
     planner = Planner(work, system, device, predictor)

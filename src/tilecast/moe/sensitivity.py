@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from tilecast.base.errors import InputError
+from tilecast.base.sensitivity import one_at_a_time
 from tilecast.moe.offload import Predictor
 from tilecast.moe.step import Step
 from tilecast.moe.study import Study, StudySystem
@@ -52,13 +53,17 @@ def pair(study: Study, system: StudySystem, **changed: float) -> tuple[Step, Ste
 
 def tornado(study: Study, system: StudySystem) -> pd.DataFrame:
     """Gain and throughput at the study's inputs, and with each input in turn at its low and its high value."""
-    cases: list[tuple[str, str, float | None]] = [("study", "the study's inputs", None)]
-    cases += [(name, meaning, end) for name, (meaning, ends) in FACTORS.items() for end in ends]
-    rows = []
-    for factor, meaning, value in cases:
-        found = pair(study, system, **({} if value is None else {factor: value}))
+
+    def row(factor: str, meaning: str, value: float | None, found: tuple[Step, Step]) -> dict[str, Any]:
         head = {"factor": factor, "meaning": meaning, "value": value}
-        rows.append(head | _rates(*found) | {"hit_rate": found[1].hit_rate})
+        return head | _rates(*found) | {"hit_rate": found[1].hit_rate}
+
+    inputs = [(name, {name: low}, {name: high}) for name, (_, (low, high)) in FACTORS.items()]
+    rows: list[dict[str, Any]] = []
+    for name, base, *found in one_at_a_time({}, inputs, lambda changed: pair(study, system, **changed)):
+        rows = rows or [row("study", "the study's inputs", None, base)]
+        meaning, ends = FACTORS[name]
+        rows += [row(name, meaning, value, both) for value, both in zip(ends, found, strict=True)]
     return pd.DataFrame(rows)
 
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import groupby
-from typing import Any
+from typing import Annotated, Any
 
-from tilecast.base.documents import shown
+from pydantic import ConfigDict, Field, StrictBool
+
 from tilecast.base.errors import InputError
-from tilecast.base.limits import check as check_limit
+from tilecast.base.inputs import validated
+from tilecast.base.limits import MOST
 from tilecast.models.architecture import Architecture
 
 SCHEDULES = ("gpipe", "1f1b", "interleaved")
 RECOMPUTE = ("none", "selective", "full")
+Ranks = Annotated[int, Field(strict=True, le=MOST["gpus"][0])]  # the limit of every number of a layout
 
 
 @dataclass(frozen=True)
@@ -25,24 +28,24 @@ class Layout:
     Expert parallelism lives inside data parallelism: `ep` divides `dp` and adds no GPUs.
     """
 
-    dp: int = 1
-    tp: int = 1
-    pp: int = 1
-    ep: int = 1
-    cp: int = 1
-    microbatch: int = 1  # sequences
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    dp: Ranks = 1
+    tp: Ranks = 1
+    pp: Ranks = 1
+    ep: Ranks = 1
+    cp: Ranks = 1
+    microbatch: Ranks = 1  # sequences
     schedule: str = "1f1b"
-    interleave: int = 1  # model chunks a stage holds
+    interleave: Ranks = 1  # model chunks a stage holds
     recompute: str = "none"
-    zero: int = 0  # what data-parallel ranks share out: 1 optimizer states, 2 gradients too, 3 weights too (FSDP)
-    sequence_parallel: bool = False  # norms and dropout on 1/tp of the tokens each
-    overlap: bool = True  # gradients (and ZeRO-3 weights) travel while the GPU computes
-    stages: tuple[
-        int, ...
-    ] = ()  # layers of each piece of the pipeline, in the model's order; none: as even as can be
+    zero: Ranks = 0  # data-parallel ranks share out: 1 optimizer states, 2 gradients too, 3 weights too (FSDP)
+    sequence_parallel: StrictBool = False  # norms and dropout on 1/tp of the tokens each
+    overlap: StrictBool = True  # gradients (and ZeRO-3 weights) travel while the GPU computes
+    stages: tuple[Ranks, ...] = ()  # layers of each piece of the pipeline, in the model's order; (): even
 
     def __post_init__(self) -> None:
-        """A list, as files hold it, is as good as a tuple."""
+        """Stages read from a file are a list; a layout must be hashable."""
         if not isinstance(self.stages, tuple):
             object.__setattr__(self, "stages", tuple(self.stages))
 
@@ -107,20 +110,8 @@ def stages(layers: int, parts: int) -> tuple[int, ...]:
 
 
 def layout_of(given: Any, where: object) -> Layout:
-    """The layout of a study's or scenario's mapping, each value of the kind that the layout has."""
-    kinds = {field.name: type(field.default) for field in fields(Layout)}
-    if not isinstance(given, Mapping) or not set(given) <= set(kinds):
-        raise InputError(where, "is no layout", f"it has {', '.join(kinds)}")
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
-    }
-    for name, value in values.items():
-        if type(value) is not kinds[name]:
-            raise InputError(where, f"`{name}` = {shown(value)} is not understood", "see docs/use/multigpu.md")
-        for number in value if isinstance(value, tuple) else (value,):
-            if not isinstance(number, (bool, str)):
-                check_limit("gpus", number, f"{where}, `{name}`")
-    return Layout(**values)
+    """The layout of a study's or scenario's mapping."""
+    return validated(Layout, given, where, f"a layout has {', '.join(field.name for field in fields(Layout))}")
 
 
 def in_runs(counts: Sequence[int]) -> str:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, model_validator
 
 from tilecast.base.documents import read_yaml
-from tilecast.base.documents import shown as quoted
-from tilecast.base.errors import InputError
-from tilecast.base.limits import check
+from tilecast.base.inputs import Positive, Section, validated
+from tilecast.base.limits import MOST
 from tilecast.hardware.device import load_device
 from tilecast.hardware.price import Bill, Prices, per_million_tokens, training_run
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model
 from tilecast.models.workload import Workload
-from tilecast.multigpu.layout import Layout, layout_of, legal
+from tilecast.multigpu.layout import Layout, legal
 from tilecast.multigpu.step import Planner
 from tilecast.planner import search as searching
 from tilecast.planner.sensitivity import Case, server, tornado
@@ -29,14 +30,6 @@ if TYPE_CHECKING:
 TABLES = (
     "figures", "parts", "timeline", "scaling", "serving", "cost", "search", "infeasible", "sensitivity",
 )  # fmt: skip
-_KEYS = {
-    "training": {"title", "model", "system", "gpus", "batch", "sequence", "tokens", "layout"},
-    "serving": {"title", "model", "system", "gpus", "prompt", "output", "tpot_ms", "layout"},
-    "scaling": {"gpus", "weak_batch_per_gpu"},
-}
-_WORDS = {"title", "model", "system"}
-_LIMITS = {"gpus": "gpus", "batch": "batch", "sequence": "sequence", "prompt": "sequence", "output": "output"}
-_RATES = {"tokens", "tpot_ms"}
 TOP = 10
 COMPARED = 5  # best layouts whose parts are compared
 CLOUD_PERCENT = 10  # points of the search nearer than this in both figures are one
@@ -49,42 +42,60 @@ TINY = 1e-6  # of a millisecond or a gigabyte: what is below is rounding
 Rows = list[dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class Study:
-    """The checked study file."""
+Gpus = Annotated[int, Field(ge=1, le=MOST["gpus"][0])]
+Tokens = Annotated[int, Field(ge=1, le=MOST["sequence"][0])]
 
-    training: Mapping[str, Any]
-    serving: Mapping[str, Any]
-    scaling: Mapping[str, Any]
+
+class Example(Section):
+    """A model on a system, and the layout that is shown beside the best ones."""
+
+    title: str
+    model: str
+    system: str
+    gpus: Gpus
+    layout: Layout
+
+    @model_validator(mode="after")
+    def _uses_all_gpus(self) -> Example:
+        if self.layout.gpus != self.gpus:
+            raise ValueError(f"its layout needs {self.layout.gpus} GPUs, not {self.gpus}")
+        return self
+
+
+class TrainingExample(Example):
+    """One step, and a run over `tokens`."""
+
+    batch: Annotated[int, Field(ge=1, le=MOST["batch"][0])]
+    sequence: Tokens
+    tokens: Positive
+
+
+class ServingExample(Example):
+    """Requests of `prompt` tokens answered with `output`, at most `tpot_ms` for each of these."""
+
+    prompt: Tokens
+    output: Annotated[int, Field(ge=1, le=MOST["output"][0])]
+    tpot_ms: Positive
+
+
+class Scaling(Section):
+    """Numbers of GPUs, and the sequences of each where the batch grows with them."""
+
+    gpus: list[Gpus]
+    weak_batch_per_gpu: Positive
+
+
+class Study(Section):
+    """The whole file."""
+
+    training: TrainingExample
+    serving: ServingExample
+    scaling: Scaling
 
 
 def load_study(path: str | Path) -> Study:
     """Read and check a study file."""
-    where = Path(path)
-    raw = read_yaml(where)
-    if not isinstance(raw, dict) or set(raw) != set(_KEYS):
-        raise InputError(where, "is no study", f"it has {', '.join(_KEYS)}")
-    for part, keys in _KEYS.items():
-        if not isinstance(raw[part], dict) or set(raw[part]) != keys:
-            raise InputError(where, f"`{part}` is not understood", f"it has {', '.join(sorted(keys))}")
-    for part in ("training", "serving"):
-        for key, value in raw[part].items():
-            place = f"{where}, `{part}.{key}`"
-            if key in _WORDS and not isinstance(value, str):
-                raise InputError(place, f"{quoted(value)} is no text")
-            if key in _LIMITS:
-                check(_LIMITS[key], value, place, least=1)
-            if key in _RATES and (type(value) not in (int, float) or not 0 < value < 1e18):
-                raise InputError(place, f"{quoted(value)} is no number above zero")
-        layout = layout_of(raw[part]["layout"], f"{where}, `{part}.layout`")
-        if layout.gpus != raw[part]["gpus"]:
-            raise InputError(where, f"`{part}.layout` needs {layout.gpus} GPUs", f"not {raw[part]['gpus']}")
-    sizes, batch = raw["scaling"]["gpus"], raw["scaling"]["weak_batch_per_gpu"]
-    for gpus in sizes if isinstance(sizes, list) else [sizes]:
-        check("gpus", gpus, f"{where}, `scaling.gpus`", least=1)
-    if not isinstance(sizes, list) or type(batch) not in (int, float) or not 0 < batch < 1e6:
-        raise InputError(where, "`scaling` is not understood", "a list `gpus`, and sequences a GPU above zero")
-    return Study(**raw)
+    return validated(Study, read_yaml(path), path)
 
 
 def tables(study: Study, predictor: Predictor, prices: Prices) -> dict[str, pd.DataFrame]:
@@ -97,21 +108,17 @@ def tables(study: Study, predictor: Predictor, prices: Prices) -> dict[str, pd.D
     return {name: pd.DataFrame(found) for name, found in rows.items()}
 
 
-def case_of(part: Mapping[str, Any], predictor: Predictor, training: bool) -> Case:
+def case_of(part: TrainingExample | ServingExample, predictor: Predictor) -> Case:
     """The forecast that a part of the study asks for, at its own layout."""
-    system = load_system(part["system"])
-    work = Workload(
-        spec=load_model(part["model"]),
-        batch_size=part["batch"] if training else 1,
-        sequence_length=part["sequence"] if training else part["prompt"],
-        mode="training" if training else "inference",
-        dtype="bf16",
-        attention="fused",
-        optimizer="adam" if training else None,
-        fused=True,
-    )
-    output = 0 if training else part["output"]
-    return Case(work, system, load_device(system.device), predictor, Layout(**part["layout"]), output=output)
+    system, spec = load_system(part.system), load_model(part.model)
+    if isinstance(part, TrainingExample):
+        sizes: dict[str, Any] = {"batch_size": part.batch, "sequence_length": part.sequence}
+        sizes |= {"mode": "training", "optimizer": "adam"}
+    else:
+        sizes = {"sequence_length": part.prompt}
+    work = Workload(spec, dtype="bf16", attention="fused", fused=True, **sizes)
+    output = getattr(part, "output", 0)
+    return Case(work, system, load_device(system.device), predictor, part.layout, output=output)
 
 
 def _figure(
@@ -122,11 +129,11 @@ def _figure(
 
 def _train(study: Study, predictor: Predictor, prices: Prices, rows: dict[str, Rows]) -> None:
     part = study.training
-    title, case = part["title"], case_of(part, predictor, training=True)
+    title, case = part.title, case_of(part, predictor)
     work, device, layout = case.work, case.device, case.layout
     planner = Planner(work, case.system, device, predictor)
     judge = searching.Training(planner, prices)
-    model, gpus = work.architecture, part["gpus"]
+    model, gpus = work.architecture, part.gpus
     found = searching.search(
         searching.layouts(searching.training_space(work), model, gpus, work.batch_size),
         lambda tried: legal(tried, model, gpus, work.batch_size, work.sequence_length),
@@ -141,7 +148,7 @@ def _train(study: Study, predictor: Predictor, prices: Prices, rows: dict[str, R
         ends = (work.tokens / end * 1e3 for end in (step.high_ms, step.low_ms))
         _figure(rows["figures"], title, name, "tokens_per_s", step.tokens_per_s, *ends)
         _figure(rows["figures"], title, name, "memory_gb", step.memory.total_bytes / 1e9)
-        hours, bill = training_run(prices, device, gpus, step.latency_ms, work.tokens, part["tokens"])
+        hours, bill = training_run(prices, device, gpus, step.latency_ms, work.tokens, part.tokens)
         rows["cost"].append(_cost(title, f"{name}: {shown.label}", "training run", hours, bill))
     shown_layouts = [layout, *(candidate.layout for candidate in found.ranked[:COMPARED])]
     for place, shown in enumerate(shown_layouts):
@@ -221,8 +228,8 @@ def _scale(study: Study, planner: Planner, prices: Prices, rows: Rows) -> None:
     """The best of a small space on each number of GPUs, at one batch and at one batch a GPU."""
     work, model = planner.work, planner.model
     for kind in ("same batch", "same batch a GPU"):
-        for gpus in study.scaling["gpus"]:
-            batch = work.batch_size if kind == "same batch" else round(study.scaling["weak_batch_per_gpu"] * gpus)
+        for gpus in study.scaling.gpus:
+            batch = work.batch_size if kind == "same batch" else round(study.scaling.weak_batch_per_gpu * gpus)
             judge = searching.Training(sized(planner, batch), prices)
             found = searching.search(
                 searching.layouts(SCALING, model, gpus, batch),
@@ -241,8 +248,8 @@ def _scale(study: Study, planner: Planner, prices: Prices, rows: Rows) -> None:
 
 def _serve(study: Study, predictor: Predictor, prices: Prices, rows: dict[str, Rows]) -> None:
     part = study.serving
-    title, case = part["title"], case_of(part, predictor, training=False)
-    model, gpus = case.work.architecture, part["gpus"]
+    title, case = part.title, case_of(part, predictor)
+    model, gpus = case.work.architecture, part.gpus
     desk: Server = server(case)
     judge = searching.Answering(desk, prices, "tokens_per_dollar")
     tried = list(searching.layouts(searching.SERVING, model, gpus, 1))
@@ -276,7 +283,7 @@ def _serve(study: Study, predictor: Predictor, prices: Prices, rows: dict[str, R
     _figure(rows["figures"], title, case.layout.label, "memory_gb", served.memory.total_bytes / 1e9)
     for place, (phase, parts) in enumerate((("prefill", served.prefill), ("one token", served.decode))):
         rows["parts"] += _parts(title, place, f"{case.layout.label}, {phase}", "time_ms", parts)
-    bound = {"tpot_ms": float(part["tpot_ms"])}
+    bound = {"tpot_ms": part.tpot_ms}
     found = searching.search(
         tried,
         lambda layout: legal(layout, model, gpus, None, case.work.sequence_length),
@@ -292,6 +299,6 @@ def _serve(study: Study, predictor: Predictor, prices: Prices, rows: dict[str, R
         best = found.ranked[0]
         bill = per_million_tokens(prices, case.device, gpus, best.figures["tokens_per_s"])
         hours = 1e6 / best.figures["tokens_per_s"] / 3600
-        what = f"TPOT within {part['tpot_ms']} ms: {best.layout.label}"
+        what = f"TPOT within {part.tpot_ms:g} ms: {best.layout.label}"
         rows["cost"].append(_cost(title, what, "million output tokens", hours, bill))
     rows["sensitivity"] += [{"example": title, **row} for row in tornado(case)]

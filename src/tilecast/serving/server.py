@@ -145,12 +145,6 @@ class Server:
         room = self.most(layout) // layout.pp
         return [self.serve(replace(layout, microbatch=size)) for size in sizes if size <= room]
 
-    def fastest(
-        self, layout: Layout, tpot_ms: float = float("inf"), sizes: Iterable[int] = SIZES
-    ) -> Serving | None:
-        """The batch of most tokens per second that fits and keeps TPOT within the bound; None if none does."""
-        return best(self.tried(layout, sizes), tpot_ms=tpot_ms)
-
 
 def best(tried: Iterable[Serving], ttft_ms: float = float("inf"), tpot_ms: float = float("inf")) -> Serving | None:
     """The one of most tokens per second that keeps both bounds; None if none does."""

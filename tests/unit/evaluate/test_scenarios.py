@@ -72,7 +72,7 @@ ONE = "scenarios:\n  - {id: a, title: b, work: {model: gpt2, sequence: 8}, syste
     [
         ("[]", "is not a mapping; see config/studies/scenarios.yaml"),
         (ONE + ", colour: red}", "scenario a: unknown key `colour`"),
-        (ONE + ", layout: {xp: 2}}", "scenario a, `layout`: is no layout"),
+        (ONE + ", layout: {xp: 2}}", "scenario a: unknown key `layout.xp`"),
         (ONE + ", truth: [{ms: 3}]}", "scenario a, truth 1: `source` is missing"),
         (
             ONE + ", truth: [{ms: -3, source: x}]}",

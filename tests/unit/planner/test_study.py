@@ -46,16 +46,16 @@ def moved() -> dict[tuple[str, str], dict[str, float]]:
 
 def test_the_study_file_is_understood() -> None:
     read = study.load_study(FILE)
-    assert Layout(**read.training["layout"]).gpus == read.training["gpus"] == 1024
+    assert read.training.layout.gpus == read.training.gpus == 1024
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda raw: raw.pop("serving"), "is no study"),
-        (lambda raw: raw["training"].pop("tokens"), "`training` is not understood"),
+        (lambda raw: raw.pop("serving"), "`serving` is missing"),
+        (lambda raw: raw["training"].pop("tokens"), "`training.tokens` is missing"),
         (lambda raw: raw["training"]["layout"].update(tp=4), "needs 512 GPUs"),
-        (lambda raw: raw["serving"]["layout"].update(colour=4), "serving.layout"),
+        (lambda raw: raw["serving"]["layout"].update(colour=4), "unknown key `serving.layout.colour`"),
     ],
 )
 def test_a_bad_study_is_one_line(tmp_path: Path, change: Callable[[dict], object], words: str) -> None:
@@ -73,9 +73,9 @@ def test_the_record_is_todays_forecast() -> None:
     read = study.load_study(FILE)
     predictor = load_predictor("tilecast")
     recorded = pd.read_csv(RECORD / "figures.csv")
-    for part, training, name in ((read.training, True, "as Megatron-LM"), (read.serving, False, "tp4 mb16")):
-        found = figures(study.case_of(part, predictor, training=training))
-        rows = recorded[(recorded["example"] == part["title"]) & (recorded["layout"] == name)]
+    for part, name in ((read.training, "as Megatron-LM"), (read.serving, "tp4 mb16")):
+        found = figures(study.case_of(part, predictor))
+        rows = recorded[(recorded["example"] == part.title) & (recorded["layout"] == name)]
         shown = dict(zip(rows["figure"], rows["value"], strict=True))
         assert found.keys() <= shown.keys()
         for figure, value in found.items():

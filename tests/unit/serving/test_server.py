@@ -84,17 +84,18 @@ def test_the_most_sequences_fit_and_one_more_does_not(layout: Layout) -> None:
 
 def test_no_room_is_none() -> None:
     assert server("llama2_70b").most(Layout()) == 0
-    assert server("llama2_70b").fastest(Layout()) is None
+    assert server("llama2_70b").tried(Layout()) == []
 
 
 def test_the_fastest_batch_keeps_the_bound() -> None:
     sizes = (1, 2, 4)
     every = [server().serve(Layout(tp=2, microbatch=size)) for size in sizes]
     bound = every[1].tpot_ms[0]
-    best = server().fastest(Layout(tp=2), tpot_ms=bound, sizes=sizes)
+    found = best(every, tpot_ms=bound)
     allowed = [served for served in every if served.tpot_ms[0] <= bound]
-    assert best is not None and best == max(allowed, key=lambda served: served.tokens_per_s)
-    assert server().fastest(Layout(tp=2), tpot_ms=1e-9, sizes=sizes) is None
+    assert found is not None and found == max(allowed, key=lambda served: served.tokens_per_s)
+    assert best(every, tpot_ms=1e-9) is None
+    assert [served.layout.microbatch for served in server().tried(Layout(tp=2), sizes)] == list(sizes)
 
 
 def test_faster_links_slow_nothing() -> None:
