@@ -17,7 +17,7 @@ from tilecast.predict.registry import PREDICTORS, load_predictor
 from tilecast.tables.columns import DTYPE_NAMES
 
 if TYPE_CHECKING:
-    from tilecast.planner.search import Answering, Candidate, Found, Training
+    from tilecast.planner.search import Candidate, Found, ServingLayouts, TrainingLayouts
 
 OBJECTIVES = ("step_time", "tokens_per_dollar", "ttft")
 WORDS = {"step_time": "step time", "tokens_per_dollar": "tokens per dollar", "ttft": "time to first token"}
@@ -133,13 +133,15 @@ def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) 
             spec, batch, args.sequence, "training", dtype=args.dtype, attention=args.attention,
             optimizer=args.optimizer, fused=True,
         )  # fmt: skip
-        training: Training = searching.Training(Planner(work, system, device, predictor), prices, args.price)
+        training: TrainingLayouts = searching.TrainingLayouts(
+            Planner(work, system, device, predictor), prices, args.price
+        )
         space = searching.training_space(work)
         space = space if context is None else replace(space, cp=context)
         tried = searching.layouts(space, model, args.gpus, batch)
         return training, space, tried, lambda layout: legal(layout, model, args.gpus, batch, args.sequence)
     server = Server(spec, system, device, predictor, args.sequence, args.output, args.dtype, args.attention)
-    answering: Answering = searching.Answering(server, prices, args.objective, args.price)
+    answering: ServingLayouts = searching.ServingLayouts(server, prices, args.objective, args.price)
     tried = searching.layouts(searching.SERVING, model, args.gpus, 1)
     return answering, searching.SERVING, tried, lambda layout: legal(layout, model, args.gpus, None, args.sequence)
 

@@ -15,7 +15,7 @@ from tilecast.hardware.system import load_system
 from tilecast.models.architecture import Architecture, architecture
 from tilecast.models.registry import model_spec
 from tilecast.predict.half_precision import HalfPrecision
-from tilecast.serving.passes import Caster, Formats, Passes
+from tilecast.serving.passes import Formats, Passes, PassForecasts
 from tilecast.serving.replay import recipe
 
 # Configurations of the wheel, by the end of a point's model name.
@@ -72,7 +72,7 @@ def point_forecasts(
         if device not in SYSTEM_FILES:
             continue
         system = load_system(SYSTEM_FILES[device])
-        caster = Caster(model, every[device], system, without)
+        caster = PassForecasts(model, every[device], system, without)
         jobs = []
         for row in rows.to_dict("records"):
             point = {str(key): value for key, value in row.items()}

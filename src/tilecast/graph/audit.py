@@ -1,4 +1,4 @@
-"""Every operator graph of the artifact held against our own trace of the same model."""
+"""The artifact's operator graphs compared with our own traces of the same models."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def offline() -> Iterator[None]:
 
 
 def build(spec: ModelSpec, mode: str, dtype: str, attention: str, device: str = "meta") -> nn.Module:
-    """The model of `spec` in `dtype`, with attention written out or as one call; on the meta device to be traced.
+    """The model of `spec` in `dtype`, attention as separate operations or one call; on device meta for tracing.
 
     On a real device it has random weights and routes tokens to experts as transformers does.
     """

@@ -1,4 +1,4 @@
-"""Our kernel lists held against the artifact's operator graphs, and the reason for every difference."""
+"""Our kernel lists compared with the artifact's operator graphs, and the reason for every difference."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def compare(kernels: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _product_reason(product: Product, partners: Counter[Product]) -> str:
-    """Why a product is on one side only, told by its like on the other side."""
+    """Why a product is on one side only, found from similar products on the other side."""
     if product.turned() in partners:
         return "weight gradient: transposed, as the model stores its weights inputs x outputs; same work"
     work = math.prod(product)

@@ -1,4 +1,4 @@
-"""Stand-ins for experts that ask the data how many tokens each gets: the routing parameter says it instead."""
+"""Replacements for expert layers whose sizes depend on the data: the routing parameter sets them instead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention and RMS norm as one kernel each, as a GPU runs them: PyTorch takes them apart on a CPU."""
+"""Attention and RMS norm as one kernel each, as on a GPU; on a CPU PyTorch splits them."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class Recorder(TorchDispatchMode):
         self._kept = tensors
 
     def add(self, kernel: Kernel, module: str) -> None:
-        """Write down a kernel that nothing ran (an optimizer's)."""
+        """Record a kernel that was not run (an optimizer's)."""
         self.launches.append(Launch(kernel, module, (), ()))
 
     def _enter(self, module: nn.Module, arguments: Any) -> None:
@@ -120,7 +120,7 @@ class Recorder(TorchDispatchMode):
         return result
 
     def _forget(self, args: Any, result: Any) -> None:
-        """What an unrecorded operation allocates may lie where a recorded tensor lay: it is another one."""
+        """Forget tensors whose storage an unrecorded operation has taken over."""
         outputs = _tensors(result if isinstance(result, (tuple, list)) else (result,))
         if outputs and self._tensors:
             kept = {tensor.untyped_storage()._cdata for tensor in _tensors(args)}

@@ -1,4 +1,4 @@
-"""How tokens spread over experts, as a parameter: routing decides sizes, so it cannot come from the data here."""
+"""How tokens are distributed over experts: a parameter, because tracing has no data to route."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Many GPUs: collectives on described systems."""
+"""One training or inference step on many GPUs: layout, memory, messages, schedule."""

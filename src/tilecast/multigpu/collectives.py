@@ -1,7 +1,7 @@
-"""How long a collective takes on a described system: protocols as line segments, of rings, trees and NVLS.
+"""Time of a collective operation on a described system, by protocol and algorithm (ring, tree, NVLS).
 
-A group's time is that of the fastest line, latency + hops + bytes / rate: which protocol wins changes with size,
-and where it changes the curve bends. Lines are fitted on measured systems (tilecast.multigpu.collectives_fit); a
+A line is one protocol: time = latency + hops + bytes / rate. NCCL takes the fastest protocol for a size, so a
+group's time is the least of its lines. Lines are fitted on measured systems (tilecast.multigpu.collectives_fit); a
 system nobody measured gets the lines of the one its description names, at its own links' rates and with a wider
 interval. Sizes count as nccl-tests does: the buffer a GPU ends up with (all-gather), or starts from (the others).
 """
@@ -53,7 +53,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Curve:
-    """One operation on one measured system."""
+    """The lines of one operation on one measured system."""
 
     lines: tuple[Line, ...]
     nvls: Line | None
@@ -96,7 +96,7 @@ def _trained() -> dict[str, dict]:
 
 
 def curves_of(systems: dict[str, dict[str, dict]]) -> dict[str, dict[str, Curve]]:
-    """Curves of their JSON form."""
+    """Curves from their JSON form."""
     return {
         system: {
             op: Curve(
@@ -116,7 +116,7 @@ def curves_of(systems: dict[str, dict[str, dict]]) -> dict[str, dict[str, Curve]
 
 
 def port_bytes(op: str, gpus: int, size: float, behind_port: int = 1) -> float:
-    """Bytes that one port must send: of a ring within the group; of all-to-all, all that leaves the port."""
+    """Bytes that one port sends: in a ring those of one GPU; in an all-to-all all that leave the port."""
     if op == "all_reduce":
         return 2 * (gpus - 1) / gpus * size
     if op == "all_to_all":
@@ -128,7 +128,7 @@ def port_bytes(op: str, gpus: int, size: float, behind_port: int = 1) -> float:
 
 
 def group_factor(curve: Curve, kind: str, gpus: int) -> float:
-    """Rate of a group against that of two GPUs: log-linear between the measured group sizes, constant beyond."""
+    """Rate of a group relative to two GPUs: log-linear between the measured group sizes, constant beyond."""
     sizes = curve.factors.get(kind) or {n: f for known in curve.factors.values() for n, f in known.items()}
     known = sorted(sizes)
     gpus = min(max(gpus, known[0]), known[-1])
@@ -201,7 +201,7 @@ def timed(
 
 
 def _own(curve: Curve, like: str, leg: Leg | None, system: System) -> Curve:
-    """The curve of `like` as `system`'s GPUs would run it; over PCIe as it is, for want of a second system."""
+    """The curve of the measured system `like`, adapted to the GPUs of `system`; over PCIe unchanged."""
     if like == system.measured_as or (leg and leg.tier.kind not in ("nvswitch", "nvlink")):
         return curve
     start, share, nvls = _ratios(system.device, like)
@@ -217,7 +217,7 @@ def _own(curve: Curve, like: str, leg: Leg | None, system: System) -> Curve:
 
 @lru_cache(maxsize=64)
 def _ratios(device: str, like: str) -> tuple[float, float, float]:
-    """`device` against the GPU of the system `like`: starts, share of a link's rate, NVLS's share."""
+    """Ratios of `device` to the GPU of `like`: time to start, share of a link's rate, the same for NVLS."""
     known = devices()
     own, other = (known.get(name) for name in (device, load_system(like).device))
     if own is None or other is None:  # a GPU nobody described: taken for that of `like`
@@ -236,7 +236,7 @@ def _ratios(device: str, like: str) -> tuple[float, float, float]:
 def _candidates(
     op: str, way: Route, leg: Leg | None, size: float, curve: Curve, nvls: bool
 ) -> Iterator[tuple[float, str, str]]:
-    """Seconds, algorithm and protocol of everything that could carry it, if `leg` were the only one in a node."""
+    """Seconds, algorithm and protocol of every way to run the operation, if `leg` were the only link of a node."""
     rate = leg.bytes_per_s if leg else math.inf
     inside = rate * (group_factor(curve, leg.tier.kind, way.local) if leg else 1.0)
     sent = port_bytes(op, way.gpus, size, leg.behind_port if leg else 1)
@@ -267,5 +267,5 @@ def _candidates(
 
 
 def _nvls_seconds(gpus: int, size: float, bytes_per_s: float, line: Line) -> float:
-    """The switch adds up: a GPU sends its data once to be added, and its own share of the sum once to all."""
+    """Seconds of an all-reduce in the switch: a GPU sends its data once, and its share of the sum to all."""
     return line.latency_s + (1 + 1 / gpus) * size / (bytes_per_s * line.efficiency)

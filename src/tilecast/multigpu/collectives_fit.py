@@ -1,8 +1,8 @@
-"""Fit the collectives' curves on measured tables, and weigh them at sizes and on systems left out.
+"""Fit the curves of collectives to measured tables, and forecast sizes and systems left out of the fit.
 
 `python -m tilecast.multigpu.collectives_fit` writes data/collectives.json: the curves, and those
 fitted without one size each. They are shipped because a search for a least square ends a little elsewhere on every
-machine, and weighing them must give the same bytes everywhere.
+machine, and their errors must be the same everywhere.
 """
 
 from __future__ import annotations

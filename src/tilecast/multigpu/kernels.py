@@ -1,4 +1,4 @@
-"""Forecast kernels of one GPU's share, by part of the model, and what the host that issues them adds."""
+"""Forecasts of one GPU's kernels by part of the model, and the time the host adds by launching them."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ LEAST_MS, STREAM_SHARE = 0.003, 0.85
 
 
 class Run(NamedTuple):
-    """Kernels in a row: what issuing them takes (by host, see HOSTS), what running them takes, when they end.
+    """A sequence of kernels: host time to launch it (for each of HOSTS), GPU time to run it, and when it ends.
 
-    A kernel starts when it has been issued and the one before has ended (`tilecast.predict.kernel.wait_ms`).
+    A kernel starts when it has been launched and the one before has ended (`tilecast.predict.kernel.wait_ms`).
     """
 
     issued_ms: Array
@@ -40,12 +40,12 @@ class Run(NamedTuple):
     ends_ms: Array
 
     def then(self, after: Run) -> Run:
-        """One run after the other."""
+        """The sequence followed by `after`; it ends when the later of host and GPU allows."""
         ends = np.maximum(self.ends_ms + after.busy_ms, self.issued_ms + after.ends_ms)
         return Run(self.issued_ms + after.issued_ms, self.busy_ms + after.busy_ms, ends)
 
     def times(self, count: int) -> Run:
-        """The same run `count` times: the end is linear in where the host is the last to hold things up."""
+        """The sequence `count` times: each repetition takes the longer of host and GPU time."""
         if count == 0:
             return NOTHING
         before = (count - 1) * np.maximum(self.busy_ms, self.issued_ms)
@@ -53,7 +53,7 @@ class Run(NamedTuple):
 
     @property
     def wait_ms(self) -> Array:
-        """What the GPU waits."""
+        """Time the GPU waits for the host."""
         return np.maximum(0.0, self.ends_ms - self.busy_ms)
 
 
@@ -61,7 +61,7 @@ NOTHING = Run(np.zeros(3), 0.0, np.zeros(3))
 
 
 def sent(milliseconds: float) -> Run:
-    """Communication between kernels: it keeps the GPU from going on, issuing it is not counted."""
+    """Communication as a sequence: the GPU waits for it, its launch takes no host time."""
     return Run(np.zeros(3), milliseconds, np.full(3, milliseconds))
 
 
@@ -74,7 +74,7 @@ class Times:
 
 
 class Kernels:
-    """Forecasts of one piece of work on one device, each shape once."""
+    """Kernel forecasts of one workload on one device; each shape is forecast once."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class Kernels:
         return Times(ms, runs if aware else None)
 
     def _unissued(self, kernels: pd.DataFrame, forecast: pd.DataFrame) -> pd.DataFrame:
-        """Kernels that only their issue holds up, as compiled code replays them: no host issues them."""
+        """Forecasts for compiled code: kernels bound by their launch take what a CUDA graph needs for each."""
         moved = (kernels["bytes_read"] + kernels["bytes_written"]).to_numpy(dtype=float)
         least = np.maximum(LEAST_MS, moved / (STREAM_SHARE * self.device.bandwidth_bytes_per_s) * 1e3)
         held = (forecast["bound"] == "latency").to_numpy() & (forecast["passport"] == "extrapolated").to_numpy()

@@ -81,7 +81,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What no table here holds (sources: docs/use/multigpu.md). None is fitted on a validation table."""
+    """Assumed constants (sources: docs/use/multigpu.md). None is fitted on a validation table."""
 
     bucket_bytes: float = 25 * 2**20  # gradients exchanged at a time: default of PyTorch's DDP
     tp_overlap: float = 0.0  # share of tensor-parallel communication that runs beside compute: none in Megatron
@@ -94,7 +94,7 @@ class Assumptions:
 
     @property
     def taken(self) -> float:
-        """Share of communication's time that it takes from the kernels beside it."""
+        """Share of its own time by which communication delays the kernels beside it."""
         return self.contention / (1 + self.contention)
 
 
@@ -115,13 +115,13 @@ def layout_of(given: Any, where: object) -> Layout:
 
 
 def in_runs(counts: Sequence[int]) -> str:
-    """`11,2x13,11` for 11, 13, 13, 11."""
+    """Numbers as text, equal neighbours together: `11,2x13,11` for 11, 13, 13, 11."""
     runs = [(value, len(list(run))) for value, run in groupby(counts)]
     return ",".join(f"{times}x{value}" if times > 1 else str(value) for value, times in runs)
 
 
 def from_runs(text: str) -> tuple[int, ...]:
-    """The numbers of `11,2x13,11`; InputError for what is none."""
+    """The numbers that a text such as `11,2x13,11` stands for."""
     found: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"(?:(\d{1,4})x)?(\d{1,6})", part.strip())
@@ -215,6 +215,6 @@ def _runs(layout: Layout, model: Architecture, batch: int | None, sequence: int 
 
 
 def check(layout: Layout, model: Architecture, gpus: int | None, batch: int | None, sequence: int | None) -> None:
-    """Raise one line if `layout` is not legal."""
+    """Raise InputError if `layout` is not legal."""
     if reason := legal(layout, model, gpus, batch, sequence):
         raise InputError(f"layout {layout.label}", reason, "choose ranks and a microbatch that divide")

@@ -1,4 +1,4 @@
-"""What groups of equally spaced GPUs take to communicate, all such groups at once; each time is computed once."""
+"""Communication times of groups of equally spaced GPUs that all communicate at once; each is computed once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Links:
         return self._times[key]
 
     def _route(self, group: Group) -> Route:
-        """Equal groups, side by side, communicate at the same time."""
+        """The route of one group while all groups like it communicate at the same time."""
         if group not in self._routes:
             first, stride, ranks, used = group
             node, span = self.system.gpus_per_node, stride * ranks
@@ -50,7 +50,7 @@ class Links:
         return self._routes[group]
 
     def hop(self, stride: int, ranks: int, used: int) -> Group:
-        """The slowest hop of a chain: between two nodes where it leaves the first."""
+        """The slowest step between neighbours of a chain: between two nodes where the chain leaves the first."""
         node = self.system.gpus_per_node
         if stride < node < stride * ranks:
             return ((node - 1) // stride * stride, stride, 2, used)

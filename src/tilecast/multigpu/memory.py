@@ -64,8 +64,8 @@ class Memory:
         return f"{_verdict(self.short_bytes)}{where}"
 
     @property
-    def told(self) -> list[str]:
-        """A verdict a stage; stages that follow each other and hold the same are one."""
+    def stage_verdicts(self) -> list[str]:
+        """One line a stage; stages in a row that hold the same share a line."""
         runs: list[list[int]] = []
         for stage, held in enumerate(self.stages):
             if runs and self.stages[runs[-1][0]] == held:

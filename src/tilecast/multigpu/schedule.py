@@ -175,7 +175,7 @@ def stage_ends(
 
     `microbatches[case]` (or one number), `forward[case, chunk, stage]`, `backward` alike, `send[case, 2]`
     (forward, back); returns [case, stage]. If `periodic`, a pipeline is simulated until all of it repeats itself a
-    turn later (a microbatch; a round of stages where interleaved), which it then does for ever: exact to rounding.
+    turn later (a microbatch; a round of stages where interleaved), from then on, exact to rounding.
     One that does not settle is simulated whole.
     """
     cases, chunks, stages = forward.shape
@@ -212,7 +212,7 @@ def _of(times: Array | None, cases: Array) -> Array | None:
 
 
 def _one_way(counts: Array, forward: Array, backward: Array | None, send: Array) -> Array:
-    """All passes one way, then (training) back: equal jobs go down a line of stages, the slowest sets the pace."""
+    """Ends of a GPipe schedule in closed form: all forward, then all backward; the slowest stage sets the pace."""
     stages = forward.shape[1]
     more = (counts - 1)[:, None]
     there = np.cumsum(forward, axis=1) + np.arange(stages) * send[:, :1]

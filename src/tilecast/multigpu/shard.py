@@ -1,4 +1,4 @@
-"""One GPU's share of a model's kernels: the model is cut as tensor and expert parallelism cut it, then traced.
+"""One GPU's share of a model's kernels: the model is divided by tensor and expert parallelism, then traced.
 
 Matrices are cut by columns or rows as Megatron does (arXiv 1909.08053), the vocabulary by rows, stacked experts by
 expert; a few layers are traced, which must launch the same kernels, and one stands for all.
@@ -279,13 +279,13 @@ def _is_core(kernel: Kernel, work: Workload, shape: Shape) -> bool:
 
 
 def _copy(kernel: Kernel) -> Kernel:
-    """What copies the gradient that `kernel` adds to."""
+    """The kernel that copies the gradient which `kernel` adds to."""
     moved = kernel.bytes_written
     return kernel._replace(family="memory", op="copy", phase="backward", operands=1, flops=0, bytes_read=moved)
 
 
 def _local(kernel: Kernel, work: Workload, shape: Shape) -> Kernel:
-    """The kernel as sequence parallelism and mixed precision leave it."""
+    """The kernel under sequence parallelism and mixed precision."""
     if kernel.phase == "optimizer":
         size = ELEMENT_BYTES[work.dtype]
         if size == 4 or not work.mixed:

@@ -1,4 +1,4 @@
-"""Kernels of one GPU's share of a model, traced once and shipped: the default run needs no torch for them.
+"""Traced kernels of one GPU's share of a model, as shipped: the default run needs no torch for them.
 
 `python -m tilecast.multigpu.validate` writes them anew; a test holds some of them against a fresh trace.
 """
@@ -19,7 +19,7 @@ from tilecast.multigpu.shard import Counted, Shape, Share, Traces, share
 
 
 def key(work: Workload) -> str:
-    """What decides the kernels of a piece of work, as text; the global batch does not."""
+    """The parts of a workload that decide its kernels, as text; the global batch is not one."""
     kind = (work.spec.name, work.mode, work.phase, work.sequence_length, work.context)
     how = (work.dtype, work.attention, work.optimizer or "none", work.fused, work.mixed)
     parts = (*kind, *how)

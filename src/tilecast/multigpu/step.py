@@ -52,7 +52,7 @@ class Step:
 
 
 class Planner:
-    """Forecasts of one piece of work on one system; kernels and collectives are forecast once."""
+    """Step forecasts of one workload on one system; kernels and collectives are forecast once."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Planner:
         return memory(self.work, layout, self.device.memory_bytes, self.assume)
 
     def check(self, layout: Layout) -> None:
-        """One line if the layout cannot run this work on this system."""
+        """Raise InputError if the layout cannot run this workload on this system."""
         check(layout, self.model, None, self.work.batch_size, self.work.sequence_length)
         if layout.gpus > self.links.system.gpus:
             problem = f"needs {layout.gpus} GPUs, the system has {self.links.system.gpus}"
@@ -119,7 +119,7 @@ class Planner:
         return Step(layout, latency, low, high, chosen, rate, held, tuple(per_stage), tuple(events))
 
     def spread(self, layout: Layout) -> tuple[int, ...]:
-        """Layers of each piece so that the slowest stage is as fast as can be; none where the even split is it."""
+        """Layers of each piece that make the slowest stage fastest; () where the even split already does."""
         pp, layers, pieces = layout.pp, self.model.layers, layout.pp * layout.interleave
         key = (self._unit_key(layout), pp, pieces)
         if key in self._spreads:
@@ -198,7 +198,7 @@ class Planner:
         return unit
 
     def _unit_key(self, layout: Layout) -> tuple[Any, ...]:
-        """What of a layout a pass through one piece depends on."""
+        """The parts of a layout that the time of one piece depends on."""
         zero3 = layout.dp * layout.cp if layout.zero >= 3 else 0
         hides = layout.overlap or (layout.cp == 1 and not zero3)
         return (Shape.of(layout), layout.gpus, layout.recompute, hides, zero3)
@@ -288,7 +288,7 @@ class Planner:
         return tails
 
     def _update(self, layout: Layout, busy: Array, layers: int, first: bool, last: bool) -> Array:
-        """Milliseconds of the optimizer; ZeRO shares its work out, but not what issuing it takes."""
+        """Milliseconds of the optimizer; ZeRO divides its kernels' work, not the host time to launch them."""
         runs = self.kernels(Shape.of(layout)).runs
         share = layout.dp * layout.cp if layout.zero else 1
         if runs is None:

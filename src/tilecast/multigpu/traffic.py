@@ -1,4 +1,4 @@
-"""What a layout's messages take: between tensor, expert, context and pipeline ranks, of gradients and weights."""
+"""Communication times of a layout: tensor, expert, context, pipeline and data parallelism."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHARDED = UNIT.index("dp")
 
 
 class Traffic:
-    """Milliseconds of the messages of one piece of work on the links of one system."""
+    """Milliseconds of the messages of one workload on the links of one system."""
 
     def __init__(self, work: Workload, links: Links, assume: Assumptions) -> None:
         self.work, self.links, self.assume = work, links, assume

@@ -1,4 +1,4 @@
-"""The best layout: every one a space holds is tried, none is guessed; what cannot run is kept with its reason.
+"""Search for the best layout: all layouts of a space are evaluated; those that cannot run keep the reason.
 
 Infeasible is what does not divide, does not fit in memory, or breaks a constraint. The rest is ranked by the
 objective. Nothing is pruned by a bound, so the best found is the best of the space. What fits as a pipeline of
@@ -244,7 +244,7 @@ def broken(figures: Mapping[str, float], constraints: Mapping[str, float]) -> st
 
 
 def pareto(candidates: Sequence[Candidate], first: str, second: str) -> list[Candidate]:
-    """Those that no other beats in one figure without losing in the other (both the smaller the better)."""
+    """The Pareto front of two figures, both better when smaller."""
     front: list[Candidate] = []
     best = float("inf")
     for candidate in sorted(candidates, key=lambda c: (c.figures[first], c.figures[second], c.layout.label)):
@@ -314,7 +314,7 @@ def reasons(found: Found) -> list[tuple[int, str]]:
     return sorted(((len(every), every[0]) for every in kinds.values()), key=lambda item: (-item[0], item[1]))
 
 
-class Training:
+class TrainingLayouts:
     """Layouts of one training step, evaluated and explained."""
 
     def __init__(self, planner: Planner, prices: Prices, price: str = "on_demand") -> None:
@@ -350,7 +350,7 @@ class Training:
         return self.planner.step(layout).parts
 
 
-class Answering:
+class ServingLayouts:
     """Layouts of serving, evaluated and explained."""
 
     def __init__(self, server: Server, prices: Prices, objective: str, price: str = "on_demand") -> None:

@@ -1,4 +1,4 @@
-"""How far a forecast moves when one assumption at a time is put elsewhere: the rows of a tornado diagram."""
+"""How much a forecast changes when one assumption at a time is changed: the rows of a tornado diagram."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Change:
-    """One assumption, what it is put at instead, and how a case is changed so (None where it does not apply)."""
+    """One assumption, its low and high setting, and how to change a case to them (None: does not apply)."""
 
     name: str
     low: str
@@ -117,7 +117,7 @@ def figures(case: Case) -> dict[str, float]:
 
 
 def server(case: Case) -> Server:
-    """What answers the requests of a case."""
+    """The server of a case's requests."""
     work = case.work
     return Server(
         work.spec, case.system, case.device, case.predictor, work.sequence_length, case.output,

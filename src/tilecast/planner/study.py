@@ -1,4 +1,4 @@
-"""The worked examples of many GPUs as tables: figures, parts, timeline, memory, scaling, cost, search, tornado."""
+"""Worked examples on many GPUs as tables: figures, parts, timeline, memory, scaling, cost, search, sensitivity."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def load_study(path: str | Path) -> Study:
 
 
 def tables(study: Study, predictor: Predictor, prices: Prices) -> dict[str, pd.DataFrame]:
-    """Every table of TABLES."""
+    """The tables named in TABLES, as resources/studies/multigpu records them."""
     import pandas as pd
 
     rows: dict[str, Rows] = {name: [] for name in TABLES}
@@ -132,7 +132,7 @@ def _train(study: Study, predictor: Predictor, prices: Prices, rows: dict[str, R
     title, case = part.title, case_of(part, predictor)
     work, device, layout = case.work, case.device, case.layout
     planner = Planner(work, case.system, device, predictor)
-    judge = searching.Training(planner, prices)
+    judge = searching.TrainingLayouts(planner, prices)
     model, gpus = work.architecture, part.gpus
     found = searching.search(
         searching.layouts(searching.training_space(work), model, gpus, work.batch_size),
@@ -230,7 +230,7 @@ def _scale(study: Study, planner: Planner, prices: Prices, rows: Rows) -> None:
     for kind in ("same batch", "same batch a GPU"):
         for gpus in study.scaling.gpus:
             batch = work.batch_size if kind == "same batch" else round(study.scaling.weak_batch_per_gpu * gpus)
-            judge = searching.Training(sized(planner, batch), prices)
+            judge = searching.TrainingLayouts(sized(planner, batch), prices)
             found = searching.search(
                 searching.layouts(SCALING, model, gpus, batch),
                 lambda tried, g=gpus, b=batch: legal(tried, model, g, b, work.sequence_length),  # type: ignore[misc]
@@ -251,7 +251,7 @@ def _serve(study: Study, predictor: Predictor, prices: Prices, rows: dict[str, R
     title, case = part.title, case_of(part, predictor)
     model, gpus = case.work.architecture, part.gpus
     desk: Server = server(case)
-    judge = searching.Answering(desk, prices, "tokens_per_dollar")
+    judge = searching.ServingLayouts(desk, prices, "tokens_per_dollar")
     tried = list(searching.layouts(searching.SERVING, model, gpus, 1))
     possible = [layout for layout in tried if legal(layout, model, gpus, None, case.work.sequence_length) is None]
     for base in sorted({replace(layout, microbatch=1) for layout in possible}, key=lambda found: found.label):

@@ -25,7 +25,7 @@ WORDS = {
 
 
 def as_values(step: Step, work: Workload) -> dict[str, Any]:
-    """Everything `tilecast forecast --system` says."""
+    """The forecast of a step as plain values: the JSON of `tilecast forecast --system`."""
     return {
         "model": work.spec.name,
         "mode": work.mode,
@@ -48,14 +48,14 @@ def as_values(step: Step, work: Workload) -> dict[str, Any]:
             "total_bytes": step.memory.total_bytes,
             "device_bytes": step.memory.capacity_bytes,
             "stages": list(step.memory.stages),
-            "stage_verdicts": step.memory.told,
+            "stage_verdicts": step.memory.stage_verdicts,
         },
         "stages_ms": list(step.stages),
     }
 
 
 def as_text(step: Step, work: Workload, system: str, cost: Mapping[str, Any] | None = None) -> str:
-    """The same for a reader."""
+    """The forecast as text."""
     layout, held = step.layout, step.memory
     kind = work.mode if work.mode == "training" else f"inference ({work.phase})"
     gpus = f"{layout.gpus} GPU" + ("s" if layout.gpus > 1 else "")
@@ -70,7 +70,7 @@ def as_text(step: Step, work: Workload, system: str, cost: Mapping[str, Any] | N
         f"memory    {held.total_bytes / 1e9:.3g} GB of {held.capacity_bytes / 1e9:.3g} GB, {held.verdict}",
         "          " + ", ".join(f"{name} {size:.2g}" for name, size in parts.items()),
     ]
-    told = held.told if layout.pp > 1 else []
+    told = held.stage_verdicts if layout.pp > 1 else []
     lines += [f"          {verdict}" for verdict in told[:STAGES]]
     lines += [f"          {len(told) - STAGES} more lines of stages: see --json"] if len(told) > STAGES else []
     if cost:
@@ -122,7 +122,7 @@ def _short(value: float) -> str:
 
 
 def serving_values(server: Server, layout: Layout, prices: Prices, bounds: Mapping[str, float]) -> dict[str, Any]:
-    """What `tilecast forecast --serve` says: every number of requests at once that fits, the best in bounds."""
+    """The forecast of serving as plain values: every number of requests that fits, and the best in bounds."""
     tried = server.tried(replace(layout, microbatch=1))
     within = best(tried, **bounds)
     rows = []
@@ -156,7 +156,7 @@ def serving_values(server: Server, layout: Layout, prices: Prices, bounds: Mappi
 
 
 def serving_text(values: Mapping[str, Any]) -> str:
-    """The same for a reader."""
+    """The forecast as text."""
     lines = [
         f"{values['model']} on {values['gpus']} x {values['device']} of {values['system']}: serving, "
         f"{values['batching']} batching, prompts of {values['prompt']} and answers of {values['output']} tokens",

@@ -1,4 +1,4 @@
-"""Serving forecasts: kernels of a transformer's layers, collectives, and the benchmark replayed pass by pass.
+"""Forward passes of a served transformer: its kernels and collectives, and the replay of a benchmark made of them.
 
 Each point is `concurrency` requests that are always in flight on one tensor-parallel group.
 """
@@ -20,7 +20,7 @@ from tilecast.multigpu.collectives import collective
 from tilecast.predict.half_precision import DIMENSIONS, HalfPrecision
 from tilecast.predict.physics.chip import chip
 from tilecast.predict.physics.half import STREAM_SHARE
-from tilecast.serving.replay import Load, Server, Told, replay
+from tilecast.serving.replay import Batching, Load, MeanTimes, replay
 
 # ASSUME: besides products, attention and collectives a layer runs five memory-bound kernels: two norms, the
 # rotation of queries and keys, the activation's product, a quantisation.
@@ -87,7 +87,7 @@ def layer_kernels(
 
 
 def small_ms(shape: Architecture, tokens: float, tp: int, device: Device, model: HalfPrecision) -> float:
-    """The memory-bound kernels of one pass: each its bytes, and at least a launch."""
+    """Milliseconds of a pass's memory-bound kernels: bytes over bandwidth for each, at least one launch."""
     on = chip(device, "bf16")
     moved = 2 * tokens * (4 * shape.hidden + 3 * shape.ffn * max(shape.top_k, 1) / tp) / SMALL_KERNELS * 2
     each = max(1e3 * moved / (on.bandwidth_bytes_per_s * STREAM_SHARE), on.launch_ms)
@@ -95,7 +95,7 @@ def small_ms(shape: Architecture, tokens: float, tp: int, device: Device, model:
 
 
 def reduce_ms(shape: Architecture, tokens: float, tp: int, system: System | None) -> float:
-    """Two sums over the group a layer."""
+    """Milliseconds of the two all-reduces of every layer."""
     if tp == 1 or system is None:
         return 0.0
     return (
@@ -113,11 +113,11 @@ class Pass:
 
     @property
     def total_ms(self) -> float:
-        """All of it."""
+        """Milliseconds of the whole pass."""
         return sum(self.families.values()) + self.small + self.collectives
 
 
-class Caster:
+class PassForecasts:
     """Passes on one GPU, their kernels forecast together."""
 
     def __init__(
@@ -174,7 +174,7 @@ class Passes(NamedTuple):
     full: Pass  # as many prompts as the budget holds, at most all
     prompts: int  # so many
 
-    def replayed(self, load: Load, server: Server) -> Told:
+    def replayed(self, load: Load, batching: Batching) -> MeanTimes:
         """Times to first token and per output token; between these passes time is linear in tokens."""
         one, many = load.mean * load.prompt, self.prompts * load.mean * load.prompt
         short, prefill, full = self.short.total_ms, self.prefill.total_ms, self.full.total_ms
@@ -192,4 +192,4 @@ class Passes(NamedTuple):
                 return prefill + second * (every - one) + cache * requests
             return full + beyond * (every - many) + cache * requests
 
-        return replay(load, server, lambda n: single + more * (n - 1), mixed_ms)
+        return replay(load, batching, lambda n: single + more * (n - 1), mixed_ms)

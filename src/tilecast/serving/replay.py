@@ -1,8 +1,9 @@
-"""A serving benchmark replayed pass by pass: a closed loop of requests against a continuously batching server.
+"""A serving benchmark replayed pass by pass: a closed loop of requests against a continuously batching batching.
 
 As a request ends, its client sends the next. A pass holds one token of every request that decodes and as many
 tokens of waiting prompts as the server's budget allows, in order of arrival. Requests of equal length stay in the
-groups they were first served in, so each group finds the pass of the one before it: no mean-value queue sees that.
+groups they were first served in, so each group waits for the pass of the one before; a queueing formula for mean
+values misses that.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Server:
+class Batching:
     """How a framework fills a pass."""
 
     budget: float  # tokens
@@ -46,14 +47,14 @@ class Server:
     wait_share: float = 0.0  # until they fill this share of the budget
 
 
-class Told(NamedTuple):
-    """Means over a run, milliseconds."""
+class MeanTimes(NamedTuple):
+    """Mean times of a run."""
 
     ttft_ms: float
     tpot_ms: float
 
 
-def recipe(point: Mapping[str, Any]) -> tuple[Load, Server]:
+def recipe(point: Mapping[str, Any]) -> tuple[Load, Batching]:
     """Client and server of a measured serving point, as far as the two campaigns publish their scripts.
 
     The open sweep (SemiAnalysisAI/InferenceX, benchmarks/*.sh): lengths between 0.8 and 1 of the longest, token
@@ -70,22 +71,22 @@ def recipe(point: Mapping[str, Any]) -> tuple[Load, Server]:
     prompt, output = float(point["prompt"]), float(point["output"])
     load = Load(int(point["concurrency"]), prompt, output, 0.8 if sweep else 1.0)
     if framework == "sglang":
-        return load, Server(8192, chunked=True, alone=True, late=3)
+        return load, Batching(8192, chunked=True, alone=True, late=3)
     if not sweep:
-        server = Server(512 + prompt + 1500)
-        return load, replace(server, late=3) if framework == "trtllm" else replace(server, chunked=True)
+        batching = Batching(512 + prompt + 1500)
+        return load, replace(batching, late=3) if framework == "trtllm" else replace(batching, chunked=True)
     if framework == "vllm":
-        return load, Server(8192, chunked=True, late=3)
+        return load, Batching(8192, chunked=True, late=3)
     if "gpt-oss" in str(point["model"]):
-        return load, Server(20000, late=3)
+        return load, Batching(20000, late=3)
     budget = prompt + output + 200 if point["device"] == "NVIDIA_H200" else 16384.0
     held = prompt == output == 1024 and point["tp"] < 8
-    return load, Server(budget, late=3, wait_passes=20 if held else 0, wait_share=0.9)
+    return load, Batching(budget, late=3, wait_passes=20 if held else 0, wait_share=0.9)
 
 
 def replay(
-    load: Load, server: Server, step_ms: Callable[[int], float], mixed_ms: Callable[[float, int], float]
-) -> Told:
+    load: Load, batching: Batching, step_ms: Callable[[int], float], mixed_ms: Callable[[float, int], float]
+) -> MeanTimes:
     """Mean time to first token and per output token of a run.
 
     `step_ms(requests)` is a pass that only decodes, `mixed_ms(prompt tokens, requests)` one that prefills as well.
@@ -101,23 +102,25 @@ def replay(
     while running or waiting:
         n, taken, done = len(running), 0.0, []
         ready = bool(waiting) and waiting[0][0] <= passed
-        if ready and running and held < server.wait_passes:
-            ready = sum(left[i] for joins, i in waiting if joins <= passed) >= server.wait_share * server.budget
+        if ready and running and held < batching.wait_passes:
+            ready = (
+                sum(left[i] for joins, i in waiting if joins <= passed) >= batching.wait_share * batching.budget
+            )
             held += not ready
         if ready:
-            held, room = 0, server.budget - (0 if server.alone else n)
+            held, room = 0, batching.budget - (0 if batching.alone else n)
             while waiting and waiting[0][0] <= passed:
                 i = waiting[0][1]
-                if left[i] > room and (taken or server.chunked):
-                    part = max(room, 0.0) if server.chunked else 0.0
+                if left[i] > room and (taken or batching.chunked):
+                    part = max(room, 0.0) if batching.chunked else 0.0
                     left[i], taken = left[i] - part, taken + part
                     break
                 room, taken, left[i] = room - left[i], taken + left[i], 0
                 done.append(i)
                 waiting.popleft()
         if taken:
-            now += mixed_ms(taken, 0 if server.alone else n)
-            passed, decoded = passed + 1, decoded + (not server.alone)
+            now += mixed_ms(taken, 0 if batching.alone else n)
+            passed, decoded = passed + 1, decoded + (not batching.alone)
         else:  # nothing but decoding until one ends or one may join
             ends = running[0][0] - decoded if running else 1
             ahead = max(min(ends, waiting[0][0] - passed if waiting else ends), 1)
@@ -130,9 +133,9 @@ def replay(
             last[heapq.heappop(running)[1]] = now
             if sent < total:
                 sent_at[sent] = now
-                waiting.append((passed + server.late - 1, sent))
+                waiting.append((passed + batching.late - 1, sent))
                 sent += 1
     share = 1 / load.rounds if total > burst else 1.0
     began, ended = np.array(first), np.array(last)
     told = (began - np.array(sent_at), (ended - began) / (np.array(outputs) - 1))
-    return Told(*(float(share * x[:burst].mean() + (1 - share) * x[-(total - burst) :].mean()) for x in told))
+    return MeanTimes(*(float(share * x[:burst].mean() + (1 - share) * x[-(total - burst) :].mean()) for x in told))

@@ -31,7 +31,7 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)  # sequences of a stage's 
 
 @dataclass(frozen=True)
 class Serving:
-    """One layout's figures."""
+    """Forecast times, throughput and memory of one layout."""
 
     layout: Layout
     sequences: int  # of one replica at a time
@@ -161,7 +161,7 @@ def _each(what: Callable[[float, float], float], one: Ends, other: Ends) -> Ends
 
 
 def _more(planner: Planner, layout: Layout, batch: int, groups: int = 1) -> Ends:
-    """What twice the batch adds to the time of one, by each of its groups."""
+    """Time that a second batch adds to the first, divided by `groups`."""
     two, one = (_ends(sized(planner, batch * times).step(layout)) for times in (2, 1))
     return _each(lambda more, less: (more - less) / groups, two, one)
 

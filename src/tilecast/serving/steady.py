@@ -1,4 +1,4 @@
-"""Continuous batching: what a request waits for where a server takes prompts in between decode steps."""
+"""Continuous batching in closed form: a server takes prompts between decode steps, and requests queue for it."""
 
 from __future__ import annotations
 

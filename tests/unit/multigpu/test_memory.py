@@ -94,14 +94,14 @@ def test_the_verdict_says_by_how_much():
 def test_every_stage_has_its_verdict():
     """One line for stages that follow each other and hold the same; the fullest is named."""
     uneven = memory(work(), Layout(pp=4, microbatch=1, stages=(5, 11, 8, 8)), 40e9, PURE)
-    assert len(uneven.told) == 4 and uneven.fullest == 1
-    for stage, line in enumerate(uneven.told):
+    assert len(uneven.stage_verdicts) == 4 and uneven.fullest == 1
+    for stage, line in enumerate(uneven.stage_verdicts):
         total = uneven.totals[stage]
         assert line.startswith(f"stage {stage} ") and f"{total / 1e9:.1f} of 40.0 GB" in line
         assert ("does not fit by" in line) == (total > 40e9) and ("the fullest" in line) == (stage == 1)
     alike = memory(work(batch_size=1), Layout(pp=8, microbatch=1), 40e9, PURE)
-    assert [line.split(" ")[0] for line in alike.told] == ["stage", "stages", "stage"]
-    assert alike.told[1].startswith("stages 1 to 6")
+    assert [line.split(" ")[0] for line in alike.stage_verdicts] == ["stage", "stages", "stage"]
+    assert alike.stage_verdicts[1].startswith("stages 1 to 6")
 
 
 def test_sharded_training_gathers_layers_and_both_ends():

@@ -36,7 +36,7 @@ from tilecast.predict.physics.half import physics, seen_keys
 from tilecast.predict.train import experts, generations
 from tilecast.predict.train.generations import LeaveOut, Rows, ship
 from tilecast.serving.passes import Formats, Pass, Passes, layer_kernels
-from tilecast.serving.replay import Load, Server
+from tilecast.serving.replay import Batching, Load
 
 GPUS = ("NVIDIA_A100-SXM4-80GB", "NVIDIA_L40S", "NVIDIA_H100_80GB_HBM3", "NVIDIA_H200", "NVIDIA_B200")
 
@@ -312,7 +312,7 @@ def test_tensor_parallel_shares_the_products_out():
 
 def test_a_served_request_alone_costs_its_own_passes():
     every = [Pass({"decode": 2.0, "gemm": total - 2.0}, 0.0, 0.0) for total in (10, 10, 25, 100, 100)]
-    told = Passes(*every, 1).replayed(Load(1, 1000, 101), Server(4096))
+    told = Passes(*every, 1).replayed(Load(1, 1000, 101), Batching(4096))
     assert told.tpot_ms == pytest.approx(10)
     assert told.ttft_ms == pytest.approx(100)
 
