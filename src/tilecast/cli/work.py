@@ -13,9 +13,9 @@ from tilecast.models.choices import ATTENTION, OPTIMIZER_STATES, PHASES
 from tilecast.tables.columns import DTYPE_NAMES, MODES
 
 if TYPE_CHECKING:
+    from tilecast.graph.kernels import KernelGraph
     from tilecast.models.registry import ModelSpec
     from tilecast.models.workload import Workload
-    from tilecast.graph.kernels import KernelGraph
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,9 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=option("batch"), default=1, help="sequences per step (default: 1)")
     parser.add_argument("--dtype", default="fp32", help="number format: " + ", ".join(DTYPE_NAMES))
     parser.add_argument("--attention", choices=ATTENTION, default="eager")
-    parser.add_argument(
-        "--optimizer", choices=tuple(OPTIMIZER_STATES), help="add its step to training"
-    )
+    parser.add_argument("--optimizer", choices=tuple(OPTIMIZER_STATES), help="add its step to training")
 
 
 def check(args: argparse.Namespace) -> None:
