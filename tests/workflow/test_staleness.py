@@ -37,7 +37,7 @@ STAGE_PLOTS = (
 SIGNED_PLOTS = {"plot_amd", "plot_distributed", "plot_fusion"}
 TABLES = {"table_claims", "table_end_to_end", "table_mape", "table_operators"}
 CLAIMS = {"audit_claims", "table_claims", "table_pdf", "report_page"}
-PREDICTIONS = {"predict_baseline", "predict_neusight", "predict_tilecast", "predict_logo"}
+PREDICTIONS = {"predict", "predict_logo"}
 EVALUATION = {
     "audit_claims",
     "evaluate_goals",
@@ -117,7 +117,7 @@ EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
     "one predictor": (
         "src/tilecast/predict/tilecast.py",
         comment,
-        {"predict_tilecast", "measure_scenarios", "numa_predict", "parallel_validation", "table_pdf"}
+        {"predict", "measure_scenarios", "numa_predict", "parallel_validation", "table_pdf"}
         | {"modern_evaluate", "report_page"}
         | MODERN_PLOTS
         | {"plot_numa_penalty", "plot_numa_intensity"}

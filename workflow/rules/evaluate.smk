@@ -20,16 +20,14 @@ try:  # a claim that cannot be computed ends the run before it begins
 except TilecastError as error:
     stop(error)
 
-# Stages that compute predictions of their own append their tables to these lists before this file is included.
 PREDICTION_TABLES = [
     "results/tidy/predictions.csv",
-    *globals().get("OWN_PREDICTIONS", []),
+    *expand("results/predict/{name}.csv", name=PREDICTORS),
 ]
 OPERATOR_PREDICTION_TABLES = [
     "results/tidy/operator_predictions.parquet",
-    *globals().get("OWN_OPERATOR_PREDICTIONS", []),
+    *expand("results/predict/{name}_operators.parquet", name=PREDICTORS),
 ]
-OWN_INTERVALS = [f"results/predict/{name}_intervals.csv" for name in OWN_PREDICTORS]
 
 
 rule evaluate_errors:
@@ -95,7 +93,7 @@ rule evaluate_operators:
 rule evaluate_coverage:
     input:
         errors="results/evaluation/errors.csv",
-        intervals=OWN_INTERVALS,
+        intervals=expand("results/predict/{name}_intervals.csv", name=PREDICTORS),
         code=code("evaluate_coverage"),
     output:
         coverage="results/evaluation/coverage.csv",
@@ -116,7 +114,7 @@ rule evaluate_kernels:
         kernels="results/tidy/kernels.parquet",
         devices="results/tidy/devices.csv",
         specifications=SPECIFICATIONS,
-        code=code("evaluate_kernels"),
+        code=[*code("evaluate_kernels"), *predictor_code(*PREDICTORS)],
     output:
         errors="results/evaluation/kernel_errors.csv",
         sweeps="results/evaluation/utilisation.csv",
@@ -125,7 +123,8 @@ rule evaluate_kernels:
     conda:
         "../../envs/analysis.yaml"
     params:
-        predictors=OWN_PREDICTORS,
+        predictors=PREDICTORS,
+        trained=TRAINED,
     script:
         "../scripts/evaluate_kernels.py"
 

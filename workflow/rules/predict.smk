@@ -1,13 +1,35 @@
-# Predictors computed here, in the order of the report. Each forecasts every cell of the artifact's graphs as one job.
-BASELINES = ["roofline", "li", "habitat"]
-OWN_PREDICTORS = [*BASELINES, "neusight", "tilecast"]
-TRAINED = ["li", "habitat", "neusight", "tilecast"]
+from tilecast.predict import registry
+
+# Predictors computed here, name -> module:Class, in the order of the report. Each forecasts every cell of the
+# artifact's graphs as one job.
+PREDICTORS = dict(reversed(registry.PREDICTORS.items())) | settings.predictor.own
+TRAINED = [name for name in PREDICTORS if name in registry.TRAINED]
+
+try:
+    if workflow.is_main_process:
+        registry.check_own(settings.predictor.own)
+    SOURCES = {
+        name: registry.source_file(kind)
+        for name, kind in settings.predictor.own.items()
+    }
+except TilecastError as error:
+    stop(error)
+
+
+def predictor_code(*names):
+    """The modules that the named predictors are made of."""
+    shipped_ones = [PREDICTORS[name] for name in names if name not in SOURCES]
+    own = [SOURCES[name] for name in names if name in SOURCES]
+    modules = [
+        f"src/{kind.split(':')[0].replace('.', '/')}.py" for kind in shipped_ones
+    ]
+    return [file for path in [*modules, *own] for file in imported(path)] + list(
+        map(local, map(str, own))
+    )
+
+
 # The makers' figures of each GPU; tilecast is trained on them.
 SPECIFICATIONS = shipped_folder("src/tilecast/data/devices", "*.yaml")
-OWN_PREDICTIONS = [f"results/predict/{name}.csv" for name in OWN_PREDICTORS]
-OWN_OPERATOR_PREDICTIONS = [
-    f"results/predict/{name}_operators.parquet" for name in OWN_PREDICTORS
-]
 
 
 OWN_GRAPHS = "results/evaluation/own_graphs.csv"
@@ -20,72 +42,32 @@ PREDICT_REPORT = [
 
 
 wildcard_constraints:
-    baseline="|".join(BASELINES),
+    predictor="|".join(PREDICTORS),
     trained="|".join(TRAINED),
     network="neusight|habitat",
 
 
-rule predict_baseline:
+rule predict:
     input:
         graphs="results/tidy/graphs.parquet",
         labels="results/tidy/labels.csv",
         devices="results/tidy/devices.csv",
         specifications=SPECIFICATIONS,
-        weights=lambda wildcards: weights(wildcards.baseline),
-        code=code("predict_baseline"),
+        weights=lambda wildcards: weights(wildcards.predictor),
+        code=lambda wildcards: code("predict") + predictor_code(wildcards.predictor),
     output:
-        cells="results/predict/{baseline}.csv",
-        operators="results/predict/{baseline}_operators.parquet",
-        intervals="results/predict/{baseline}_intervals.csv",
-        breakdown="results/predict/{baseline}_breakdown.csv",
+        cells="results/predict/{predictor}.csv",
+        operators="results/predict/{predictor}_operators.parquet",
+        intervals="results/predict/{predictor}_intervals.csv",
+        breakdown="results/predict/{predictor}_breakdown.csv",
     log:
-        "results/logs/predict_{baseline}.log",
+        "results/logs/predict_{predictor}.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        kind=lambda wildcards: PREDICTORS[wildcards.predictor],
     script:
-        "../scripts/predict_baseline.py"
-
-
-rule predict_neusight:
-    input:
-        graphs="results/tidy/graphs.parquet",
-        labels="results/tidy/labels.csv",
-        devices="results/tidy/devices.csv",
-        specifications=SPECIFICATIONS,
-        weights=weights("neusight"),
-        code=code("predict_neusight"),
-    output:
-        cells="results/predict/neusight.csv",
-        operators="results/predict/neusight_operators.parquet",
-        intervals="results/predict/neusight_intervals.csv",
-        breakdown="results/predict/neusight_breakdown.csv",
-    log:
-        "results/logs/predict_neusight.log",
-    conda:
-        "../../envs/analysis.yaml"
-    script:
-        "../scripts/predict_neusight.py"
-
-
-rule predict_tilecast:
-    input:
-        graphs="results/tidy/graphs.parquet",
-        labels="results/tidy/labels.csv",
-        devices="results/tidy/devices.csv",
-        specifications=SPECIFICATIONS,
-        weights=weights("tilecast"),
-        code=code("predict_tilecast"),
-    output:
-        cells="results/predict/tilecast.csv",
-        operators="results/predict/tilecast_operators.parquet",
-        intervals="results/predict/tilecast_intervals.csv",
-        breakdown="results/predict/tilecast_breakdown.csv",
-    log:
-        "results/logs/predict_tilecast.log",
-    conda:
-        "../../envs/analysis.yaml"
-    script:
-        "../scripts/predict_tilecast.py"
+        "../scripts/predict.py"
 
 
 rule predict_logo:
@@ -118,7 +100,8 @@ rule train_predictor:
         shipped=lambda wildcards: shipped(
             f"src/tilecast/data/weights/{wildcards.trained}/record.json"
         ),
-        code=code("train_predictor"),
+        code=lambda wildcards: code("train_predictor")
+        + predictor_code(wildcards.trained),
     output:
         record="results/predict/trained/{trained}/record.json",
         distance="results/predict/trained/{trained}/distance.csv",
@@ -182,12 +165,12 @@ rule evaluate_goals:
 rule evaluate_own_graphs:
     input:
         **{name: weights(name) for name in TRAINED},
-        **{f"{name}_cells": f"results/predict/{name}.csv" for name in OWN_PREDICTORS},
+        **{f"{name}_cells": f"results/predict/{name}.csv" for name in PREDICTORS},
         labels="results/tidy/labels.csv",
         graphs=GRAPHS,
         devices="results/tidy/devices.csv",
         specifications=SPECIFICATIONS,
-        code=code("evaluate_own_graphs"),
+        code=[*code("evaluate_own_graphs"), *predictor_code(*PREDICTORS)],
     output:
         mape=OWN_GRAPHS,
         cells="results/evaluation/own_graph_errors.csv",
@@ -196,7 +179,8 @@ rule evaluate_own_graphs:
     conda:
         "../../envs/analysis.yaml"
     params:
-        predictors=OWN_PREDICTORS,
+        predictors=PREDICTORS,
+        trained=TRAINED,
         resampling={
             "resamples": settings.evaluation.bootstrap_resamples,
             "confidence": settings.evaluation.confidence,

@@ -13,14 +13,19 @@ from tilecast.tables.io import read, write
 
 
 def evaluate_kernels(
-    kernels: str, devices: str, records: Mapping[str, str | None], errors: str, sweeps: str
+    kernels: str,
+    devices: str,
+    predictors: Mapping[str, str],
+    weights: Mapping[str, Path],
+    errors: str,
+    sweeps: str,
 ) -> None:
-    """Write errors by predictor, family and GPU, and the sweeps of sizes; `records` lie beside the weights."""
+    """Write errors by predictor, family and GPU, and the sweeps of sizes; `predictors`: name -> module:Class."""
     table, stated = read(kernels, KERNELS, only=("split", "test")), read(devices, DEVICES)
     trained = trained_on(kernels)
     forecasters = [
-        (load_predictor(name, path and Path(path).parent), specifications(name, stated))
-        for name, path in records.items()
+        (load_predictor(name, weights.get(name), kind), specifications(name, stated))
+        for name, kind in predictors.items()
     ]
     write(kernel_errors(table, forecasters, trained), errors, KERNEL_ERRORS)
     write(utilisation(table, devices_of_table(stated), forecasters, trained), sweeps, UTILISATION)
@@ -32,7 +37,8 @@ if __name__ == "__main__":
         snakemake,
         kernels=snakemake.input.kernels,
         devices=snakemake.input.devices,
-        records={name: str(snakemake.input.get(name, "")) or None for name in snakemake.params.predictors},
+        predictors=snakemake.params.predictors,
+        weights={name: Path(snakemake.input[name]).parent for name in snakemake.params.trained},
         errors=snakemake.output.errors,
         sweeps=snakemake.output.sweeps,
     )

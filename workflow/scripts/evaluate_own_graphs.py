@@ -23,7 +23,8 @@ def evaluate_own_graphs(
     labels: str,
     graphs: list[str],
     devices: str,
-    records: Mapping[str, str | None],
+    predictors: Mapping[str, str],
+    weights: Mapping[str, Path],
     theirs: Mapping[str, str],
     resampling: Mapping[str, float],
     cells: str,
@@ -33,9 +34,9 @@ def evaluate_own_graphs(
     measured, stated, traced = read(labels, LABELS), read(devices, DEVICES), read_traced(graphs)
     nvidia = sorted(name for name in measured["device"].unique() if vendor(name) == "NVIDIA")
     parts = []
-    for name, record in records.items():
+    for name, kind in predictors.items():
         known = specifications(name, stated)
-        predictor = load_predictor(name, record and Path(record).parent)
+        predictor = load_predictor(name, weights.get(name), kind)
         parts.append(forecast_traced(predictor, traced, {device: known[device] for device in nvidia}))
     own = cell_errors(measured, pd.concat(parts, ignore_index=True))
     others = cell_errors(measured, pd.concat([read(path, PREDICTIONS) for path in theirs.values()]))
@@ -59,7 +60,8 @@ if __name__ == "__main__":
         labels=snakemake.input.labels,
         graphs=list(snakemake.input.graphs),
         devices=snakemake.input.devices,
-        records={name: str(snakemake.input.get(name, "")) or None for name in snakemake.params.predictors},
+        predictors=snakemake.params.predictors,
+        weights={name: Path(snakemake.input[name]).parent for name in snakemake.params.trained},
         theirs={name: snakemake.input[f"{name}_cells"] for name in snakemake.params.predictors},
         resampling=snakemake.params.resampling,
         cells=snakemake.output.cells,

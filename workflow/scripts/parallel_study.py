@@ -3,15 +3,16 @@
 from pathlib import Path
 
 from tilecast.base.job import run_step
+from tilecast.base.paths import WEIGHTS
 from tilecast.hardware.price import load_prices
 from tilecast.planner.study import load_study, tables
-from tilecast.predict.registry import load_predictor
+from tilecast.predict.tilecast import Tilecast
 from tilecast.tables.io import write_free
 
 
 def parallel_study(study: str, prices: str, outputs: list[str]) -> None:
     """Write each table to the output of its name."""
-    found = tables(load_study(study), load_predictor("tilecast"), load_prices(prices))
+    found = tables(load_study(study), Tilecast.load(WEIGHTS / "tilecast"), load_prices(prices))
     for output in outputs:
         write_free(found[Path(output).stem], output)
 

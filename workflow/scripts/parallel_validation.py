@@ -6,7 +6,7 @@ import pandas as pd
 
 from tilecast.base.job import run_step
 from tilecast.evaluate.multigpu import scoreboard, validate
-from tilecast.predict.registry import load_predictor
+from tilecast.predict.tilecast import Tilecast
 from tilecast.tables.declared.artifact import LABELS, PREDICTIONS
 from tilecast.tables.io import read, write_free
 
@@ -19,7 +19,7 @@ def parallel_validation(
         read(labels, LABELS),
         read(predictions, PREDICTIONS),
         {Path(path).name: pd.read_csv(path) for path in tables},
-        load_predictor("tilecast", Path(weights).parent),
+        Tilecast.load(Path(weights).parent),
         traced,
     )
     write_free(cases, cells)

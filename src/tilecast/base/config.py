@@ -97,6 +97,10 @@ class Prediction(Section):
         False, description="train the predictors on the fetched kernel data instead of using the weights shipped"
     )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of that training")
+    own: dict[
+        Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*$")],
+        Annotated[str, Field(pattern=r"^[^:\s]+:[A-Za-z_]\w*$")],
+    ] = Field({}, description="predictors of your own, {name: file.py:Class} or {name: module:Class}")
 
 
 class Numa(Section):

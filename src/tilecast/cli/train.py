@@ -12,7 +12,7 @@ from tilecast.base.limits import option
 from tilecast.base.paths import DEVICES
 from tilecast.cli.work import torch_needed
 from tilecast.hardware.device import Device, devices, load_device
-from tilecast.predict.registry import PREDICTORS
+from tilecast.predict.registry import TRAINED
 from tilecast.tables.declared.artifact import KERNELS
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ OPERATIONS = (
     "bmm", "linear", "softmax", "ln", "add", "addu", "mul", "mulu", "pow", "powu", "div", "divu", "tanh", "relu",
     "gelu",
 )  # fmt: skip
-TRAINED = tuple(name for name in PREDICTORS if name != "roofline")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -116,13 +116,15 @@ def devices_of_table(table: Any) -> dict[str, Device]:
     return result
 
 
-BY_MAKERS_FIGURES = ("tilecast",)  # the artifact's own predictors take its device files, errors included
+# The artifact's own predictors take its device files, errors included.
+BY_THE_ARTIFACTS_FIGURES = ("roofline", "li", "habitat", "neusight")
+VENDORS = ("NVIDIA", "AMD")
 
 
 def specifications(predictor: str, table: Any) -> Mapping[str, Device]:
     """The devices of the artifact's `devices` table with the figures that the named predictor was trained on."""
     stated = devices_of_table(table)
-    if predictor not in BY_MAKERS_FIGURES:
+    if predictor in BY_THE_ARTIFACTS_FIGURES:
         return stated
     made = devices()
     return {name: made.get(name, device) for name, device in stated.items()}

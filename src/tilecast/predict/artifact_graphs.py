@@ -8,14 +8,14 @@ data parallelism, overlapped with the backward pass); they are its assumption, n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from tilecast.hardware.device import Device
+from tilecast.hardware.device import VENDORS, Device
 from tilecast.predict.kernel import HOSTS, HostAware, Predictor, wait_ms
 from tilecast.predict.workloads import WORKLOAD, Workloads, layers_of, workloads
 from tilecast.tables.declared.artifact import GRAPHS, LABELS, OPERATOR_PREDICTIONS, PREDICTIONS
@@ -236,14 +236,14 @@ def forecast_artifact(
     graphs: str,
     labels: str,
     devices: Mapping[str, Device],
-    vendors: Sequence[str],
     outputs: Mapping[str, str],
 ) -> None:
-    """Forecast the artifact's graphs on devices of some vendors; write cells, operators, intervals, breakdown.
+    """Forecast the artifact's graphs on the predictor's devices; write cells, operators, intervals, breakdown.
 
     Without graphs (only transcribed figures at hand) the tables are empty.
     """
     table = read(graphs, GRAPHS)
+    vendors = getattr(predictor, "vendors", VENDORS)
     chosen = {name: device for name, device in devices.items() if device.vendor in vendors}
     result = forecast_all(predictor, workloads(table, layers_of(read(labels, LABELS))), chosen)
     for name, frame, schema in (

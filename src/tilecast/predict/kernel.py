@@ -33,7 +33,10 @@ FLOPS_PER_ELEMENT = {"softmax": 5, "norm": 6, "memory": 0}  # as the artifact co
 
 
 class Predictor(Protocol):
-    """A named way to forecast kernels: one row out for each row in, in order and with the same index."""
+    """A named way to forecast kernels: one row out for each row in, in order and with the same index.
+
+    A class that forecasts GPUs of some vendors only lists them as `vendors`.
+    """
 
     name: str
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from tilecast.base.errors import InputError
 from tilecast.predict.kernel import BINARY_OPS, FLOPS_PER_ELEMENT, KERNEL_COLUMNS, complete
 
 if TYPE_CHECKING:
     import pandas as pd
+    from scipy.sparse import csr_array
 
 WORKLOAD = ["model", "mode", "sequence_length", "batch_size", "option"]
 NODE = [*WORKLOAD, "position"]
@@ -38,6 +38,7 @@ class Workloads:
 def workloads(graphs: pd.DataFrame, layers: Mapping[str, int]) -> Workloads:
     """Read the `graphs` table; `layers` says how many layers each model has."""
     import pandas as pd
+    from scipy.sparse import csr_array
 
     graphs = graphs.sort_values([*NODE, "phase", "order"], kind="stable", ignore_index=True)
     node_of = graphs.groupby(NODE, sort=False).ngroup().to_numpy()

@@ -41,6 +41,7 @@ class Habitat:
     """Networks for bmm and linear (milliseconds out), reference measurements for the rest."""
 
     name = "habitat"
+    vendors = ("NVIDIA",)
 
     def __init__(self, weights: Mapping[str, Mapping[str, Array]], references: Mapping[str, Array]) -> None:
         self.weights, self.references = weights, references

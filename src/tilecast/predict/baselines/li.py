@@ -37,6 +37,7 @@ class Li:
     """Lines fitted per device and family, and their extrapolation to devices without any."""
 
     name = "li"
+    vendors = ("NVIDIA",)
 
     def __init__(self, lines: Lines, bandwidths: Mapping[str, float]) -> None:
         self.lines, self.bandwidths = lines, dict(bandwidths)

@@ -163,6 +163,7 @@ class NeuSight:
     """The paper's predictor. `clamped` counts kernels whose utilisation fell to zero: they cost 0, as there."""
 
     name = "neusight"
+    vendors = ("NVIDIA",)
 
     def __init__(self, weights: Mapping[str, Mapping[str, Array]], profiles: Mapping[str, Profile]) -> None:
         self.weights, self.profiles = weights, profiles

@@ -1,4 +1,4 @@
-"""Forecast every cell of the artifact's NVIDIA GPUs with NeuSight, retrained."""
+"""Forecast every cell of the artifact with one predictor."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,24 +6,26 @@ from pathlib import Path
 from tilecast.base.job import run_step
 from tilecast.hardware.device import specifications
 from tilecast.predict.artifact_graphs import forecast_artifact
-from tilecast.predict.baselines.neusight import NeuSight
+from tilecast.predict.registry import load_predictor
 from tilecast.tables.declared.artifact import DEVICES
 from tilecast.tables.io import read
 
 
-def predict_neusight(weights: str, graphs: str, labels: str, devices: str, outputs: Mapping[str, str]) -> None:
+def predict(
+    name: str, kind: str, weights: str, graphs: str, labels: str, devices: str, outputs: Mapping[str, str]
+) -> None:
     """Write predictions of cells and operators, intervals, and what bounds the kernels."""
-    known = specifications("neusight", read(devices, DEVICES))
-    predictor = NeuSight.load(Path(weights).parent)
-    forecast_artifact(predictor, graphs, labels, known, ("NVIDIA",), outputs)
-    print(f"kernels whose utilisation fell to zero and that therefore cost 0 ms: {predictor.clamped}")
+    predictor = load_predictor(name, Path(weights).parent if weights else None, kind)
+    forecast_artifact(predictor, graphs, labels, specifications(name, read(devices, DEVICES)), outputs)
 
 
 if __name__ == "__main__":
     run_step(
-        predict_neusight,
+        predict,
         snakemake,
-        weights=snakemake.input.weights,
+        name=snakemake.wildcards.predictor,
+        kind=snakemake.params.kind,
+        weights=str(snakemake.input.weights),
         graphs=snakemake.input.graphs,
         labels=snakemake.input.labels,
         devices=snakemake.input.devices,
