@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from tilecast.base.errors import InputError
+from tilecast.evaluate.claims import Document, load_claims
 from tilecast.tables.io import read
 from tilecast.tables.schema import Table
 
@@ -37,6 +39,7 @@ class Results:
     def __init__(self, root: Path, files: Iterable[str | Path], claims: Path | None = None) -> None:
         self.claims = claims  # the file of claims that was audited
         self._paths: dict[str, Path] = {}
+        self._tables: dict[str, pd.DataFrame] = {}
         for file in files:
             path = Path(file)
             inside = path.is_relative_to(root)
@@ -81,7 +84,14 @@ class Results:
     def table(self, name: str, schema: Table) -> pd.DataFrame | None:
         """A declared table, checked against its schema; None where it was not declared."""
         path = self.path(name)
-        return None if path is None else read(path, schema)
+        if path is not None and name not in self._tables:
+            self._tables[name] = read(path, schema)
+        return self._tables.get(name)
+
+    @cached_property
+    def documents(self) -> dict[str, Document]:
+        """The documents that make the audited claims, by name."""
+        return {} if self.claims is None else load_claims(self.claims).documents
 
     def free(self, name: str, columns: Iterable[str]) -> pd.DataFrame | None:
         """A declared CSV file in which `columns` must be found; None where it was not declared."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from tilecast.evaluate.claims import load_claims
 from tilecast.present.page.render import Column
 from tilecast.present.page.results import Results
 from tilecast.tables.declared.claims import CLAIM_ROWS, CLAIMS
@@ -69,7 +68,7 @@ def context(results: Results) -> dict[str, Any]:
     return {
         "claims": [claim | {"cells": cells.get(claim["id"], [])} for claim in claims],
         "documents": list(dict.fromkeys(claim["source"] for claim in claims)),
-        "about": _documents(results),
+        "about": [(name, document.title, document.about) for name, document in results.documents.items()],
         "tally": tally(claims),
         "cell_columns": CELL_COLUMNS,
         "links": [
@@ -81,17 +80,7 @@ def context(results: Results) -> dict[str, Any]:
 
 def subjects(results: Results) -> dict[str, str]:
     """Document -> what its claims are about."""
-    if results.claims is None:
-        return {}
-    return {name: document.subject for name, document in load_claims(results.claims).documents.items()}
-
-
-def _documents(results: Results) -> list[tuple[str, str, str]]:
-    """Name, title and description of every document that makes claims."""
-    if results.claims is None:
-        return []
-    documents = load_claims(results.claims).documents
-    return [(name, document.title, document.about) for name, document in documents.items()]
+    return {name: document.subject for name, document in results.documents.items()}
 
 
 def _cells(results: Results) -> dict[str, list[dict[str, Any]]]:
