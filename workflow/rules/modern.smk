@@ -119,23 +119,3 @@ rule modern_neusight:
         seed=settings.modern.seed,
     script:
         "../scripts/modern_neusight.py"
-
-
-# Optional: the publisher's own system, from an environment apart (modern.publisher_python); a second a point.
-rule modern_publisher:
-    input:
-        archive="results/modern/kernels.zip",
-        asker=shipped("workflow/scripts/modern_publisher_ask.py"),
-        code=code("modern_publisher"),
-    output:
-        "results/modern/trained/publisher.csv",
-    log:
-        "results/logs/modern_publisher.log",
-    conda:
-        "../../envs/analysis.yaml"
-    params:
-        interpreter=settings.modern.publisher_python,
-        sample=settings.modern.publisher_sample,
-        seed=settings.modern.seed,
-    script:
-        "../scripts/modern_publisher.py"

@@ -181,12 +181,6 @@ class Modern(Section):
         2000, description="kernels a GPU on which an ordinary run repeats the recorded protocol"
     )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of that sample and of the protocol's trainings")
-    publisher_python: str | None = Field(
-        None, description="Python of an environment with the publisher's own system, for rule modern_publisher"
-    )
-    publisher_sample: Annotated[int, Field(ge=1)] = Field(
-        200, description="serving points that system is asked about"
-    )
 
 
 class Settings(Section):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from tilecast.artifact.aiconfigurator_tables import GENERATIONS, SYSTEMS, Archive
+from tilecast.artifact.aiconfigurator_tables import GENERATIONS, Archive
 from tilecast.base.documents import parse_json
 from tilecast.base.statistics import absolute_error_percent
 from tilecast.evaluate.statistics import joined
@@ -102,15 +102,6 @@ def point_forecasts(
             found = {"ttft_ms": ttft, "tpot_ms": tpot, "step_ms": step.total_ms, "prefill_ms": one.total_ms}
             table.append(about | found | {"collectives_ms": step.collectives})
     return pd.DataFrame(table, columns=POINT_COLUMNS)
-
-
-def publisher_points(points: pd.DataFrame, archive: Archive) -> pd.DataFrame:
-    """The dense points as the publisher's own system is asked about them, in its names."""
-    folders = {device: folder for folder, device in SYSTEMS.items()}
-    shapes = {name: shape_of(archive, name) for name in points["model"].unique()}
-    known = points[[(shape := shapes[name]) is not None and not shape.experts for name in points["model"]]]
-    names = [CONFIGURATIONS[name.rsplit("/", 1)[-1]].replace("--", "/") for name in known["model"]]
-    return known.assign(system=known["device"].map(folders), asked_model=names, experts=0)
 
 
 def anchor_errors(table: pd.DataFrame, publisher: pd.DataFrame) -> pd.DataFrame:
