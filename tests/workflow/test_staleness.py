@@ -58,7 +58,7 @@ AFTER_OPERATORS = {
 } | OPERATOR_PLOTS
 STATISTICS = {"evaluate_mape", "evaluate_own_graphs", "table_mape", "evaluate_operators"} | AFTER_OPERATORS
 AFTER_LABELS = (
-    {"tidy_defects", "measure_scenarios", "parallel_validation", "table_pdf", "report_page"}
+    {"tidy_defects", "measure_scenarios", "multigpu_validation", "table_pdf", "report_page"}
     | PREDICTIONS
     | EVALUATION
     | PLOTS
@@ -117,8 +117,8 @@ EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
     "one predictor": (
         "src/tilecast/predict/tilecast.py",
         comment,
-        {"predict", "measure_scenarios", "numa_predict", "parallel_validation", "table_pdf"}
-        | {"modern_evaluate", "report_page"}
+        {"predict", "measure_scenarios", "locality_predict", "multigpu_validation", "table_pdf"}
+        | {"half_precision_evaluate", "report_page"}
         | MODERN_PLOTS
         | {"plot_numa_penalty", "plot_numa_intensity"}
         | EVALUATION

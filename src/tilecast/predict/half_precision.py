@@ -61,7 +61,7 @@ class HalfPrecision:
     @classmethod
     def load(cls, folder: Path = WEIGHTS / "half_precision") -> HalfPrecision:
         """Read `experts.safetensors` and `record.json` of a folder of trained weights."""
-        hint = "train it: snakemake modern_protocol"
+        hint = "train it: snakemake half_precision_protocol"
         meta = read_json(folder / "record.json", hint)
         stored = read_tensors(folder / "experts.safetensors", hint)
         try:

@@ -8,7 +8,7 @@ from tilecast.tables.declared.multigpu import COLLECTIVE_MEASUREMENTS, COLLECTIV
 from tilecast.tables.io import read, write
 
 
-def parallel_collectives(measured: str, cells: str, mape: str) -> None:
+def multigpu_collectives(measured: str, cells: str, mape: str) -> None:
     """Write every measured collective with its held-out forecast, and the errors' means."""
     table = validate(read(measured, COLLECTIVE_MEASUREMENTS), curves(), curves_without_size())
     write(table, cells, COLLECTIVES)
@@ -17,7 +17,7 @@ def parallel_collectives(measured: str, cells: str, mape: str) -> None:
 
 if __name__ == "__main__":
     run_step(
-        parallel_collectives,
+        multigpu_collectives,
         snakemake,
         measured=snakemake.input.measured,
         cells=snakemake.output.cells,

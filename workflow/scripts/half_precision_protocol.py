@@ -9,7 +9,7 @@ from tilecast.predict.train.generations import LEADING, LeaveOut, ship
 from tilecast.tables.io import write_free
 
 
-def modern_protocol(
+def half_precision_protocol(
     kernels: str, record: str, protocol_table: str, sizes: str, surfaces: str, noises: str, seed: int
 ) -> None:
     groups = groups_of(kernels)
@@ -23,7 +23,7 @@ def modern_protocol(
 
 if __name__ == "__main__":
     run_step(
-        modern_protocol,
+        half_precision_protocol,
         snakemake,
         kernels=snakemake.input.kernels,
         record=snakemake.output.record,

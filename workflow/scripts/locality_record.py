@@ -11,7 +11,7 @@ from tilecast.tables.declared.locality import RECORD
 from tilecast.tables.io import write
 
 
-def numa_record(record: str, outputs: Mapping[str, str], output: str) -> None:
+def locality_record(record: str, outputs: Mapping[str, str], output: str) -> None:
     """Write the record's tables, `outputs` by their names, and its summary."""
     file = Path(record) / "measured.json" if Path(record).is_dir() else Path(record)
     raw = load(file)
@@ -23,7 +23,7 @@ def numa_record(record: str, outputs: Mapping[str, str], output: str) -> None:
 
 if __name__ == "__main__":
     run_step(
-        numa_record,
+        locality_record,
         snakemake,
         record=snakemake.input.record,
         outputs={name: path for name, path in snakemake.output.items() if name != "summary"},

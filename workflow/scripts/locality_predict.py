@@ -14,7 +14,7 @@ from tilecast.tables.declared.locality import ARITHMETIC, HOSTS, PREDICTED
 from tilecast.tables.io import read, write
 
 
-def numa_predict(hosts: str, studies: Iterable[str], weights: str, output: str, sums: str) -> None:
+def locality_predict(hosts: str, studies: Iterable[str], weights: str, output: str, sums: str) -> None:
     """Every model of the studies that compare nodes, on every host whose rates are known."""
     places = read(hosts, HOSTS)
     models = wanted(load_study(study) for study in studies)
@@ -28,7 +28,7 @@ def numa_predict(hosts: str, studies: Iterable[str], weights: str, output: str, 
 
 if __name__ == "__main__":
     run_step(
-        numa_predict,
+        locality_predict,
         snakemake,
         hosts=snakemake.input.hosts,
         studies=snakemake.input.studies,

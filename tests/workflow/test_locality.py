@@ -37,10 +37,10 @@ def test_a_study_runs_goes_on_and_starts_afresh(workflow_copy: Copy) -> None:
     first = kept.read_bytes()
     (kept.parent / f"{CELL}_r2.json").write_text("{")  # left behind by something that died while writing
     run = workflow_copy.snakemake(TARGET, "--config", SMALL.replace("repetitions: 1", "repetitions: 2"))
-    assert run.rules == {"numa_study"} and kept.read_bytes() == first
+    assert run.rules == {"locality_study"} and kept.read_bytes() == first
     assert [row["status"] for row in rows(folder / "runs.csv") if row["cell"] == CELL] == ["ok", "ok"]
 
-    workflow_copy.snakemake(TARGET, "--forcerun", "numa_study", "--config", SMALL)
+    workflow_copy.snakemake(TARGET, "--forcerun", "locality_study", "--config", SMALL)
     assert kept.read_bytes() != first
     assert sorted(path.name for path in kept.parent.iterdir() if CELL in path.name) == [kept.name]
 
@@ -60,7 +60,7 @@ def test_a_study_that_cannot_be_ends_the_run_before_it_begins(value: str, words:
 def test_a_study_of_ones_own_is_run_by_its_name(workflow_copy: Copy) -> None:
     (workflow_copy.root / "mine.yaml").write_text("title: mine\ngpus: [0]\nnodes: [0]\nmodels: [vit0x0x0]\n")
     run = workflow_copy.snakemake("--dry-run", "results/numa/mine", "--config", "numa={study: mine.yaml}")
-    assert run.rules == {"numa_study"}
+    assert run.rules == {"locality_study"}
 
 
 def test_the_default_run_plans_forecasts_and_shows_the_record(finished: Copy) -> None:

@@ -12,7 +12,7 @@ from tilecast.tables.declared.locality import COUNTS, MANIFEST
 from tilecast.tables.io import write
 
 
-def numa_manifests(
+def locality_manifests(
     studies: Iterable[str], overrides: Mapping[str, Any], manifests: Iterable[str], output: str
 ) -> None:
     """A manifest for every study, with what the command line changes; and their sizes as shipped."""
@@ -26,7 +26,7 @@ def numa_manifests(
 
 if __name__ == "__main__":
     run_step(
-        numa_manifests,
+        locality_manifests,
         snakemake,
         studies=snakemake.input.studies,
         overrides=snakemake.params.overrides,

@@ -12,7 +12,7 @@ from tilecast.predict.half_precision import HalfPrecision
 from tilecast.tables.io import write_free
 
 
-def modern_evaluate(
+def half_precision_evaluate(
     archive: str,
     weights: str,
     records: list[str],
@@ -50,7 +50,7 @@ def modern_evaluate(
 
 if __name__ == "__main__":
     run_step(
-        modern_evaluate,
+        half_precision_evaluate,
         snakemake,
         archive=snakemake.input.archive,
         weights=snakemake.input.weights[0],

@@ -22,25 +22,25 @@ PARALLEL_REPORT = [
 PARALLEL_TARGETS = ["results/parallel/collectives.csv", *PARALLEL_REPORT]
 
 
-rule collectives_validation:
+rule multigpu_collectives:
     input:
         measured=shipped("resources/published/nccl_collectives.csv"),
         curves=shipped("src/tilecast/data/collectives.json"),
         systems=shipped_folder("src/tilecast/data/systems", "*.yaml"),
         devices=shipped_folder("src/tilecast/data/devices", "*.yaml"),
-        code=code("parallel_collectives"),
+        code=code("multigpu_collectives"),
     output:
         cells="results/parallel/collectives.csv",
         mape="results/parallel/collectives_mape.csv",
     log:
-        "results/logs/collectives_validation.log",
+        "results/logs/multigpu_collectives.log",
     conda:
         "../../envs/analysis.yaml"
     script:
-        "../scripts/parallel_collectives.py"
+        "../scripts/multigpu_collectives.py"
 
 
-rule parallel_validation:
+rule multigpu_validation:
     input:
         labels="results/tidy/labels.csv",
         predictions="results/tidy/predictions.csv",
@@ -57,22 +57,22 @@ rule parallel_validation:
         systems=shipped_folder("src/tilecast/data/systems", "*.yaml"),
         devices=shipped_folder("src/tilecast/data/devices", "*.yaml"),
         models=shipped_folder("src/tilecast/data/models", "*.json"),
-        code=code("parallel_validation"),
+        code=code("multigpu_validation"),
     output:
         cells="results/parallel/validation.csv",
         scores="results/parallel/scoreboard.csv",
     log:
-        "results/logs/parallel_validation.log",
+        "results/logs/multigpu_validation.log",
     conda:
         "../../envs/analysis.yaml"
     script:
-        "../scripts/parallel_validation.py"
+        "../scripts/multigpu_validation.py"
 
 
 # Forecast anew, or as recorded: the record is a copy of what the first rule wrote.
 if settings.parallel.compute:
 
-    rule parallel_study:
+    rule multigpu_study:
         input:
             study=shipped("config/studies/multigpu.yaml"),
             prices=shipped("src/tilecast/data/prices.yaml"),
@@ -82,27 +82,27 @@ if settings.parallel.compute:
             systems=shipped_folder("src/tilecast/data/systems", "*.yaml"),
             devices=shipped_folder("src/tilecast/data/devices", "*.yaml"),
             models=shipped_folder("src/tilecast/data/models", "*.json"),
-            code=code("parallel_study"),
+            code=code("multigpu_study"),
         output:
             STUDY,
         log:
-            "results/logs/parallel_study.log",
+            "results/logs/multigpu_study.log",
         conda:
             "../../envs/torch.yaml"
         script:
-            "../scripts/parallel_study.py"
+            "../scripts/multigpu_study.py"
 
 else:
 
-    rule parallel_record:
+    rule multigpu_record:
         input:
             record=shipped_folder("resources/studies/multigpu", "*.csv"),
-            code=code("parallel_record"),
+            code=code("multigpu_record"),
         output:
             STUDY,
         log:
-            "results/logs/parallel_record.log",
+            "results/logs/multigpu_record.log",
         conda:
             "../../envs/analysis.yaml"
         script:
-            "../scripts/parallel_record.py"
+            "../scripts/multigpu_record.py"

@@ -15,26 +15,26 @@ MODERN_REPORT = (
 MODERN_TARGETS = MODERN_REPORT
 
 
-rule modern_fetch:
+rule half_precision_fetch:
     input:
         lock=shipped("resources/half_precision.lock"),
-        code=code("modern_fetch"),
+        code=code("half_precision_fetch"),
     output:
         archive="results/modern/kernels.zip",
         record="results/modern/source.json",
     log:
-        "results/logs/modern_fetch.log",
+        "results/logs/half_precision_fetch.log",
     conda:
         "../../envs/analysis.yaml"
     params:
         # Not tracked (the function takes `input`): how long to wait changes no result.
         wait=lambda wildcards, input: {"timeout_s": settings.modern.timeout_s},
     script:
-        "../scripts/modern_fetch.py"
+        "../scripts/half_precision_fetch.py"
 
 
 # Seconds: the shipped experts on a sample of the kernels and on every serving point; the record beside it.
-rule modern_evaluate:
+rule half_precision_evaluate:
     input:
         archive="results/modern/kernels.zip",
         weights=MODERN_WEIGHTS,
@@ -46,7 +46,7 @@ rule modern_evaluate:
         specifications=SPECIFICATIONS,
         systems=shipped_folder("src/tilecast/data/systems", "*.yaml"),
         curves=shipped("src/tilecast/data/collectives.json"),
-        code=code("modern_evaluate"),
+        code=code("half_precision_evaluate"),
     output:
         **{name: f"results/modern/{name}.csv" for name in MODERN_RECORDS},
         sample="results/modern/sample.csv",
@@ -54,68 +54,68 @@ rule modern_evaluate:
         serving_errors="results/modern/serving_errors.csv",
         anchor="results/modern/anchor.csv",
     log:
-        "results/logs/modern_evaluate.log",
+        "results/logs/half_precision_evaluate.log",
     conda:
         "../../envs/analysis.yaml"
     params:
         sample=settings.modern.sample,
         seed=settings.modern.seed,
     script:
-        "../scripts/modern_evaluate.py"
+        "../scripts/half_precision_evaluate.py"
 
 
 # Minutes: the tidy table of all kernels of the default frameworks.
-rule modern_tidy:
+rule half_precision_tidy:
     input:
         archive="results/modern/kernels.zip",
-        code=code("modern_tidy"),
+        code=code("half_precision_tidy"),
     output:
         kernels="results/modern/kernels.parquet",
         points="results/modern/points.csv",
     log:
-        "results/logs/modern_tidy.log",
+        "results/logs/half_precision_tidy.log",
     conda:
         "../../envs/analysis.yaml"
     script:
-        "../scripts/modern_tidy.py"
+        "../scripts/half_precision_tidy.py"
 
 
 # The whole protocol: trains every expert anew, on one core in about twenty minutes.
-rule modern_protocol:
+rule half_precision_protocol:
     input:
         kernels="results/modern/kernels.parquet",
         specifications=SPECIFICATIONS,
         tuned=shipped("src/tilecast/data/tuned_expert_kernels.csv"),
-        code=code("modern_protocol"),
+        code=code("half_precision_protocol"),
     output:
         **{name: f"results/modern/trained/{name}.csv" for name in MODERN_RECORDS},
         weights="results/modern/trained/experts.safetensors",
         record="results/modern/trained/record.json",
     log:
-        "results/logs/modern_protocol.log",
+        "results/logs/half_precision_protocol.log",
     conda:
         "../../envs/torch.yaml"
     threads: 1
     params:
         seed=settings.modern.seed,
     script:
-        "../scripts/modern_protocol.py"
+        "../scripts/half_precision_protocol.py"
 
 
 # NeuSight's architecture on the same rows: half an hour; what was trained so far is kept.
-rule modern_neusight:
+rule half_precision_neusight:
     input:
         kernels="results/modern/kernels.parquet",
         specifications=SPECIFICATIONS,
-        code=code("modern_neusight"),
+        code=code("half_precision_neusight"),
     output:
         "results/modern/trained/neusight.csv",
     log:
-        "results/logs/modern_neusight.log",
+        "results/logs/half_precision_neusight.log",
     conda:
         "../../envs/torch.yaml"
     threads: 1
     params:
         seed=settings.modern.seed,
     script:
-        "../scripts/modern_neusight.py"
+        "../scripts/half_precision_neusight.py"

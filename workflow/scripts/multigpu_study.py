@@ -10,7 +10,7 @@ from tilecast.predict.tilecast import Tilecast
 from tilecast.tables.io import write_free
 
 
-def parallel_study(study: str, prices: str, outputs: list[str]) -> None:
+def multigpu_study(study: str, prices: str, outputs: list[str]) -> None:
     """Write each table to the output of its name."""
     found = tables(load_study(study), Tilecast.load(WEIGHTS / "tilecast"), load_prices(prices))
     for output in outputs:
@@ -19,7 +19,7 @@ def parallel_study(study: str, prices: str, outputs: list[str]) -> None:
 
 if __name__ == "__main__":
     run_step(
-        parallel_study,
+        multigpu_study,
         snakemake,
         study=snakemake.input.study,
         prices=snakemake.input.prices,

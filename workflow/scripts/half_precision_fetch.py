@@ -7,7 +7,7 @@ from tilecast.artifact.aiconfigurator import fetch
 from tilecast.base.job import run_step
 
 
-def modern_fetch(lock: str, archive: str, record: str, timeout_s: float) -> None:
+def half_precision_fetch(lock: str, archive: str, record: str, timeout_s: float) -> None:
     # A cancelled job ends as an exception does: pip's process group is killed, half-written files are removed.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     fetch(lock, archive, record, timeout_s=timeout_s)
@@ -15,7 +15,7 @@ def modern_fetch(lock: str, archive: str, record: str, timeout_s: float) -> None
 
 if __name__ == "__main__":
     run_step(
-        modern_fetch,
+        half_precision_fetch,
         snakemake,
         lock=snakemake.input.lock,
         archive=snakemake.output.archive,

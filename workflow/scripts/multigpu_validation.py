@@ -11,7 +11,7 @@ from tilecast.tables.declared.artifact import LABELS, PREDICTIONS
 from tilecast.tables.io import read, write_free
 
 
-def parallel_validation(
+def multigpu_validation(
     labels: str, predictions: str, tables: list[str], traced: str, weights: str, cells: str, scores: str
 ) -> None:
     """Forecast every case of every suite; write the cases, and their errors' means beside the bars."""
@@ -28,7 +28,7 @@ def parallel_validation(
 
 if __name__ == "__main__":
     run_step(
-        parallel_validation,
+        multigpu_validation,
         snakemake,
         labels=snakemake.input.labels,
         predictions=snakemake.input.predictions,

@@ -10,7 +10,7 @@ from tilecast.locality.runner import run_study
 from tilecast.locality.study import load_study
 
 
-def numa_study(
+def locality_study(
     study: str, name: str, overrides: Mapping[str, Any], device: str, fresh: bool, state: str, output: str
 ) -> None:
     """Make the runs that `state` does not hold yet, and write the study's folder."""
@@ -20,7 +20,7 @@ def numa_study(
 
 if __name__ == "__main__":
     run_step(
-        numa_study,
+        locality_study,
         snakemake,
         study=snakemake.input.study,
         name=snakemake.wildcards.study,

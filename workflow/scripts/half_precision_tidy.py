@@ -5,7 +5,7 @@ from tilecast.base.job import run_step
 from tilecast.tables.io import write_free
 
 
-def modern_tidy(archive: str, kernels: str, points: str) -> None:
+def half_precision_tidy(archive: str, kernels: str, points: str) -> None:
     """One Parquet file of the wheel is in memory at a time."""
     wheel = Archive(archive)
     print(f"{write_kernels(wheel, kernels)} kernels")
@@ -14,7 +14,7 @@ def modern_tidy(archive: str, kernels: str, points: str) -> None:
 
 if __name__ == "__main__":
     run_step(
-        modern_tidy,
+        half_precision_tidy,
         snakemake,
         archive=snakemake.input.archive,
         kernels=snakemake.output.kernels,

@@ -35,64 +35,64 @@ NUMA_REPORT = [
 NUMA_TARGETS = [*MANIFESTS, *NUMA_REPORT]
 
 
-rule numa_manifests:
+rule locality_manifests:
     input:
         studies=list(STUDIES.values()),
-        code=code("numa_manifests"),
+        code=code("locality_manifests"),
     output:
         manifests=MANIFESTS,
         counts="results/numa/counts.csv",
     log:
-        "results/logs/numa_manifests.log",
+        "results/logs/locality_manifests.log",
     conda:
         "../../envs/analysis.yaml"
     params:
         overrides=OVERRIDES,
     script:
-        "../scripts/numa_manifests.py"
+        "../scripts/locality_manifests.py"
 
 
-rule numa_topology:
+rule locality_topology:
     input:
-        code=code("numa_topology"),
+        code=code("locality_topology"),
     output:
         "results/numa/topology.json",
     log:
-        "results/logs/numa_topology.log",
+        "results/logs/locality_topology.log",
     conda:
         "../../envs/analysis.yaml"
     script:
-        "../scripts/numa_topology.py"
+        "../scripts/locality_topology.py"
 
 
-rule numa_predict:
+rule locality_predict:
     input:
         hosts=shipped("resources/published/numa_hosts.csv"),
         studies=[shipped(f"config/studies/numa/{name}.yaml") for name in study_names()],
         specifications=SPECIFICATIONS,
         weights=weights("tilecast"),
-        code=code("numa_predict"),
+        code=code("locality_predict"),
     output:
         predicted="results/numa/predicted.csv",
         arithmetic="results/numa/arithmetic.csv",
     log:
-        "results/logs/numa_predict.log",
+        "results/logs/locality_predict.log",
     conda:
         "../../envs/torch.yaml"
     script:
-        "../scripts/numa_predict.py"
+        "../scripts/locality_predict.py"
 
 
 # `snakemake results/numa/quick_test` runs a study. Finished runs are kept beside the results, so that a study that was
-# interrupted, or whose tables are made anew, repeats none of them; --forcerun numa_study starts afresh.
-rule numa_study:
+# interrupted, or whose tables are made anew, repeats none of them; --forcerun locality_study starts afresh.
+rule locality_study:
     input:
         study=lambda wildcards: STUDIES[wildcards.study],
-        code=code("numa_study"),
+        code=code("locality_study"),
     output:
         directory("results/numa/{study}"),
     log:
-        "results/logs/numa_study_{study}.log",
+        "results/logs/locality_study_{study}.log",
     wildcard_constraints:
         study="|".join(STUDIES),
     conda:
@@ -105,17 +105,17 @@ rule numa_study:
         device=settings.numa.device,
         state=lambda wildcards, input: f"results/measured/numa/{wildcards.study}",
         fresh=lambda wildcards, input, output: not settings.numa.resume
-        or forced("numa_study", output[0]),
+        or forced("locality_study", output[0]),
     script:
-        "../scripts/numa_study.py"
+        "../scripts/locality_study.py"
 
 
-rule numa_record:
+rule locality_record:
     input:
         record=(
             f"results/numa/{STUDY}" if settings.numa.run else shipped(RECORD_SHIPPED)
         ),
-        code=code("numa_record"),
+        code=code("locality_record"),
     output:
         runs="results/numa/record/runs.csv",
         comparison="results/numa/record/comparison.csv",
@@ -124,8 +124,8 @@ rule numa_record:
         timeline="results/numa/record/timeline.csv",
         summary="results/numa/record/summary.json",
     log:
-        "results/logs/numa_record.log",
+        "results/logs/locality_record.log",
     conda:
         "../../envs/analysis.yaml"
     script:
-        "../scripts/numa_record.py"
+        "../scripts/locality_record.py"

@@ -7,7 +7,7 @@ from tilecast.base.job import run_step
 from tilecast.locality.topology import read_topology
 
 
-def numa_topology(output: str) -> None:
+def locality_topology(output: str) -> None:
     """Write nodes, GPUs and whether locality can be tested here."""
     topology = read_topology()
     write_text(output, json.dumps(topology, indent=1) + "\n")
@@ -15,4 +15,4 @@ def numa_topology(output: str) -> None:
 
 
 if __name__ == "__main__":
-    run_step(numa_topology, snakemake, output=snakemake.output[0])
+    run_step(locality_topology, snakemake, output=snakemake.output[0])

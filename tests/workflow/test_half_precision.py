@@ -74,7 +74,7 @@ def test_a_made_up_wheel_is_evaluated_and_a_damaged_one_is_refused(workflow_copy
 
 def test_without_a_network_the_tables_are_empty_and_the_figures_say_so(workflow_copy: Copy) -> None:
     run = workflow_copy.snakemake(*TARGETS)
-    assert "modern_fetch" in run.rules
+    assert "half_precision_fetch" in run.rules
     results = workflow_copy.root / "results"
     assert json.loads((results / "modern/source.json").read_text())["available"] is False
     assert pd.read_csv(results / "modern/serving.csv").empty

@@ -9,7 +9,7 @@ from tilecast.base.job import run_step
 from tilecast.tables.io import write_free
 
 
-def parallel_record(record: Iterable[str], outputs: Iterable[str]) -> None:
+def multigpu_record(record: Iterable[str], outputs: Iterable[str]) -> None:
     """Copy each table of the record to the output of its name."""
     tables = {Path(path).name: path for path in record}
     for output in outputs:
@@ -17,4 +17,4 @@ def parallel_record(record: Iterable[str], outputs: Iterable[str]) -> None:
 
 
 if __name__ == "__main__":
-    run_step(parallel_record, snakemake, record=snakemake.input.record, outputs=list(snakemake.output))
+    run_step(multigpu_record, snakemake, record=snakemake.input.record, outputs=list(snakemake.output))

@@ -7,14 +7,14 @@ from tilecast.evaluate.generations import groups_of, neusight_protocol
 from tilecast.tables.io import write_free
 
 
-def modern_neusight(kernels: str, output: str, seed: int) -> None:
+def half_precision_neusight(kernels: str, output: str, seed: int) -> None:
     table = neusight_protocol(groups_of(kernels), Path(output).parent / "checkpoints", seed)
     write_free(table, output)
 
 
 if __name__ == "__main__":
     run_step(
-        modern_neusight,
+        half_precision_neusight,
         snakemake,
         kernels=snakemake.input.kernels,
         output=snakemake.output[0],
