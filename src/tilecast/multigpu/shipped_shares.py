@@ -1,6 +1,6 @@
 """Traced kernels of one GPU's share of a model, as shipped: the default run needs no torch for them.
 
-`python -m tilecast.multigpu.validate` writes them anew; a test holds some of them against a fresh trace.
+`python benchmarks/trace_shares.py` writes them anew; a test holds some of them against a fresh trace.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def load(path: str | Path, work: Workload) -> dict[Shape, Share]:
             )
         }
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        remedy = "write it with python -m tilecast.multigpu.validate"
+        remedy = "write it with python benchmarks/trace_shares.py"
         raise InputError(path, f"holds no traced kernels ({error!r})", remedy) from None
 
 

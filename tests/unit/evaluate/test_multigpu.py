@@ -7,16 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tilecast.base.paths import SHARES
-from tilecast.evaluate.multigpu import (
-    PUBLISHED,
+from tilecast.base.paths import PUBLISHED, SHARES
+from tilecast.evaluate.multigpu import Forecaster, scoreboard
+from tilecast.evaluate.published_steps import (
     PUBLISHED_TABLE,
     SOURCES,
-    Forecaster,
     assumptions,
     published_cases,
     published_ms,
-    scoreboard,
 )
 from tilecast.hardware.device import devices, load_device
 from tilecast.hardware.system import load_system
@@ -43,19 +41,17 @@ def cases():
 
 def test_every_row_is_a_layout_that_can_run(cases):
     assert len(cases) == 106
-    assert {row["source"] for row, _, _ in cases} == set(SOURCES)
-    for row, work, layout in cases:
-        sizes = (row["gpus"], work.batch_size, work.sequence_length)
-        assert legal(layout, work.architecture, *sizes) is None, layout.label
-        assert row["device"] in devices()
-        assert load_system(row["system"]).gpus >= row["gpus"]
+    assert {case.suite for case in cases} == set(SOURCES)
+    for case in cases:
+        sizes = (case.row["gpus"], case.work.batch_size, case.work.sequence_length)
+        assert legal(case.layout, case.work.architecture, *sizes) is None, case.layout.label
+        assert case.device in devices()
+        assert load_system(case.system).gpus >= case.row["gpus"]
 
 
 def test_models_are_as_large_as_their_sources_say(cases):
-    seen = {row["model"]: parameters(work.architecture) / 1e9 for row, work, _ in cases if row["sequence"] != 8192}
-    seen |= {
-        row["model"]: parameters(work.architecture) / 1e9 for row, work, _ in cases if row["model_type"] != "gpt2"
-    }
+    stated = [case for case in cases if case.row["sequence"] != 8192 or case.row["model_type"] != "gpt2"]
+    seen = {case.row["model"]: parameters(case.work.architecture) / 1e9 for case in stated}
     for model, billions in BILLIONS.items():
         assert seen[model] == pytest.approx(billions, rel=0.01), model
 
@@ -68,10 +64,11 @@ def test_figures_become_steps():
 
 
 def test_every_row_is_shipped_and_one_is_traced_anew(cases):
-    for _, work, layout in cases:
-        assert Shape.of(layout) in load(SHARES, work)
-    _, work, layout = next(case for case in cases if case[0]["source"] == "torchtitan")
-    assert load(SHARES, work)[Shape.of(layout)] == share(work, Shape.of(layout))
+    for case in cases:
+        assert Shape.of(case.layout) in load(SHARES, case.work)
+    case = next(case for case in cases if case.suite == "torchtitan")
+    shape = Shape.of(case.layout)
+    assert load(SHARES, case.work)[shape] == share(case.work, shape)
 
 
 def test_what_a_recipe_overlaps_is_all_that_differs():
@@ -85,30 +82,26 @@ def test_kernels_shared_between_rows_change_nothing(cases):
     """Two rows of one model and microbatch on other numbers of GPUs: as if each were forecast by itself."""
     predictor = load_predictor("tilecast")
     forecast = Forecaster(predictor, SHARES)
-    pair = [case for case in cases if case[0]["model"] == "llama3_8b"][:2]
-    assert len({key(work) for _, work, _ in pair}) == 1
-    for row, work, layout in pair:
-        device = load_device(row["device"])
-        alone = Planner(work, load_system(row["system"]), device, predictor, traced=load(SHARES, work))
-        assert forecast(work, layout, row["system"], device).latency_ms == alone.step(layout).latency_ms
+    pair = [case for case in cases if case.row["model"] == "llama3_8b"][:2]
+    assert len({key(case.work) for case in pair}) == 1
+    for case in pair:
+        system, device, traced = load_system(case.system), load_device(case.device), load(SHARES, case.work)
+        alone = Planner(case.work, system, device, predictor, traced=traced)
+        assert forecast(case).latency_ms == alone.step(case.layout).latency_ms
 
 
 def test_large_dense_models_use_a_plausible_share_of_the_peak(cases):
     """Through the half-precision track, 35 to 60 % of the peak: what such runs reach at best and at worst."""
     forecast = Forecaster(load_predictor("tilecast"), SHARES)
     for source, model in (("dgxc", "llama3_70b"), ("dgxc", "llama31_405b"), ("llm-foundry", "mpt_30b")):
-        row, work, layout = next(
-            case for case in cases if (case[0]["source"], case[0]["model"]) == (source, model)
-        )
-        device = load_device(row["device"])
-        step = forecast(work, layout, row["system"], device, assumptions(row))
-        flops = 6 * parameters(work.architecture) * work.tokens
-        flops += (
-            6 * work.architecture.layers * work.architecture.hidden * work.sequence_length * work.tokens
-        )  # causal attention
-        share_of_peak = (
-            flops / (step.latency_ms / 1e3) / row["gpus"] / device.peak_flops_per_s("bf16", matrix=True)
-        )
+        case = next(case for case in cases if (case.suite, case.row["model"]) == (source, model))
+        work, device, gpus = case.work, load_device(case.device), case.row["gpus"]
+        architecture = work.architecture
+        flops = 6 * parameters(architecture) * work.tokens
+        # causal attention
+        flops += 6 * architecture.layers * architecture.hidden * work.sequence_length * work.tokens
+        peak = gpus * device.peak_flops_per_s("bf16", matrix=True)
+        share_of_peak = flops / (forecast(case).latency_ms / 1e3) / peak
         assert 0.35 < share_of_peak < 0.60, (model, share_of_peak)
 
 
@@ -129,6 +122,24 @@ def test_the_scoreboard_sums_up_the_sources():
     ]
     assert found.loc["published", "covered"] == 2
     assert found.loc["bloom", "signed_percent"] == -13
+
+
+def test_the_scoreboard_counts_what_it_is_given():
+    rows = pd.DataFrame(
+        {
+            "suite": ["artifact"] * 2,
+            "error_percent": [10.0, -20.0],
+            "measured_ms": [100.0, 100.0],
+            "low_ms": [90.0, 70.0],
+            "high_ms": [120.0, 90.0],
+            "authors_ms": [110.0, np.nan],
+            "fits": [True, True],
+        }
+    )
+    found = scoreboard(rows).set_index("suite").loc["artifact"]
+    assert (found["cases"], found["mean_percent"], found["worst_percent"]) == (2, 15, 20)
+    assert (found["signed_percent"], found["covered"], found["authors_percent"]) == (-5, 1, pytest.approx(10))
+    assert scoreboard(rows).set_index("suite").loc["megatron", "cases"] == 0
 
 
 def test_how_far_a_run_is_slowed_is_uncertain():

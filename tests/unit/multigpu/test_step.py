@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tilecast.base.errors import InputError
 from tilecast.base.paths import SHARES
-from tilecast.evaluate.multigpu import TABLES, artifact_cases, megatron_cases, megatron_ms, scoreboard
+from tilecast.evaluate.published_steps import TABLES, artifact_cases, megatron_cases
 from tilecast.graph.tracer import trace
 from tilecast.hardware.device import load_device
 from tilecast.hardware.system import load_system
@@ -321,33 +321,34 @@ def test_a_step_in_words_and_as_a_timeline():
 
 def cases():
     labels = pd.read_csv(ROOT / "resources/published/end_to_end.csv")
-    tables = (pd.read_csv(ROOT / "resources/published" / name) for name in TABLES.values())
-    return [artifact_cases(labels[labels["predictor"] == "measured"]), *map(megatron_cases, tables)]
+    folder = ROOT / "resources/published"
+    megatron = [megatron_cases(suite, pd.read_csv(folder / name)) for suite, name in TABLES.items()]
+    return [artifact_cases(labels[labels["predictor"] == "measured"]), *megatron]
 
 
 def test_the_suites_are_whole_and_their_layouts_use_the_gpus_stated():
     artifact, *megatron = cases()
     assert [len(artifact), *map(len, megatron)] == [11, 10, 8]
-    for row, work, layout in megatron[0] + megatron[1]:
-        assert legal(layout, work.architecture, row["gpus"], row["batch"], 2048) is None
-        assert layout.gpus == row["gpus"]
-        assert parameters(work.architecture) == pytest.approx(row["parameters_billion"] * 1e9, rel=0.04)
+    for case in megatron[0] + megatron[1]:
+        row, architecture = case.row, case.work.architecture
+        assert legal(case.layout, architecture, row["gpus"], row["batch"], 2048) is None
+        assert case.layout.gpus == row["gpus"]
+        assert parameters(architecture) == pytest.approx(row["parameters_billion"] * 1e9, rel=0.04)
     # SC '21, section 5.1: one trillion parameters, 84 days for 450 billion tokens at 163 teraFLOP/s
-    assert megatron_ms(megatron[0][-1][0]) / 1e3 / (3072 * 2048) * 450e9 / 86400 == pytest.approx(84, rel=0.03)
-    assert [megatron_ms(row) for row, _, _ in megatron[1][:2]] == [1420, 1100]
+    assert megatron[0][-1].measured_ms / 1e3 / (3072 * 2048) * 450e9 / 86400 == pytest.approx(84, rel=0.03)
+    assert [case.measured_ms for case in megatron[1][:2]] == [1420, 1100]
 
 
 def test_shipped_kernels_are_those_a_trace_finds():
     for suite in cases():
-        _, work, layout = suite[0]
-        shape = Shape.of(layout)
+        work, shape = suite[0].work, Shape.of(suite[0].layout)
         assert load(SHARES, work)[shape] == share(work, shape)
 
 
 def test_every_validation_case_is_shipped():
     for suite in cases():
-        for _, work, layout in suite:
-            assert Shape.of(layout) in load(SHARES, work)
+        for case in suite:
+            assert Shape.of(case.layout) in load(SHARES, case.work)
 
 
 def test_a_file_of_kernels_that_is_none(tmp_path):
@@ -355,24 +356,6 @@ def test_a_file_of_kernels_that_is_none(tmp_path):
     broken.write_text('{"kernels": [[1]]}')
     with pytest.raises(InputError, match="holds no traced kernels"):
         load(broken, WORK)
-
-
-def test_the_scoreboard_counts_what_it_is_given():
-    rows = pd.DataFrame(
-        {
-            "suite": ["artifact"] * 2,
-            "error_percent": [10.0, -20.0],
-            "measured_ms": [100.0, 100.0],
-            "low_ms": [90.0, 70.0],
-            "high_ms": [120.0, 90.0],
-            "authors_ms": [110.0, np.nan],
-            "fits": [True, True],
-        }
-    )
-    found = scoreboard(rows).set_index("suite").loc["artifact"]
-    assert (found["cases"], found["mean_percent"], found["worst_percent"]) == (2, 15, 20)
-    assert (found["signed_percent"], found["covered"], found["authors_percent"]) == (-5, 1, pytest.approx(10))
-    assert scoreboard(rows).set_index("suite").loc["megatron", "cases"] == 0
 
 
 def test_links_are_shared_by_groups_side_by_side():
