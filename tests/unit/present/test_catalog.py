@@ -46,7 +46,7 @@ def test_a_module_is_read_without_importing_it(tmp_path: Path) -> None:
         ('GROUP = "Mine"', "", "GROUP is missing or not a literal str"),
         ("ORDER = 5", "ORDER = 'first'", "ORDER is missing or not a literal int"),
         ('TITLE = "My figure"', "TITLE = name()", "TITLE is not a literal"),
-        ("import a", "import", "line 2 is no Python"),
+        ("import a_package", "import a package", "line 2 is no Python"),
         ("def draw", "def paint", "has no function `draw`"),
     ],
 )

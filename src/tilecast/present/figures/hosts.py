@@ -1,8 +1,27 @@
 """How the hosts of the locality study are named and drawn."""
 
-HOSTS = {  # host -> name, colour, marker
-    "p100_two_sockets": ("P100, two sockets", "#D55E00", "s"),
-    "l40s_claimed": ("L40S, copies slowed 1.47 times", "#0072B2", "o"),
-    "l40s_summary": ("L40S, copies slowed 1.02 times", "#56B4E9", "D"),
-    "mi210_two_epyc": ("MI210, two EPYC", "#009E73", "^"),
+from typing import NamedTuple
+
+from matplotlib.lines import Line2D
+
+from tilecast.present.figures import style
+
+
+class Host(NamedTuple):
+    """A host's name, colour and mark."""
+
+    name: str
+    colour: str
+    marker: str
+
+    def key(self, **look: str) -> Line2D:
+        """The host's entry in the key."""
+        return style.line_key(self.name, self.colour, marker=self.marker, markersize=4, **look)
+
+
+HOSTS = {
+    "p100_two_sockets": Host("P100, two sockets", "#D55E00", "s"),
+    "l40s_claimed": Host("L40S, copies slowed 1.47 times", "#0072B2", "o"),
+    "l40s_summary": Host("L40S, copies slowed 1.02 times", "#56B4E9", "D"),
+    "mi210_two_epyc": Host("MI210, two EPYC", "#009E73", "^"),
 }

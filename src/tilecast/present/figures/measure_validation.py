@@ -1,6 +1,6 @@
 """Forecasts made before measuring against what was then measured, on every device that was measured."""
 
-from __future__ import annotations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,63 +22,72 @@ CAPTION = (
 KEY = ["where", "device"]
 
 
+def log_ratios(kernels: pd.DataFrame) -> tuple[pd.Series, float]:
+    """Logarithm of forecast over measured, and the ratio beyond which few kernels lie."""
+    logs = (kernels["predicted_ms"] / kernels["measured_ms"]).map(np.log)
+    return logs, float(np.exp(np.quantile(np.abs(logs), 0.98))) * 1.5
+
+
+def spreads(logs: pd.Series, part: pd.DataFrame) -> dict[Any, list[float]]:
+    """The 10th, 50th and 90th percentile of forecast over measured for every family and predictor."""
+    groups = logs[part.index].groupby([part["family"], part["predictor"]])
+    return {key: list(np.exp(values.quantile([0.1, 0.5, 0.9]))) for key, values in groups}
+
+
 def draw(kernels: pd.DataFrame) -> style.Picture:
     """A row a device: left each kernel, forecast against measured; right forecast over measured by family."""
     if kernels.empty:
-        return style.empty_panel("Forecast and measurement", "nothing was forecast and then measured here")
+        return style.empty_panel(TITLE, "nothing was forecast and then measured here")
     predictors = naming.ordered(naming.PREDICTORS, kernels["predictor"])
-    devices = list(kernels[KEY].drop_duplicates().itertuples(index=False, name=None))
+    parts = list(kernels.groupby(KEY, sort=False))
     families = naming.ordered(naming.FAMILIES, kernels["family"])
-    figure = style.canvas((0.24 * len(families) + 1.1) * len(devices))
-    grid = np.atleast_2d(figure.subplots(len(devices), 2, width_ratios=(1.15, 1)))
-    logs = np.log(kernels["predicted_ms"].to_numpy(dtype=float) / kernels["measured_ms"].to_numpy(dtype=float))
-    kernels = kernels.assign(log_ratio=logs)
-    reach = float(np.exp(np.quantile(np.abs(logs), 0.98))) * 1.5
-    for (left, right), (where, device) in zip(grid, devices, strict=True):
-        part = kernels[(kernels["where"] == where) & (kernels["device"] == device)]
-        ends = [
-            part[["measured_ms", "predicted_ms"]].min().min() / 1.6,
-            part[["measured_ms", "predicted_ms"]].max().max() * 1.6,
-        ]
+    figure = style.canvas((0.24 * len(families) + 1.1) * len(parts))
+    panels = figure.subplots(len(parts), 2, squeeze=False, width_ratios=(1.15, 1))
+    logs, reach = log_ratios(kernels)
+    for (left, right), ((where, device), part) in zip(panels, parts, strict=True):
+        both = part[["measured_ms", "predicted_ms"]]
+        ends = [both.min().min() / 1.6, both.max().max() * 1.6]
         left.plot(ends, ends, color=style.MUTED, linewidth=0.8)
-        left.fill_between(
-            ends, [end / 1.2 for end in ends], [end * 1.2 for end in ends], color="#eeeeee", zorder=0
-        )
-        for axis in (left.xaxis, left.yaxis):
+        band = [end / 1.2 for end in ends], [end * 1.2 for end in ends]
+        left.fill_between(ends, *band, color="#eeeeee", zorder=0)
+        for axis in (left.xaxis, left.yaxis, right.xaxis):
             style.plain_log(axis)
         left.set(xlim=ends, ylim=ends, xlabel="Measured (ms)", ylabel="Forecast before (ms)")
-        left.set_title(f"{naming.device_name(device)} ({where})", fontsize=style.MINOR_PT)
-        style.plain_log(right.xaxis)
-        right.set(xlim=(1 / reach, reach), ylim=(len(families) - 0.5, -0.5), xlabel="Forecast ÷ measured")
-        right.set_yticks(range(len(families)), [naming.display(naming.FAMILIES, name) for name in families])
-        right.tick_params(axis="y", length=0)
+        left.set_title(f"{naming.device_name(str(device))} ({where})", fontsize=style.MINOR_PT)
+        right.set(xlim=(1 / reach, reach), xlabel="Forecast ÷ measured")
+        style.rows(right, [naming.display(naming.FAMILIES, name) for name in families], margin=0.5)
         right.axvline(1, color=style.MUTED, linewidth=0.8)
         right.axvspan(1 / 1.2, 1.2, color="#eeeeee", zorder=0)
+        ratios = spreads(logs, part)
         for lane, name in enumerate(predictors):
-            mine = part[part["predictor"] == name]
-            look = style.marks(name) | {"markersize": 3.2, "alpha": 0.75}
-            left.plot(mine["measured_ms"], mine["predicted_ms"], linestyle="none", **look)
+            mine, look = part[part["predictor"] == name], style.marks(name)
+            small = look | {"markersize": 3.2, "alpha": 0.75}
+            left.plot(mine["measured_ms"], mine["predicted_ms"], linestyle="none", **small)
             shift = 0.3 * (lane - (len(predictors) - 1) / 2)
             for place, family in enumerate(families):
-                logs = mine.loc[mine["family"] == family, "log_ratio"]
-                if len(logs):
-                    low, middle, high = np.clip(np.exp(logs.quantile([0.1, 0.5, 0.9])), 1 / reach, reach)
-                    right.hlines(place + shift, low, high, color=style.marks(name)["color"], linewidth=1.1)
-                    right.plot(middle, place + shift, linestyle="none", clip_on=False, **style.marks(name))
-    errors = mean_by(kernels.assign(ape=kernels["ape_percent"]), "ape")
+                if (family, name) in ratios:
+                    low, middle, high = np.clip(ratios[family, name], 1 / reach, reach)
+                    right.hlines(place + shift, low, high, color=look["color"], linewidth=1.1)
+                    right.plot(middle, place + shift, linestyle="none", clip_on=False, **look)
+    columns = [*KEY, "predictor", *KERNEL_KEY, "predicted_ms", "measured_ms", "ape_percent"]
+    return style.finish(figure, kernels[columns], _finding(kernels, predictors[-1], len(parts)), predictors)
+
+
+def _finding(kernels: pd.DataFrame, first: str, devices: int) -> style.Finding:
+    """The mean error of the last predictor."""
+    errors = mean_by(kernels, "ape_percent")
     n = len(kernels[[*KEY, *KERNEL_KEY]].drop_duplicates())
-    first = predictors[-1]
     title = (
-        f"Before measuring, {naming.predictor_name(first)} was {naming.significant(errors[first])} % off on "
-        f"average: {n} kernels of {len(devices)} device{'s' if len(devices) > 1 else ''}"
+        f"Before measuring, {naming.predictor_name(first)} was {style.percent(errors[first])} off on "
+        f"average: {n} kernels of {devices} device{'s' if devices > 1 else ''}"
     )
-    note = "Line: equal; shaded: within 20 %. Right: median, and 10th to 90th percentile, of each family."
-    style.frame(figure, title, f"n = {n} kernels forecast, then measured. {note}", predictors)
+    note = (
+        f"n = {n} kernels forecast, then measured. Line: equal; shaded: within 20 %. Right: median, and 10th to "
+        "90th percentile, of each family."
+    )
     caption = (
         f"Forecasts written down before measuring against the measurement, {n} kernels. Left: each kernel. Right: "
         "forecast over measured by kernel family, median with the 10th to 90th percentile. A CPU is no device "
         "these predictors were made for: a few micro-measurements describe it to them."
     )
-    alt = f"{title}. Mean error: {style.worded(errors)}."
-    columns = [*KEY, "predictor", *KERNEL_KEY, "predicted_ms", "measured_ms", "ape_percent"]
-    return style.Picture(figure, kernels[columns], title, caption, alt, n)
+    return style.Finding(title, note, caption, f"{title}. Mean error: {style.worded(errors)}.", n)

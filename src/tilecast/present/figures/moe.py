@@ -1,22 +1,16 @@
 """What the pictures of the expert-parallel study share, and the original's own pictures of one system."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pandas as pd
-from matplotlib.lines import Line2D
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from tilecast.moe.names import STRATEGIES
 from tilecast.present.figures import style
 
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-BASELINE, PROPHET = "#8c8c8c", "#0072B2"
+WAYS = {"baseline": ("Baseline", "#8c8c8c"), "prophet": ("Prophet (with prefetching)", "#0072B2")}
+BASELINE, PROPHET = (colour for _, colour in WAYS.values())
 MODES = {"as_published": "As published", "physical": "As physics allows"}
 # name of the file -> column without its prefix, axis, words
 KINDS = {
@@ -26,15 +20,12 @@ KINDS = {
 }
 
 
-def keys(bars: bool = False) -> list[Artist]:
-    """What baseline and Prophet look like."""
-    named = (("Baseline", BASELINE), ("Prophet (with prefetching)", PROPHET))
-    if bars:
-        return [Patch(facecolor=colour, label=name) for name, colour in named]
-    faces = ("white", PROPHET)
+def keys() -> list[Artist]:
+    """What baseline and Prophet look like as points: hollow and filled."""
+    look: style.Look = {"marker": "o", "markersize": 5}
     return [
-        Line2D([], [], linestyle="none", marker="o", markersize=5, color=colour, label=name, markerfacecolor=face)
-        for (name, colour), face in zip(named, faces, strict=True)
+        style.mark_key(name, colour, markerfacecolor="white" if way == "baseline" else colour, **look)
+        for way, (name, colour) in WAYS.items()
     ]
 
 
@@ -44,37 +35,28 @@ def one_system(table: pd.DataFrame, system: str, kind: str) -> Figure:
     rows = table[table["system"] == system]
     figure = style.canvas(2.3)
     panels = figure.subplots(1, 2)
-    for panel, mode in zip(panels, MODES, strict=True):
-        _bars(panel, rows[rows["mode"] == mode], column)
-        panel.set_title(MODES[mode])
+    for panel, (mode, heading) in zip(panels, MODES.items(), strict=True):
+        _bars(panel, rows[rows["mode"] == mode].set_index("strategy"), column)
+        panel.set_title(heading)
     panels[0].set_ylabel(axis)
-    style.frame(
-        figure, f"{words} on {system}", "From the study's inputs; no figure is measured.", keys=keys(bars=True)
-    )
+    bars = [Patch(facecolor=colour, label=name) for name, colour in WAYS.values()]
+    style.frame(figure, f"{words} on {system}", "From the study's inputs; no figure is measured.", keys=bars)
     return figure
 
 
 def _bars(panel: Axes, rows: pd.DataFrame, column: str) -> None:
-    found = {row["strategy"]: row for row in rows.to_dict("records")}
-    highest = rows[[f"baseline_{column}", f"prophet_{column}"]].max().max()
-    highest = highest if highest > 0 else 1.0
+    """Two bars a strategy, without and with prefetching, their values above."""
+    most = rows[[f"{way}_{column}" for way in WAYS]].max().max()
+    highest = most if most > 0 else 1.0
     for place, strategy in enumerate(STRATEGIES):
-        row = found[strategy]
-        for side, (who, colour) in enumerate((("baseline", BASELINE), ("prophet", PROPHET))):
-            value = row[f"{who}_{column}"]
-            if value != value:
-                if side == 0:
-                    panel.text(place, highest * 0.03, "cannot run", rotation=90, ha="center", color=style.MUTED)
-                continue
-            panel.bar(place + (side - 0.5) * 0.38, value, width=0.36, color=colour)
-            panel.text(
-                place + (side - 0.5) * 0.38,
-                value,
-                _short(value),
-                ha="center",
-                va="bottom",
-                fontsize=style.MINOR_PT - 1,
-            )
+        for shift, (way, (_, colour)) in zip((-0.19, 0.19), WAYS.items(), strict=True):
+            value = float(rows[f"{way}_{column}"][strategy])
+            if value == value:
+                panel.bar(place + shift, value, width=0.36, color=colour)
+                look: style.Look = {"ha": "center", "va": "bottom", "fontsize": style.MINOR_PT - 1}
+                panel.text(place + shift, value, _short(value), **look)
+            elif way == "baseline":
+                panel.text(place, highest * 0.03, "cannot run", rotation=90, ha="center", color=style.MUTED)
     panel.set_xticks(range(len(STRATEGIES)), [name.replace(" ", "\n") for name in STRATEGIES.values()])
     panel.set_xlim(-0.6, len(STRATEGIES) - 0.4)
     panel.set_ylim(0, highest * 1.14)
@@ -82,4 +64,5 @@ def _bars(panel: Axes, rows: pd.DataFrame, column: str) -> None:
 
 
 def _short(value: float) -> str:
+    """A value in few digits: what fits above a bar."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value >= 1 else f"{value:.2g}"

@@ -1,19 +1,12 @@
 """Throughput over the work done for each byte copied: where distance can matter at all."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
-from matplotlib.lines import Line2D
+import pandas as pd
 from matplotlib.patches import Patch
 
 from tilecast.locality.guide import CLAIMED_PER_S, NO_OP
 from tilecast.present.figures import style
 from tilecast.present.figures.hosts import HOSTS
 from tilecast.tables.naming import significant
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TABLES = {"results/numa/predicted.csv": "locality.predicted", "results/numa/record/runs.csv": "locality.runs"}
 GROUP = "Locality"
@@ -22,6 +15,14 @@ ORDER = 310
 CAPTION = "Throughput over FLOPs for each byte copied, from the local and the remote node."
 
 DRAWN = ("l40s_claimed", "p100_two_sockets")
+CLAIMED = "#ececec"
+
+
+def median_rates(runs: pd.DataFrame) -> pd.DataFrame:
+    """Median throughput of the runs on a GPU, in fp32 and not compiled, by model, GPU and node of the memory."""
+    real = runs[(runs["status"] == "ok") & (runs["device"] == "cuda")]
+    real = real[(real["dtype"] == "fp32") & ~real["compiled"]]
+    return real.groupby(["model", "gpu", "memory_node"])["samples_per_s"].median().reset_index()
 
 
 def draw(predicted: pd.DataFrame, runs: pd.DataFrame) -> style.Picture:
@@ -34,26 +35,35 @@ def draw(predicted: pd.DataFrame, runs: pd.DataFrame) -> style.Picture:
     style.plain_log(axes.xaxis)
     style.plain_log(axes.yaxis)
     axes.grid(axis="y")
-    axes.axhspan(*CLAIMED_PER_S, color="#ececec", zorder=0)
+    axes.axhspan(*CLAIMED_PER_S, color=CLAIMED, zorder=0)
     for host in (name for name in DRAWN if name in set(plain["host"])):
-        _, colour, marker = HOSTS[host]
         mine = plain[plain["host"] == host]
-        shown: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4, "linewidth": 1.1}
-        axes.plot(mine["intensity"], mine["local_per_s"], **shown)
-        axes.plot(mine["intensity"], mine["remote_per_s"], linestyle="--", markerfacecolor="white", **shown)
+        look: style.Look = {"color": HOSTS[host].colour, "marker": HOSTS[host].marker, "markersize": 4}
+        axes.plot(mine["intensity"], mine["local_per_s"], linewidth=1.1, **look)
+        look |= {"linestyle": "--", "markerfacecolor": "white"}
+        axes.plot(mine["intensity"], mine["remote_per_s"], linewidth=1.1, **look)
     places = plain.drop_duplicates("model").set_index("model")["intensity"]
-    real = runs[(runs["status"] == "ok") & (runs["device"] == "cuda") & runs["model"].isin(places.index)]
-    real = real[(real["dtype"] == "fp32") & ~real["compiled"]]
-    medians = real.groupby(["model", "gpu", "memory_node"], as_index=False)["samples_per_s"].median()
-    axes.plot(
-        medians["model"].map(places), medians["samples_per_s"], linestyle="none", marker="x", color=style.INK
-    )
-    axes.set_xticks(
-        [places[NO_OP], 100, 1000, 10_000, 100_000] if NO_OP in places else [100, 1000, 10_000, 100_000],
-        ["no work", "100", "1,000", "10,000", "100,000"] if NO_OP in places else None,
-    )
+    medians = median_rates(runs[runs["model"].isin(places.index)])
+    crosses: style.Look = {"linestyle": "none", "marker": "x", "color": style.INK}
+    axes.plot(medians["model"].map(places), medians["samples_per_s"], **crosses)
+    ticks = {places[NO_OP]: "no work"} if NO_OP in places else {}
+    ticks |= {value: f"{value:,}" for value in (100, 1000, 10_000, 100_000)}
+    axes.set_xticks(list(ticks), list(ticks.values()))
     axes.set(xlabel="FLOPs for each byte copied", ylabel="Samples per second")
+    keys = [
+        *(HOSTS[host].key() for host in DRAWN),
+        style.line_key("local node", style.INK),
+        style.line_key("remote node", style.INK, linestyle="--"),
+        Patch(color=CLAIMED, label="claimed range"),
+    ]
+    if len(medians):
+        keys.append(style.mark_key("measured", style.INK, "x"))
+    columns = ["host", "model", "flops_per_byte", "local_per_s", "remote_per_s", "bound_local", "bound_remote"]
+    return style.finish(figure, plain[columns], _finding(plain, len(medians)), keys=keys, columns=2)
 
+
+def _finding(plain: pd.DataFrame, measured: int) -> style.Finding:
+    """Whether the forecast throughputs go beyond what the guide saw."""
     fastest = float(plain["local_per_s"].max())
     title = (
         f"Up to {significant(fastest, 2)} samples/s are forecast where the guide saw {CLAIMED_PER_S[1]:,.0f}: "
@@ -61,21 +71,11 @@ def draw(predicted: pd.DataFrame, runs: pd.DataFrame) -> style.Picture:
         if fastest > CLAIMED_PER_S[1]
         else "Forecast throughputs lie within the guide's range"
     )
-    words = f"{len(medians)} measured medians" if len(medians) else "none measured on a GPU"
-    keys = [
-        *(Line2D([], [], color=HOSTS[host][1], marker=HOSTS[host][2], markersize=4, label=HOSTS[host][0])
-          for host in DRAWN),
-        Line2D([], [], color=style.INK, label="local node"),
-        Line2D([], [], color=style.INK, linestyle="--", label="remote node"),
-        Patch(color="#ececec", label="claimed range"),
-        *([Line2D([], [], color=style.INK, marker="x", linestyle="none", label="measured")] * bool(len(medians))),
-    ]  # fmt: skip
-    style.frame(figure, title, f"n = {len(plain)} forecasts, fp32; {words}.", keys=keys, columns=2)
+    words = f"{measured} measured medians" if measured else "none measured on a GPU"
     caption = (
         "Forecast throughput over FLOPs for each byte copied to the GPU and back, from the local node (solid) and "
         "the remote one (dashed): the lines part only where copying is the slowest stage. Band: the range the "
         f"guide gives. Measured: {words}."
     )
-    alt = f"{title}. {words}."
-    columns = ["host", "model", "flops_per_byte", "local_per_s", "remote_per_s", "bound_local", "bound_remote"]
-    return style.Picture(figure, plain[columns], title, caption, alt, len(plain))
+    note = f"n = {len(plain)} forecasts, fp32; {words}."
+    return style.Finding(title, note, caption, f"{title}. {words}.", len(plain))
