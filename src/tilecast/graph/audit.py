@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,8 +16,7 @@ from tilecast.tables.declared.graphs import KERNEL_LIST
 from tilecast.tables.io import read
 
 CELL = ["model", "mode", "sequence_length", "batch_size", "option"]
-# The artifact's graph of these types is of one layer, unless it is fused; of the others it is whole.
-_LAYERS = {"gpt2": "n_layer", "bert": "num_hidden_layers", "opt": "num_hidden_layers"}
+_ONE_LAYER = ("gpt2", "bert", "opt")  # types whose graph in the artifact is of one layer, unless it is fused
 
 
 def differences(graphs: pd.DataFrame, lists: Mapping[str, Path]) -> pd.DataFrame:
@@ -30,15 +28,18 @@ def differences(graphs: pd.DataFrame, lists: Mapping[str, Path]) -> pd.DataFrame
     for cell, rows in graphs[graphs["option"].isin(["none", "fusion"])].groupby(CELL):
         model, mode, length, batch, option = (str(part) for part in cell)
         spec = load_model(model)
-        layers = _LAYERS.get(spec.values["model_type"])
-        whole = option == "none" and not layers
+        one_layer = option == "none" and spec.values["model_type"] in _ONE_LAYER
+        whole = option == "none" and not one_layer
         traced = lists.get(str(Cell(model, mode, int(length), int(batch)))) if whole else None
         if traced is not None:
             kernels = read(traced, KERNEL_LIST)
         else:
-            if option == "none" and layers:
-                spec = dataclasses.replace(spec, values={**spec.values, layers: 1})
-            graph = trace(spec, mode=mode, sequence_length=int(length), batch_size=int(batch))
+            graph = trace(
+                spec.shortened(1) if one_layer else spec,
+                mode=mode,
+                sequence_length=int(length),
+                batch_size=int(batch),
+            )
             kernels = (fuse(graph) if option == "fusion" else graph).kernels()
         table = compare(kernels, rows)
         if table.empty:

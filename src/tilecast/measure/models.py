@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,11 @@ from tilecast.graph.build import DTYPES, build, offline
 from tilecast.hardware.device import ELEMENT_BYTES
 from tilecast.measure.backend import Action, Backend, OutOfMemory, Timing, Unsupported, guarded, timed
 from tilecast.measure.store import Run, done
-from tilecast.models.registry import ModelSpec, load_model
+from tilecast.models.registry import LAYER_KEYS, ModelSpec, load_model
 from tilecast.tables.declared.measured import WORKLOAD, WORKLOAD_KEY
 
 SHORTENED = (2, 4)  # layers of the models a composed figure comes from
 FITS = 0.8  # of the device's memory, for weights and what training adds to them
-LAYER_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "num_decoder_layers")
 DEFAULTS: dict[str, Any] = {
     "mode": "inference", "phase": "prefill", "sequence_length": 1024, "batch_size": 1, "context": 0,
     "dtype": "fp32", "attention": "eager", "execution": "eager",
@@ -217,10 +216,9 @@ def _needed_bytes(spec: ModelSpec, work: Mapping[str, Any]) -> float:
 
 def shortened(spec: ModelSpec, layers: int) -> ModelSpec:
     """The same model with fewer layers."""
-    names = [name for name in LAYER_KEYS if name in spec.values]
-    if not names:
+    if not any(name in spec.values for name in LAYER_KEYS):
         raise Unsupported(f"{spec.name} does not fit and names no number of layers to shorten")
-    return replace(spec, values={**spec.values, **dict.fromkeys(names, layers)})
+    return spec.shortened(layers)
 
 
 def _composed(backend: Backend, spec: ModelSpec, work: Mapping[str, Any], seconds: float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tilecast.base.paths import MODELS
 
 # width -> heads, as the locality study's models have them (heads of 64, hidden layer 4 x width, images of 224)
 _VIT_HEADS = {128: 4, 256: 8, 512: 8, 768: 12, 1024: 16}
+LAYER_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "num_decoder_layers")  # by type of model
 _VIT_NAME = re.compile(r"vit(\d{1,9})x(\d{1,9})x(\d{1,9})")
 
 
@@ -39,6 +40,11 @@ class ModelSpec:
         """The class to build for `mode`; None leaves it to the model type's causal language model."""
         named = self.values.get("architectures") or [None]
         return self.architectures.get(mode, named[0])
+
+    def shortened(self, layers: int) -> ModelSpec:
+        """The same model with so many layers."""
+        named = {key: layers for key in LAYER_KEYS if key in self.values}
+        return replace(self, values={**self.values, **named})
 
     @property
     def positions(self) -> int | None:

@@ -116,7 +116,10 @@ def curves_of(systems: dict[str, dict[str, dict]]) -> dict[str, dict[str, Curve]
 
 
 def port_bytes(op: str, gpus: int, size: float, behind_port: int = 1) -> float:
-    """Bytes that one port sends: in a ring those of one GPU; in an all-to-all all that leave the port."""
+    """Bytes that one port sends: in a ring those of one GPU; in an all-to-all all that leave the port.
+
+    Ring factors as in nccl-tests, doc/PERFORMANCE.md: 2 (n - 1) / n for all-reduce, (n - 1) / n for the others.
+    """
     if op == "all_reduce":
         return 2 * (gpus - 1) / gpus * size
     if op == "all_to_all":

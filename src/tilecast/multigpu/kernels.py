@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from tilecast.base.arrays import Array
 from tilecast.graph.kernels import Kernel
 from tilecast.hardware.device import Device
 from tilecast.models.workload import Workload
@@ -20,7 +21,6 @@ from tilecast.predict.physics.throttle import sustained
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = np.ndarray[Any, np.dtype[Any]]
 _ENDS = ("latency_ms", "low_ms", "high_ms")
 _BESIDE = ("core", "copies")  # phases that are no part of a pass
 _PASSES = ("forward", "backward", "optimizer")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
+from tilecast.base.arrays import Array
 from tilecast.hardware.system import Route, System, route
 from tilecast.multigpu.collectives import timed
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Group = tuple[int, int, int, int]  # first GPU, stride, how many; GPUs in use, which hold such groups too
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from tilecast.base.arrays import Array
 from tilecast.base.limits import check
 
-Array = np.ndarray[Any, np.dtype[Any]]
 FORWARD, BACKWARD = 0, 1
 NAN = float("nan")
 _CELLS = 4_000_000  # of the table of finishing times worked on at once
@@ -25,7 +25,7 @@ def orders(
 
 
 def warm_up(schedule: str, stage: int, stages: int, microbatches: int, chunks: int = 1) -> int:
-    """Forward passes a stage runs before its first backward pass."""
+    """Forward passes a stage runs before its first backward pass (arXiv 2104.04473, section 2.2)."""
     if schedule == "gpipe":
         return microbatches
     if chunks == 1:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tilecast.base.errors import InputError
@@ -30,7 +30,6 @@ WORDS = {"embed_tokens", "wte", "word_embeddings", "lm_head", "decoder"}
 _DIVIDED = ("num_heads", "num_attention_heads", "all_head_size", "split_size", "num_key_value_heads")
 _CORE = ("bmm", "softmax", "attention")
 _PARTS = ("first", "layer", "last")
-_LAYER_KEYS = ("num_hidden_layers", "n_layer")
 
 
 Counted = list[tuple[Kernel, int]]
@@ -107,10 +106,8 @@ def _traced(work: Workload, tp: int, ep: int, cp: int, microbatch: int) -> Launc
     from tilecast.graph.fuse import fuse
     from tilecast.graph.tracer import trace
 
-    values = dict(work.spec.values)
-    values.update({key: _layer_count(work) for key in _LAYER_KEYS if key in values})
     graph = trace(
-        replace(work.spec, values=values),
+        work.spec.shortened(_layer_count(work)),
         mode=work.mode,
         phase=work.phase,
         sequence_length=None if work.phase == "decode" else work.sequence_length // cp,

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tilecast.base.arrays import Array
 from tilecast.base.errors import InputError
 from tilecast.hardware.device import ELEMENT_BYTES, Device
 from tilecast.hardware.system import System
@@ -26,7 +27,6 @@ from tilecast.multigpu.shard import Shape, Share
 from tilecast.multigpu.traffic import FIRST, LAST, LAYER, UNIT, Traffic
 from tilecast.predict.kernel import Predictor
 
-Array = np.ndarray[Any, np.dtype[Any]]
 PARTS = ("compute", "recompute", "host", "tp", "ep", "cp", "dp", "pp", "bubble", "optimizer")
 _HOST, _SENDS = UNIT.index("host"), UNIT.index("pp")
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
+from tilecast.base.arrays import Array
 from tilecast.hardware.device import ELEMENT_BYTES
 from tilecast.models.workload import Workload
 from tilecast.multigpu.layout import Assumptions, Layout
@@ -14,7 +14,6 @@ from tilecast.multigpu.links import Links
 from tilecast.multigpu.memory import end_parameters, layer_parameters
 from tilecast.multigpu.schedule import BACKWARD, FORWARD
 
-Array = np.ndarray[Any, np.dtype[Any]]
 # what a pass through a piece of the model is made of, and the places it has
 UNIT = ("compute", "recompute", "tp", "ep", "cp", "dp", "host", "pp")
 FIRST, LAYER, LAST = range(3)

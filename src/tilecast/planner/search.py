@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import product
 
 from tilecast.base.errors import InputError
 from tilecast.base.limits import check
@@ -134,24 +135,20 @@ def layouts(space: Space, model: Architecture, gpus: int, batch: int) -> Iterato
 
 
 def _variants(space: Space, base: Layout, microbatches: Sequence[int]) -> Iterator[Layout]:
-    runs = [
-        (name, chunks)
-        for name in space.schedule
-        for chunks in space.interleave
-        if (name == "interleaved") == (chunks > 1)
-    ]
-    if base.pp == 1:
-        runs = [("1f1b", 1)]
-    for microbatch in microbatches:
-        for schedule, chunks in runs:
-            for recompute in space.recompute:
-                for zero in space.zero if base.dp > 1 else (0,):
-                    for split in space.sequence_parallel if base.tp > 1 else (False,):
-                        for overlap in space.overlap if base.dp * base.cp > 1 else (True,):
-                            yield replace(
-                                base, microbatch=microbatch, schedule=schedule, interleave=chunks,
-                                recompute=recompute, zero=zero, sequence_parallel=split, overlap=overlap,
-                            )  # fmt: skip
+    runs = [(name, n) for name in space.schedule for n in space.interleave if (name == "interleaved") == (n > 1)]
+    choices = product(
+        microbatches,
+        runs if base.pp > 1 else [("1f1b", 1)],
+        space.recompute,
+        space.zero if base.dp > 1 else (0,),
+        space.sequence_parallel if base.tp > 1 else (False,),
+        space.overlap if base.dp * base.cp > 1 else (True,),
+    )
+    for microbatch, (schedule, chunks), recompute, zero, split, overlap in choices:
+        yield replace(
+            base, microbatch=microbatch, schedule=schedule, interleave=chunks,
+            recompute=recompute, zero=zero, sequence_parallel=split, overlap=overlap,
+        )  # fmt: skip
 
 
 def search(
@@ -254,11 +251,6 @@ def pareto(candidates: Sequence[Candidate], first: str, second: str) -> list[Can
     return front
 
 
-def kind_of(reason: str) -> str:
-    """The reason without its numbers, to count alike ones together."""
-    return re.sub(r"\d[\d.,e+]*", "…", reason)
-
-
 def differences(one: Layout, other: Layout) -> str:
     """In what `one` differs from `other`: `tp 8 instead of 4, no recomputation instead of full`."""
     words = []
@@ -299,19 +291,28 @@ def why_not(found: Found, part: str, wanted: object, parts: Parts) -> str:
     stopped = [candidate for candidate in found.infeasible if getattr(candidate.layout, part) == wanted]
     if not stopped:
         return f"{part} {wanted}: no layout of the space has it on these GPUs"
-    kinds: dict[str, list[str]] = {}
-    for candidate in stopped:
-        kinds.setdefault(kind_of(candidate.reason or ""), []).append(candidate.reason or "")
-    most = max(kinds.values(), key=len)
+    most = max(_by_kind(stopped), key=len)
     return f"{part} {wanted}: none of {len(stopped):,} layouts can run, most often because {most[0]}"
 
 
 def reasons(found: Found) -> list[tuple[int, str]]:
     """How many layouts each kind of reason stops, most first, each with one example."""
+    counted = [(len(every), every[0]) for every in _by_kind(found.infeasible)]
+    return sorted(counted, key=lambda item: (-item[0], item[1]))
+
+
+def kind_of(reason: str) -> str:
+    """The reason without its numbers, to count similar ones together."""
+    return re.sub(r"\d[\d.,e+]*", "…", reason)
+
+
+def _by_kind(stopped: Iterable[Candidate]) -> list[list[str]]:
+    """Reasons, those together that differ in their numbers only."""
     kinds: dict[str, list[str]] = {}
-    for candidate in found.infeasible:
-        kinds.setdefault(kind_of(candidate.reason or ""), []).append(candidate.reason or "")
-    return sorted(((len(every), every[0]) for every in kinds.values()), key=lambda item: (-item[0], item[1]))
+    for candidate in stopped:
+        reason = candidate.reason or ""
+        kinds.setdefault(kind_of(reason), []).append(reason)
+    return list(kinds.values())
 
 
 class TrainingLayouts:

@@ -6,6 +6,8 @@ from __future__ import annotations
 def queued_ms(service: float, away: float, customers: int) -> float:
     """Mean time in a queue and its service of requests that come back `away` after they left: mean-value analysis.
 
+    R(n) = service (1 + Q(n - 1)), Q(n) = n R(n) / (R(n) + away) (Reiser and Lavenberg, J. ACM 27, 1980).
+
     One server (prefill), `customers` requests in all; each finds what those without it would have left there.
     """
     waiting, response = 0.0, service
