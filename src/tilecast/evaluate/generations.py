@@ -1,7 +1,8 @@
-"""Half-precision forecasts held against kernels of generations left out, beside the baselines, in one table.
+"""Half-precision forecasts against measured kernels of GPU generations left out of training, beside baselines.
 
-The protocol, fixed before results: every generation is left out once; and forward in time, older ones forecast the
-next. All choices (decay of donors, interval) are made within the generations left to train on.
+The protocol: every generation is left out once; and forward in time, older ones forecast the next. The decay of
+the donors' weights and the interval are chosen within the generations left to train on. The model's form and its
+physical constants are the same in every fold; docs/evidence/design-log-half-precision.md says how they were set.
 """
 
 from __future__ import annotations
@@ -9,19 +10,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from tilecast.artifact.aiconfigurator_tables import FILES, GENERATIONS, SYSTEMS, Archive, kernel_table
 from tilecast.base.arrays import Array
+from tilecast.base.statistics import absolute_error_percent
 from tilecast.hardware.device import Device, devices
 from tilecast.predict.physics.chip import FLOPS_PER_JOULE, UNIT_EXPONENT
 from tilecast.predict.physics.half import TILES
 from tilecast.predict.train.generations import LARGE_MS, Groups, LeaveOut, Rows, group_rows
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LATER = "RTX Blackwell", "Blackwell"
 # Kind of fold, what is forecast, and what besides it must not be seen.
@@ -36,7 +36,7 @@ COLUMNS = [
     "mape_percent", "ratio_median", "inside_percent", "half_width", "n_flagged", "mape_with_flagged_percent",
     "law", "decay",
 ]  # fmt: skip
-NEUSIGHT_ROWS, NEUSIGHT_WEIGHED = 1500, 4000
+NEUSIGHT_ROWS, NEUSIGHT_TESTED = 1500, 4000
 SIZES_MS = tuple(float(2.0**power) for power in range(-9, 9))
 
 
@@ -76,15 +76,10 @@ def groups_of(path: str | os.PathLike[str]) -> Groups:
     return groups
 
 
-def outside(generation: str, more: Collection[str]) -> set[str]:
-    """What a fold must not see."""
-    return {generation, *more}
-
-
 def summary(rows: Rows, forecast: Array, half_width: Array | None) -> dict[str, Any]:
-    """Errors of one GPU's kernels: long calls and all, flagged rows apart."""
+    """Errors of one GPU's kernels: of long calls, of all, and with the flagged rows."""
     good, measured = rows.good, rows.measured_ms
-    error = 100 * np.abs(forecast / measured - 1)
+    error = absolute_error_percent(forecast, measured)
     long = good & (measured >= LARGE_MS)
     inside = np.nan
     if half_width is not None:
@@ -102,64 +97,59 @@ def summary(rows: Rows, forecast: Array, half_width: Array | None) -> dict[str, 
     }
 
 
-def protocol(tournament: LeaveOut, progress: Callable[[str], None] = print) -> pd.DataFrame:
-    """Every fold of every family and format: roofline and tilecast, one row a GPU."""
-    import pandas as pd
+def _row(about: tuple[str, ...], figures: dict[str, Any]) -> dict[str, Any]:
+    """A row of the table: kind of fold, generation, device, family, format and predictor, then the errors."""
+    return {**dict(zip(COLUMNS, about, strict=False)), **figures}
 
-    table = []
-    for group, found in tournament.groups.items():
+
+def protocol(rounds: LeaveOut, progress: Callable[[str], None] = print) -> pd.DataFrame:
+    """Every fold of every family and format: roofline and tilecast, one row a GPU."""
+    law, table = f"{FLOPS_PER_JOULE / 1e12:g} TFLOP/J, {UNIT_EXPONENT:g}", []
+    for group, found in rounds.groups.items():
         family, dtype = group.split("/")
         for kind, generation, more in FOLDS:
-            out = outside(generation, more)
+            out = {generation, *more}
             targets = [name for name in found if GENERATIONS[name] == generation]
-            inside = set(tournament.in_group(group)) - out
+            inside = set(rounds.in_group(group)) - out
             if not targets or not inside:
                 continue
-            decay, _ = tournament.choose(group, out)
-            width = tournament.half_width(group, out, decay) if len(inside) > 1 else None
-            law = f"{FLOPS_PER_JOULE / 1e12:g} TFLOP/J, {UNIT_EXPONENT:g}"
+            decay, _ = rounds.choose(group, out)
+            width = rounds.half_width(group, out, decay) if len(inside) > 1 else None
             for device in targets:
                 rows, about = found[device], (kind, generation, device, family, dtype)
-                forecast = tournament.forecast(group, device, out, decay)
-                widths = None if width is None else width * tournament.doubt(group, device, out)
-                ours = summary(rows, forecast, widths) | {"law": law, "decay": decay}
-                roofline = summary(rows, tournament.known(group, device).roofline_ms, None)
-                for name, found_errors in (("roofline", roofline), ("tilecast", ours)):
-                    table.append(dict(zip(COLUMNS, (*about, name), strict=False)) | found_errors)
+                widths = None if width is None else width * rounds.doubt(group, device, out)
+                ours = summary(rows, rounds.forecast(group, device, out, decay), widths)
+                roofline = summary(rows, rounds.known(group, device).roofline_ms, None)
+                table.append(_row((*about, "roofline"), roofline))
+                table.append(_row((*about, "tilecast"), ours | {"law": law, "decay": decay}))
         progress(f"{group}: protocol done")
     return pd.DataFrame(table, columns=COLUMNS)
 
 
 def by_generation(table: pd.DataFrame) -> pd.DataFrame:
-    """Means over the GPUs of each generation, its GPUs alike."""
+    """Means over the GPUs of each generation, all GPUs alike, and the number of kernels and of GPUs."""
     keys = ["kind", "family", "dtype", "generation", "predictor"]
-    means = dict.fromkeys(
-        ("mape_long_percent", "mape_percent", "ratio_median", "inside_percent", "mape_with_flagged_percent"),
-        "mean",
-    )
-    sums = {"n": "sum", "n_long": "sum", "n_flagged": "sum"}
-    return table.groupby(keys, sort=False).agg(sums | means).reset_index()
+    means = ("mape_long_percent", "mape_percent", "ratio_median", "inside_percent", "mape_with_flagged_percent")
+    figures: dict[str, Any] = {name: (name, "mean") for name in means}
+    figures |= {"n": ("n", "sum"), "gpus": ("device", "size")}
+    return table.groupby(keys, sort=False).agg(**figures).reset_index()
 
 
-def by_size(tournament: LeaveOut, group: str) -> pd.DataFrame:
+def by_size(rounds: LeaveOut, group: str) -> pd.DataFrame:
     """Error against a kernel's measured time, by octaves, with each generation left out."""
-    import pandas as pd
-
     table = []
-    for kind, generation, more in FOLDS:
-        if kind != "left out":
-            continue
-        decay, _ = tournament.choose(group, outside(generation, more))
-        for device, rows in tournament.groups[group].items():
+    for generation in dict.fromkeys(GENERATIONS.values()):
+        decay, _ = rounds.choose(group, {generation})
+        for device, rows in rounds.groups[group].items():
             if GENERATIONS[device] != generation:
                 continue
             forecasts = {
-                "roofline": tournament.known(group, device).roofline_ms,
-                "tilecast": tournament.forecast(group, device, outside(generation, more), decay),
+                "roofline": rounds.known(group, device).roofline_ms,
+                "tilecast": rounds.forecast(group, device, {generation}, decay),
             }
             octave = np.digitize(rows.measured_ms, SIZES_MS)
             for predictor, forecast in forecasts.items():
-                error = 100 * np.abs(forecast / rows.measured_ms - 1)
+                error = absolute_error_percent(forecast, rows.measured_ms)
                 for place in np.unique(octave[rows.good]):
                     some = rows.good & (octave == place)
                     table.append(
@@ -175,33 +165,29 @@ def by_size(tournament: LeaveOut, group: str) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def surface(tournament: LeaveOut, group: str = "gemm/bf16") -> pd.DataFrame:
+def surface(rounds: LeaveOut, group: str = "gemm/bf16") -> pd.DataFrame:
     """Share of peak that products reach, measured and forecast with the generation left out: m by n, k near n."""
-    import pandas as pd
-
     table = []
-    for device, rows in tournament.groups[group].items():
-        generation = GENERATIONS[device]
-        decay, _ = tournament.choose(group, {generation})
-        forecast = tournament.forecast(group, device, {generation}, decay)
-        square = rows.good & (np.abs(np.log2(rows.dims["n"] / rows.dims["k"])) <= 1)
+    for device, rows in rounds.groups[group].items():
+        out = {GENERATIONS[device]}
+        floor_ms = rounds.known(group, device).floor_ms
+        forecast = rounds.forecast(group, device, out, rounds.choose(group, out)[0])
         frame = pd.DataFrame(
             {
                 "device": device,
                 "m": 2 ** np.round(np.log2(rows.dims["m"])),
                 "n": 2 ** np.round(np.log2(rows.dims["n"])),
-                "measured": tournament.known(group, device).floor_ms / rows.measured_ms,
-                "forecast": tournament.known(group, device).floor_ms / forecast,
+                "measured": floor_ms / rows.measured_ms,
+                "forecast": floor_ms / forecast,
             }
-        )[square]
-        table.append(frame.groupby(["device", "m", "n"], as_index=False).median())
+        )
+        square = rows.good & (np.abs(np.log2(rows.dims["n"] / rows.dims["k"])) <= 1)
+        table.append(frame[square].groupby(["device", "m", "n"], as_index=False).median())
     return pd.concat(table, ignore_index=True)
 
 
 def noise(groups: Groups) -> pd.DataFrame:
     """The measurement noise floor: how far frameworks lie apart on the same library kernel, percent."""
-    import pandas as pd
-
     table = []
     for group, found in groups.items():
         for device, rows in found.items():
@@ -236,11 +222,10 @@ def neusight_protocol(
 ) -> pd.DataFrame:
     """NeuSight's own architecture trained on bf16 products of the generations inside each fold.
 
-    On NEUSIGHT_ROWS rows a GPU, for fewer passes than its authors', and weighed on NEUSIGHT_WEIGHED. It looks up
-    the tile of the nearest profiled kernel; the wheel names none, so each kernel gets the one that wastes least.
+    Trained on NEUSIGHT_ROWS rows of a GPU, for fewer passes than its authors', and tested on NEUSIGHT_TESTED. It
+    looks up the tile of the nearest profiled kernel; the wheel names none, so each kernel gets the one that wastes
+    least.
     """
-    import pandas as pd
-
     from tilecast.predict.baselines import neusight
     from tilecast.predict.train.baselines import _seconds_per_wave
     from tilecast.predict.train.network import Recipe, fit
@@ -255,7 +240,7 @@ def neusight_protocol(
         return neusight.waves("linear", dims, _least_waste(dims, every[device]), features, 2)
 
     for kind, generation, more in FOLDS:
-        out, parts = outside(generation, more), []
+        out, parts = {generation, *more}, []
         for device, rows in sampled({"": found}, NEUSIGHT_ROWS, seed)[""].items():
             if GENERATIONS[device] not in out:
                 known = waves(device, rows)
@@ -268,7 +253,7 @@ def neusight_protocol(
         checkpoint = folder / f"{'-'.join(sorted(out)).replace(' ', '_')}.safetensors"
         weights, record = fit(data, sizes, _seconds_per_wave, recipe, seed, checkpoint, lambda line: None)
         progress(f"validation error {record['validation_mape_percent']} %")
-        for device, rows in sampled({"": found}, NEUSIGHT_WEIGHED, seed + 1)[""].items():
+        for device, rows in sampled({"": found}, NEUSIGHT_TESTED, seed + 1)[""].items():
             if GENERATIONS[device] != generation:
                 continue
             known = waves(device, rows)
@@ -276,7 +261,7 @@ def neusight_protocol(
             with np.errstate(divide="ignore"):
                 forecast = np.maximum(1e3 * known.count * known.seconds_per_wave(alpha, gamma), 0)
             about = (kind, generation, device, "gemm", "bf16", "neusight")
-            table.append(dict(zip(COLUMNS, about, strict=False)) | summary(rows, forecast, None))
+            table.append(_row(about, summary(rows, forecast, None)))
     return pd.DataFrame(table, columns=COLUMNS)
 
 
@@ -295,8 +280,6 @@ def sampled(groups: Groups, count: int, seed: int) -> Groups:
 
 def shipped_errors(groups: Groups, model: Any, every: Mapping[str, Device]) -> pd.DataFrame:
     """The shipped experts on a sample of the kernels, each generation left out: what an ordinary run repeats."""
-    import pandas as pd
-
     table = []
     for group, found in groups.items():
         family, dtype = group.split("/")
@@ -308,8 +291,6 @@ def shipped_errors(groups: Groups, model: Any, every: Mapping[str, Device]) -> p
             forecast = model.forecast(family, dtype, rows.dims, every[device], without=(generation,))
             width = np.log(forecast["high_ms"] / forecast["latency_ms"])
             about = ("left out", generation, device, family, dtype, "tilecast")
-            table.append(
-                dict(zip(COLUMNS, about, strict=False)) | summary(rows, forecast["latency_ms"], width)
-                | {"law": "as shipped", "decay": model.meta["decay"][group]}
-            )  # fmt: skip
+            shipped = {"law": "as shipped", "decay": model.meta["decay"][group]}
+            table.append(_row(about, summary(rows, forecast["latency_ms"], width) | shipped))
     return pd.DataFrame(table, columns=COLUMNS)

@@ -19,7 +19,6 @@ from tilecast.evaluate.generations import (
     FOLDS,
     by_generation,
     known_devices,
-    outside,
     protocol,
     sampled,
     shipped_errors,
@@ -178,12 +177,12 @@ def test_the_protocol_leaves_out_families_and_goes_forward_in_time(left_out):
     assert (table["n_flagged"] > 0).all()
     forward = table[(table["kind"] == "forward") & (table["predictor"] == "tilecast")]
     assert set(forward["generation"]) == {"Hopper", "Blackwell"}
-    assert outside("Hopper", ("Blackwell",)) == {"Hopper", "Blackwell"}
     hopper = next(fold for fold in FOLDS if fold[:2] == ("forward", "Hopper"))
     assert set(hopper[2]) == {"Blackwell", "RTX Blackwell"}
     means = by_generation(table)
     hopper_rows = means[(means["generation"] == "Hopper") & (means["predictor"] == "tilecast")]
     assert (hopper_rows["n"] == ours[ours["generation"] == "Hopper"]["n"].sum()).all()
+    assert (hopper_rows["gpus"] == (ours["generation"] == "Hopper").sum()).all()
 
 
 def test_weights_survive_being_stored(left_out, tmp_path):

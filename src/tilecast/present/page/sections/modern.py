@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tilecast.evaluate.generations import by_generation
 from tilecast.evaluate.goals import goals_of
+from tilecast.evaluate.statistics import error_summary
 from tilecast.hardware.device import devices
 from tilecast.present.page.render import Column
 from tilecast.present.page.results import Results
@@ -90,7 +92,7 @@ def context(results: Results) -> dict[str, Any]:
     whole = serving[(serving["device"] == "all") & (serving["framework"] == "all")]
     return {
         "source": source,
-        "error": float(ours.groupby("generation")["mape_percent"].mean().mean()),
+        "error": error_summary(by_generation(ours)["mape_percent"])["mape_percent"],
         "n": int(protocol[(protocol["predictor"] == "tilecast") & (protocol["kind"] == "left out")]["n"].sum()),
         "left_out": _folds(protocol[products & (protocol["kind"] == "left out")], goals=True),
         "forward": _folds(protocol[products & (protocol["kind"] == "forward")]),
@@ -115,30 +117,17 @@ def context(results: Results) -> dict[str, Any]:
 
 def _folds(table: pd.DataFrame, goals: bool = False) -> list[dict[str, Any]]:
     """One row a generation and predictor: its GPUs alike."""
-    rows = []
-    for generation in dict.fromkeys(table["generation"]):
-        part = table[table["generation"] == generation]
-        for predictor in ordered(PREDICTORS, part["predictor"]):
-            mine = part[part["predictor"] == predictor]
-            means = (
-                "mape_long_percent",
-                "mape_percent",
-                "ratio_median",
-                "inside_percent",
-                "mape_with_flagged_percent",
-            )
-            row: dict[str, Any] = {name: float(mine[name].mean()) for name in means}
+    rows, means = [], by_generation(table)
+    for generation in dict.fromkeys(means["generation"]):
+        part = means[means["generation"] == generation].set_index("predictor")
+        for predictor in ordered(PREDICTORS, part.index):
             of = goals_of("generations", generation=generation) if goals and predictor == "tilecast" else []
-            rows.append(
-                row
-                | {
-                    "generation": generation,
-                    "predictor": display(PREDICTORS, predictor),
-                    "gpus": len(mine),
-                    "n": int(mine["n"].sum()),
-                    "goal": " / ".join(f"{goal.percent:g}" for goal in of) or None,
-                }
-            )
+            about = {
+                "generation": generation,
+                "predictor": display(PREDICTORS, predictor),
+                "goal": " / ".join(f"{goal.percent:g}" for goal in of) or None,
+            }
+            rows.append(part.loc[predictor].to_dict() | about)
     return rows
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tilecast.base.statistics import absolute_error_percent
+from tilecast.base.statistics import error_percent
 from tilecast.evaluate.goals import goals_of, verdict
+from tilecast.evaluate.statistics import error_summary
 from tilecast.present.page.render import Column
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections import figures
@@ -128,16 +129,16 @@ def _points(points: pd.DataFrame | None) -> list[Context]:
     rows = []
     for goal in goals_of("serving"):
         what, bar = goal.of["what"], goal.percent
-        error = absolute_error_percent(chosen[f"{what}_ms"], chosen[f"measured_{what}_ms"]).dropna()
-        if error.empty:
+        error = error_summary(error_percent(chosen[f"{what}_ms"], chosen[f"measured_{what}_ms"]))
+        if not error["n"]:
             continue
-        median = float(error.median())
+        median = error["median_percent"]
         rows.append(
             {
-                "what": f"(d) Serving points of modern GPUs, {UNITS[what + '_ms'][0].lower()}",
-                "n": len(error),
-                "mean": float(error.mean()),
-                "worst": float(error.max()),
+                "what": f"(d) Serving points of modern GPUs, {goal.name}",
+                "n": error["n"],
+                "mean": error["mape_percent"],
+                "worst": error["worst_percent"],
                 "bar": f"median {bar:g} %",
                 "authors": None,
                 "verdict": f"{verdict([median], [bar])}: median {median:.1f} %",

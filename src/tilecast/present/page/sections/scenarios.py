@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tilecast.evaluate.statistics import error_summary
 from tilecast.present.page.render import Column
 from tilecast.present.page.results import Results
 from tilecast.tables.declared.measured import SCENARIOS
@@ -46,7 +47,7 @@ def context(results: Results) -> dict[str, Any]:
         "failed": int((frame["outcome"] == "failed").sum()),
         "judged": len(judged),
         "near": int((errors <= 20).sum()),
-        "mean": float(errors.mean()) if len(errors) else None,
+        "mean": error_summary(errors)["mape_percent"] if len(errors) else None,
         "links": results.links("measure", "scenarios", (".csv",)),
     }
 
