@@ -12,27 +12,26 @@ from copies import Copy
 from tilecast.base.errors import InputError
 from tilecast.present.figures.catalog import FOLDER, Figure, figures
 
-MODULE = """
+MODULE = '''"""What it shows,
+in two lines."""
+
 import a_package_that_nobody_has
 
 TABLES = {"results/evaluation/errors.csv": "evaluation.errors", "results/modern/sizes.csv": None}
-GROUP = "Mine"
-TITLE = "My figure"
-CAPTION = "What it shows, " "in two parts."
-ORDER = 5
+GROUP, TITLE, ORDER = "Mine", "My figure", 5
 
 
 def draw(errors, sizes):
     return errors
-"""
+'''
 
 
 def test_a_module_is_read_without_importing_it(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(MODULE)
     (tmp_path / "shared.py").write_text("COLOUR = 'red'\n")
-    (tmp_path / "later.py").write_text(MODULE.replace("ORDER = 5", "ORDER = 6\nPARAMS = ('focus',)"))
+    (tmp_path / "later.py").write_text(MODULE.replace("5", "6\nPARAMS = ('focus',)"))
     tables = {"results/evaluation/errors.csv": "evaluation.errors", "results/modern/sizes.csv": None}
-    mine = Figure("mine", tables, "Mine", "My figure", "What it shows, in two parts.", 5)
+    mine = Figure("mine", tables, "Mine", "My figure", "What it shows, in two lines.", 5)
     found = figures(tmp_path)
     assert found[0] == mine and [figure.name for figure in found] == ["mine", "later"]
     assert found[1].params == ("focus",)
@@ -43,11 +42,11 @@ def test_a_module_is_read_without_importing_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ('GROUP = "Mine"', "", "GROUP is missing or not a literal str"),
-        ("ORDER = 5", "ORDER = 'first'", "ORDER is missing or not a literal int"),
-        ('TITLE = "My figure"', "TITLE = name()", "TITLE is not a literal"),
-        ("import a_package", "import a package", "line 2 is no Python"),
-        ("def draw", "def paint", "has no function `draw`"),
+        ("GROUP, TITLE, ORDER", "TITLE, TITLE, ORDER", "GROUP is missing or not a literal str"),
+        (", 5", ", 'first'", "ORDER is missing or not a literal int"),
+        ('"My figure"', "name()", "one of TABLES, GROUP, TITLE, ORDER is not a literal"),
+        ("import a_package", "import a package", "line 4 is no Python"),
+        ("def draw", "def paint", "has no docstring or no function `draw`"),
     ],
 )
 def test_what_a_figure_lacks_is_said(old: str, new: str, problem: str, tmp_path: Path) -> None:

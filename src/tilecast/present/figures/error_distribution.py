@@ -1,4 +1,4 @@
-"""How the errors are distributed: for every error, the share of cells that stay under it."""
+"""Cumulative distribution of the absolute percentage error over the plain cells on NVIDIA GPUs."""
 
 import matplotlib.patheffects
 import pandas as pd
@@ -10,10 +10,7 @@ from tilecast.present.figures import style
 from tilecast.tables import naming
 
 TABLES = {"results/evaluation/errors.csv": "evaluation.errors"}
-GROUP = "End to end"
-TITLE = "Distribution of errors"
-ORDER = 40
-CAPTION = "Empirical cumulative distribution of the absolute percentage error over the plain cells on NVIDIA GPUs."
+GROUP, TITLE, ORDER = "End to end", "Distribution of errors", 40
 
 SIDES = {True: "Authors' predictions", False: "Computed here"}
 

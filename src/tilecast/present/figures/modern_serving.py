@@ -1,4 +1,4 @@
-"""Serving: time per output token and to the first token, forecast against measured."""
+"""Serving times of dense models, forecast with the GPU's generation left out, against measured ones."""
 
 import numpy as np
 import pandas as pd
@@ -9,10 +9,7 @@ from tilecast.hardware.device import devices
 from tilecast.present.figures import style
 
 TABLES = {"results/modern/serving.csv": None}
-GROUP = "Modern GPUs"
-TITLE = "Serving"
-ORDER = 170
-CAPTION = "Serving times of dense models, forecast with the GPU's generation left out, against measured ones."
+GROUP, TITLE, ORDER = "Modern GPUs", "Serving", 170
 
 MARKERS = ("o", "s", "^", "D")
 COLOURS = ("#0072B2", "#009E73", "#D55E00", "#CC79A7")
