@@ -18,7 +18,9 @@ from tilecast.tables.declared.evaluation import (
     ERRORS,
     KERNEL_ERRORS,
     LABEL_NOISE,
+    LABEL_NOISE_MAPE,
     MAPE,
+    OPERATOR_ERRORS,
     PHASE_MAPE,
     SUMMARY_COMPARISON,
 )
@@ -40,7 +42,9 @@ def _cells() -> list[dict[str, Any]]:
 
 def write_results(root: Path) -> Path:
     """A results folder as the workflow leaves it, from 18 cells and five claims."""
-    from tilecast.present.figures import error_distribution, style
+    from pictures import save
+
+    from tilecast.present.figures import error_distribution
 
     shared = {"sequence_length": 512, "batch_size": 8, "option": "none"}
     labels, predictions = [], []
@@ -115,9 +119,7 @@ def write_results(root: Path) -> Path:
         "files_verified": 2, "files_absent": 1, "bytes_verified": 9, "passed_over": [], "mirror_configured": True,
     }  # fmt: skip
     (root / "artifact/source.json").write_text(json.dumps(record))
-    stem = root / "figures/error_distribution"
-    named = {"svg": ".svg", "pdf": ".pdf", "png": ".png", "data": ".csv", "about": ".json"}
-    style.save(error_distribution.draw(errors), **{key: f"{stem}{end}" for key, end in named.items()})
+    save(error_distribution.draw(errors), root / "figures", "error_distribution")
     (root / "tables").mkdir()
     (root / "tables/inference.html").write_text(
         '<table><caption>Inference</caption><thead><tr><th scope="col">GPU</th></tr></thead>'
@@ -165,8 +167,8 @@ def declared(root: Path) -> list[Path]:
 
 def without_operators(root: Path) -> None:
     """Leave of `root` what a run on transcribed figures leaves: operator, kernel and graph tables are empty."""
-    for name in ("operator_errors", "label_noise", "label_noise_mape", "summary_comparison"):
-        write(empty(name), root / f"evaluation/{name}.csv", name)
+    for table in (OPERATOR_ERRORS, LABEL_NOISE, LABEL_NOISE_MAPE, SUMMARY_COMPARISON):
+        write(empty(table), root / f"evaluation/{table}.csv", table)
     for name in ("predict/logo", "graphs/differences"):
         path = root / f"{name}.csv"
         write_free(pd.read_csv(path).head(0), path)

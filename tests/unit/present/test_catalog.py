@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -71,3 +72,21 @@ def test_one_new_file_is_a_new_figure_of_the_workflow(workflow_copy: Copy) -> No
     (workflow_copy.root / "src/tilecast/present/figures/mine.py").write_text(MODULE)
     run = workflow_copy.snakemake("--dry-run", "--quiet", "rules", "all")
     assert "plot_fusion" in run.output and "plot_mine" in run.output
+
+
+STATISTICS = {"mean", "median", "quantile", "percentile", "std", "var", "corr", "agg"}
+
+
+@pytest.mark.parametrize("figure", figures(), ids=lambda figure: figure.name)
+def test_drawing_computes_no_statistics(figure: Figure) -> None:
+    """They are functions of `evaluate`, or of the module: those have names of their own."""
+    functions = [
+        statement
+        for statement in ast.parse((FOLDER / f"{figure.name}.py").read_text()).body
+        if isinstance(statement, ast.FunctionDef)
+    ]
+    for function in functions:
+        called = {node.attr for node in ast.walk(function) if isinstance(node, ast.Attribute)}
+        if function.name == "draw" or function.name.startswith("_"):
+            assert not called & STATISTICS, function.name
+    assert "_finding" in {function.name for function in functions}

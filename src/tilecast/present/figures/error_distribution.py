@@ -15,6 +15,11 @@ GROUP, TITLE, ORDER = "End to end", "Distribution of errors", 40
 SIDES = {True: "Authors' predictions", False: "Computed here"}
 
 
+def error_at(errors: pd.Series, share_percent: float) -> float:
+    """The error below which that share of cells lies."""
+    return float(errors.quantile(share_percent / 100))
+
+
 def draw(errors: pd.DataFrame) -> style.Picture:
     """Empirical cumulative distributions over the plain NVIDIA cells, the authors' above, ours beneath."""
     cells = errors[(errors["device"].map(naming.vendor) == "NVIDIA") & (errors["option"] == "none")]
@@ -60,7 +65,7 @@ def _label(axes: Axes, name: str, values: pd.Series, share: float) -> None:
     """The predictor's name on its own line, at a height no other line of the panel uses."""
     text = axes.annotate(
         naming.predictor_name(name).replace(" (authors)", "").replace(" (ours)", ""),
-        (float(values.quantile(share / 100)), share),
+        (error_at(values, share), share),
         xytext=(5, -3),
         textcoords="offset points",
         ha="left",

@@ -21,6 +21,11 @@ def pairs(errors: pd.DataFrame) -> pd.DataFrame:
     return both
 
 
+def mean_savings(both: pd.DataFrame, cells: pd.DataFrame) -> tuple[float, dict[str, float]]:
+    """Mean share of time saved, in percent: measured, and as each predictor forecast it."""
+    return float(cells["measured_saving_percent"].mean()), mean_by(both, "predicted_saving_percent")
+
+
 def draw(errors: pd.DataFrame) -> style.Picture:
     """Left the time fusion saves, measured (bar) and forecast (point); right the fused forecast's signed error."""
     both = pairs(errors)
@@ -56,9 +61,8 @@ def draw(errors: pd.DataFrame) -> style.Picture:
 def _finding(both: pd.DataFrame, cells: pd.DataFrame, predictors: list[str]) -> style.Finding:
     """Whose forecast of the saving comes nearest the measured one."""
     n = len(cells)
-    savings = mean_by(both, "predicted_saving_percent")
+    measured, savings = mean_savings(both, cells)
     mistakes = mean_by(both, "ape_percent_fused")
-    measured = float(cells["measured_saving_percent"].mean())
     first = min(predictors, key=lambda name: abs(savings[name] - measured))
     title = (
         f"Fusion saves {style.percent(measured)} on average; {naming.predictor_name(first)} comes nearest, "
