@@ -179,12 +179,12 @@ def test_what_could_let_markup_through_is_in_few_places() -> None:
 
     package = "src/tilecast"
     assert calls(package, named("Markup")) == [
-        f"{package}/report/render.py",  # the project's own style and script
-        f"{package}/report/results.py",  # a drawing, percent-encoded
-        f"{package}/report/sections/paper_tables.py",  # a table that papertables.render escaped
+        f"{package}/present/page/render.py",  # the project's own style and script
+        f"{package}/present/page/results.py",  # a drawing, percent-encoded
+        f"{package}/present/page/sections/paper_tables.py",  # a table that present.paper.render escaped
     ]
-    assert calls(package, named("Environment")) == [f"{package}/moe/text.py", f"{package}/report/render.py"]
-    assert calls(package, named("savefig")) == [f"{package}/plot/style.py"]
+    assert calls(package, named("Environment")) == [f"{package}/moe/text.py", f"{package}/present/page/render.py"]
+    assert calls(package, named("savefig")) == [f"{package}/present/figures/style.py"]
     for path in sorted((ROOT / "report/templates").rglob("*.html")):
         assert not re.search(r"\|\s*safe|autoescape", path.read_text()), path
 

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from small_tables import write_rows
 
 from tilecast.present.page.render import environment
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections import parallel
-from tilecast.tables.declared.multigpu import COLLECTIVES_MAPE
-from tilecast.tables.io import write, write_free
+from tilecast.tables.declared.half_precision import SERVING
+from tilecast.tables.declared.multigpu import COLLECTIVES_MAPE, SCOREBOARD
+from tilecast.tables.io import write
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,7 +31,7 @@ def root(tmp_path: Path) -> Path:
         {"suite": "recompute", "cases": 8, "mean_percent": 4.0, "worst_percent": 9.0, "authors_percent": None,
          "bar_mean_percent": None, "bar_worst_percent": None},
     ]  # fmt: skip
-    write_free(pd.DataFrame(scores), tmp_path / "parallel/scoreboard.csv")
+    write_rows(tmp_path / "parallel/scoreboard.csv", SCOREBOARD, *scores)
     collectives = [
         {"basis": basis, "system": system, "op": "all_reduce", "sizes": "all", "n": 33, "mape_percent": mean,
          "worst_percent": 50.0}
@@ -52,12 +54,17 @@ def test_verdicts_follow_the_goals(root: Path) -> None:
 
 
 def test_serving_points_are_weighed_where_they_are(root: Path) -> None:
-    points = pd.DataFrame(
-        {"left_out": [True, True, True, False], "kind": ["dense", "dense", "mixture", "dense"],
-         "measured_tpot_ms": [10.0] * 4, "tpot_ms": [11.0, 11.0, 90.0, 90.0],
-         "measured_ttft_ms": [10.0] * 4, "ttft_ms": [14.0, 16.0, 90.0, 90.0]}
-    )  # fmt: skip
-    write_free(points, root / "modern/serving.csv")
+    points = [
+        {"point": point, "left_out": out, "kind": kind, "tpot_ms": tpot_ms, "ttft_ms": ttft_ms}
+        for point, out, kind, tpot_ms, ttft_ms in (
+            ("a", True, "dense", 11.0, 14.0),
+            ("b", True, "dense", 11.0, 16.0),
+            ("c", True, "mixture", 90.0, 90.0),
+            ("a", False, "dense", 90.0, 90.0),
+        )
+    ]
+    measured = {"measured_tpot_ms": 10.0, "measured_ttft_ms": 10.0}
+    write_rows(root / "modern/serving.csv", SERVING, *(point | measured for point in points))
     found = verdicts(root)
     assert found["(d) Serving points of modern GPUs, time per output token"] == "met: median 10.0 %"
     assert found["(d) Serving points of modern GPUs, time to first token"] == "open: median 50.0 %"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from small_tables import write_rows
 
 from tilecast.evaluate.errors import cell_errors, phase_errors
 from tilecast.evaluate.statistics import error_table
@@ -16,15 +17,19 @@ from tilecast.tables.declared.claims import CLAIM_ROWS, CLAIMS
 from tilecast.tables.declared.evaluation import (
     COVERAGE,
     ERRORS,
+    GOALS,
     KERNEL_ERRORS,
     LABEL_NOISE,
     LABEL_NOISE_MAPE,
     MAPE,
     OPERATOR_ERRORS,
+    OWN_GRAPHS,
     PHASE_MAPE,
     SUMMARY_COMPARISON,
 )
-from tilecast.tables.io import empty, write, write_free
+from tilecast.tables.declared.graphs import DIFFERENCES
+from tilecast.tables.declared.predict import LOGO
+from tilecast.tables.io import empty, write
 
 HOSTILE = "<script>window.hacked = 1</script>"
 VERDICTS = ("reproduced", "within tolerance", "contradicted", "no data", "not testable here")
@@ -42,9 +47,7 @@ def _cells() -> list[dict[str, Any]]:
 
 def write_results(root: Path) -> Path:
     """A results folder as the workflow leaves it, from 18 cells and five claims."""
-    from pictures import save
-
-    from tilecast.present.figures import error_distribution
+    from tilecast.present.figures import error_distribution, style
 
     shared = {"sequence_length": 512, "batch_size": 8, "option": "none"}
     labels, predictions = [], []
@@ -107,19 +110,21 @@ def write_results(root: Path) -> Path:
     ]
     write(pd.DataFrame(summary), root / "evaluation/summary_comparison.csv", SUMMARY_COMPARISON)
     held = {"predictor": "tilecast", "family": "bmm", "device": "Tesla_T4", "n": 7, "mape_percent": 12.3}
-    write_free(pd.DataFrame([held]), root / "predict/logo.csv")
+    write(pd.DataFrame([held]), root / "predict/logo.csv", LOGO)
     _write_weighed(root)
     graph = (
         _cells()[0] | shared | {"phase": "forward", "ours": 1, "artifact": 2, "what": "product", "reason": HOSTILE}
     )
-    write_free(pd.DataFrame([graph]).drop(columns="device"), root / "graphs/differences.csv")
+    write(pd.DataFrame([graph]).drop(columns="device"), root / "graphs/differences.csv", DIFFERENCES)
     (root / "artifact").mkdir()
     record = {
         "source": "mirror", "repository": "https://example.org/a.git", "commit": "0" * 40, "files_in_commit": 3,
         "files_verified": 2, "files_absent": 1, "bytes_verified": 9, "passed_over": [], "mirror_configured": True,
     }  # fmt: skip
     (root / "artifact/source.json").write_text(json.dumps(record))
-    save(error_distribution.draw(errors), root / "figures", "error_distribution")
+    stem = root / "figures/error_distribution"
+    named = {"svg": ".svg", "pdf": ".pdf", "png": ".png", "data": ".csv", "about": ".json"}
+    style.save(error_distribution.draw(errors), **{key: f"{stem}{end}" for key, end in named.items()})
     (root / "tables").mkdir()
     (root / "tables/inference.html").write_text(
         '<table><caption>Inference</caption><thead><tr><th scope="col">GPU</th></tr></thead>'
@@ -140,10 +145,10 @@ def _write_weighed(root: Path) -> None:
         "bar_percent": 6.5,
         "verdict": "met",
     }
-    write_free(pd.DataFrame([met, bar | {"verdict": "no data"}]), root / "evaluation/bars.csv")
+    write(pd.DataFrame([met, bar | {"verdict": "no data"}]), root / "evaluation/bars.csv", GOALS)
     group = {"predictor": "tilecast", "device": "all", "mode": "all"}
-    traced = group | {"option": "none", "distribution": "all", "n": 2, "mape_percent": 6.0}
-    write_free(pd.DataFrame([traced | {"mape_percent_artifact": 5.0}]), root / "evaluation/own_graphs.csv")
+    traced = group | {"option": "none", "distribution": "all", "n": 2, "mape_percent": 6.0, "bias_percent": 1.0}
+    write_rows(root / "evaluation/own_graphs.csv", OWN_GRAPHS, traced | {"mape_percent_artifact": 5.0})
     share = {
         "n": 4,
         "claimed_percent": 80.0,
@@ -167,8 +172,10 @@ def declared(root: Path) -> list[Path]:
 
 def without_operators(root: Path) -> None:
     """Leave of `root` what a run on transcribed figures leaves: operator, kernel and graph tables are empty."""
-    for table in (OPERATOR_ERRORS, LABEL_NOISE, LABEL_NOISE_MAPE, SUMMARY_COMPARISON):
-        write(empty(table), root / f"evaluation/{table}.csv", table)
-    for name in ("predict/logo", "graphs/differences"):
-        path = root / f"{name}.csv"
-        write_free(pd.read_csv(path).head(0), path)
+    tables = (OPERATOR_ERRORS, LABEL_NOISE, LABEL_NOISE_MAPE, SUMMARY_COMPARISON)
+    for path, table in (
+        *((f"evaluation/{table}.csv", table) for table in tables),
+        ("predict/logo.csv", LOGO),
+        ("graphs/differences.csv", DIFFERENCES),
+    ):
+        write(empty(table), root / path, table)

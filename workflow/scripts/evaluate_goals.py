@@ -2,8 +2,8 @@
 
 from tilecast.base.job import run_step
 from tilecast.evaluate.goals import goals_table
-from tilecast.tables.declared.evaluation import ERRORS, OPERATOR_CELLS, PHASE_ERRORS
-from tilecast.tables.io import read, write_free
+from tilecast.tables.declared.evaluation import ERRORS, GOALS, OPERATOR_CELLS, PHASE_ERRORS
+from tilecast.tables.io import read, write
 
 
 def evaluate_goals(errors: str, phases: str, operators: str, output: str) -> None:
@@ -11,7 +11,7 @@ def evaluate_goals(errors: str, phases: str, operators: str, output: str) -> Non
     cells = read(operators, OPERATOR_CELLS)
     table = goals_table(read(errors, ERRORS), read(phases, PHASE_ERRORS), cells)
     print(", ".join(f"{count} {verdict}" for verdict, count in table["verdict"].value_counts().items()))
-    write_free(table, output)
+    write(table, output, GOALS)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from tilecast.hardware.device import specifications
 from tilecast.predict.registry import load_predictor
 from tilecast.predict.traced import forecast_traced, read_traced
 from tilecast.tables.declared.artifact import DEVICES, LABELS, PREDICTIONS
-from tilecast.tables.declared.evaluation import ERRORS, MAPE
-from tilecast.tables.io import read, write, write_free
+from tilecast.tables.declared.evaluation import ERRORS, MAPE, OWN_GRAPHS
+from tilecast.tables.io import read, write
 from tilecast.tables.naming import vendor
 
 KEY = ["predictor", "device", "mode", "option", "distribution"]
@@ -47,7 +47,7 @@ def evaluate_own_graphs(
     table, beside = (error_table(errors, MAPE, **resampling)[columns] for errors in (own, others))
     table = table.merge(beside.drop(columns="n"), on=KEY, how="left", suffixes=("", "_artifact"))
     write(own, cells, ERRORS)
-    write_free(table, mape)
+    write(table, mape, OWN_GRAPHS)
     for row in table[(table[["device", "mode", "distribution"]] == "all").all(axis=1)].itertuples():
         figures = f"{row.mape_percent:.2f} % on traced graphs, {row.mape_percent_artifact:.2f} % on the artifact's"
         print(f"{row.predictor} {row.option}: {figures} (n={row.n})")

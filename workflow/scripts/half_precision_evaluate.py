@@ -9,7 +9,17 @@ from tilecast.base.job import run_step
 from tilecast.evaluate.generations import COLUMNS, known_devices, read_groups, sampled, shipped_errors
 from tilecast.evaluate.serving import POINT_COLUMNS, anchor_errors, point_forecasts, serving_errors
 from tilecast.predict.half_precision import HalfPrecision
-from tilecast.tables.io import write_free
+from tilecast.tables.declared.half_precision import (
+    ANCHOR,
+    NOISE,
+    PROTOCOL,
+    PUBLISHER,
+    SERVING,
+    SERVING_ERRORS,
+    SIZES,
+    SURFACE,
+)
+from tilecast.tables.io import empty, read, write
 
 
 def half_precision_evaluate(
@@ -30,9 +40,9 @@ def half_precision_evaluate(
 ) -> None:
     """Without a fetched wheel every table is empty: then there is nothing the record could be held against."""
     wheel, every, model = Archive(archive), known_devices(), HalfPrecision.load(Path(weights).parent)
-    for source, target in zip(records, (protocol, sizes, surface, noise), strict=True):
-        table = pd.read_csv(source)
-        write_free(table if wheel else table.head(0), target)
+    tables = ((protocol, PROTOCOL), (sizes, SIZES), (surface, SURFACE), (noise, NOISE))
+    for source, (target, declared) in zip(records, tables, strict=True):
+        write(read(source, declared) if wheel else empty(declared), target, declared)
     errors, points = pd.DataFrame(columns=COLUMNS), pd.DataFrame(columns=POINT_COLUMNS)
     if wheel:
         groups = sampled(read_groups(wheel, noise=False, families=("gemm",), dtypes=("bf16",)), count, seed)
@@ -41,10 +51,10 @@ def half_precision_evaluate(
         points = pd.concat(
             [point_forecasts(measured, wheel, model, every, out) for out in (True, False)], ignore_index=True
         )
-    write_free(errors, sample)
-    write_free(points, serving_points)
-    write_free(serving_errors(points), serving_summary)
-    write_free(anchor_errors(points, pd.read_csv(publisher)), anchor)
+    write(errors, sample, PROTOCOL)
+    write(points, serving_points, SERVING)
+    write(serving_errors(points), serving_summary, SERVING_ERRORS)
+    write(anchor_errors(points, read(publisher, PUBLISHER)), anchor, ANCHOR)
     print(f"{len(errors)} GPUs sampled, {len(points)} serving forecasts")
 
 

@@ -4,12 +4,13 @@ from pathlib import Path
 
 from tilecast.base.job import run_step
 from tilecast.evaluate.generations import groups_of, neusight_protocol
-from tilecast.tables.io import write_free
+from tilecast.tables.declared.half_precision import PROTOCOL
+from tilecast.tables.io import write
 
 
 def half_precision_neusight(kernels: str, output: str, seed: int) -> None:
     table = neusight_protocol(groups_of(kernels), Path(output).parent / "checkpoints", seed)
-    write_free(table, output)
+    write(table, output, PROTOCOL)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from tilecast.artifact.aiconfigurator_tables import GENERATIONS
 from tilecast.base.job import run_step
 from tilecast.evaluate.generations import by_size, groups_of, known_devices, noise, protocol, surface
 from tilecast.predict.train.generations import LEADING, LeaveOut, ship
-from tilecast.tables.io import write_free
+from tilecast.tables.declared.half_precision import NOISE, PROTOCOL, SIZES, SURFACE
+from tilecast.tables.io import write
 
 
 def half_precision_protocol(
@@ -14,10 +15,10 @@ def half_precision_protocol(
 ) -> None:
     groups = groups_of(kernels)
     rounds = LeaveOut(groups, known_devices(), GENERATIONS, seed)
-    write_free(protocol(rounds), protocol_table)
-    write_free(by_size(rounds, LEADING), sizes)
-    write_free(surface(rounds), surfaces)
-    write_free(noise(groups), noises)
+    write(protocol(rounds), protocol_table, PROTOCOL)
+    write(by_size(rounds, LEADING), sizes, SIZES)
+    write(surface(rounds), surfaces, SURFACE)
+    write(noise(groups), noises, NOISE)
     ship(rounds, Path(record).parent)
 
 

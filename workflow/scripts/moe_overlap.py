@@ -2,12 +2,13 @@
 
 from tilecast.base.job import run_step
 from tilecast.moe.overlap import measure
-from tilecast.tables.io import write_free
+from tilecast.tables.declared.moe import OVERLAP
+from tilecast.tables.io import write
 
 
 def moe_overlap(device: str, output: str) -> None:
     """Write what was measured beside the formula."""
-    write_free(measure(device), output)
+    write(measure(device), output, OVERLAP)
 
 
 if __name__ == "__main__":

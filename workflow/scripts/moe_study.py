@@ -10,8 +10,20 @@ from tilecast.evaluate.experts import all_to_all, all_to_all_errors, anchors, ga
 from tilecast.moe.sensitivity import tornado, where_it_wins
 from tilecast.moe.study import load_study
 from tilecast.moe.tables import layouts_table, models_table, systems_table
-from tilecast.tables.declared.moe import ALLTOALL_MEASUREMENTS, SYSTEMS
-from tilecast.tables.io import read, write, write_free
+from tilecast.tables.declared.moe import (
+    ALLTOALL,
+    ALLTOALL_ERRORS,
+    ALLTOALL_MEASUREMENTS,
+    ANCHORS,
+    GAINS,
+    LAYOUTS,
+    MODELS,
+    OVERLAP,
+    SYSTEMS,
+    TORNADO,
+    WHERE,
+)
+from tilecast.tables.io import read, write
 
 
 def moe_study(
@@ -28,20 +40,20 @@ def moe_study(
     write(table, outputs["everything"], SYSTEMS)
     for name, path in systems.items():
         write(table[table["system"] == name], path, SYSTEMS)
-    write_free(layouts_table(loaded), outputs["layouts"])
-    write_free(models_table(loaded), outputs["models"])
+    write(layouts_table(loaded), outputs["layouts"], LAYOUTS)
+    write(models_table(loaded), outputs["models"], MODELS)
 
     focus = loaded.system(loaded.focus)
-    write_free(tornado(loaded, focus), outputs["tornado"])
-    write_free(where_it_wins(loaded, focus), outputs["where"])
+    write(tornado(loaded, focus), outputs["tornado"], TORNADO)
+    write(where_it_wins(loaded, focus), outputs["where"], WHERE)
 
     compared = all_to_all(read(measured, ALLTOALL_MEASUREMENTS))
-    write_free(compared, outputs["alltoall"])
-    write_free(all_to_all_errors(compared), outputs["errors"])
+    write(compared, outputs["alltoall"], ALLTOALL)
+    write(all_to_all_errors(compared), outputs["errors"], ALLTOALL_ERRORS)
     given = loaded.physical
-    write_free(anchors(stated, given.shares, given.reserved_bytes), outputs["anchors"])
-    write_free(gains(stated), outputs["gains"])
-    write_free(pd.concat([pd.read_csv(path) for path in overlap]), outputs["overlap"])
+    write(anchors(stated, given.shares, given.reserved_bytes), outputs["anchors"], ANCHORS)
+    write(gains(stated), outputs["gains"], GAINS)
+    write(pd.concat([read(path, OVERLAP) for path in overlap]), outputs["overlap"], OVERLAP)
 
 
 if __name__ == "__main__":

@@ -3,17 +3,17 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-import pandas as pd
-
 from tilecast.base.job import run_step
-from tilecast.tables.io import write_free
+from tilecast.tables.declared.multigpu import STUDY
+from tilecast.tables.io import read, write
 
 
 def multigpu_record(record: Iterable[str], outputs: Iterable[str]) -> None:
     """Copy each table of the record to the output of its name."""
     tables = {Path(path).name: path for path in record}
     for output in outputs:
-        write_free(pd.read_csv(tables[Path(output).name]), output)
+        table = STUDY[Path(output).stem]
+        write(read(tables[Path(output).name], table), output, table)
 
 
 if __name__ == "__main__":

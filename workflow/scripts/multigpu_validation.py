@@ -8,7 +8,8 @@ from tilecast.base.job import run_step
 from tilecast.evaluate.multigpu import scoreboard, validate
 from tilecast.predict.tilecast import Tilecast
 from tilecast.tables.declared.artifact import LABELS, PREDICTIONS
-from tilecast.tables.io import read, write_free
+from tilecast.tables.declared.multigpu import SCOREBOARD, VALIDATION
+from tilecast.tables.io import read, write
 
 
 def multigpu_validation(
@@ -22,8 +23,8 @@ def multigpu_validation(
         Tilecast.load(Path(weights).parent),
         traced,
     )
-    write_free(cases, cells)
-    write_free(scoreboard(cases), scores)
+    write(cases, cells, VALIDATION)
+    write(scoreboard(cases), scores, SCOREBOARD)
 
 
 if __name__ == "__main__":

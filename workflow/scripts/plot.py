@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
-import pandas as pd
-
 from tilecast.base.job import run_step
 from tilecast.present.figures.style import save
 from tilecast.tables.declared import find
@@ -12,11 +10,11 @@ from tilecast.tables.io import read
 
 
 def plot(
-    name: str, tables: Sequence[str], declared: Sequence[str | None], arguments: Mapping[str, str], **files: str
+    name: str, tables: Sequence[str], declared: Sequence[str], arguments: Mapping[str, str], **files: str
 ) -> None:
     """Read the tables, draw the figure and save every form of it."""
     module = import_module(f"tilecast.present.figures.{name}")
-    frames = [read(path, find(table)) if table else pd.read_csv(path) for path, table in zip(tables, declared)]
+    frames = [read(path, find(table)) for path, table in zip(tables, declared)]
     save(module.draw(*frames, **arguments), **files)
 
 

@@ -12,7 +12,8 @@ from tilecast.predict.baselines.li import Li
 from tilecast.predict.baselines.roofline import Roofline
 from tilecast.predict.train.leave_one_out import COLUMNS, evaluated, leave_one_out
 from tilecast.tables.declared.artifact import DEVICES, KERNELS
-from tilecast.tables.io import read, write_free
+from tilecast.tables.declared.predict import LOGO
+from tilecast.tables.io import read, write
 
 
 def predict_logo(kernels: str, devices: str, records: Sequence[str], output: str) -> None:
@@ -33,7 +34,7 @@ def predict_logo(kernels: str, devices: str, records: Sequence[str], output: str
         ]
         parts.append(pd.DataFrame(rows, columns=COLUMNS))
     whole = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
-    write_free(whole[COLUMNS], output)
+    write(whole, output, LOGO)
 
 
 if __name__ == "__main__":

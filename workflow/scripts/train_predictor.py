@@ -8,7 +8,8 @@ from tilecast.predict.registry import load_predictor
 from tilecast.predict.train.baselines import distance, train
 from tilecast.predict.workloads import layers_of, workloads
 from tilecast.tables.declared.artifact import DEVICES, GRAPHS, KERNELS, LABELS
-from tilecast.tables.io import read, write_free
+from tilecast.tables.declared.predict import DISTANCE
+from tilecast.tables.io import read, write
 
 
 def train_predictor(
@@ -21,7 +22,7 @@ def train_predictor(
     wanted = workloads(read(graphs, GRAPHS), layers_of(read(labels, LABELS))).distinct
     trained_on = {name: known[name] for name in sorted(table.loc[table["split"] == "train", "device"].unique())}
     apart = distance(load_predictor(name, Path(record).parent), load_predictor(name), wanted, trained_on)
-    write_free(apart, distance_to)
+    write(apart, distance_to, DISTANCE)
     for row in apart.itertuples():
         figures = f"median {row.median_percent:.2g} %, at most {row.worst_percent:.2g} %"
         print(f"{name} {row.family}: {figures} from the shipped forecasts")

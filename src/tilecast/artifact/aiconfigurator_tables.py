@@ -17,6 +17,8 @@ import numpy as np
 
 from tilecast.base.errors import InputError
 from tilecast.base.files import atomic_path
+from tilecast.tables.declared.half_precision import SERVING_POINTS
+from tilecast.tables.io import empty
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -286,10 +288,10 @@ def serving_table(archive: Archive) -> pd.DataFrame:
         "silicon_ttft_ms": "ttft_ms", "silicon_tpot_ms": "tpot_ms",
     }  # fmt: skip
     if not text:
-        return pd.DataFrame(columns=["point", "device", "sweep", *columns.values()])
+        return empty(SERVING_POINTS)
     raw = pd.read_csv(io.StringIO(text))
     raw = raw[(raw["mode"] == "agg") & raw["system"].isin(SYSTEMS)].rename(columns={"id": "point", **columns})
     raw["device"] = raw["system"].map(SYSTEMS)
     # Of the two campaigns, the open sweep's points come from files named by their date.
     raw["sweep"] = raw["silicon_data_source"].astype(str).str.match(r"source_file=\d{4}-\d\d-\d\d\.csv")
-    return raw[["point", "device", "sweep", *columns.values()]].reset_index(drop=True)
+    return raw[list(SERVING_POINTS.columns)].reset_index(drop=True)

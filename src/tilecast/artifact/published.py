@@ -16,8 +16,8 @@ from tilecast.artifact.store import load
 from tilecast.base.errors import InputError, TilecastError
 from tilecast.base.paths import PUBLISHED
 from tilecast.tables.columns import CELL_KEY
-from tilecast.tables.declared.artifact import DEVICES, LABELS, PREDICTIONS
-from tilecast.tables.io import check, write, write_free
+from tilecast.tables.declared.artifact import DEVICES, LABELS, PREDICTIONS, TRANSCRIPTION
+from tilecast.tables.io import check, write
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,9 +37,7 @@ def transcribe(archive: str | os.PathLike[str], folder: Path) -> None:
     rows["commit"] = COMMIT
     rows["folder"] = rows["source"].str.rsplit("/", n=1).str[0]
     rows = rows.sort_values([*CELL_KEY, "predictor"])[list(COLUMNS)]
-    for part in PARTS:
-        rows[part] = rows[part].map("{:.6g}".format, na_action="ignore")
-    write_free(rows, folder / "end_to_end.csv")
+    write(rows, folder / "end_to_end.csv", TRANSCRIPTION, significant=6)
     write(cells.read_devices(files), folder / "devices.csv", DEVICES)
 
 

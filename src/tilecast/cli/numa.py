@@ -10,7 +10,7 @@ from typing import Any
 
 from tilecast.base.errors import InputError
 from tilecast.base.limits import option
-from tilecast.tables.declared.locality import MANIFEST
+from tilecast.tables.declared.locality import ANALYSIS, MANIFEST
 
 _SHOWN = (  # column, heading, digits, divided by
     ("batches", "batches", 0, 1),
@@ -54,7 +54,7 @@ def _analyze(args: argparse.Namespace) -> int:
     import pandas as pd
 
     from tilecast.locality.analysis import analyse_folder, profiles_in
-    from tilecast.tables.io import write_free
+    from tilecast.tables.io import write
 
     if args.batch < 1:
         raise InputError("--batch", f"{args.batch} samples", "give a number above zero")
@@ -63,7 +63,7 @@ def _analyze(args: argparse.Namespace) -> int:
     if args.output:
         if Path(args.output).suffix not in (".parquet", ".csv"):
             raise InputError(args.output, "is neither .parquet nor .csv", "name one of them")
-        write_free(pd.DataFrame(rows), args.output)
+        write(pd.DataFrame(rows, columns=list(ANALYSIS.columns)), args.output, ANALYSIS)
     width = max([len(row["cell"]) for row in good] or [4])
     print(f"{'cell':{width}}" + "".join(f"{heading:>12}" for _, heading, _, _ in _SHOWN))
     for row in good:

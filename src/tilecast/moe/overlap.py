@@ -20,7 +20,8 @@ from statistics import median
 import pandas as pd
 
 from tilecast.base.errors import InputError, TilecastError
-from tilecast.tables.io import write_free
+from tilecast.tables.declared.moe import OVERLAP
+from tilecast.tables.io import write
 
 RATIOS = (0.25, 0.5, 1.0, 2.0, 4.0)  # time of the copy over time of the product
 MATRIX = {"cpu": 768, "cuda": 8192}  # rows and columns
@@ -115,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", required=True, help="CSV file to write")
     args = parser.parse_args(argv)
     try:
-        write_free(measure(args.device), args.output)
+        write(measure(args.device), args.output, OVERLAP)
     except TilecastError as error:
         print(f"tilecast: error: {error}", file=sys.stderr)
         return 1

@@ -19,7 +19,8 @@ from tilecast.hardware.device import VENDORS, Device
 from tilecast.predict.kernel import HOSTS, HostAware, Predictor, wait_ms
 from tilecast.predict.workloads import WORKLOAD, Workloads, layers_of, workloads
 from tilecast.tables.declared.artifact import GRAPHS, LABELS, OPERATOR_PREDICTIONS, PREDICTIONS
-from tilecast.tables.io import empty, read, write, write_free
+from tilecast.tables.declared.predict import BREAKDOWN, INTERVALS
+from tilecast.tables.io import empty, read, write
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -246,12 +247,11 @@ def forecast_artifact(
     vendors = getattr(predictor, "vendors", VENDORS)
     chosen = {name: device for name, device in devices.items() if device.vendor in vendors}
     result = forecast_all(predictor, workloads(table, layers_of(read(labels, LABELS))), chosen)
-    for name, frame, schema in (
+    for name, frame, declared in (
         ("cells", result.cells, PREDICTIONS),
         ("operators", result.operators, OPERATOR_PREDICTIONS),
+        ("intervals", result.intervals, INTERVALS),
+        ("breakdown", result.breakdown, BREAKDOWN),
     ):
-        declared = list(schema.columns)
-        write(frame[declared] if len(frame) else empty(schema), outputs[name], schema)
-    write_free(result.intervals, outputs["intervals"])
-    write_free(result.breakdown, outputs["breakdown"])
+        write(frame[list(declared.columns)] if len(frame) else empty(declared), outputs[name], declared)
     print(f"{predictor.name}: {len(result.cells)} cells of {len(chosen)} devices")

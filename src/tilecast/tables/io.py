@@ -17,7 +17,13 @@ from tilecast.tables.schema import Column, Table
 
 if TYPE_CHECKING:
     import pandas as pd
-DTYPES: dict[str, str] = {"text": "str", "integer": "int64", "number": "float64", "flag": "bool"}
+DTYPES: dict[str, Any] = {"text": "str", "integer": "int64", "number": "float64", "flag": "bool"}
+WITH_EMPTY = DTYPES | {"integer": "Int64", "flag": "boolean"}
+
+
+def dtype(column: Column) -> Any:
+    """The column's type in a frame."""
+    return (WITH_EMPTY if column.nullable else DTYPES)[column.kind]
 
 
 def _series(frame: pd.DataFrame, name: str, column: Column, where: str) -> pd.Series:
@@ -35,17 +41,17 @@ def _series(frame: pd.DataFrame, name: str, column: Column, where: str) -> pd.Se
         return text.astype("str").mask(empty)
     if column.kind == "flag":
         lowered = raw.map(lambda cell: str(cell).lower())
-        bad = ~lowered.isin(["true", "false"])
+        bad = ~lowered.isin(["true", "false"]) & ~empty
         if bool(bad.any()):
             raise InputError(f"{where}, {_row(bad)}, column {name}", f"{_shown(raw[bad])} is not true or false")
-        return lowered == "true"
+        return (lowered == "true").astype(dtype(column)).mask(empty)
     numbers = raw if numeric and not is_bool_dtype(raw) else pd.to_numeric(raw.astype("str"), errors="coerce")
     bad = numbers.isna() & ~empty | numbers.isin([float("inf"), float("-inf")])
     if column.kind == "integer":
         bad |= numbers.notna() & (numbers != numbers.round())
     if bool(bad.any()):
         raise InputError(f"{where}, {_row(bad)}, column {name}", f"{_shown(raw[bad])} is not a {column.kind}")
-    return numbers.astype("int64" if column.kind == "integer" else "float64")
+    return numbers.astype(dtype(column))
 
 
 def _row(mask: pd.Series) -> str:
@@ -137,26 +143,23 @@ def read(path: str | os.PathLike[str], table: Table, only: tuple[str, str] | Non
     return check(read_raw(path, table, only), table, path)
 
 
-def write(frame: pd.DataFrame, path: str | os.PathLike[str], table: Table) -> None:
-    """Check and write one table atomically and byte-deterministically."""
-    checked = check(frame.reset_index(drop=True), table, path)
-    write_free(checked, path)
+def write(frame: pd.DataFrame, path: str | os.PathLike[str], table: Table, significant: int | None = None) -> None:
+    """Check and write one table atomically and byte-deterministically; in CSV with so many significant digits."""
+    write_presented(check(frame.reset_index(drop=True), table, path), path, significant)
 
 
-def write_free(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Write a table whose columns are its own (a paper table, a figure's data): CSV or Parquet by the ending."""
+def write_presented(frame: pd.DataFrame, path: str | os.PathLike[str], significant: int | None = None) -> None:
+    """Write the data of a figure or a paper table, whose columns are its own; all other tables are declared."""
     with atomic_path(path) as temporary:
         if Path(path).suffix == ".parquet":
             frame.to_parquet(temporary, index=False, compression="zstd")
         else:
-            frame.to_csv(temporary, index=False, lineterminator="\n")
+            digits = f"%.{significant}g" if significant else None
+            frame.to_csv(temporary, index=False, lineterminator="\n", float_format=digits)
 
 
 def empty(table: Table) -> pd.DataFrame:
     """The table without rows, in its declared types."""
     import pandas as pd
 
-    columns: dict[str, Any] = {
-        name: pd.Series([], dtype=DTYPES[column.kind]) for name, column in table.columns.items()
-    }
-    return pd.DataFrame(columns)
+    return pd.DataFrame({name: pd.Series([], dtype=dtype(column)) for name, column in table.columns.items()})

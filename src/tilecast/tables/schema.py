@@ -12,11 +12,13 @@ UNITS = {
     "ms": "ms",
     "us": "µs",
     "bytes": "bytes",
+    "flops": "FLOP",
     "hz": "Hz",
     "usd": "$",
     "kwh": "kWh",
     "gb": "GB",
 }
+DIGITS: dict[Kind, int | None] = {"integer": 0, "number": 1, "text": None, "flag": None}
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Column:
     values: tuple[str, ...] | None = None
     title: str = ""  # by default the column's name in words, without its unit
     unit: str | None = None  # by default what the column's name ends in
-    digits: int | None = None  # decimals shown of a number
+    digits: int | None = None  # decimals shown of a number, by default one
     prose: bool = False  # a text that may wrap
 
     @property
@@ -41,28 +43,36 @@ class Column:
 
     def named(self, name: str) -> Column:
         """The column with title and unit from `name` where they are not declared."""
-        words = name.split("_")
-        unit = UNITS.get(words[-1], "") if len(words) > 1 else ""
-        title = " ".join(words[:-1] if unit else words).capitalize()
-        return replace(self, title=self.title or title, unit=unit if self.unit is None else self.unit)
+        words, unit = name.split("_"), ""
+        if "per" in words[1:-1]:  # baseline_tokens_per_s: Baseline, tokens/s
+            place = words.index("per")
+            unit = f"{UNITS.get(words[place - 1], words[place - 1])}/{' '.join(words[place + 1 :])}"
+            words = words[: max(place - 1, 1)]
+        elif len(words) > 1 and words[-1] in UNITS:  # latency_ms: Latency, ms
+            unit = UNITS[words.pop()]
+        title = " ".join(words).capitalize()
+        unit = unit if self.unit is None else self.unit
+        digits = self.digits if self.digits is not None else DIGITS[self.kind] if unit != "$" else 2
+        return replace(self, title=self.title or title, unit=unit, digits=digits)
 
 
-@dataclass(frozen=True, eq=False)
 class Table:
-    """A declared table: its columns in order, and the columns whose combination may occur only once."""
+    """A declared table: what it holds, its columns in order, and those whose combination may occur only once."""
 
-    name: str
-    columns: dict[str, Column]
-    key: tuple[str, ...] = ()
+    def __init__(self, name: str, meaning: str, key: tuple[str, ...], /, **columns: Column) -> None:
+        self.name, self.meaning, self.key = name, meaning, key
+        self.columns = {name: column.named(name) for name, column in columns.items()}
 
     def __str__(self) -> str:
         return self.name
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "columns", {name: column.named(name) for name, column in self.columns.items()})
-
 
 text = partial(Column, "text")
+prose = partial(Column, "text", prose=True)
 integer = partial(Column, "integer")
+count = partial(Column, "integer", minimum=0)
+size = partial(Column, "integer", above=0)
 number = partial(Column, "number")
+amount = partial(Column, "number", minimum=0)
+positive = partial(Column, "number", above=0)
 flag = partial(Column, "flag")

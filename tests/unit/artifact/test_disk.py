@@ -10,7 +10,7 @@ import pytest
 
 from tilecast.artifact.fetch import write_archive
 from tilecast.base.errors import TilecastError
-from tilecast.tables.io import write_free
+from tilecast.tables.io import write_presented
 
 
 @pytest.fixture
@@ -36,10 +36,10 @@ def test_an_archive_that_does_not_fit(small_disk):
 
 @pytest.mark.parametrize("name", ["t.parquet", "t.csv"])
 def test_a_table_that_does_not_fit_leaves_the_old_one(small_disk, name):
-    write_free(pd.DataFrame({"x": [1]}), small_disk / name)
+    write_presented(pd.DataFrame({"x": [1]}), small_disk / name)
     before = (small_disk / name).read_bytes()
     with pytest.raises(TilecastError, match=r"cannot be written .*No space left on device"):
-        write_free(pd.DataFrame({"x": np.random.default_rng(1).random(100_000)}), small_disk / name)
+        write_presented(pd.DataFrame({"x": np.random.default_rng(1).random(100_000)}), small_disk / name)
     assert [file.name for file in small_disk.iterdir()] == [name]
     assert (small_disk / name).read_bytes() == before
 
@@ -49,4 +49,4 @@ def test_no_permission(tmp_path):
     if os.access(tmp_path, os.W_OK):
         pytest.skip("this user, as root, may write everywhere")
     with pytest.raises(TilecastError, match=r"cannot be written \(Permission denied\)"):
-        write_free(pd.DataFrame({"x": [1]}), tmp_path / "t.csv")
+        write_presented(pd.DataFrame({"x": [1]}), tmp_path / "t.csv")

@@ -1,13 +1,17 @@
 """Tables: declared columns are enforced, in and out, with the line an editor shows."""
 
+import re
+
 import pandas as pd
 import pytest
 
 from tilecast.base.errors import InputError
+from tilecast.tables.columns import MAPE_PERCENT
 from tilecast.tables.declared.artifact import DEFECTS
 from tilecast.tables.declared.claims import CLAIMS
 from tilecast.tables.document import stages
-from tilecast.tables.io import DTYPES, check, empty, read, write
+from tilecast.tables.io import check, dtype, empty, read, write
+from tilecast.tables.schema import Table, flag, positive, size
 
 DEFECT = {"kind": "unit", "where": "a, b", "detail": 'says "GHz"\n<script>', "severity": "note"}
 CLAIM = {
@@ -22,7 +26,7 @@ def test_an_empty_table_survives_the_round_trip_in_its_types(tmp_path, table, en
     write(empty(table), tmp_path / f"t{ending}", table)
     back = read(tmp_path / f"t{ending}", table)
     assert back.empty
-    wanted = {name: DTYPES[column.kind] for name, column in table.columns.items()}
+    wanted = {name: dtype(column) for name, column in table.columns.items()}
     assert {name: str(kind) for name, kind in back.dtypes.items()} == wanted
 
 
@@ -95,3 +99,38 @@ def test_a_damaged_or_missing_file_is_one_line(tmp_path, name):
     (tmp_path / name).write_bytes(b"PAR1\0\xff\xfe")
     with pytest.raises(InputError, match=name):
         read(tmp_path / name, DEFECTS)
+
+
+def test_a_column_says_how_it_is_titled_and_in_which_unit():
+    table = Table(
+        "t", "words", (), latency_ms=positive("x"), baseline_tokens_per_s=positive("x"), mape_percent=MAPE_PERCENT
+    )
+    shown = {name: (column.title, column.unit, column.digits) for name, column in table.columns.items()}
+    assert shown == {
+        "latency_ms": ("Latency", "ms", 1),
+        "baseline_tokens_per_s": ("Baseline", "tokens/s", 1),
+        "mape_percent": ("MAPE", "%", 1),
+    }
+
+
+def test_whole_numbers_and_flags_may_be_missing_and_stay_what_they_are(tmp_path):
+    table = Table("t", "words", (), n=size("x", empty="none"), done=flag("x", empty="not asked"))
+    write(pd.DataFrame({"n": [3, None], "done": [None, True]}), tmp_path / "t.csv", table)
+    assert (tmp_path / "t.csv").read_text() == "n,done\n3,\n,True\n"
+    assert read(tmp_path / "t.csv", table)["n"].tolist() == [3, pd.NA]
+
+
+def test_no_table_is_written_that_is_not_declared(repository):
+    """Only figures and paper tables have columns of their own; one table is written row group by row group."""
+    allowed = {
+        "src/tilecast/tables/io.py": {"to_csv", "to_parquet", "write_presented"},
+        "src/tilecast/present/paper/render.py": {"write_presented"},
+        "src/tilecast/present/figures/style.py": {"write_presented"},
+        "src/tilecast/artifact/aiconfigurator_tables.py": {"ParquetWriter"},
+    }
+    found = {}
+    for path in [*(repository / "src").rglob("*.py"), *(repository / "workflow").rglob("*.py")]:
+        calls = set(re.findall(r"\b(to_csv|to_parquet|write_presented|ParquetWriter)\(", path.read_text()))
+        if calls:
+            found[path.relative_to(repository).as_posix()] = calls
+    assert found == allowed

@@ -1,4 +1,4 @@
-"""Signed error of the forecast end-to-end latency on AMD GPUs, plain cells."""
+"""Errors on AMD GPUs by device and model, inference beside training."""
 
 import pandas as pd
 
@@ -7,7 +7,10 @@ from tilecast.present.figures import style, variants
 from tilecast.tables import naming
 
 TABLES = {"results/evaluation/errors.csv": "evaluation.errors"}
-GROUP, TITLE, ORDER = "Variants", "AMD GPUs", 70
+GROUP = "Variants"
+TITLE = "AMD GPUs"
+ORDER = 70
+CAPTION = "Signed error of the forecast end-to-end latency on AMD GPUs, plain cells."
 
 
 def draw(errors: pd.DataFrame) -> style.Picture:
@@ -16,7 +19,9 @@ def draw(errors: pd.DataFrame) -> style.Picture:
     cells = variants.with_signed(errors[amd & (errors["option"] == "none")])
     if cells.empty:
         return style.empty_panel(TITLE, "no plain AMD cell has a prediction")
-    predictors, devices, modes = style.in_order(cells, "predictor", "device", "mode")
+    predictors = naming.ordered(naming.PREDICTORS, cells["predictor"])
+    devices = naming.ordered(naming.DEVICES, cells["device"])
+    modes = naming.ordered(naming.MODES, cells["mode"])
     limit = variants.reach(cells["signed_percent"])
     models = {d: naming.ordered(naming.MODELS, cells["model"][cells["device"] == d]) for d in devices}
     heights = [len(models[device]) + 1 for device in devices]

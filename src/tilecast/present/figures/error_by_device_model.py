@@ -1,8 +1,4 @@
-"""Absolute percentage error of end-to-end latency by NVIDIA device and model, plain cells.
-
-Points are means over batch sizes, lines run from the least to the largest error; hollow points are the authors'
-predictions, filled ones were computed by this workflow.
-"""
+"""Mean error of every predictor for every NVIDIA device and model, inference beside training."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,7 +8,14 @@ from tilecast.present.figures import style
 from tilecast.tables import naming
 
 TABLES = {"results/evaluation/errors.csv": "evaluation.errors"}
-GROUP, TITLE, ORDER = "End to end", "Error by device and model", 10
+GROUP = "End to end"
+TITLE = "Error by device and model"
+ORDER = 10
+CAPTION = (
+    "Absolute percentage error of end-to-end latency by NVIDIA device and model, plain cells. Points are means "
+    "over batch sizes, lines run from the least to the largest error; hollow points are the authors' "
+    "predictions, filled ones were computed by this workflow."
+)
 
 ROW_IN = 0.185
 

@@ -1,7 +1,4 @@
-"""Sum of the measured per-operator latencies relative to the measured latency of the same cell.
-
-This is the part of any forecast's error that the labels themselves bring.
-"""
+"""Whether the measured operators of a cell add up to its measured end-to-end latency."""
 
 import pandas as pd
 
@@ -10,7 +7,13 @@ from tilecast.present.figures import style
 from tilecast.tables import naming
 
 TABLES = {"results/evaluation/label_noise.csv": "evaluation.label_noise"}
-GROUP, TITLE, ORDER = "Labels", "Consistency of the labels", 90
+GROUP = "Labels"
+TITLE = "Consistency of the labels"
+ORDER = 90
+CAPTION = (
+    "Sum of the measured per-operator latencies relative to the measured end-to-end latency of the same cell: "
+    "the part of any forecast's error that the labels themselves bring."
+)
 
 BAND_PERCENT = 10
 MODES = {"inference": ("o", "white", -0.16), "training": ("s", style.INK, 0.16)}  # mark, its face, place in a row

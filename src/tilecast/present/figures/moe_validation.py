@@ -1,4 +1,4 @@
-"""All-to-all forecasts and times a token against what others measured."""
+"""The physical model of experts against measurements: all-to-all kernels, tokens from offloaded experts."""
 
 import pandas as pd
 
@@ -6,8 +6,11 @@ from tilecast.evaluate.statistics import error_summary
 from tilecast.present.figures import style
 from tilecast.tables.naming import significant
 
-TABLES = {"results/moe/alltoall.csv": None, "results/moe/anchors.csv": None}
-GROUP, TITLE, ORDER = "Experts", "Against measurements", 290
+TABLES = {"results/moe/alltoall.csv": "moe.alltoall", "results/moe/anchors.csv": "moe.anchors"}
+GROUP = "Experts"
+TITLE = "Against measurements"
+ORDER = 290
+CAPTION = "All-to-all forecasts and times a token against what others measured."
 
 COLOURS = {"NVLink": "#0072B2", "network": "#D55E00"}
 MARKERS = {"low latency": "o", "high throughput": "s"}

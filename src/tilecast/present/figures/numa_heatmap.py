@@ -1,4 +1,4 @@
-"""Median throughput of every GPU from every node."""
+"""Throughput of every GPU from every pair of nodes."""
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,10 @@ TABLES = {
     "results/numa/record/runs.csv": "locality.runs",
     "results/numa/record/comparison.csv": "locality.comparison",
 }
-GROUP, TITLE, ORDER = "Locality", "GPU and node", 330
+GROUP = "Locality"
+TITLE = "GPU and node"
+ORDER = 330
+CAPTION = "Median throughput of every GPU from every node."
 
 PANELS, ACROSS = 6, 2
 

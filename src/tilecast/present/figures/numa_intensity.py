@@ -1,4 +1,4 @@
-"""Throughput over FLOPs for each byte copied, from the local and the remote node."""
+"""Throughput over the work done for each byte copied: where distance can matter at all."""
 
 import pandas as pd
 from matplotlib.patches import Patch
@@ -9,7 +9,10 @@ from tilecast.present.figures.hosts import HOSTS
 from tilecast.tables.naming import significant
 
 TABLES = {"results/numa/predicted.csv": "locality.predicted", "results/numa/record/runs.csv": "locality.runs"}
-GROUP, TITLE, ORDER = "Locality", "Throughput against intensity", 310
+GROUP = "Locality"
+TITLE = "Throughput against intensity"
+ORDER = 310
+CAPTION = "Throughput over FLOPs for each byte copied, from the local and the remote node."
 
 DRAWN = ("l40s_claimed", "p100_two_sockets")
 CLAIMED = "#ececec"

@@ -1,7 +1,4 @@
-"""Mean absolute percentage error by operator class on NVIDIA GPUs, in and out of the training distribution.
-
-Lines are bootstrap intervals of the mean.
-"""
+"""Mean error by operator class, in and out of the training distribution."""
 
 import pandas as pd
 
@@ -9,7 +6,13 @@ from tilecast.present.figures import style
 from tilecast.tables import naming
 
 TABLES = {"results/evaluation/operator_errors.csv": "evaluation.operator_errors"}
-GROUP, TITLE, ORDER = "Operators", "Error by operator class", 80
+GROUP = "Operators"
+TITLE = "Error by operator class"
+ORDER = 80
+CAPTION = (
+    "Mean absolute percentage error by operator class on NVIDIA GPUs, in and out of the training distribution. "
+    "Lines are bootstrap intervals of the mean."
+)
 
 
 def draw(operators: pd.DataFrame) -> style.Picture:

@@ -1,7 +1,4 @@
-"""Layouts of the worked examples that can run: step time against memory, time per token against price.
-
-With the Pareto fronts.
-"""
+"""Layouts that can run: step time against memory in training, token time against price in serving."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,8 +8,17 @@ from matplotlib.path import Path
 from tilecast.present.figures import style
 from tilecast.tables import naming
 
-TABLES = {"results/parallel/study/search.csv": None, "results/parallel/study/serving.csv": None}
-GROUP, TITLE, ORDER = "Many GPUs", "Pareto fronts", 200
+TABLES = {
+    "results/parallel/study/search.csv": "multigpu.search",
+    "results/parallel/study/serving.csv": "multigpu.served",
+}
+GROUP = "Many GPUs"
+TITLE = "Pareto fronts"
+ORDER = 200
+CAPTION = (
+    "Layouts of the worked examples that can run: step time against memory, time per token against price, and "
+    "the Pareto fronts."
+)
 
 RANKS = {1: "#999999", 2: "#E69F00", 4: "#009E73", 8: "#0072B2", 16: "#CC79A7", 32: "#56B4E9"}
 

@@ -1,11 +1,14 @@
-"""The training example on other numbers of GPUs, with the same batch and with the same batch a GPU."""
+"""Throughput over the number of GPUs, the best layout on each."""
 
 import pandas as pd
 
 from tilecast.present.figures import style
 
-TABLES = {"results/parallel/study/scaling.csv": None}
-GROUP, TITLE, ORDER = "Many GPUs", "Scaling", 210
+TABLES = {"results/parallel/study/scaling.csv": "multigpu.scaling"}
+GROUP = "Many GPUs"
+TITLE = "Scaling"
+ORDER = 210
+CAPTION = "The training example on other numbers of GPUs, with the same batch and with the same batch a GPU."
 
 KINDS = {"same batch": ("#D55E00", "o"), "same batch a GPU": ("#0072B2", "s")}
 

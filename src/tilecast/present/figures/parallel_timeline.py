@@ -1,4 +1,4 @@
-"""One step of the training example as simulated: each pass of each microbatch through each pipeline stage."""
+"""One step of a pipeline, event by event."""
 
 import numpy as np
 import pandas as pd
@@ -8,8 +8,13 @@ from matplotlib.path import Path
 from tilecast.present.figures import style
 from tilecast.tables import naming
 
-TABLES = {"results/parallel/study/timeline.csv": None}
-GROUP, TITLE, ORDER = "Many GPUs", "Timeline of a step", 190
+TABLES = {"results/parallel/study/timeline.csv": "multigpu.timeline"}
+GROUP = "Many GPUs"
+TITLE = "Timeline of a step"
+ORDER = 190
+CAPTION = (
+    "One step of the training example as simulated: every pass of every microbatch through every pipeline stage."
+)
 
 FORWARD, BACKWARD = 0, 1
 COLOURS = {(FORWARD, 0): "#56B4E9", (FORWARD, 1): "#0072B2", (BACKWARD, 0): "#E69F00", (BACKWARD, 1): "#D55E00"}

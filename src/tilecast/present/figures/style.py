@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike
 
 from tilecast.base.files import write_bytes, write_text
 from tilecast.tables import naming
-from tilecast.tables.io import write_free
+from tilecast.tables.io import write_presented
 
 WIDTH_IN = 5.2  # between a paper's one column and two; 9 pt stays legible on a telephone of 390 pixels
 MINOR_PT = 8
@@ -97,13 +97,6 @@ def marks(predictor: str) -> Look:
     }
 
 
-def in_order(frame: pd.DataFrame, *columns: str) -> list[list[str]]:
-    """The distinct values of each column in their order of presentation."""
-    orders = {"predictor": naming.PREDICTORS, "device": naming.DEVICES, "model": naming.MODELS}
-    orders |= {"family": naming.FAMILIES, "mode": naming.MODES}
-    return [naming.ordered(orders[column], frame[column]) for column in columns]
-
-
 def percent(value: float, digits: int = 3) -> str:
     """The number as text, with its sign of percent."""
     return f"{naming.significant(value, digits)} %"
@@ -137,7 +130,7 @@ def mark_key(label: str, color: str, marker: str, **look: Any) -> Line2D:
 
 
 def canvas(height_in: float, width_in: float = WIDTH_IN) -> Figure:
-    """A figure whose panels take `height_in`; `finish` adds what stands around them."""
+    """A figure of the house's width whose panels take `height_in`; `frame` adds what stands around them."""
     engine = ConstrainedLayoutEngine(w_pad=0.04, h_pad=0.03, hspace=0.02, wspace=0.02)
     return Figure(figsize=(width_in, height_in), layout=engine)
 
@@ -195,9 +188,23 @@ def finish(
     keys: Sequence[Artist] = (),
     columns: int = 3,
 ) -> Picture:
-    """The picture of drawn panels: finding and key above, note beneath; the figure grows by what they take."""
+    """The picture of drawn panels: with its finding, the key of predictors and other things, and its data."""
+    frame(figure, found.title, found.note, predictors, keys=keys, columns=columns)
+    return Picture(figure, data, found.title, found.caption, found.alt, found.n)
+
+
+def frame(
+    figure: Figure,
+    title: str,
+    note: str,
+    predictors: Sequence[str] = (),
+    *,
+    keys: Sequence[Artist] = (),
+    columns: int = 3,
+) -> None:
+    """The finding and the key above the panels, count and remarks beneath; the figure grows by what they take."""
     width, panels = figure.get_size_inches()
-    title, note = (re.sub(r"(?<=[\d=]) (?=[%\d])", "\u00a0", words) for words in (found.title, found.note))
+    title, note = (re.sub(r"(?<=[\d=]) (?=[%\d])", "\u00a0", words) for words in (title, note))
     title = textwrap.fill(title, int(width * 10.8))
     note = textwrap.fill(note, int(width * 15.8))
     handles = [*keys]
@@ -225,7 +232,6 @@ def finish(
             labelspacing=0.3,
             borderpad=0.15,
         )
-    return Picture(figure, data, found.title, found.caption, found.alt, found.n)
 
 
 def percent_axis(axis: Any, lowest: float = CLIP_LOW_PERCENT, highest: float = 10_000) -> None:
@@ -304,7 +310,7 @@ def save(picture: Picture, *, svg: str, pdf: str, png: str, data: str, about: st
         whole = io.BytesIO()
         picture.figure.savefig(whole, **options)
         write_bytes(path, whole.getvalue())
-    write_free(picture.data, data)
+    write_presented(picture.data, data)
     words: dict[str, Any] = {
         "title": picture.title,
         "caption": picture.caption,

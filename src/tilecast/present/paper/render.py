@@ -6,7 +6,7 @@ from html import escape
 
 from tilecast.base.files import write_text
 from tilecast.present.paper.model import Column, PaperTable, shown
-from tilecast.tables.io import write_free
+from tilecast.tables.io import write_presented
 
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
@@ -23,7 +23,7 @@ def write_all(table: PaperTable, *, csv: str, html: str, tex: str, typ: str) -> 
     import pandas as pd
 
     names = [column.key for column in table.columns]
-    write_free(pd.DataFrame([{name: row[name] for name in names} for row in table.rows], columns=names), csv)
+    write_presented(pd.DataFrame([{name: row[name] for name in names} for row in table.rows], columns=names), csv)
     write_text(html, as_html(table))
     write_text(tex, as_latex(table))
     write_text(typ, as_typst(table))

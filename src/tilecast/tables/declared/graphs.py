@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from tilecast.tables.columns import DTYPE_NAMES, FAMILIES, PHASES
-from tilecast.tables.schema import Table, integer, text
+from tilecast.tables.columns import CELL, DTYPE_NAMES, FAMILIES, PHASES
+from tilecast.tables.schema import Table, count, prose, size, text
 
-# a model as the kernels one step launches: results/graphs/*.parquet
 KERNEL_LIST = Table(
     "kernel_list",
-    {
-        "family": text("kernel family", values=FAMILIES),
-        "op": text("operation (linear, bmm, add, addu, gelu, ln, softmax, embedding, copy, ...)"),
-        "phase": text("part of the step", values=PHASES),
-        "dtype": text("number format", values=DTYPE_NAMES),
-        "b": integer("batch of a matrix product; rows of a vector kernel", above=0),
-        "m": integer("rows of a matrix product; row length of a vector kernel", above=0),
-        "n": integer("columns of a matrix product; 0 for a vector kernel", minimum=0),
-        "k": integer("inner dimension of a matrix product; 0 for a vector kernel", minimum=0),
-        "operands": integer("input tensors of more than one element", minimum=0),
-        "flops": integer("floating-point operations of one run", minimum=0),
-        "bytes_read": integer("bytes read by one run", minimum=0),
-        "bytes_written": integer("bytes written by one run", minimum=0),
-        "count": integer("how often the step runs it", above=0),
-        "module": text("path of the module that launches it, layer numbers as *", empty="not recorded"),
-        "layer": text("numbers of the layers it occurs in, such as 0-23", empty="not recorded"),
-    },
-    key=(
+    "a model as the kernels one step launches: results/graphs/*.parquet",
+    (
         "family",
         "op",
         "phase",
@@ -40,4 +23,31 @@ KERNEL_LIST = Table(
         "bytes_written",
         "module",
     ),
+    family=text("kernel family", values=FAMILIES),
+    op=text("operation (linear, bmm, add, addu, gelu, ln, softmax, embedding, copy, ...)"),
+    phase=text("part of the step", values=PHASES),
+    dtype=text("number format", values=DTYPE_NAMES),
+    b=size("batch of a matrix product; rows of a vector kernel"),
+    m=size("rows of a matrix product; row length of a vector kernel"),
+    n=count("columns of a matrix product; 0 for a vector kernel"),
+    k=count("inner dimension of a matrix product; 0 for a vector kernel"),
+    operands=count("input tensors of more than one element"),
+    flops=count("floating-point operations of one run"),
+    bytes_read=count("bytes read by one run"),
+    bytes_written=count("bytes written by one run"),
+    count=size("how often the step runs it"),
+    module=text("path of the module that launches it, layer numbers as *", empty="not recorded"),
+    layer=text("numbers of the layers it occurs in, such as 0-23", empty="not recorded"),
+)
+
+DIFFERENCES = Table(
+    "differences",
+    "where a model traced here and the artifact's graph of it differ",
+    (),
+    **{name: CELL[name] for name in CELL if name != "device"},
+    phase=text("part of the step", values=PHASES),
+    what=text("kernels compared; or that nothing differs"),
+    ours=count("how many here, or of what size"),
+    artifact=count("how many, or of what size, in the artifact's graph"),
+    reason=prose("why they differ", empty="not explained"),
 )

@@ -2,56 +2,193 @@
 
 from __future__ import annotations
 
-from tilecast.tables.columns import SOURCE
-from tilecast.tables.schema import Table, flag, integer, number, text
+from tilecast.tables.columns import MAPE_PERCENT, SOURCE, N
+from tilecast.tables.schema import Column, Table, amount, flag, integer, number, positive, prose, size, text
 
-# transcribed: resources/published/moe_alltoall.csv
 ALLTOALL_MEASUREMENTS = Table(
     "moe_alltoall_measurements",
-    {
-        "system": text("system, as data/systems names it"),
-        "kernel": text("way of sending", values=("low latency", "high throughput")),
-        "gpus": integer("GPUs among which the experts lie", above=1),
-        "tokens": integer("of each GPU", above=0),
-        "dispatch_us": number("to the experts; empty where a rate is stated", empty="not recorded", above=0),
-        "combine_us": number("back; empty where a rate is stated", empty="not recorded", above=0),
-        "dispatch_bytes_per_s": number("rate stated instead", empty="not recorded", above=0),
-        "combine_bytes_per_s": number("rate stated instead", empty="not recorded", above=0),
-        "in_use": flag("whether the kernel is meant for so many tokens"),
-        "source": SOURCE,
-    },
-    key=("system", "kernel", "gpus", "tokens"),
+    "transcribed: resources/published/moe_alltoall.csv",
+    ("system", "kernel", "gpus", "tokens"),
+    system=text("system, as data/systems names it"),
+    kernel=text("way of sending", values=("low latency", "high throughput")),
+    gpus=integer("GPUs among which the experts lie", above=1),
+    tokens=size("of each GPU"),
+    dispatch_us=positive("to the experts", empty="rate stated"),
+    combine_us=positive("back", empty="rate stated"),
+    dispatch_bytes_per_s=positive("rate stated instead", empty="time stated"),
+    combine_bytes_per_s=positive("rate stated instead", empty="time stated"),
+    in_use=flag("whether the kernel is meant for so many tokens"),
+    source=SOURCE,
 )
 
-# the expert-parallel study: a strategy on a system, as published and as physics allows
+_CANNOT, _UNSTATED = "cannot run", "not modelled"
+_VERDICT = text(
+    "whether experts fit", title="Experts", values=("not asked", "resident", "offloaded", "impossible")
+)
+_BASELINE = positive("throughput without the prefetcher", empty=_CANNOT)
+_PROPHET = positive("throughput with it", empty=_CANNOT)
+_LINKS = text("links between the GPUs", title="Over", values=("NVLink", "network"))
+
 SYSTEMS = Table(
     "moe_systems",
-    {
-        "mode": text("whose arithmetic", values=("as_published", "physical")),
-        "system": text("system of the study"),
-        "strategy": text("how GPUs are used", values=("expert_parallel", "data_parallel", "hybrid")),
-        "spread": text("replicas (DP) x expert parallel (EP)"),
-        "gpus": integer("GPUs", above=0),
-        "verdict": text("whether experts fit", values=("not asked", "resident", "offloaded", "impossible")),
-        "reason": text("why"),
-        "resident_percent": number("share of a GPU's experts in its memory", empty="not recorded", minimum=0),
-        "baseline_tokens_per_s": number("without the prefetcher", empty="not recorded", above=0),
-        "prophet_tokens_per_s": number("with it", empty="not recorded", above=0),
-        "speedup": number("prophet over baseline", empty="not recorded", above=0),
-        "baseline_communication_percent": number("share of time", empty="not recorded", minimum=0),
-        "prophet_communication_percent": number("share of time", empty="not recorded", minimum=0),
-        "baseline_waiting_percent": number("share of time, for the host", empty="not recorded", minimum=0),
-        "prophet_waiting_percent": number("share of time, for the host", empty="not recorded", minimum=0),
-        "communicated_bytes_per_token": number("between GPUs", empty="not recorded", minimum=0),
-        "communication_reduction": number("time communicated, before over after", empty="not recorded"),
-        "baseline_efficiency_percent": number("of GPUs times one GPU's rate", empty="not recorded"),
-        "prophet_efficiency_percent": number("of GPUs times one GPU's rate", empty="not recorded"),
-        "baseline_usd_per_million_tokens": number("dollars", empty="not recorded", above=0),
-        "prophet_usd_per_million_tokens": number("dollars", empty="not recorded", above=0),
-        "saving_usd_per_year": number("if every hour is billed by itself", empty="not recorded"),
-        "baseline_clusters": number("whole clusters for a month's tokens", empty="not recorded", above=0),
-        "prophet_clusters": number("whole clusters for a month's tokens", empty="not recorded", above=0),
-        "reserved_saving_usd_per_year": number("if whole clusters are kept", empty="not recorded"),
+    "a strategy on a system, as published and as physics allows",
+    ("mode", "system", "strategy"),
+    mode=text("whose arithmetic", title="Reading", values=("as_published", "physical")),
+    system=text("system of the study"),
+    strategy=text("how GPUs are used", values=("expert_parallel", "data_parallel", "hybrid")),
+    spread=text("replicas (DP) x expert parallel (EP)", title="GPUs as"),
+    gpus=size("GPUs", title="GPUs"),
+    verdict=_VERDICT,
+    reason=prose("why", title="Why"),
+    resident_percent=amount("share of a GPU's experts in its memory", title="Resident", digits=0, empty=_UNSTATED),
+    baseline_tokens_per_s=_BASELINE,
+    prophet_tokens_per_s=_PROPHET,
+    speedup=positive("prophet over baseline", unit="×", digits=2, empty=_CANNOT),
+    baseline_communication_percent=amount("share of time between GPUs", title="Between GPUs", empty="none"),
+    prophet_communication_percent=amount("share of time between GPUs", empty="none"),
+    baseline_waiting_percent=amount(
+        "share of time waiting for the host", title="Waiting for host", empty=_UNSTATED
+    ),
+    prophet_waiting_percent=amount("share of time waiting for the host", empty=_UNSTATED),
+    communicated_bytes_per_token=amount("sent between GPUs", title="Sent", digits=0, empty=_CANNOT),
+    communication_reduction=number("time communicated, before over after", empty=_CANNOT),
+    baseline_efficiency_percent=number("of GPUs times one GPU's rate", empty=_CANNOT),
+    prophet_efficiency_percent=number("of GPUs times one GPU's rate", empty=_CANNOT),
+    baseline_usd_per_million_tokens=positive("price without the prefetcher", digits=2, empty=_CANNOT),
+    prophet_usd_per_million_tokens=positive("price with it", digits=2, empty=_CANNOT),
+    saving_usd_per_year=number("if every hour is billed by itself", empty=_CANNOT),
+    baseline_clusters=positive("whole clusters for a month's tokens", empty=_CANNOT),
+    prophet_clusters=positive("whole clusters for a month's tokens", empty=_CANNOT),
+    reserved_saving_usd_per_year=number("if whole clusters are kept", empty=_CANNOT),
+)
+
+LAYOUTS = Table(
+    "layouts",
+    "layouts",
+    ("system", "replicas", "expert_parallel", "tensor_parallel"),
+    system=text("system of the study"),
+    replicas=size("replicas of the model"),
+    expert_parallel=size("GPUs the experts are spread over"),
+    tensor_parallel=size("GPUs a layer is split among"),
+    verdict=_VERDICT,
+    baseline_tokens_per_s=_BASELINE,
+    prophet_tokens_per_s=_PROPHET,
+    reason=prose("why", title="Why"),
+)
+
+MODELS = Table(
+    "models",
+    "real models on the study's systems",
+    ("model", "system", "strategy"),
+    model=text("model"),
+    **{
+        name: SYSTEMS.columns[name]
+        for name in (
+            "system",
+            "strategy",
+            "spread",
+            "verdict",
+            "resident_percent",
+            "baseline_tokens_per_s",
+            "prophet_tokens_per_s",
+            "speedup",
+            "communicated_bytes_per_token",
+            "baseline_waiting_percent",
+            "reason",
+        )
     },
-    key=("mode", "system", "strategy"),
+)
+
+_SPEED: dict[str, Column] = {
+    "baseline_tokens_per_s": positive("without the prefetcher"),
+    "prophet_tokens_per_s": positive("with it"),
+    "speedup": positive("prophet over baseline", unit="×", digits=2),
+}
+TORNADO = Table(
+    "tornado",
+    "one input of the study changed at a time",
+    (),
+    factor=text("input changed"),
+    meaning=text("what it is"),
+    value=number("its value", empty="as in the study"),
+    **_SPEED,
+    hit_rate=amount("share of experts that are there when needed"),
+)
+
+WHERE = Table(
+    "where",
+    "where prefetching pays: hit rate, link to the host, batch",
+    ("hit_rate", "host_bytes_per_s", "tokens_per_gpu"),
+    hit_rate=amount("share of experts that are there when needed"),
+    host_bytes_per_s=positive("rate of the link to the host"),
+    tokens_per_gpu=size("sequences a GPU decodes at a time"),
+    **_SPEED,
+)
+
+ALLTOALL = Table(
+    "alltoall",
+    "exchanges of tokens forecast and measured",
+    ("system", "kernel", "gpus", "tokens", "direction"),
+    **{name: ALLTOALL_MEASUREMENTS.columns[name] for name in ("system", "kernel", "gpus", "tokens")},
+    direction=text("to the experts, or back", values=("dispatch", "combine")),
+    links=_LINKS,
+    in_use=ALLTOALL_MEASUREMENTS.columns["in_use"],
+    measured_us=positive("measured"),
+    predicted_us=positive("forecast"),
+    error_percent=number("signed error of the forecast"),
+    source=SOURCE,
+)
+
+ALLTOALL_ERRORS = Table(
+    "alltoall_errors",
+    "alltoall errors",
+    ("links", "kernel", "sizes"),
+    links=_LINKS,
+    kernel=text("way of sending, or all", title="Kernels"),
+    sizes=text("which sizes", title="Sizes", values=("in use", "all")),
+    n=N,
+    mape_percent=MAPE_PERCENT,
+    worst_percent=amount("largest absolute percentage error"),
+)
+
+ANCHORS = Table(
+    "anchors",
+    "a token's time that others published, beside the model's range",
+    (),
+    source=prose("who measured"),
+    gpu=text("GPU"),
+    model=text("model"),
+    method=text("how experts are fetched"),
+    measured_ms=positive("published time of a token", title="Published", digits=0),
+    fastest_ms=positive("fastest the model allows"),
+    slowest_ms=positive("slowest"),
+    measured_over_model=positive("how far outside that range", title="Beyond", unit="×", digits=2),
+    placement=text("where the experts lie"),
+)
+
+GAINS = Table(
+    "gains",
+    "gains",
+    ("source", "what"),
+    source=prose("who states it"),
+    what=text("gain of what", title="Of"),
+    gain=positive("stated", unit="×", digits=2),
+    largest_gain=positive("largest that hiding transfers can give", unit="×", digits=2),
+    overlap_alone_can_give_it=flag("whether it is no larger", title="Overlap alone can give it"),
+)
+
+OVERLAP = Table(
+    "overlap",
+    "a copy behind a matrix product",
+    (),
+    device=text("device"),
+    torch=text("version of PyTorch"),
+    repeats=size("runs behind each median"),
+    load_average=amount("load of the machine", title="Load"),
+    copied_bytes=size("size of the copy"),
+    compute_ms=positive("product alone", title="Product alone", digits=2),
+    copy_ms=positive("copy alone", title="Copy alone", digits=2),
+    both_ms=positive("both at once", title="Both at once", digits=2),
+    exposed_ms=number("both less the product", title="Exposed", digits=2),
+    formula_exposed_ms=amount("max(0, copy - product)", title="By the formula", digits=2),
 )

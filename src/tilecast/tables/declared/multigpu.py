@@ -2,51 +2,241 @@
 
 from __future__ import annotations
 
-from tilecast.tables.columns import LATENCY
-from tilecast.tables.schema import Table, integer, number, text
+from dataclasses import replace
+from functools import partial
 
-# transcribed: resources/published/nccl_collectives.csv
+from tilecast.tables.columns import LATENCY
+from tilecast.tables.schema import Table, amount, count, flag, integer, number, positive, prose, size, text
+
+PARTS = {
+    "compute": "kernels",
+    "recompute": "kernels run again for the backward pass",
+    "host": "waiting for the host",
+    "tp": "communication of tensor parallelism",
+    "ep": "communication of expert parallelism",
+    "cp": "communication of context parallelism",
+    "dp": "communication of data parallelism",
+    "pp": "communication between stages",
+    "bubble": "waiting in the pipeline",
+    "optimizer": "optimizer step",
+}
+
 COLLECTIVE_MEASUREMENTS = Table(
     "collective_measurements",
-    {
-        "system": text("system, as data/systems names it"),
-        "nccl": text("version of NCCL"),
-        "op": text("collective"),
-        "gpus": integer("GPUs of the group", above=1),
-        "bytes": integer("size of the whole buffer, as nccl-tests counts", above=0),
-        "latency_ms": LATENCY,
-    },
-    key=("system", "op", "gpus", "bytes"),
+    "transcribed: resources/published/nccl_collectives.csv",
+    ("system", "op", "gpus", "bytes"),
+    system=text("system, as data/systems names it"),
+    nccl=text("version of NCCL"),
+    op=text("collective"),
+    gpus=integer("GPUs of the group", above=1),
+    bytes=size("size of the whole buffer, as nccl-tests counts"),
+    latency_ms=LATENCY,
 )
 
-# collectives forecast and measured
 COLLECTIVES = Table(
     "collectives",
-    {
-        "basis": text("what was left out", values=("leave-one-size-out", "spec-only")),
-        "system": text("system, as data/systems names it"),
-        "op": text("collective"),
-        "gpus": integer("GPUs of the group", above=1),
-        "bytes": integer("size of the whole buffer, as nccl-tests counts", above=0),
-        "reference": text("measured system whose curves were used"),
-        "measured_ms": LATENCY,
-        "predicted_ms": number("forecast of the curves as shipped, milliseconds", above=0),
-        "held_out_ms": number("forecast without this size, or this system, milliseconds", above=0),
-        "ape_percent": number("absolute percentage error of the held-out forecast", minimum=0),
-    },
-    key=("basis", "system", "op", "gpus", "bytes"),
+    "collectives forecast and measured",
+    ("basis", "system", "op", "gpus", "bytes"),
+    basis=text("what was left out", values=("leave-one-size-out", "spec-only")),
+    system=text("system, as data/systems names it"),
+    op=text("collective"),
+    gpus=integer("GPUs of the group", above=1),
+    bytes=size("size of the whole buffer, as nccl-tests counts"),
+    reference=text("measured system whose curves were used"),
+    measured_ms=LATENCY,
+    predicted_ms=positive("forecast of the curves as shipped, milliseconds"),
+    held_out_ms=positive("forecast without this size, or this system, milliseconds"),
+    ape_percent=amount("absolute percentage error of the held-out forecast"),
 )
 
 COLLECTIVES_MAPE = Table(
     "collectives_mape",
-    {
-        "basis": text("what was left out", values=("leave-one-size-out", "spec-only")),
-        "system": text("system, as data/systems names it"),
-        "op": text("collective"),
-        "sizes": text("which sizes", values=("all", "from 1 MiB")),
-        "n": integer("cells averaged", above=0),
-        "mape_percent": number("mean absolute percentage error", minimum=0),
-        "worst_percent": number("largest absolute percentage error", minimum=0),
-    },
-    key=("basis", "system", "op", "sizes"),
+    "collectives mape",
+    ("basis", "system", "op", "sizes"),
+    basis=text("what was left out", values=("leave-one-size-out", "spec-only")),
+    system=text("system, as data/systems names it"),
+    op=text("collective"),
+    sizes=text("which sizes", values=("all", "from 1 MiB")),
+    n=size("cells averaged"),
+    mape_percent=amount("mean absolute percentage error"),
+    worst_percent=amount("largest absolute percentage error"),
 )
+
+_whole = partial(positive, digits=0)
+_NO_PRICE = "no price"
+VALIDATION = Table(
+    "validation",
+    "steps forecast and measured",
+    ("suite", "case", "system", "layout"),
+    suite=text("whose measurements"),
+    case=text("what was run"),
+    system=text("system, as data/systems names it"),
+    device=text("GPU", title="GPU"),
+    gpus=size("GPUs", title="GPUs"),
+    layout=text("how it is divided among GPUs"),
+    measured_ms=LATENCY,
+    forecast_ms=positive("forecast latency", title="Forecast"),
+    low_ms=positive("low end of its 80 % interval"),
+    high_ms=positive("high end"),
+    error_percent=number("signed error of the forecast"),
+    authors_ms=positive("what the authors of the measurements forecast", empty="none stated"),
+    fits=flag("whether the forecast memory fits"),
+    **{f"{part}_ms": amount(f"{words} of the forecast") for part, words in PARTS.items()},
+)
+
+SCOREBOARD = Table(
+    "scoreboard",
+    "errors of each suite beside what was set out to be reached",
+    ("suite",),
+    suite=text("whose measurements", title="What was forecast"),
+    cases=size("steps", title="n"),
+    mean_percent=amount("mean absolute percentage error", title="MAPE"),
+    median_percent=amount("median absolute percentage error", title="Median"),
+    worst_percent=amount("largest absolute percentage error", title="Worst"),
+    signed_percent=number("mean signed percentage error", title="Bias"),
+    covered=count("steps inside their 80 % interval"),
+    fitting=count("steps whose forecast memory fits"),
+    authors_percent=amount("MAPE of the authors' own forecasts", title="Authors’ own", empty="–"),
+    bar_mean_percent=positive("goal for the mean", empty="none set"),
+    bar_worst_percent=positive("goal for the worst", empty="none set"),
+)
+
+_EXAMPLE = text("worked example", title="Example")
+_LAYOUT = text("how it is divided among GPUs", title="Layout")
+_STEP = _whole("a training step", title="Step")
+_TTFT = _whole("time to first token", title="Time to first token")
+_TPOT = positive("time per output token", title="Time per output token")
+_MEMORY = positive("memory of the fullest GPU", title="Memory")
+_TOKENS = positive("tokens a second", title="Tokens per second", unit="", digits=0)
+_PRICE = positive("dollars a million tokens", title="$/1M tokens", unit="", digits=2, empty=_NO_PRICE)
+
+FIGURES = Table(
+    "figures",
+    "figures",
+    ("example", "layout", "figure"),
+    example=_EXAMPLE,
+    layout=_LAYOUT,
+    figure=text("quantity, with its unit"),
+    value=positive("forecast", title="Forecast"),
+    low=positive("low end of its interval", empty="none claimed"),
+    high=positive("high end", empty="none claimed"),
+)
+
+STEP_PARTS = Table(
+    "parts",
+    "parts",
+    ("example", "layout", "place", "what", "part"),
+    example=_EXAMPLE,
+    place=count("place of the layout among those compared"),
+    layout=_LAYOUT,
+    what=text("time or memory", values=("time_ms", "memory_gb", "stage_memory_gb")),
+    part=text("part of it"),
+    value=amount("in the unit that `what` ends in"),
+)
+
+TIMELINE = Table(
+    "timeline",
+    "passes of one step of the pipeline",
+    ("stage", "kind", "microbatch", "chunk"),
+    stage=count("stage of the pipeline"),
+    kind=count("0 forward, 1 backward"),
+    microbatch=count("microbatch"),
+    chunk=count("piece of the stage"),
+    start_ms=amount("start of the pass"),
+    end_ms=amount("its end"),
+)
+
+SCALING = Table(
+    "scaling",
+    "scaling",
+    ("scaling", "gpus"),
+    scaling=text("what stays the same", values=("same batch", "same batch a GPU")),
+    gpus=size("GPUs", title="GPUs"),
+    batch=size("sequences a step"),
+    feasible=count("layouts that can run"),
+    layout=text("the fastest of them"),
+    step_ms=_STEP,
+    low_ms=positive("low end of its 80 % interval"),
+    high_ms=positive("high end"),
+    tokens_per_s=_TOKENS,
+    usd_per_million_tokens=_PRICE,
+)
+
+SERVED = Table(
+    "serving",
+    "serving",
+    ("example", "layout", "sequences"),
+    example=_EXAMPLE,
+    tp=size("GPUs a layer is split among"),
+    layout=_LAYOUT,
+    sequences=size("requests at once", title="Requests at once"),
+    most=size("most requests that fit", title="Most that fit"),
+    ttft_ms=_TTFT,
+    tpot_ms=_TPOT,
+    tokens_per_s=_TOKENS,
+    memory_gb=_MEMORY,
+    usd_per_million_tokens=_PRICE,
+    front=flag("whether no other is at least as good in both figures"),
+)
+
+COST = Table(
+    "cost",
+    "cost",
+    ("example", "what"),
+    example=_EXAMPLE,
+    what=prose("layout", title="Layout"),
+    unit=text("what is paid for", title="Per"),
+    hours=positive("hours of the whole system"),
+    clusters=size("whole clusters paid for"),
+    on_demand_usd=positive("price on demand", title="On demand", empty=_NO_PRICE),
+    reserved_usd=positive("price reserved", title="Reserved", empty=_NO_PRICE),
+    energy_kwh=positive("energy", empty="not known"),
+)
+
+SEARCH = Table(
+    "search",
+    "layouts tried: the ten best, the best of each rank, the front; near ones as one",
+    (),
+    example=_EXAMPLE,
+    place=positive("place among all that can run", title="Place", digits=0, empty="cannot run"),
+    feasible=positive("layouts that can run", digits=0, empty="cannot run"),
+    layout=text("how it is divided among GPUs", title="Layout", empty="one of many"),
+    tp=positive("GPUs a layer is split among", digits=0, empty="cannot run"),
+    front=flag("whether no other is at least as good in both figures"),
+    memory_gb=replace(_MEMORY, empty="cannot run"),
+    step_ms=replace(_STEP, empty="serving"),
+    tokens_per_s=replace(_TOKENS, empty="cannot run"),
+    usd_per_hour=positive("price of the system", empty=_NO_PRICE),
+    usd_per_million_tokens=_PRICE,
+    why=prose("what it does otherwise than the best", title="Against the best", empty="the best"),
+    ttft_ms=replace(_TTFT, empty="training"),
+    tpot_ms=replace(_TPOT, empty="training"),
+)
+
+INFEASIBLE = Table(
+    "infeasible",
+    "infeasible",
+    (),
+    example=_EXAMPLE,
+    layouts=size("layouts that cannot run", title="Layouts"),
+    such_as=prose("why, of one of them", title="Stopped, for example, because"),
+)
+
+SENSITIVITY = Table(
+    "sensitivity",
+    "sensitivity",
+    ("example", "figure", "assumption"),
+    example=_EXAMPLE,
+    figure=text("quantity, with its unit"),
+    assumption=text("assumption changed"),
+    low_setting=text("one end of it"),
+    high_setting=text("the other end"),
+    forecast=positive("forecast as assumed"),
+    low=positive("forecast at the one end"),
+    high=positive("forecast at the other"),
+)
+
+STUDY = {
+    table.name: table
+    for table in (FIGURES, STEP_PARTS, TIMELINE, SCALING, SERVED, COST, SEARCH, INFEASIBLE, SENSITIVITY)
+}

@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 from tilecast.tables.columns import CELL, CELL_KEY, FAMILIES, PART
-from tilecast.tables.schema import Table, integer, number, text
+from tilecast.tables.schema import Table, amount, count, size, text
 
-# what a predictor claims of each cell; empty where it claims nothing
 INTERVALS = Table(
     "intervals",
-    {"predictor": text("who predicted")} | CELL | {"low_ms": PART, "high_ms": PART},
-    key=("predictor", *CELL_KEY),
+    "what a predictor claims of each cell; empty where it claims nothing",
+    ("predictor", *CELL_KEY),
+    predictor=text("who predicted"),
+    **CELL,
+    low_ms=PART,
+    high_ms=PART,
 )
 
 BREAKDOWN = Table(
     "breakdown",
-    {"predictor": text("who predicted")}
-    | CELL
-    | {
-        "family": text("kernel family", values=FAMILIES),
-        "bound": text("what limits the kernels"),
-        "latency_ms": number("milliseconds of the step, four-GPU overlap not taken off", minimum=0),
-    },
-    key=("predictor", *CELL_KEY, "family", "bound"),
+    "breakdown",
+    ("predictor", *CELL_KEY, "family", "bound"),
+    predictor=text("who predicted"),
+    **CELL,
+    family=text("kernel family", values=FAMILIES),
+    bound=text("what limits the kernels"),
+    latency_ms=amount("milliseconds of the step, four-GPU overlap not taken off"),
 )
 
-# leave one GPU out
 LOGO = Table(
     "logo",
-    {
-        "predictor": text("who predicted"),
-        "family": text("kernel family", values=FAMILIES),
-        "device": text("GPU left out of training"),
-        "n": integer("kernels of it", minimum=0),
-        "mape_percent": number("mean absolute percentage error", minimum=0),
-    },
-    key=("predictor", "family", "device"),
+    "leave one GPU out",
+    ("predictor", "family", "device"),
+    predictor=text("who predicted"),
+    family=text("kernel family", values=FAMILIES),
+    device=text("GPU left out of training"),
+    n=count("kernels of it"),
+    mape_percent=amount("mean absolute percentage error"),
+)
+
+DISTANCE = Table(
+    "distance",
+    "forecasts of weights trained anew against those of the weights shipped",
+    ("family",),
+    family=text("kernel family", values=FAMILIES),
+    kernels=size("kernels forecast"),
+    median_percent=amount("median distance, of the shipped forecast"),
+    worst_percent=amount("largest distance"),
 )
