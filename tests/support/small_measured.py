@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import pandas as pd
+from pictures import save
 
 from tilecast.evaluate.machine import calibration, summary
-from tilecast.present.figures import measure_calibration, measure_validation, style
+from tilecast.present.figures import measure_calibration, measure_validation
 from tilecast.tables.declared.measured import KERNEL_KEY, LIVE, LIVE_KERNELS, SCENARIOS
 from tilecast.tables.io import write
 
@@ -55,11 +56,5 @@ def write_measured(root: Path, hostile: str) -> None:
         plain | {"id": "two", "outcome": "failed", "reason": hostile},
     ]  # fmt: skip
     write(pd.DataFrame(scenarios), root / "measure/scenarios.csv", SCENARIOS)
-    drawn = {
-        "validation": measure_validation.draw(live),
-        "calibration": measure_calibration.draw(tables["calibration"]),
-    }
-    for name, picture in drawn.items():
-        stem = root / f"figures/measure_{name}"
-        named = {"svg": ".svg", "pdf": ".pdf", "png": ".png", "data": ".csv", "about": ".json"}
-        style.save(picture, **{key: f"{stem}{end}" for key, end in named.items()})
+    save(measure_validation.draw(live), root / "figures", "measure_validation")
+    save(measure_calibration.draw(tables["calibration"]), root / "figures", "measure_calibration")

@@ -47,7 +47,9 @@ def _cells() -> list[dict[str, Any]]:
 
 def write_results(root: Path) -> Path:
     """A results folder as the workflow leaves it, from 18 cells and five claims."""
-    from tilecast.present.figures import error_distribution, style
+    from pictures import save
+
+    from tilecast.present.figures import error_distribution
 
     shared = {"sequence_length": 512, "batch_size": 8, "option": "none"}
     labels, predictions = [], []
@@ -122,9 +124,7 @@ def write_results(root: Path) -> Path:
         "files_verified": 2, "files_absent": 1, "bytes_verified": 9, "passed_over": [], "mirror_configured": True,
     }  # fmt: skip
     (root / "artifact/source.json").write_text(json.dumps(record))
-    stem = root / "figures/error_distribution"
-    named = {"svg": ".svg", "pdf": ".pdf", "png": ".png", "data": ".csv", "about": ".json"}
-    style.save(error_distribution.draw(errors), **{key: f"{stem}{end}" for key, end in named.items()})
+    save(error_distribution.draw(errors), root / "figures", "error_distribution")
     (root / "tables").mkdir()
     (root / "tables/inference.html").write_text(
         '<table><caption>Inference</caption><thead><tr><th scope="col">GPU</th></tr></thead>'

@@ -77,7 +77,7 @@ EXEMPT = {
         base.code_graph:_names hardware.device:device_names
         present.figures.catalog:_figure present.figures.catalog:_literal
         artifact.defects:read_reference multigpu.collectives:_trained multigpu.collectives_fit:train
-        multigpu.shipped_shares:*
+        predict.half_precision:HalfPrecision.load multigpu.shipped_shares:*
         predict.physics.expert_kernel:* present.page.render:asset""",
     "made by this run": """
         evaluate.kernels:trained_on evaluate.generations:groups_of measure.bundle:_json

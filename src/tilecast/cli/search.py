@@ -17,7 +17,8 @@ from tilecast.predict.registry import PREDICTORS, load_predictor
 from tilecast.tables.columns import DTYPE_NAMES
 
 if TYPE_CHECKING:
-    from tilecast.planner.search import Candidate, Found, ServingLayouts, TrainingLayouts
+    from tilecast.planner.candidates import Layouts
+    from tilecast.planner.search import Candidate, Found, Space
 
 OBJECTIVES = ("step_time", "tokens_per_dollar", "ttft")
 WORDS = {"step_time": "step time", "tokens_per_dollar": "tokens per dollar", "ttft": "time to first token"}
@@ -84,13 +85,13 @@ def run(args: argparse.Namespace) -> int:
     context = None if args.cp is None else _ranks(args.cp)
     if mode == "inference" and context is not None:
         raise InputError("--cp", "is of training", "a request's cache is not divided over GPUs by tokens here")
-    judge, space, tried, impossible = _task(args, mode, context)
+    judge, space = _task(args, mode, context)
     start = time.process_time()
-    again = judge.spread if mode == "training" else None
-    found = searching.search(tried, impossible, judge, args.objective, constraints, again)
+    found = judge.search(space, args.gpus, args.objective, constraints)
     seconds = time.process_time() - start
     result = _result(args, mode, judge, found, questions) | {
-        "space": searching.space_words(space) | ({"stages": "even, and spread by time"} if again else {}),
+        "space": searching.space_words(space)
+        | ({"stages": "even, and spread by time"} if mode == "training" else {}),
         "seconds": round(seconds, 3),
         "layouts_per_s": round(found.tried / seconds) if seconds else None,
     }
@@ -106,16 +107,15 @@ def _ranks(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in parts}))
 
 
-def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) -> Any:
-    """What judges layouts, the space, its layouts, and what rules one out before it is judged."""
+def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) -> tuple[Layouts, Space]:
+    """The layouts' evaluation that the options ask for, and the space to search."""
     from tilecast.hardware.device import load_device
     from tilecast.hardware.price import load_prices
     from tilecast.hardware.system import load_system
-    from tilecast.models.architecture import equal_layers
     from tilecast.models.workload import Workload
-    from tilecast.multigpu.layout import legal
     from tilecast.multigpu.step import Planner
     from tilecast.planner import search as searching
+    from tilecast.planner.candidates import ServingLayouts, TrainingLayouts
     from tilecast.serving.server import Server
 
     if args.dtype not in DTYPE_NAMES:
@@ -124,26 +124,18 @@ def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) 
     device = load_device(args.device or system.device)
     predictor = load_predictor(args.predictor, args.weights)
     prices = load_prices(args.prices or PRICES)
-    model = equal_layers(spec)
     if args.gpus > system.gpus:
         raise InputError("--gpus", f"{args.gpus} are more than the {system.gpus} of {system.name}")
-    if mode == "training":
-        batch = 512 if args.batch is None else args.batch
-        work = Workload(
-            spec, batch, args.sequence, "training", dtype=args.dtype, attention=args.attention,
-            optimizer=args.optimizer, fused=True,
-        )  # fmt: skip
-        training: TrainingLayouts = searching.TrainingLayouts(
-            Planner(work, system, device, predictor), prices, args.price
-        )
-        space = searching.training_space(work)
-        space = space if context is None else replace(space, cp=context)
-        tried = searching.layouts(space, model, args.gpus, batch)
-        return training, space, tried, lambda layout: legal(layout, model, args.gpus, batch, args.sequence)
-    server = Server(spec, system, device, predictor, args.sequence, args.output, args.dtype, args.attention)
-    answering: ServingLayouts = searching.ServingLayouts(server, prices, args.objective, args.price)
-    tried = searching.layouts(searching.SERVING, model, args.gpus, 1)
-    return answering, searching.SERVING, tried, lambda layout: legal(layout, model, args.gpus, None, args.sequence)
+    if mode == "inference":
+        server = Server(spec, system, device, predictor, args.sequence, args.output, args.dtype, args.attention)
+        return ServingLayouts(server, prices, args.objective, args.price), searching.SERVING
+    work = Workload(
+        spec, 512 if args.batch is None else args.batch, args.sequence, mode, dtype=args.dtype,
+        attention=args.attention, optimizer=args.optimizer, fused=True,
+    )  # fmt: skip
+    space = searching.training_space(work)
+    space = space if context is None else replace(space, cp=context)
+    return TrainingLayouts(Planner(work, system, device, predictor), prices, args.price), space
 
 
 def _result(

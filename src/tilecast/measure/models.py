@@ -35,7 +35,10 @@ DEFAULTS: dict[str, Any] = {
 
 
 def workload(given: Mapping[str, Any], where: object = "workload") -> dict[str, Any]:
-    """A checked workload: WORKLOAD_KEY filled with defaults; training and decode set what follows from them."""
+    """A checked workload: WORKLOAD_KEY filled with defaults; training and decode set what follows from them.
+
+    Checked without pydantic, which a borrowed host may lack.
+    """
     unknown = sorted(str(key) for key in given if key not in WORKLOAD_KEY)
     if unknown or "model" not in given:
         problem = f"unknown key `{unknown[0]}`" if unknown else "`model` is missing"

@@ -14,13 +14,9 @@ from itertools import product
 
 from tilecast.base.errors import InputError
 from tilecast.base.limits import check
-from tilecast.hardware.device import Device
-from tilecast.hardware.price import Prices, bill
 from tilecast.models.architecture import Architecture
 from tilecast.models.workload import Workload
 from tilecast.multigpu.layout import RECOMPUTE, SCHEDULES, Layout, in_runs
-from tilecast.multigpu.step import Planner
-from tilecast.serving.server import Server
 
 OBJECTIVES = ("step_time", "tokens_per_dollar", "ttft")
 # constraint -> (figure of a candidate, whether the figure must stay at or below it)
@@ -313,73 +309,3 @@ def _by_kind(stopped: Iterable[Candidate]) -> list[list[str]]:
         reason = candidate.reason or ""
         kinds.setdefault(kind_of(reason), []).append(reason)
     return list(kinds.values())
-
-
-class TrainingLayouts:
-    """Layouts of one training step, evaluated and explained."""
-
-    def __init__(self, planner: Planner, prices: Prices, price: str = "on_demand") -> None:
-        self.planner, self.prices, self.price = planner, prices, price
-
-    def __call__(self, layouts: Sequence[Layout]) -> list[Candidate]:
-        """Memory of every layout, time of those that fit."""
-        held = [self.planner.memory(layout) for layout in layouts]
-        fit = [layout for layout, memory in zip(layouts, held, strict=True) if memory.fits]
-        times = iter(self.planner.latencies(fit))
-        found = []
-        for layout, memory in zip(layouts, held, strict=True):
-            figures = {"memory_gb": memory.total_bytes / 1e9}
-            if memory.fits:
-                figures["step_ms"] = float(next(times))
-                figures["tokens_per_s"] = self.planner.work.tokens / figures["step_ms"] * 1e3
-                figures |= costs(
-                    self.prices, self.price, self.planner.device, layout.gpus, figures["tokens_per_s"]
-                )
-            found.append(Candidate(layout, figures, None if memory.fits else memory.verdict))
-        return found
-
-    def spread(self, layouts: Sequence[Layout]) -> list[Layout]:
-        """Pipelines of these with layers spread by the time they take, where the slowest stage gains by it."""
-        return [
-            replace(layout, stages=counts)
-            for layout in layouts
-            if layout.pp > 1 and (counts := self.planner.spread(layout))
-        ]
-
-    def parts(self, layout: Layout) -> Mapping[str, float]:
-        """Milliseconds of the step by part."""
-        return self.planner.step(layout).parts
-
-
-class ServingLayouts:
-    """Layouts of serving, evaluated and explained."""
-
-    def __init__(self, server: Server, prices: Prices, objective: str, price: str = "on_demand") -> None:
-        self.server, self.prices, self.objective, self.price = server, prices, objective, price
-
-    def __call__(self, layouts: Sequence[Layout]) -> list[Candidate]:
-        """Memory of every layout, times of those that fit."""
-        found = []
-        for layout in layouts:
-            memory = self.server.memory(layout)
-            figures = {"memory_gb": memory.total_bytes / 1e9}
-            if memory.fits:
-                served = self.server.serve(layout)
-                figures |= {"ttft_ms": served.ttft_ms[0], "tpot_ms": served.tpot_ms[0]}
-                figures["tokens_per_s"] = served.tokens_per_s
-                figures |= costs(self.prices, self.price, self.server.device, layout.gpus, served.tokens_per_s)
-            found.append(Candidate(layout, figures, None if memory.fits else memory.verdict))
-        return found
-
-    def parts(self, layout: Layout) -> Mapping[str, float]:
-        """Milliseconds by part: of the prefill where its time is the objective, else of one decode step."""
-        served = self.server.serve(layout)
-        return served.prefill if self.objective == "ttft" else served.decode
-
-
-def costs(prices: Prices, price: str, device: Device, gpus: int, tokens_per_s: float) -> dict[str, float]:
-    """Dollars per hour and per million tokens; nothing where no price is known."""
-    hourly = getattr(bill(prices, device, gpus, 1.0), f"{price}_usd")
-    if hourly is None:
-        return {}
-    return {"usd_per_hour": hourly, "usd_per_million_tokens": hourly / 3600 / tokens_per_s * 1e6}

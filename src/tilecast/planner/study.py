@@ -20,6 +20,7 @@ from tilecast.models.workload import Workload
 from tilecast.multigpu.layout import Layout, legal
 from tilecast.multigpu.step import Planner
 from tilecast.planner import search as searching
+from tilecast.planner.candidates import ServingLayouts, TrainingLayouts
 from tilecast.planner.sensitivity import Case, server, tornado
 from tilecast.predict.kernel import Predictor
 from tilecast.serving.server import SIZES, Server, sized
@@ -130,15 +131,8 @@ def _train(study: Study, predictor: Predictor, prices: Prices, rows: dict[str, R
     title, case = part.title, case_of(part, predictor)
     work, device, layout = case.work, case.device, case.layout
     planner = Planner(work, case.system, device, predictor)
-    judge = searching.TrainingLayouts(planner, prices)
-    model, gpus = work.architecture, part.gpus
-    found = searching.search(
-        searching.layouts(searching.training_space(work), model, gpus, work.batch_size),
-        lambda tried: legal(tried, model, gpus, work.batch_size, work.sequence_length),
-        judge,
-        "step_time",
-        again=judge.spread,
-    )
+    judge, gpus = TrainingLayouts(planner, prices), part.gpus
+    found = judge.search(searching.training_space(work), gpus, "step_time")
     best = found.ranked[0].layout
     for name, shown in (("as Megatron-LM", layout), ("best found", best)):
         step = planner.step(shown)
@@ -224,17 +218,12 @@ def _step(value: float) -> int:
 
 def _scale(study: Study, planner: Planner, prices: Prices, rows: Rows) -> None:
     """The best of a small space on each number of GPUs, at one batch and at one batch a GPU."""
-    work, model = planner.work, planner.model
+    work = planner.work
     for kind in ("same batch", "same batch a GPU"):
         for gpus in study.scaling.gpus:
             batch = work.batch_size if kind == "same batch" else round(study.scaling.weak_batch_per_gpu * gpus)
-            judge = searching.TrainingLayouts(sized(planner, batch), prices)
-            found = searching.search(
-                searching.layouts(SCALING, model, gpus, batch),
-                lambda tried, g=gpus, b=batch: legal(tried, model, g, b, work.sequence_length),  # type: ignore[misc]
-                judge,
-                "step_time",
-            )
+            judge = TrainingLayouts(sized(planner, batch), prices)
+            found = judge.search(SCALING, gpus, "step_time", spread=False)
             row: dict[str, Any] = {"scaling": kind, "gpus": gpus, "batch": batch, "feasible": len(found.ranked)}
             if found.ranked:
                 best = judge.planner.step(found.ranked[0].layout)
@@ -249,8 +238,8 @@ def _serve(study: Study, predictor: Predictor, prices: Prices, rows: dict[str, R
     title, case = part.title, case_of(part, predictor)
     model, gpus = case.work.architecture, part.gpus
     desk: Server = server(case)
-    judge = searching.ServingLayouts(desk, prices, "tokens_per_dollar")
-    tried = list(searching.layouts(searching.SERVING, model, gpus, 1))
+    judge = ServingLayouts(desk, prices, "tokens_per_dollar")
+    tried = searching.layouts(searching.SERVING, model, gpus, 1)
     possible = [layout for layout in tried if legal(layout, model, gpus, None, case.work.sequence_length) is None]
     for base in sorted({replace(layout, microbatch=1) for layout in possible}, key=lambda found: found.label):
         room = desk.most(base)
@@ -281,14 +270,7 @@ def _serve(study: Study, predictor: Predictor, prices: Prices, rows: dict[str, R
     _figure(rows["figures"], title, case.layout.label, "memory_gb", served.memory.total_bytes / 1e9)
     for place, (phase, parts) in enumerate((("prefill", served.prefill), ("one token", served.decode))):
         rows["parts"] += _parts(title, place, f"{case.layout.label}, {phase}", "time_ms", parts)
-    bound = {"tpot_ms": part.tpot_ms}
-    found = searching.search(
-        tried,
-        lambda layout: legal(layout, model, gpus, None, case.work.sequence_length),
-        judge,
-        "tokens_per_dollar",
-        bound,
-    )
+    found = judge.search(searching.SERVING, gpus, "tokens_per_dollar", {"tpot_ms": part.tpot_ms})
     rows["infeasible"] += [
         {"example": title, "layouts": count, "such_as": words} for count, words in searching.reasons(found)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -12,30 +13,29 @@ from copies import Copy
 from tilecast.base.errors import InputError
 from tilecast.present.figures.catalog import FOLDER, Figure, figures
 
-MODULE = """
+MODULE = '''"""What it shows,
+in two lines."""
+
 import a_package_that_nobody_has
 
 TABLES = {"results/evaluation/errors.csv": "evaluation.errors", "results/modern/sizes.csv": "half_precision.sizes"}
-GROUP = "Mine"
-TITLE = "My figure"
-CAPTION = "What it shows, " "in two parts."
-ORDER = 5
+GROUP, TITLE, ORDER = "Mine", "My figure", 5
 
 
 def draw(errors, sizes):
     return errors
-"""
+'''
 
 
 def test_a_module_is_read_without_importing_it(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(MODULE)
     (tmp_path / "shared.py").write_text("COLOUR = 'red'\n")
-    (tmp_path / "later.py").write_text(MODULE.replace("ORDER = 5", "ORDER = 6\nPARAMS = ('focus',)"))
+    (tmp_path / "later.py").write_text(MODULE.replace("5", "6\nPARAMS = ('focus',)"))
     tables = {
         "results/evaluation/errors.csv": "evaluation.errors",
         "results/modern/sizes.csv": "half_precision.sizes",
     }
-    mine = Figure("mine", tables, "Mine", "My figure", "What it shows, in two parts.", 5)
+    mine = Figure("mine", tables, "Mine", "My figure", "What it shows, in two lines.", 5)
     found = figures(tmp_path)
     assert found[0] == mine and [figure.name for figure in found] == ["mine", "later"]
     assert found[1].params == ("focus",)
@@ -46,11 +46,11 @@ def test_a_module_is_read_without_importing_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ('GROUP = "Mine"', "", "GROUP is missing or not a literal str"),
-        ("ORDER = 5", "ORDER = 'first'", "ORDER is missing or not a literal int"),
-        ('TITLE = "My figure"', "TITLE = name()", "TITLE is not a literal"),
-        ("import a_package", "import a package", "line 2 is no Python"),
-        ("def draw", "def paint", "has no function `draw`"),
+        ("GROUP, TITLE, ORDER", "TITLE, TITLE, ORDER", "GROUP is missing or not a literal str"),
+        (", 5", ", 'first'", "ORDER is missing or not a literal int"),
+        ('"My figure"', "name()", "one of TABLES, GROUP, TITLE, ORDER is not a literal"),
+        ("import a_package", "import a package", "line 4 is no Python"),
+        ("def draw", "def paint", "has no docstring or no function `draw`"),
     ],
 )
 def test_what_a_figure_lacks_is_said(old: str, new: str, problem: str, tmp_path: Path) -> None:
@@ -75,3 +75,21 @@ def test_one_new_file_is_a_new_figure_of_the_workflow(workflow_copy: Copy) -> No
     (workflow_copy.root / "src/tilecast/present/figures/mine.py").write_text(MODULE)
     run = workflow_copy.snakemake("--dry-run", "--quiet", "rules", "all")
     assert "plot_fusion" in run.output and "plot_mine" in run.output
+
+
+STATISTICS = {"mean", "median", "quantile", "percentile", "std", "var", "corr", "agg"}
+
+
+@pytest.mark.parametrize("figure", figures(), ids=lambda figure: figure.name)
+def test_drawing_computes_no_statistics(figure: Figure) -> None:
+    """They are functions of `evaluate`, or of the module: those have names of their own."""
+    functions = [
+        statement
+        for statement in ast.parse((FOLDER / f"{figure.name}.py").read_text()).body
+        if isinstance(statement, ast.FunctionDef)
+    ]
+    for function in functions:
+        called = {node.attr for node in ast.walk(function) if isinstance(node, ast.Attribute)}
+        if function.name == "draw" or function.name.startswith("_"):
+            assert not called & STATISTICS, function.name
+    assert "_finding" in {function.name for function in functions}

@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 
 import pandas as pd
 import pytest
+from pictures import save
 
 from tilecast.present.figures import style
 from tilecast.tables import naming
@@ -66,15 +67,6 @@ def cells(predictors=("neusight_published", "tilecast"), factors=(1.1, 0.95)):
 def draw(name, frame):
     """The figure of that name."""
     return importlib.import_module(f"tilecast.present.figures.{name}").draw(frame)
-
-
-def save(picture, folder, name):
-    """Every form of the figure, as paths by kind."""
-    kinds = {"svg": "svg", "pdf": "pdf", "png": "png", "data": "csv", "about": "json"}
-    paths = {kind: folder / f"{name}.{suffix}" for kind, suffix in kinds.items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    style.save(picture, **{kind: str(path) for kind, path in paths.items()})
-    return paths
 
 
 @pytest.mark.parametrize("name", SOURCES)

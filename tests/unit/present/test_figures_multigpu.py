@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from pictures import save
 
 from tilecast.present.figures import style
 
@@ -53,13 +54,11 @@ def draw(name: str) -> style.Picture:
 def test_a_figure_is_small_and_says_in_words_what_it_shows(name: str, tmp_path: Path) -> None:
     saved = []
     for turn in ("one", "two"):
-        files = {kind: str(tmp_path / turn / f"parallel_{name}.{kind}") for kind in ("svg", "pdf", "png")}
-        about = {"data": str(tmp_path / turn / "data.csv"), "about": str(tmp_path / turn / "about.json")}
-        style.save(draw(name), **files, **about)
-        saved.append({path.name: path.read_bytes() for path in (tmp_path / turn).iterdir()})
+        paths = save(draw(name), tmp_path / turn, f"parallel_{name}")
+        saved.append({form: path.read_bytes() for form, path in paths.items()})
     assert saved[0] == saved[1]
-    assert len(saved[0][f"parallel_{name}.svg"]) < 170_000
-    words = json.loads(saved[0]["about.json"])
+    assert len(saved[0]["svg"]) < 170_000
+    words = json.loads(saved[0]["about"])
     assert words["n"] > 0 and len(words["alt"]) > len(words["title"]) and "nan" not in words["alt"]
 
 

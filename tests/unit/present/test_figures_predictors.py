@@ -4,22 +4,15 @@ import json
 
 import pandas as pd
 import pytest
-from test_coverage import A100, ROWS, UNSEEN, Constant, cells, device_table, intervals, kernels
+from pictures import save
+from small_forecasts import A100, ROWS, UNSEEN, Constant, cells, device_table, intervals, kernels
 
 from tilecast.evaluate.coverage import coverage_table, interval_cells
 from tilecast.evaluate.kernels import utilisation as sweep
-from tilecast.present.figures import bounds, calibration, leave_one_out, style, utilisation
+from tilecast.present.figures import bounds, calibration, leave_one_out, utilisation
 from tilecast.tables.declared.evaluation import COVERAGE, INTERVAL_CELLS, UTILISATION
 from tilecast.tables.declared.predict import BREAKDOWN, LOGO
 from tilecast.tables.io import check, empty
-
-
-def save(picture, folder):
-    kinds = {"svg": "svg", "pdf": "pdf", "png": "png", "data": "csv", "about": "json"}
-    folder.mkdir(exist_ok=True)
-    paths = {kind: folder / f"figure.{suffix}" for kind, suffix in kinds.items()}
-    style.save(picture, **{kind: str(path) for kind, path in paths.items()})
-    return paths
 
 
 def calibrated(measured=(9.0, 20.0, 9.5, 10.5, 11.0)):

@@ -1,4 +1,4 @@
-"""Errors on AMD GPUs by device and model, inference beside training."""
+"""Signed error of the forecast end-to-end latency on AMD GPUs, plain cells."""
 
 import pandas as pd
 
@@ -7,10 +7,7 @@ from tilecast.present.figures import style, variants
 from tilecast.tables import naming
 
 TABLES = {"results/evaluation/errors.csv": "evaluation.errors"}
-GROUP = "Variants"
-TITLE = "AMD GPUs"
-ORDER = 70
-CAPTION = "Signed error of the forecast end-to-end latency on AMD GPUs, plain cells."
+GROUP, TITLE, ORDER = "Variants", "AMD GPUs", 70
 
 
 def draw(errors: pd.DataFrame) -> style.Picture:
@@ -19,9 +16,7 @@ def draw(errors: pd.DataFrame) -> style.Picture:
     cells = variants.with_signed(errors[amd & (errors["option"] == "none")])
     if cells.empty:
         return style.empty_panel(TITLE, "no plain AMD cell has a prediction")
-    predictors = naming.ordered(naming.PREDICTORS, cells["predictor"])
-    devices = naming.ordered(naming.DEVICES, cells["device"])
-    modes = naming.ordered(naming.MODES, cells["mode"])
+    predictors, devices, modes = style.in_order(cells, "predictor", "device", "mode")
     limit = variants.reach(cells["signed_percent"])
     models = {d: naming.ordered(naming.MODELS, cells["model"][cells["device"] == d]) for d in devices}
     heights = [len(models[device]) + 1 for device in devices]

@@ -1,4 +1,7 @@
-"""What bounds each model on each GPU, as one predictor sees it."""
+"""Share of the forecast inference time in kernels bound by arithmetic, bandwidth, launch or the last wave.
+
+Forecasts: what bounds a kernel is not measured.
+"""
 
 import pandas as pd
 from matplotlib.patches import Patch
@@ -7,13 +10,7 @@ from tilecast.present.figures import style
 from tilecast.tables import naming
 
 TABLES = {"results/predict/tilecast_breakdown.csv": "predict.breakdown"}
-GROUP = "Predictors"
-TITLE = "What bounds each model"
-ORDER = 120
-CAPTION = (
-    "Share of the forecast inference time in kernels bound by arithmetic, by memory bandwidth, by launch "
-    "latency and by the tail of the last wave. Forecasts: what bounds a kernel is not measured."
-)
+GROUP, TITLE, ORDER = "Predictors", "What bounds each model", 120
 
 # Hues no predictor has; the hatch tells them apart without colour.
 BOUNDS = {

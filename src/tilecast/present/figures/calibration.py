@@ -1,4 +1,7 @@
-"""Whether the intervals hold what they claim: the share of measurements inside, and where each one lies."""
+"""Claimed against actual coverage of the intervals over the measured plain cells.
+
+Left with the binomial interval of the share; right where in its interval each measurement lies.
+"""
 
 from typing import Any
 
@@ -11,13 +14,7 @@ TABLES = {
     "results/evaluation/coverage.csv": "evaluation.coverage",
     "results/evaluation/interval_cells.csv": "evaluation.interval_cells",
 }
-GROUP = "Predictors"
-TITLE = "Calibration of the intervals"
-ORDER = 100
-CAPTION = (
-    "Claimed against actual coverage of the intervals over the measured plain cells, with the binomial "
-    "interval of the share; and where in its interval each measurement lies."
-)
+GROUP, TITLE, ORDER = "Predictors", "Calibration of the intervals", 100
 
 WIDEST = 4.0  # half-widths drawn; what lies beyond is drawn at the edge
 GROUPS = {"all": "All NVIDIA GPUs", "in training": "Seen GPUs", "held out": "Unseen GPUs"}

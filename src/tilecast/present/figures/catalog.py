@@ -1,9 +1,9 @@
 """The figures of the report: what each module of this folder says about its figure, read without importing it.
 
-A module is a figure if it assigns `TABLES`. It has the function `draw` and these constants, all of them literals:
+A module is a figure if it assigns `TABLES`. It has the function `draw`, a docstring, which is the figure's caption
+in Snakemake's report, and these constants, all of them literals:
 `TABLES`, the result files that `draw` takes, each with the stage and name of its declared table;
-`GROUP` and `TITLE`, where Snakemake's report lists the figure; `CAPTION`, what it says there;
-`ORDER`, the figure's place on the page;
+`GROUP` and `TITLE`, where Snakemake's report lists the figure; `ORDER`, the figure's place on the page;
 `PARAMS`, names of further arguments of `draw` (figures.smk has their values), where it takes any.
 """
 
@@ -13,13 +13,12 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tilecast.base.errors import InputError
 
 FOLDER = Path(__file__).parent
 FORMS = {"svg": "svg", "pdf": "pdf", "png": "png", "data": "csv", "about": "json"}  # output -> the file's ending
-NEEDED: dict[str, type] = {"TABLES": dict, "GROUP": str, "TITLE": str, "CAPTION": str, "ORDER": int}
+NEEDED: dict[str, type] = {"TABLES": dict, "GROUP": str, "TITLE": str, "ORDER": int}
 
 
 @dataclass(frozen=True)
@@ -56,28 +55,32 @@ def figures(folder: Path = FOLDER) -> list[Figure]:
 def _figure(path: Path) -> Figure | None:
     """The figure that a module draws; None for a module that figures share."""
     try:
-        body = ast.parse(path.read_bytes()).body
+        tree = ast.parse(path.read_bytes())
     except SyntaxError as error:
         raise InputError(path, f"line {error.lineno} is no Python ({error.msg})") from None
-    assigned = {
-        statement.targets[0].id: statement.value
-        for statement in body
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)
-    }
+    assigned = dict(pair for statement in tree.body for pair in _assigned(statement))
     if "TABLES" not in assigned:
         return None
-    for name, kind in NEEDED.items():
-        if not isinstance(_literal(path, assigned, name), kind):
-            raise InputError(path, f"{name} is missing or not a literal {kind.__name__}", "see catalog.py")
-    if not any(isinstance(statement, ast.FunctionDef) and statement.name == "draw" for statement in body):
-        raise InputError(path, "has no function `draw`", "see catalog.py")
-    values = {name.lower(): _literal(path, assigned, name) for name in NEEDED}
-    return Figure(name=path.stem, params=_literal(path, assigned, "PARAMS") or (), **values)
-
-
-def _literal(path: Path, assigned: Mapping[str, ast.expr], name: str) -> Any:
-    """The value of a constant, or None where the module does not assign it."""
     try:
-        return ast.literal_eval(assigned[name]) if name in assigned else None
+        found = {name: ast.literal_eval(assigned[name]) for name in (*NEEDED, "PARAMS") if name in assigned}
     except ValueError:
-        raise InputError(path, f"{name} is not a literal", "see catalog.py") from None
+        raise InputError(path, f"one of {', '.join(NEEDED)} is not a literal", "see catalog.py") from None
+    for name, kind in NEEDED.items():
+        if not isinstance(found.get(name), kind):
+            raise InputError(path, f"{name} is missing or not a literal {kind.__name__}", "see catalog.py")
+    functions = {statement.name for statement in tree.body if isinstance(statement, ast.FunctionDef)}
+    caption = " ".join((ast.get_docstring(tree) or "").split())
+    if "draw" not in functions or not caption:
+        raise InputError(path, "has no docstring or no function `draw`", "see catalog.py")
+    return Figure(path.stem, caption=caption, **{name.lower(): value for name, value in found.items()})
+
+
+def _assigned(statement: ast.stmt) -> list[tuple[str, ast.expr]]:
+    """The names that a statement assigns, with the expression of each."""
+    if not isinstance(statement, ast.Assign):
+        return []
+    target, value = statement.targets[0], statement.value
+    pairs = [(target, value)]
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        pairs = list(zip(target.elts, value.elts))
+    return [(name.id, part) for name, part in pairs if isinstance(name, ast.Name)]

@@ -1,4 +1,4 @@
-"""Errors of four-GPU forecasts: data, tensor and pipeline parallel training."""
+"""Signed error of the forecast training-step latency on four GPUs: data, tensor and pipeline parallelism."""
 
 import pandas as pd
 
@@ -7,10 +7,7 @@ from tilecast.present.figures import style, variants
 from tilecast.tables import naming
 
 TABLES = {"results/evaluation/errors.csv": "evaluation.errors"}
-GROUP = "Variants"
-TITLE = "Four GPUs"
-ORDER = 60
-CAPTION = "Signed error of the forecast training-step latency on four GPUs: data, tensor and pipeline parallelism."
+GROUP, TITLE, ORDER = "Variants", "Four GPUs", 60
 
 STRATEGIES = [option for option in naming.OPTIONS if option not in ("none", "fusion")]
 CELL = [*style.CELL, "option"]
@@ -21,9 +18,7 @@ def draw(errors: pd.DataFrame) -> style.Picture:
     cells = variants.with_signed(errors[errors["option"].isin(STRATEGIES)])
     if cells.empty:
         return style.empty_panel(TITLE, "no four-GPU cell has a prediction")
-    predictors = naming.ordered(naming.PREDICTORS, cells["predictor"])
-    devices = naming.ordered(naming.DEVICES, cells["device"])
-    models = naming.ordered(naming.MODELS, cells["model"])
+    predictors, devices, models = style.in_order(cells, "predictor", "device", "model")
     limit = variants.reach(cells["signed_percent"])
     found = cells.drop_duplicates(CELL).to_dict("records")
     found.sort(key=lambda row: (models.index(row["model"]), row["batch_size"], STRATEGIES.index(row["option"])))

@@ -1,4 +1,8 @@
-"""Mean error of every predictor for every NVIDIA device and model, inference beside training."""
+"""Absolute percentage error of end-to-end latency by NVIDIA device and model, plain cells.
+
+Points are means over batch sizes, lines run from the least to the largest error; hollow points are the authors'
+predictions, filled ones were computed by this workflow.
+"""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -8,14 +12,7 @@ from tilecast.present.figures import style
 from tilecast.tables import naming
 
 TABLES = {"results/evaluation/errors.csv": "evaluation.errors"}
-GROUP = "End to end"
-TITLE = "Error by device and model"
-ORDER = 10
-CAPTION = (
-    "Absolute percentage error of end-to-end latency by NVIDIA device and model, plain cells. Points are means "
-    "over batch sizes, lines run from the least to the largest error; hollow points are the authors' "
-    "predictions, filled ones were computed by this workflow."
-)
+GROUP, TITLE, ORDER = "End to end", "Error by device and model", 10
 
 ROW_IN = 0.185
 

@@ -1,4 +1,4 @@
-"""How the errors are distributed: for every error, the share of cells that stay under it."""
+"""Cumulative distribution of the absolute percentage error over the plain cells on NVIDIA GPUs."""
 
 import matplotlib.patheffects
 import pandas as pd
@@ -10,12 +10,14 @@ from tilecast.present.figures import style
 from tilecast.tables import naming
 
 TABLES = {"results/evaluation/errors.csv": "evaluation.errors"}
-GROUP = "End to end"
-TITLE = "Distribution of errors"
-ORDER = 40
-CAPTION = "Empirical cumulative distribution of the absolute percentage error over the plain cells on NVIDIA GPUs."
+GROUP, TITLE, ORDER = "End to end", "Distribution of errors", 40
 
 SIDES = {True: "Authors' predictions", False: "Computed here"}
+
+
+def error_at(errors: pd.Series, share_percent: float) -> float:
+    """The error below which that share of cells lies."""
+    return float(errors.quantile(share_percent / 100))
 
 
 def draw(errors: pd.DataFrame) -> style.Picture:
@@ -63,7 +65,7 @@ def _label(axes: Axes, name: str, values: pd.Series, share: float) -> None:
     """The predictor's name on its own line, at a height no other line of the panel uses."""
     text = axes.annotate(
         naming.predictor_name(name).replace(" (authors)", "").replace(" (ours)", ""),
-        (float(values.quantile(share / 100)), share),
+        (error_at(values, share), share),
         xytext=(5, -3),
         textcoords="offset points",
         ha="left",

@@ -1,4 +1,7 @@
-"""Mean error as a heat map, device by model, one panel a predictor."""
+"""Mean absolute percentage error by device and model, plain cells, one panel a predictor.
+
+A dash means no label or no prediction.
+"""
 
 import pandas as pd
 from matplotlib.colors import LogNorm
@@ -7,13 +10,7 @@ from tilecast.present.figures import style
 from tilecast.tables import naming
 
 TABLES = {"results/evaluation/errors.csv": "evaluation.errors"}
-GROUP = "End to end"
-TITLE = "Error heat map"
-ORDER = 30
-CAPTION = (
-    "Mean absolute percentage error by device and model, plain cells, one panel a predictor. A dash means no "
-    "label or no prediction."
-)
+GROUP, TITLE, ORDER = "End to end", "Error heat map", 30
 
 LOW_PERCENT, HIGH_PERCENT = 1, 100  # ends of the colour scale; the cells' numbers go on beyond it
 DARK_PERCENT = 15  # above it the field is dark and its number white
@@ -32,9 +29,7 @@ def draw(errors: pd.DataFrame) -> style.Picture:
     cells = errors[errors["option"] == "none"]
     if cells.empty:
         return style.empty_panel(TITLE, "no plain cell has a prediction")
-    devices = naming.ordered(naming.DEVICES, cells["device"])
-    models = naming.ordered(naming.MODELS, cells["model"])
-    predictors = naming.ordered(naming.PREDICTORS, cells["predictor"])
+    devices, models, predictors = style.in_order(cells, "device", "model", "predictor")
     drawn = mean_errors(cells)
 
     height = 0.165 * len(devices) + 0.3

@@ -1,4 +1,4 @@
-"""What fusing kernels saves, measured and predicted, and the error of the fused forecast."""
+"""Share of the time that fusing kernels saves, measured and forecast, and the fused forecast's signed error."""
 
 import pandas as pd
 
@@ -8,13 +8,7 @@ from tilecast.present.figures import style, variants
 from tilecast.tables import naming
 
 TABLES = {"results/evaluation/errors.csv": "evaluation.errors"}
-GROUP = "Variants"
-TITLE = "Fusion"
-ORDER = 50
-CAPTION = (
-    "Share of the time that fusing kernels saves, measured and forecast, and the signed error of the fused "
-    "forecast."
-)
+GROUP, TITLE, ORDER = "Variants", "Fusion", 50
 
 
 def pairs(errors: pd.DataFrame) -> pd.DataFrame:
@@ -27,14 +21,17 @@ def pairs(errors: pd.DataFrame) -> pd.DataFrame:
     return both
 
 
+def mean_savings(both: pd.DataFrame, cells: pd.DataFrame) -> tuple[float, dict[str, float]]:
+    """Mean share of time saved, in percent: measured, and as each predictor forecast it."""
+    return float(cells["measured_saving_percent"].mean()), mean_by(both, "predicted_saving_percent")
+
+
 def draw(errors: pd.DataFrame) -> style.Picture:
     """Left the time fusion saves, measured (bar) and forecast (point); right the fused forecast's signed error."""
     both = pairs(errors)
     if both.empty:
         return style.empty_panel(TITLE, "no cell has forecasts with and without fusion")
-    predictors = naming.ordered(naming.PREDICTORS, both["predictor"])
-    devices = naming.ordered(naming.DEVICES, both["device"])
-    models = naming.ordered(naming.MODELS, both["model"])
+    predictors, devices, models = style.in_order(both, "predictor", "device", "model")
     found = both.drop_duplicates(style.CELL)[[*style.CELL, "measured_saving_percent"]].to_dict("records")
     found.sort(key=lambda row: (devices.index(row["device"]), models.index(row["model"]), row["batch_size"]))
     cells = pd.DataFrame(found)
@@ -64,9 +61,8 @@ def draw(errors: pd.DataFrame) -> style.Picture:
 def _finding(both: pd.DataFrame, cells: pd.DataFrame, predictors: list[str]) -> style.Finding:
     """Whose forecast of the saving comes nearest the measured one."""
     n = len(cells)
-    savings = mean_by(both, "predicted_saving_percent")
+    measured, savings = mean_savings(both, cells)
     mistakes = mean_by(both, "ape_percent_fused")
-    measured = float(cells["measured_saving_percent"].mean())
     first = min(predictors, key=lambda name: abs(savings[name] - measured))
     title = (
         f"Fusion saves {style.percent(measured)} on average; {naming.predictor_name(first)} comes nearest, "

@@ -1,4 +1,7 @@
-"""Whether the measured operators of a cell add up to its measured end-to-end latency."""
+"""Sum of the measured per-operator latencies relative to the measured latency of the same cell.
+
+This is the part of any forecast's error that the labels themselves bring.
+"""
 
 import pandas as pd
 
@@ -7,13 +10,7 @@ from tilecast.present.figures import style
 from tilecast.tables import naming
 
 TABLES = {"results/evaluation/label_noise.csv": "evaluation.label_noise"}
-GROUP = "Labels"
-TITLE = "Consistency of the labels"
-ORDER = 90
-CAPTION = (
-    "Sum of the measured per-operator latencies relative to the measured end-to-end latency of the same cell: "
-    "the part of any forecast's error that the labels themselves bring."
-)
+GROUP, TITLE, ORDER = "Labels", "Consistency of the labels", 90
 
 BAND_PERCENT = 10
 MODES = {"inference": ("o", "white", -0.16), "training": ("s", style.INK, 0.16)}  # mark, its face, place in a row

@@ -1,4 +1,8 @@
-"""Kernel error on each training GPU when it was left out of training."""
+"""Mean absolute percentage error on the kernels of each training GPU, by predictors trained on the others.
+
+These figures compare designs; evaluations on held-out data are listed in docs/evidence/design-log.md. NeuSight's
+and Habitat's networks were trained for it by shorter recipes than those shipped.
+"""
 
 import pandas as pd
 
@@ -7,15 +11,7 @@ from tilecast.present.figures import style
 from tilecast.tables import naming
 
 TABLES = {"results/predict/logo.csv": "predict.logo"}
-GROUP = "Predictors"
-TITLE = "Error on a GPU left out"
-ORDER = 110
-CAPTION = (
-    "Mean absolute percentage error of the training GPUs' kernels, each GPU forecast by predictors trained on "
-    "the others: the figures that compare designs; looks at held-out results are listed in "
-    "docs/evidence/design-log.md. NeuSight's and Habitat's networks were trained for it by shorter recipes than "
-    "those shipped."
-)
+GROUP, TITLE, ORDER = "Predictors", "Error on a GPU left out", 110
 
 
 def means_of_all(logo: pd.DataFrame) -> dict[str, float]:
@@ -30,9 +26,7 @@ def draw(logo: pd.DataFrame) -> style.Picture:
     logo = logo[logo["n"] > 0].reset_index(drop=True)  # a record's figure without its kernels cannot be counted
     if logo.empty:
         return style.empty_panel(TITLE)
-    predictors = naming.ordered(naming.PREDICTORS, logo["predictor"])
-    families = naming.ordered(naming.FAMILIES, logo["family"])
-    devices = naming.ordered(naming.DEVICES, logo["device"])
+    predictors, families, devices = style.in_order(logo, "predictor", "family", "device")
     counts = logo.groupby(["family", "device"])["n"].max()
     figure, panels = style.grid(len(families), 2, 0.2 * len(devices) + 0.3, 0.35, sharex=True, sharey=True)
     highest = max(200.0, float(logo["mape_percent"].max()) * 1.5)

@@ -1,4 +1,4 @@
-"""What measuring a few kernels on a device does to the forecasts of the others."""
+"""Error of forecasts for a device after a few kernels were measured on it, on kernels that were not used."""
 
 import pandas as pd
 
@@ -6,10 +6,7 @@ from tilecast.present.figures import style
 from tilecast.tables import naming
 
 TABLES = {"results/measure/calibration.csv": "measured.live_calibration"}
-GROUP = "This machine"
-TITLE = "What measuring a few kernels helps"
-ORDER = 250
-CAPTION = "Error of forecasts for a device after a few kernels were measured on it, on kernels that were not used."
+GROUP, TITLE, ORDER = "This machine", "What measuring a few kernels helps", 250
 
 
 def draw(calibration: pd.DataFrame) -> style.Picture:

@@ -1,4 +1,7 @@
-"""Forecasts made before measuring against what was then measured, on every device that was measured."""
+"""Forecasts written down before measuring, against what was then measured.
+
+Measured on the machine at hand (live) or kept from earlier runs (replayed).
+"""
 
 from typing import Any
 
@@ -11,13 +14,7 @@ from tilecast.tables import naming
 from tilecast.tables.declared.measured import KERNEL_KEY
 
 TABLES = {"results/measure/kernels.csv": "measured.live_kernels"}
-GROUP = "This machine"
-TITLE = "Forecast before, measured after"
-ORDER = 240
-CAPTION = (
-    "Forecasts written down before measuring, against what was then measured on the machine at hand (live) or "
-    "kept from earlier runs (replayed)."
-)
+GROUP, TITLE, ORDER = "This machine", "Forecast before, measured after", 240
 
 KEY = ["where", "device"]
 

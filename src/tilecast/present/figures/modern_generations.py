@@ -1,4 +1,4 @@
-"""Error on GPU generations nobody measured, by family of kernels: left out, and forward in time."""
+"""Error on GPU generations left out of training, and forward in time, by family of kernels."""
 
 import pandas as pd
 
@@ -7,10 +7,7 @@ from tilecast.present.figures import style
 from tilecast.tables import naming
 
 TABLES = {"results/modern/protocol.csv": "half_precision.protocol"}
-GROUP = "Modern GPUs"
-TITLE = "Generations left out"
-ORDER = 140
-CAPTION = "Error on GPU generations left out of training, and forward in time, by family of kernels."
+GROUP, TITLE, ORDER = "Modern GPUs", "Generations left out", 140
 
 FAMILIES = {
     "gemm/bf16": "Products, bf16",

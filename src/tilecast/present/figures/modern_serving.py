@@ -1,6 +1,5 @@
-"""Serving: time per output token and to the first token, forecast against measured."""
+"""Serving times of dense models, forecast with the GPU's generation left out, against measured ones."""
 
-import numpy as np
 import pandas as pd
 
 from tilecast.base.statistics import error_percent
@@ -9,10 +8,7 @@ from tilecast.hardware.device import devices
 from tilecast.present.figures import style
 
 TABLES = {"results/modern/serving.csv": "half_precision.serving"}
-GROUP = "Modern GPUs"
-TITLE = "Serving"
-ORDER = 170
-CAPTION = "Serving times of dense models, forecast with the GPU's generation left out, against measured ones."
+GROUP, TITLE, ORDER = "Modern GPUs", "Serving", 170
 
 MARKERS = ("o", "s", "^", "D")
 COLOURS = ("#0072B2", "#009E73", "#D55E00", "#CC79A7")
@@ -26,6 +22,11 @@ def median_errors(points: pd.DataFrame) -> dict[str, float]:
     return {time: error_summary(error)["median_percent"] for time, error in errors.items()}
 
 
+def upper_end(values: pd.Series) -> float:
+    """Where an axis may end: the few slowest values lie beyond."""
+    return float(values.quantile(SLOWEST))
+
+
 def draw(serving: pd.DataFrame) -> style.Picture:
     """Dense models with the GPU's generation left out: a panel each time, a mark a GPU; the diagonal is exact."""
     points = serving[serving["left_out"].astype(bool) & (serving["kind"] == "dense")] if len(serving) else serving
@@ -36,7 +37,7 @@ def draw(serving: pd.DataFrame) -> style.Picture:
     figure = style.canvas(2.4)
     for axes, (time, label) in zip(figure.subplots(1, 2), TIMES.items(), strict=True):
         x, y = points[f"measured_{time}_ms"], points[f"{time}_ms"]
-        low, high = float(min(x.min(), y.min())) * 0.8, float(np.quantile(np.maximum(x, y), SLOWEST)) * 1.3
+        low, high = float(min(x.min(), y.min())) * 0.8, upper_end(x.where(x > y, y)) * 1.3
         for name, marker, colour in zip(names, MARKERS, COLOURS, strict=False):
             mine = points["device"] == name
             look = {"color": colour, "markersize": 2, "markeredgewidth": 0, "alpha": 0.6}
@@ -55,7 +56,7 @@ def draw(serving: pd.DataFrame) -> style.Picture:
         for name, marker, colour in zip(names, MARKERS, COLOURS, strict=False)
     ]
     columns = ["point", "device", "model", "framework", *(f"{a}{b}_ms" for b in TIMES for a in ("measured_", ""))]
-    outside = int((points["measured_ttft_ms"] > np.quantile(points["measured_ttft_ms"], SLOWEST)).sum())
+    outside = int((points["measured_ttft_ms"] > upper_end(points["measured_ttft_ms"])).sum())
     return style.finish(figure, points[columns], _finding(len(points), medians, outside), keys=keys, columns=4)
 
 

@@ -1,4 +1,7 @@
-"""Error against a kernel's length, with the generation left out: bf16 products."""
+"""Error of bf16 matrix products against their measured time, each GPU generation left out.
+
+Beside it the noise of measurement.
+"""
 
 import numpy as np
 import pandas as pd
@@ -7,13 +10,7 @@ from tilecast.present.figures import style
 from tilecast.tables import naming
 
 TABLES = {"results/modern/sizes.csv": "half_precision.sizes", "results/modern/noise.csv": "half_precision.noise"}
-GROUP = "Modern GPUs"
-TITLE = "Error and kernel size"
-ORDER = 150
-CAPTION = (
-    "Error of bf16 matrix products against their measured time, each GPU generation left out, beside the noise "
-    "of measurement."
-)
+GROUP, TITLE, ORDER = "Modern GPUs", "Error and kernel size", 150
 
 FEWEST = 30  # calls of an octave that is drawn
 

@@ -1,4 +1,4 @@
-"""Share of peak that bf16 products reach on every GPU, measured and forecast with its generation left out."""
+"""Share of peak that bf16 matrix products reach, measured and forecast with the GPU's generation left out."""
 
 import pandas as pd
 
@@ -6,12 +6,7 @@ from tilecast.present.figures import style
 from tilecast.tables import naming
 
 TABLES = {"results/modern/surface.csv": "half_precision.surface"}
-GROUP = "Modern GPUs"
-TITLE = "Utilisation"
-ORDER = 160
-CAPTION = (
-    "Share of peak that bf16 matrix products reach, measured and forecast with the GPU's generation left out."
-)
+GROUP, TITLE, ORDER = "Modern GPUs", "Utilisation", 160
 
 SHOWN = {
     "NVIDIA_A100-SXM4-80GB": "A100",

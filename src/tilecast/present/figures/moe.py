@@ -40,8 +40,9 @@ def one_system(table: pd.DataFrame, system: str, kind: str) -> Figure:
         panel.set_title(heading)
     panels[0].set_ylabel(axis)
     bars = [Patch(facecolor=colour, label=name) for name, colour in WAYS.values()]
-    style.frame(figure, f"{words} on {system}", "From the study's inputs; no figure is measured.", keys=bars)
-    return figure
+    note = "From the study's inputs; no figure is measured."
+    found = style.Finding(f"{words} on {system}", note, "", "", len(rows))
+    return style.finish(figure, rows, found, keys=bars).figure
 
 
 def _bars(panel: Axes, rows: pd.DataFrame, column: str) -> None:

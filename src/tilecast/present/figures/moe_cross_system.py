@@ -1,4 +1,7 @@
-"""Every system and strategy of the expert-parallel study, as published beside what physics allows."""
+"""Throughput of decoding with and without an expert prefetcher on every system and strategy of the study.
+
+By the original's formula and by the physical model.
+"""
 
 import pandas as pd
 
@@ -7,13 +10,7 @@ from tilecast.present.figures import moe, style
 from tilecast.tables.naming import significant
 
 TABLES = {"results/moe/data/all_systems_comparison.csv": "moe.systems"}
-GROUP = "Experts"
-TITLE = "Systems and strategies"
-ORDER = 260
-CAPTION = (
-    "Throughput of decoding with and without an expert prefetcher on every system and strategy of the study, "
-    "by the original's formula and by the physical model."
-)
+GROUP, TITLE, ORDER = "Experts", "Systems and strategies", 260
 
 LEAST_GAIN = 1.005  # a speedup that counts as one
 

@@ -1,4 +1,4 @@
-"""What the gain of prefetching depends on, one input at a time."""
+"""What the gain of prefetching experts depends on, one input at a time."""
 
 from typing import NamedTuple
 
@@ -8,11 +8,8 @@ from tilecast.present.figures import style
 from tilecast.tables.naming import significant
 
 TABLES = {"results/moe/tornado.csv": "moe.tornado"}
-GROUP = "Experts"
-TITLE = "Sensitivity"
-ORDER = 280
+GROUP, TITLE, ORDER = "Experts", "Sensitivity", 280
 PARAMS = ("focus",)
-CAPTION = "What the gain of prefetching depends on, one input at a time."
 
 
 class Input(NamedTuple):

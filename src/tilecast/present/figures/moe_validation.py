@@ -1,4 +1,4 @@
-"""The physical model of experts against measurements: all-to-all kernels, tokens from offloaded experts."""
+"""All-to-all forecasts and times a token against what others measured."""
 
 import pandas as pd
 
@@ -7,10 +7,7 @@ from tilecast.present.figures import style
 from tilecast.tables.naming import significant
 
 TABLES = {"results/moe/alltoall.csv": "moe.alltoall", "results/moe/anchors.csv": "moe.anchors"}
-GROUP = "Experts"
-TITLE = "Against measurements"
-ORDER = 290
-CAPTION = "All-to-all forecasts and times a token against what others measured."
+GROUP, TITLE, ORDER = "Experts", "Against measurements", 290
 
 COLOURS = {"NVLink": "#0072B2", "network": "#D55E00"}
 MARKERS = {"low latency": "o", "high throughput": "s"}

@@ -1,4 +1,4 @@
-"""Where expert prefetching wins at all: batch, rate of the link to the host, hit rate of the cache."""
+"""Speedup from prefetching experts by batch, rate of the link to the host, and hit rate of the cache."""
 
 import math
 
@@ -9,11 +9,8 @@ from tilecast.present.figures import style
 from tilecast.tables.naming import significant
 
 TABLES = {"results/moe/where.csv": "moe.where"}
-GROUP = "Experts"
-TITLE = "Where prefetching wins"
-ORDER = 270
+GROUP, TITLE, ORDER = "Experts", "Where prefetching wins", 270
 PARAMS = ("focus",)
-CAPTION = "Speedup from prefetching experts by batch, rate of the link to the host, and hit rate of the cache."
 
 LINKS = {"PCIe 4": 24.8e9, "PCIe 5": 49.6e9}  # x16, at the share of the peak that is measured
 GB_PER_S, SEQUENCES = (10, 25, 50, 100, 200, 400), (1, 4, 16, 64, 256)  # labelled on the axes

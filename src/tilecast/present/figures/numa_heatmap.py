@@ -1,4 +1,4 @@
-"""Throughput of every GPU from every pair of nodes."""
+"""Median throughput of every GPU from every node."""
 
 import numpy as np
 import pandas as pd
@@ -10,10 +10,7 @@ TABLES = {
     "results/numa/record/runs.csv": "locality.runs",
     "results/numa/record/comparison.csv": "locality.comparison",
 }
-GROUP = "Locality"
-TITLE = "GPU and node"
-ORDER = 330
-CAPTION = "Median throughput of every GPU from every node."
+GROUP, TITLE, ORDER = "Locality", "GPU and node", 330
 
 PANELS, ACROSS = 6, 2
 

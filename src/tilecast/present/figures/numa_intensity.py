@@ -1,4 +1,4 @@
-"""Throughput over the work done for each byte copied: where distance can matter at all."""
+"""Throughput over FLOPs for each byte copied, from the local and the remote node."""
 
 import pandas as pd
 from matplotlib.patches import Patch
@@ -9,10 +9,7 @@ from tilecast.present.figures.hosts import HOSTS
 from tilecast.tables.naming import significant
 
 TABLES = {"results/numa/predicted.csv": "locality.predicted", "results/numa/record/runs.csv": "locality.runs"}
-GROUP = "Locality"
-TITLE = "Throughput against intensity"
-ORDER = 310
-CAPTION = "Throughput over FLOPs for each byte copied, from the local and the remote node."
+GROUP, TITLE, ORDER = "Locality", "Throughput against intensity", 310
 
 DRAWN = ("l40s_claimed", "p100_two_sockets")
 CLAIMED = "#ececec"

@@ -1,4 +1,4 @@
-"""What the remote node costs each model: claimed, forecast on each host, measured where it was."""
+"""What the remote node costs each model: as claimed, as forecast on each host, and as measured."""
 
 import pandas as pd
 from matplotlib.patches import Patch
@@ -11,10 +11,7 @@ TABLES = {
     "results/numa/predicted.csv": "locality.predicted",
     "results/numa/record/comparison.csv": "locality.comparison",
 }
-GROUP = "Locality"
-TITLE = "Penalty by model"
-ORDER = 300
-CAPTION = "What the remote node costs each model: as claimed, as forecast on each host, and as measured."
+GROUP, TITLE, ORDER = "Locality", "Penalty by model", 300
 
 STAGES = {"h2d": "copying in", "compute": "computing", "d2h": "copying out", "launch": "launching"}
 LINEAR_PERCENT = 50  # up to here the axis is linear

@@ -1,4 +1,4 @@
-"""Two batches on their way through the pipeline, as the profiler saw them."""
+"""Two batches on their way through the pipeline, as the profiler recorded them."""
 
 from itertools import pairwise
 
@@ -9,10 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from tilecast.present.figures import style
 
 TABLES = {"results/numa/record/timeline.csv": "locality.timeline", "results/numa/record/runs.csv": "locality.runs"}
-GROUP = "Locality"
-TITLE = "Two batches"
-ORDER = 320
-CAPTION = "Two batches on their way through the pipeline, as the profiler recorded them."
+GROUP, TITLE, ORDER = "Locality", "Two batches", 320
 
 LANES = {"h2d": "copy in", "compute": "compute", "d2h": "copy out"}
 BATCHES = {"one batch": "#0072B2", "the next": "#E69F00"}

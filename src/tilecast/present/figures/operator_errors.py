@@ -1,4 +1,7 @@
-"""Mean error by operator class, in and out of the training distribution."""
+"""Mean absolute percentage error by operator class on NVIDIA GPUs, in and out of the training distribution.
+
+Lines are bootstrap intervals of the mean.
+"""
 
 import pandas as pd
 
@@ -6,13 +9,7 @@ from tilecast.present.figures import style
 from tilecast.tables import naming
 
 TABLES = {"results/evaluation/operator_errors.csv": "evaluation.operator_errors"}
-GROUP = "Operators"
-TITLE = "Error by operator class"
-ORDER = 80
-CAPTION = (
-    "Mean absolute percentage error by operator class on NVIDIA GPUs, in and out of the training distribution. "
-    "Lines are bootstrap intervals of the mean."
-)
+GROUP, TITLE, ORDER = "Operators", "Error by operator class", 80
 
 
 def draw(operators: pd.DataFrame) -> style.Picture:

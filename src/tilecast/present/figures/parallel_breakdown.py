@@ -1,4 +1,7 @@
-"""Where the time of a step goes and what a GPU holds, for the best layouts and the usual one."""
+"""Where the time of a step of the training example goes, and what its fullest GPU holds.
+
+For the usual layout and the best found.
+"""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -8,13 +11,7 @@ from tilecast.present.figures import style
 from tilecast.tables import naming
 
 TABLES = {"results/parallel/study/parts.csv": "multigpu.step_parts"}
-GROUP = "Many GPUs"
-TITLE = "Parts of a step"
-ORDER = 180
-CAPTION = (
-    "Where the time of a step of the training example goes, and what its fullest GPU holds, for the usual "
-    "layout and the best found."
-)
+GROUP, TITLE, ORDER = "Many GPUs", "Parts of a step", 180
 
 # colour -> (parts of the time, their name; parts of the memory, their name): alike things share a colour
 PARTS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...], str]] = {

@@ -1,4 +1,7 @@
-"""All-reduce over sizes: measured, and forecast with the size, or the whole system, left out."""
+"""All-reduce over buffer sizes, measured and forecast.
+
+With the size left out of the fit, or with the whole system left out.
+"""
 
 from collections.abc import Iterable
 
@@ -8,13 +11,7 @@ from tilecast.present.figures import style
 from tilecast.tables import naming
 
 TABLES = {"results/parallel/collectives.csv": "multigpu.collectives"}
-GROUP = "Many GPUs"
-TITLE = "Collectives"
-ORDER = 230
-CAPTION = (
-    "All-reduce over buffer sizes, measured and forecast: with the size left out of the fit, or with the whole "
-    "system left out."
-)
+GROUP, TITLE, ORDER = "Many GPUs", "Collectives", 230
 
 SYSTEMS = {
     "a100_sxm": "A100",

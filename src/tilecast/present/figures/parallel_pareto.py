@@ -1,4 +1,7 @@
-"""Layouts that can run: step time against memory in training, token time against price in serving."""
+"""Layouts of the worked examples that can run: step time against memory, time per token against price.
+
+With the Pareto fronts.
+"""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,13 +15,7 @@ TABLES = {
     "results/parallel/study/search.csv": "multigpu.search",
     "results/parallel/study/serving.csv": "multigpu.served",
 }
-GROUP = "Many GPUs"
-TITLE = "Pareto fronts"
-ORDER = 200
-CAPTION = (
-    "Layouts of the worked examples that can run: step time against memory, time per token against price, and "
-    "the Pareto fronts."
-)
+GROUP, TITLE, ORDER = "Many GPUs", "Pareto fronts", 200
 
 RANKS = {1: "#999999", 2: "#E69F00", 4: "#009E73", 8: "#0072B2", 16: "#CC79A7", 32: "#56B4E9"}
 

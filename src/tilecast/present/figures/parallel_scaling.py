@@ -1,14 +1,11 @@
-"""Throughput over the number of GPUs, the best layout on each."""
+"""The training example on other numbers of GPUs, with the same batch and with the same batch a GPU."""
 
 import pandas as pd
 
 from tilecast.present.figures import style
 
 TABLES = {"results/parallel/study/scaling.csv": "multigpu.scaling"}
-GROUP = "Many GPUs"
-TITLE = "Scaling"
-ORDER = 210
-CAPTION = "The training example on other numbers of GPUs, with the same batch and with the same batch a GPU."
+GROUP, TITLE, ORDER = "Many GPUs", "Scaling", 210
 
 KINDS = {"same batch": ("#D55E00", "o"), "same batch a GPU": ("#0072B2", "s")}
 

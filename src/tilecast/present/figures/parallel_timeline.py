@@ -1,4 +1,4 @@
-"""One step of a pipeline, event by event."""
+"""One step of the training example as simulated: each pass of each microbatch through each pipeline stage."""
 
 import numpy as np
 import pandas as pd
@@ -9,12 +9,7 @@ from tilecast.present.figures import style
 from tilecast.tables import naming
 
 TABLES = {"results/parallel/study/timeline.csv": "multigpu.timeline"}
-GROUP = "Many GPUs"
-TITLE = "Timeline of a step"
-ORDER = 190
-CAPTION = (
-    "One step of the training example as simulated: every pass of every microbatch through every pipeline stage."
-)
+GROUP, TITLE, ORDER = "Many GPUs", "Timeline of a step", 190
 
 FORWARD, BACKWARD = 0, 1
 COLOURS = {(FORWARD, 0): "#56B4E9", (FORWARD, 1): "#0072B2", (BACKWARD, 0): "#E69F00", (BACKWARD, 1): "#D55E00"}

@@ -1,4 +1,4 @@
-"""How far each forecast moves with each assumption."""
+"""How far each forecast of the worked examples moves when one assumption at a time is changed."""
 
 import pandas as pd
 from matplotlib.patches import Patch
@@ -8,10 +8,7 @@ from tilecast.present.figures import style
 from tilecast.tables import naming
 
 TABLES = {"results/parallel/study/sensitivity.csv": "multigpu.sensitivity"}
-GROUP = "Many GPUs"
-TITLE = "Sensitivity"
-ORDER = 220
-CAPTION = "How far each forecast of the worked examples moves when one assumption at a time is put elsewhere."
+GROUP, TITLE, ORDER = "Many GPUs", "Sensitivity", 220
 
 FIGURES = {"step_ms": "step time", "ttft_ms": "TTFT", "tpot_ms": "TPOT", "memory_gb": "memory"}
 SHOWN = 4  # assumptions a panel, those that move it most

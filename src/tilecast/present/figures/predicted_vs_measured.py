@@ -1,4 +1,7 @@
-"""Predicted against measured latency on logarithmic axes, with a band of 20 percent."""
+"""Predicted against measured end-to-end latency of every cell, both axes logarithmic.
+
+The line is the measured value, the band ±20 % around it.
+"""
 
 import numpy as np
 import pandas as pd
@@ -7,13 +10,7 @@ from tilecast.present.figures import style
 from tilecast.tables import naming
 
 TABLES = {"results/evaluation/errors.csv": "evaluation.errors"}
-GROUP = "End to end"
-TITLE = "Predicted against measured"
-ORDER = 20
-CAPTION = (
-    "Predicted against measured end-to-end latency of every cell, both axes logarithmic in milliseconds. The "
-    "line is the measured value, the band ±20 % around it."
-)
+GROUP, TITLE, ORDER = "End to end", "Predicted against measured", 20
 
 BAND_PERCENT = 20
 COLUMNS = 2

@@ -97,6 +97,13 @@ def marks(predictor: str) -> Look:
     }
 
 
+def in_order(frame: pd.DataFrame, *columns: str) -> list[list[str]]:
+    """The distinct values of each column in their order of presentation."""
+    orders = {"predictor": naming.PREDICTORS, "device": naming.DEVICES, "model": naming.MODELS}
+    orders |= {"family": naming.FAMILIES, "mode": naming.MODES}
+    return [naming.ordered(orders[column], frame[column]) for column in columns]
+
+
 def percent(value: float, digits: int = 3) -> str:
     """The number as text, with its sign of percent."""
     return f"{naming.significant(value, digits)} %"
@@ -130,7 +137,7 @@ def mark_key(label: str, color: str, marker: str, **look: Any) -> Line2D:
 
 
 def canvas(height_in: float, width_in: float = WIDTH_IN) -> Figure:
-    """A figure of the house's width whose panels take `height_in`; `frame` adds what stands around them."""
+    """A figure whose panels take `height_in`; `finish` adds what stands around them."""
     engine = ConstrainedLayoutEngine(w_pad=0.04, h_pad=0.03, hspace=0.02, wspace=0.02)
     return Figure(figsize=(width_in, height_in), layout=engine)
 
@@ -188,23 +195,9 @@ def finish(
     keys: Sequence[Artist] = (),
     columns: int = 3,
 ) -> Picture:
-    """The picture of drawn panels: with its finding, the key of predictors and other things, and its data."""
-    frame(figure, found.title, found.note, predictors, keys=keys, columns=columns)
-    return Picture(figure, data, found.title, found.caption, found.alt, found.n)
-
-
-def frame(
-    figure: Figure,
-    title: str,
-    note: str,
-    predictors: Sequence[str] = (),
-    *,
-    keys: Sequence[Artist] = (),
-    columns: int = 3,
-) -> None:
-    """The finding and the key above the panels, count and remarks beneath; the figure grows by what they take."""
+    """The picture of drawn panels: finding and key above, note beneath; the figure grows by what they take."""
     width, panels = figure.get_size_inches()
-    title, note = (re.sub(r"(?<=[\d=]) (?=[%\d])", "\u00a0", words) for words in (title, note))
+    title, note = (re.sub(r"(?<=[\d=]) (?=[%\d])", "\u00a0", words) for words in (found.title, found.note))
     title = textwrap.fill(title, int(width * 10.8))
     note = textwrap.fill(note, int(width * 15.8))
     handles = [*keys]
@@ -232,6 +225,7 @@ def frame(
             labelspacing=0.3,
             borderpad=0.15,
         )
+    return Picture(figure, data, found.title, found.caption, found.alt, found.n)
 
 
 def percent_axis(axis: Any, lowest: float = CLIP_LOW_PERCENT, highest: float = 10_000) -> None:

@@ -1,4 +1,7 @@
-"""Share of a GPU's peak rate that matrix products reach as they grow: measured, and forecast."""
+"""Share of the peak fp32 rate that matrix products reach over a sweep of one dimension, measured and forecast.
+
+On a GPU of the training set and on a held-out one.
+"""
 
 import matplotlib.ticker
 import pandas as pd
@@ -8,13 +11,7 @@ from tilecast.present.figures import style
 from tilecast.tables import naming
 
 TABLES = {"results/evaluation/utilisation.csv": "evaluation.utilisation"}
-GROUP = "Predictors"
-TITLE = "Utilisation over size"
-ORDER = 130
-CAPTION = (
-    "Share of the peak fp32 rate reached by matrix products over a sweep of one dimension, measured and "
-    "forecast, on a GPU of the training set and on a held-out one."
-)
+GROUP, TITLE, ORDER = "Predictors", "Utilisation over size", 130
 
 DRAWN = ("roofline", "neusight", "tilecast")
 SIZES = {"m": "rows m", "b": "batch b"}
@@ -38,8 +35,7 @@ def draw(utilisation: pd.DataFrame) -> style.Picture:
     if drawn.empty:
         return style.empty_panel(TITLE)
     predictors = naming.ordered(naming.PREDICTORS, set(drawn["source"]) - {"measured"})
-    families = naming.ordered(naming.FAMILIES, drawn["family"])
-    devices = naming.ordered(naming.DEVICES, drawn["device"])
+    families, devices = style.in_order(drawn, "family", "device")
     figure = style.canvas(1.75 * len(families))
     panels = figure.subplots(len(families), len(devices), squeeze=False, sharey=True, sharex="row")
     highest = max(105.0, min(160.0, float(drawn["share_percent"].max()) * 1.04))
