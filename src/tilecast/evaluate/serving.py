@@ -45,7 +45,6 @@ FORECAST = (
     "collectives_ms",
 )
 POINT_COLUMNS = [*STATED, "kind", "left_out", *FORECAST]
-OUT = {"generation left out": True, "kept in": False}
 MEDIANS = ("tpot_median_percent", "ttft_median_percent", "tpot_ratio", "ttft_ratio")
 ANCHOR_COLUMNS = ["forecaster", "n", *MEDIANS]
 ERROR_COLUMNS = ["left_out", "kind", "device", "framework", "n", *MEDIANS]
@@ -114,7 +113,7 @@ def anchor_errors(table: pd.DataFrame, publisher: pd.DataFrame) -> pd.DataFrame:
     for name in ("ttft_ms", "tpot_ms"):
         theirs[name] = answered.loc[theirs["point"], name].to_numpy()
     parts = [theirs.assign(forecaster="publisher")]
-    for words, out in OUT.items():
+    for words, out in (("generation left out", True), ("kept in", False)):
         parts.append(same[same["left_out"].astype(bool) == out].assign(forecaster=f"tilecast, {words}"))
     return _medians(pd.concat(parts), ["forecaster"])[ANCHOR_COLUMNS]
 

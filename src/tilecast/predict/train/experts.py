@@ -14,6 +14,7 @@ import numpy as np
 from tilecast.base.arrays import Array
 from tilecast.base.errors import InputError
 from tilecast.base.files import atomic_path, write_text
+from tilecast.base.statistics import absolute_error_percent
 from tilecast.hardware.device import Device
 from tilecast.predict import interval
 from tilecast.predict.experts import Expert, chip_weights
@@ -113,7 +114,7 @@ def fit_expert(features: Array, target: Array, weight: Array, seed: int) -> Expe
 
 
 def _error(measured: Array, forecast: Array) -> float:
-    return round(float(100 * np.mean(np.abs(forecast / measured - 1))), 2)
+    return round(float(np.mean(absolute_error_percent(forecast, measured))), 2)
 
 
 def octaves_held_back(data: Examples, seed: int) -> Array:

@@ -13,6 +13,7 @@ import numpy as np
 
 from tilecast.base.arrays import Array
 from tilecast.base.files import atomic_path, write_text
+from tilecast.base.statistics import absolute_error_percent
 from tilecast.hardware.device import Device
 from tilecast.predict import interval
 from tilecast.predict.experts import LEVEL_DOUBT, Expert, Fold, unit_weights
@@ -312,7 +313,7 @@ def balanced(measured_ms: Array) -> Array:
 
 def mape(rows: Rows, forecast: Array) -> tuple[float, float]:
     """Mean absolute percentage error of long calls and of all, flagged rows left out."""
-    error = 100 * np.abs(forecast[rows.good] / rows.measured_ms[rows.good] - 1)
+    error = absolute_error_percent(forecast, rows.measured_ms)[rows.good]
     large = error[rows.measured_ms[rows.good] >= LARGE_MS]
     return float(large.mean()) if len(large) else float(error.mean()), float(error.mean())
 

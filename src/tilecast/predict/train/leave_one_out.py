@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tilecast.base.statistics import absolute_error_percent
 from tilecast.hardware.device import Device
 from tilecast.predict.kernel import LARGE, MEASURED_FAMILIES, Predictor, complete
 
@@ -35,7 +36,7 @@ def leave_one_out(
     for name, held in rows.groupby("device", sort=True):
         predictor = fit(rows[rows["device"] != name])
         forecast = predictor.predict(complete(held), devices[str(name)])["latency_ms"]
-        error = 100 * (forecast / held["latency_ms"] - 1).abs()
+        error = absolute_error_percent(forecast, held["latency_ms"])
         statistics = error.groupby(held["family"]).agg(n="size", mape_percent="mean").reset_index()
         parts.append(statistics.assign(predictor=predictor.name, device=name))
     if not parts:
