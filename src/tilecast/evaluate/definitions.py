@@ -1,12 +1,12 @@
-"""Other definitions under which a claimed error may hold: a fixed family, nearest to the claim first.
+"""Other definitions of a claimed error that give the claimed figure: fewest changes first.
 
 One or two of these may change at a time: the device, the predictor, the mode, the option, the batch sizes, the
-models averaged over, the statistic. The family is the same for every claim; nothing is tuned to one of them.
+models averaged over, the statistic. The choices are the same for every claim; nothing is tuned to one of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 
@@ -43,60 +43,48 @@ class Match:
     all_models: bool  # not restricted to a set of models that the claim does not name
 
 
-def _subsets(models: list[str]) -> Iterator[tuple[str, ...]]:
-    for size in range(1, len(models)):
-        yield from combinations(models, size)
-
-
 def _dimensions(query: Figures, cells: pd.DataFrame) -> dict[str, Choices]:
     """What may change: dimension -> choices in words, with the mask of the cells chosen; the claim's own first."""
     wanted = query.conditions()
     everywhere = np.ones(len(cells), dtype=bool)
 
-    def stated(column: str) -> Mask:
-        return cells[column].isin(wanted[column]).to_numpy() if column in wanted else everywhere
+    def stated(column: str) -> Choices:
+        mask = cells[column].isin(wanted[column]).to_numpy() if column in wanted else everywhere
+        return [("", mask)]
+
+    def among(column: str, sets: Mapping[str, Sequence[str]]) -> Choices:
+        own = set(wanted.get(column, ()))
+        return [(words, cells[column].isin(some).to_numpy()) for words, some in sets.items() if set(some) != own]
 
     def single(column: str, names: dict[str, str]) -> Choices:
-        values = cells[column]
-        own: Choices = [("", stated(column))]
-        return own + [
-            (names.get(value, value), (values == value).to_numpy())
-            for value in ordered(names, values.unique())
-            if wanted.get(column) != (value,)
-        ]
+        sets = {names.get(value, value): (value,) for value in ordered(names, cells[column].unique())}
+        return stated(column) + among(column, sets)
 
-    batches = cells.groupby(["device", "model", "mode", "sequence_length"])["batch_size"]
+    batch, batches = (
+        cells["batch_size"],
+        cells.groupby(["device", "model", "mode", "sequence_length"])["batch_size"],
+    )
     models = ordered(MODELS, cells["model"].unique())
-    model_sets: Choices = [("", stated("model"))]
-    for chosen in _subsets(models):
-        if set(chosen) != set(wanted.get("model", ())):
-            names = " + ".join(MODELS.get(model, model) for model in chosen)
-            model_sets.append((f"only {names}", cells["model"].isin(chosen).to_numpy()))
-    if "model" in wanted:
-        model_sets.append(("all models", everywhere))
+    subsets = [some for size in range(1, len(models)) for some in combinations(models, size)]
+    model_sets = {f"only {' + '.join(MODELS.get(model, model) for model in some)}": some for some in subsets}
     makers = cells["device"].map(vendor)
-    devices = single("device", DEVICES)
-    devices += [(f"all {maker} GPUs", (makers == maker).to_numpy()) for maker in sorted(makers.unique())]
+    published = {name: words for name, words in PREDICTORS.items() if is_published(name)}
+    every_mode: Choices = [("both modes", everywhere)] if "mode" in wanted else []
+    every_model: Choices = [("all models", everywhere)] if "model" in wanted else []
+    statistics: Choices = [(name, name) for name in STATISTICS if name not in (query.statistic, "accuracy")]
     return {
-        "device": devices,
-        "predictor": single("predictor", {name: PREDICTORS[name] for name in PREDICTORS if is_published(name)}),
-        "mode": [*single("mode", MODES), *([("both modes", everywhere)] if "mode" in wanted else [])],
-        "option": [
-            ("", stated("option")),
-            *(
-                (words, cells["option"].isin(options).to_numpy())
-                for words, options in OPTION_SETS.items()
-                if set(wanted.get("option", ())) != set(options)
-            ),
-        ],
+        "device": single("device", DEVICES)
+        + [(f"all {maker} GPUs", (makers == maker).to_numpy()) for maker in sorted(makers.unique())],
+        "predictor": single("predictor", published),
+        "mode": single("mode", MODES) + every_mode,
+        "option": stated("option") + among("option", OPTION_SETS),
         "batch": [
-            ("", stated("batch_size")),
-            ("smallest batches", (cells["batch_size"] == batches.transform("min")).to_numpy()),
-            ("largest batches", (cells["batch_size"] == batches.transform("max")).to_numpy()),
+            *stated("batch_size"),
+            ("smallest batches", (batch == batches.transform("min")).to_numpy()),
+            ("largest batches", (batch == batches.transform("max")).to_numpy()),
         ],
-        "model": model_sets,
-        "statistic": [("", query.statistic)]
-        + [(name, name) for name in STATISTICS if name not in (query.statistic, "accuracy")],
+        "model": stated("model") + among("model", model_sets) + every_model,
+        "statistic": [("", query.statistic), *statistics],
     }
 
 
@@ -135,41 +123,28 @@ def definitions(query: Figures, cells: pd.DataFrame) -> Iterator[Match]:
 
 def search(claim: Claim, query: Figures, errors: pd.DataFrame) -> str:
     """One sentence on the other definitions that give the claimed error; empty for what is no error of cells."""
-    if (
-        not claim.search
-        or claim.comparison != "equals"
-        or query.dataset != "errors"
-        or query.column != "ape_percent"
-    ):
+    of_errors = query.dataset == "errors" and query.column == "ape_percent"
+    if not claim.search or claim.comparison != "equals" or not of_errors:
         return ""
-    if query.statistic not in STATISTICS and query.statistic != "value":
+    if query.statistic not in (*STATISTICS, "value"):
         return ""
     if query.statistic == "value":
         query = query.model_copy(update={"statistic": "mean"})
     cells = errors[errors["predictor"].map(is_published)].reset_index(drop=True)
     claimed = float(claim.claimed)
     printed = 0.5 * 10**-claim.decimals + 1e-9
-    tried, matches = 0, []
-    for found in definitions(query, cells):
-        tried += 1
-        if abs(found.value - claimed) <= max(printed, NEAR * claimed):
-            matches.append(found)
+    tried = list(definitions(query, cells))
+    matches = [found for found in tried if abs(found.value - claimed) <= max(printed, NEAR * claimed)]
     if not matches:
-        return f"None of {tried:,} other definitions tried gives it."
-    # First what a reader could have meant: all models, few changes; then the exact before the near, the broad
-    # before the narrow.
-    matches.sort(
-        key=lambda match: (
-            not match.all_models,
-            match.changes,
-            abs(match.value - claimed) > printed,
-            -match.n,
-            match.words,
-        )
-    )
+        return f"None of {len(tried):,} other definitions tried gives it."
+
+    def rank(match: Match) -> tuple[object, ...]:
+        # First what a reader could have meant: all models, few changes; then the exact, then the broad.
+        exact = abs(match.value - claimed) <= printed
+        return not match.all_models, match.changes, not exact, -match.n, match.words
+
+    matches.sort(key=rank)
     named = [f"{match.words} (n = {match.n}: {match.value:.{claim.decimals}f})" for match in matches[:MOST_NAMED]]
     first = "" if len(matches) <= MOST_NAMED else ", such as"
-    return (
-        f"It matches only under {len(matches)} of {tried:,} other definitions tried{first}: {'; '.join(named)}. "
-        "Among so many, some match by chance."
-    )
+    counts = f"{len(matches)} of {len(tried):,} other definitions tried"
+    return f"It matches only under {counts}{first}: {'; '.join(named)}. Among so many, some match by chance."

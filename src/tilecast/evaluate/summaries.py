@@ -43,6 +43,7 @@ RAW_CLASSES = {"bmm": "BMM", "linear": "Linear", "elementwise": "VEC", "softmax"
 RAW_PREDICTORS = {"li_published": "micro"}
 SYSTEMS = {"A100x4": "NVIDIA_A100-SXM4-40GB", "H100x4": "NVIDIA_H100_80GB_HBM3"}
 LAYOUTS = {"DP": "dp4", "TP": "tp4", "PP": "pp4_1"}
+FUSED = {"Non-fused": "none", "Fused": "fusion"}
 SHORT = {short: device for device, short in DEVICES.items()}
 
 Rows = list[list[str]]
@@ -114,54 +115,25 @@ def _nvidia(table: str, mode: str, rows: Rows) -> Iterator[Printed]:
             block = []
 
 
-def _latency_rows(table: str, rows: Rows, cells: list[list[Cell | None]]) -> Iterator[Printed]:
-    """Pairs of lines, measured and predicted; `cells` gives for each pair what its columns stand for."""
-    titles = [f"{first} {second}".strip() for first, second in zip(_filled(rows[0]), rows[1], strict=True)]
-    for pair, (measured, predicted) in enumerate(zip(rows[2::2], rows[3::2], strict=True)):
-        name = f"{measured[0]} {measured[1]}".strip()
-        for place, cell in enumerate(cells[pair]):
-            if cell is None:
+def _latency_rows(
+    table: str, mode: str, devices: Mapping[str, str], options: Mapping[str, str], rows: Rows
+) -> Iterator[Printed]:
+    """Pairs of lines, measured and predicted, a model and batch size; a column is a device and an option."""
+    systems, kinds = _filled(rows[0]), rows[1]
+    models = _filled([line[0] for line in rows[2::2]])
+    for name, measured, predicted in zip(models, rows[2::2], rows[3::2], strict=True):
+        model, length = MODELS[name]
+        batch = int(measured[1].removeprefix("batch="))
+        for place, kind in enumerate(kinds):
+            if kind not in options:
                 continue
+            cell = (devices[systems[place]], model, mode, length, batch, options[kind])
             for line, quantities in ((measured, (MEASURED,)), (predicted, (PREDICTED, ERROR))):
                 figures = _figures(line[place])
                 for index, quantity in enumerate(quantities):
                     figure, decimals = figures[index] if index < len(figures) else (None, 1)
-                    column = f"{titles[place]}, {quantity}"
-                    yield Printed(table, name, column, figure, decimals, quantity, "neusight_published", cell)
-
-
-def _fusion(rows: Rows) -> Iterator[Printed]:
-    devices, kinds = _filled(rows[0]), rows[1]
-    cells: list[list[Cell | None]] = []
-    for line in rows[2::2]:
-        model, length = MODELS[line[0]]
-        batch = int(line[1].removeprefix("batch="))
-        cells.append(
-            [
-                (SHORT[device], model, "inference", length, batch, "fusion" if kind == "Fused" else "none")
-                if kind
-                else None
-                for device, kind in zip(devices, kinds, strict=True)
-            ]
-        )
-    return _latency_rows("fusion_inf", rows, cells)
-
-
-def _distributed(rows: Rows) -> Iterator[Printed]:
-    systems, layouts = _filled(rows[0]), rows[1]
-    cells: list[list[Cell | None]] = []
-    for line, name in zip(rows[2::2], _filled([line[0] for line in rows[2::2]]), strict=True):
-        model, length = MODELS[name]
-        line[0] = name
-        cells.append(
-            [
-                (SYSTEMS[system], model, "training", length, int(line[1]), LAYOUTS[layout])
-                if layout in LAYOUTS
-                else None
-                for system, layout in zip(systems, layouts, strict=True)
-            ]
-        )
-    return _latency_rows("distributed", rows, cells)
+                    row, column = f"{name} {measured[1]}", f"{systems[place]} {kind}, {quantity}"
+                    yield Printed(table, row, column, figure, decimals, quantity, "neusight_published", cell)
 
 
 READERS = {
@@ -169,8 +141,8 @@ READERS = {
     "nvidia_train": lambda rows: _nvidia("nvidia_train", "training", rows),
     "amd_inf": lambda rows: _error_rows("amd_inf", "", "inference", rows, {}),
     "amd_train": lambda rows: _error_rows("amd_train", "", "training", rows, {}),
-    "fusion_inf": _fusion,
-    "distributed": _distributed,
+    "fusion_inf": lambda rows: _latency_rows("fusion_inf", "inference", SHORT, FUSED, rows),
+    "distributed": lambda rows: _latency_rows("distributed", "training", SYSTEMS, LAYOUTS, rows),
 }
 
 
