@@ -9,8 +9,8 @@ from tilecast.base.job import run_step
 from tilecast.evaluate.errors import cell_errors
 from tilecast.evaluate.statistics import error_table
 from tilecast.hardware.device import specifications
+from tilecast.predict.model import forecast_traced, read_traced
 from tilecast.predict.registry import load_predictor
-from tilecast.predict.traced import forecast_traced, read_traced
 from tilecast.tables.declared.artifact import DEVICES, LABELS, PREDICTIONS
 from tilecast.tables.declared.evaluation import ERRORS, MAPE, OWN_GRAPHS
 from tilecast.tables.io import read, write

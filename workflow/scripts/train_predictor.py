@@ -4,9 +4,9 @@ from pathlib import Path
 
 from tilecast.base.job import run_step
 from tilecast.hardware.device import specifications
+from tilecast.predict.artifact_graphs import layers_of, workloads
 from tilecast.predict.registry import load_predictor
 from tilecast.predict.train.baselines import distance, train
-from tilecast.predict.workloads import layers_of, workloads
 from tilecast.tables.declared.artifact import DEVICES, GRAPHS, KERNELS, LABELS
 from tilecast.tables.declared.predict import DISTANCE
 from tilecast.tables.io import read, write

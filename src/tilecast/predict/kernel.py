@@ -20,6 +20,7 @@ KERNEL_COLUMNS = (
     "family", "op", "phase", "dtype", "b", "m", "n", "k", "operands", "flops", "bytes_read", "bytes_written",
     "count",
 )  # fmt: skip
+WORKLOAD = ["model", "mode", "sequence_length", "batch_size", "option"]  # what a cell of the artifact runs
 FORECAST_COLUMNS = ("latency_ms", "low_ms", "high_ms", "bound", "passport")
 BOUNDS = np.array(["compute", "bandwidth", "latency", "wave tail"], dtype=object)
 HALF_PASSPORT = "modern track"  # of forecasts by experts trained in half precision
@@ -28,6 +29,7 @@ PRODUCT_FAMILIES = (*MATRIX_FAMILIES, "attention", "conv")  # run on matrix unit
 MEASURED_FAMILIES = ("bmm", "linear", "elementwise", "softmax", "norm")  # in the artifact's training tables
 # ASSUME: vector kernels above these rows and row lengths are large, as the paper's predictors are trained on.
 LARGE = {"elementwise": (8192, 512), "softmax": (4096, 512), "norm": (4096, 512)}
+PASSES = {"forward": ("forward",), "backward": ("backward", "accumulation"), "optimizer": ("optimizer",)}
 BINARY_OPS = ("add", "mul", "pow", "div")  # elementwise kernels that read two tensors
 FLOPS_PER_ELEMENT = {"softmax": 5, "norm": 6, "memory": 0}  # as the artifact counts; 1 for any other
 
@@ -120,7 +122,7 @@ def streamed_ms(kernels: pd.DataFrame, device: Device) -> np.ndarray:
     return moved_bytes(kernels) / (device.bandwidth_bytes_per_s / 1e9 * 2**30) * 1e3
 
 
-HOSTS = (0.5, 0.1, 0.9)  # a forecast's host, and those its 80 % interval reaches to
+HOSTS = (0.5, 0.1, 0.9)  # shares of hosts that are faster: of a forecast, and of the ends of its 80 % interval
 
 
 def wait_ms(issue_ms: np.ndarray, busy_ms: np.ndarray) -> float:

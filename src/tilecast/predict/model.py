@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tilecast.graph.kernels import Kernel, KernelGraph
 from tilecast.hardware.device import ELEMENT_BYTES, Device
-from tilecast.models.choices import OPTIMIZER_STATES
+from tilecast.models.choices import OPTIMIZER_STATES, Cell
 from tilecast.predict import interval
-from tilecast.predict.kernel import HOSTS, HostAware, Predictor, wait_ms
+from tilecast.predict.kernel import HOSTS, KERNEL_COLUMNS, PASSES, WORKLOAD, HostAware, Predictor, wait_ms
 from tilecast.predict.physics.throttle import sustained
+from tilecast.tables.declared.graphs import KERNEL_LIST
+from tilecast.tables.io import read
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TOP = 8
+_ONE_RUN = [name for name in KERNEL_COLUMNS if name not in ("phase", "count")]
 _ENDS = ("latency_ms", "low_ms", "high_ms")
 
 
@@ -62,9 +66,6 @@ def forecast_model(graph: KernelGraph, predictor: Predictor, device: Device) -> 
     }
 
 
-_PASSES = {"forward": ("forward",), "backward": ("backward", "accumulation"), "optimizer": ("optimizer",)}
-
-
 def _waits_ms(
     graph: KernelGraph, kernels: pd.DataFrame, latency_ms: np.ndarray, predictor: Predictor
 ) -> tuple[dict[str, float], tuple[float, float]]:
@@ -82,7 +83,7 @@ def _waits_ms(
     waits: list[dict[str, float]] = []
     for quantile in HOSTS:
         waits.append({})
-        for name, members in _PASSES.items():
+        for name, members in PASSES.items():
             mine = order[np.isin(phases, members)]
             waits[-1][name] = wait_ms(predictor.issue_ms(ops, name, quantile)[mine], latency_ms[mine])
     middle, low, high = (sum(passes.values()) for passes in waits)
@@ -182,3 +183,47 @@ def as_text(result: Mapping[str, Any], title: str) -> str:
 
 def _percentages(shares: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {share:.0%}" for name, share in shares.items() if share >= 0.005)
+
+
+# ---------------------------------------------------------------- many traced models, beside the artifact's graphs
+
+
+def read_traced(paths: list[str]) -> pd.DataFrame:
+    """Kernel lists of traced plain workloads, files `<model>-<mode>-<sequence>-<batch>`, as one table."""
+    import pandas as pd
+
+    parts = []
+    for path in paths:
+        part = read(path, KERNEL_LIST)[list(KERNEL_COLUMNS)]
+        part[WORKLOAD] = *Cell.parse(Path(path).stem), "none"
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def forecast_traced(predictor: Predictor, kernels: pd.DataFrame, devices: Mapping[str, Device]) -> pd.DataFrame:
+    """The `predictions` table of every traced workload on every device: distinct kernels in one batch a device.
+
+    A kernel list does not say in which order kernels run, so a pass takes what its GPU takes, or else its host.
+    """
+    import pandas as pd
+
+    distinct = kernels[_ONE_RUN].drop_duplicates(ignore_index=True)
+    kernel = kernels[_ONE_RUN].merge(distinct.reset_index(), on=_ONE_RUN, how="left")["index"].to_numpy()
+    cells = kernels[WORKLOAD].drop_duplicates(ignore_index=True)
+    cell = kernels.groupby(WORKLOAD, sort=False).ngroup().to_numpy()
+    often, ops = kernels["count"].to_numpy(dtype=float), distinct["op"].to_numpy()
+    parts = []
+    for device_name, device in devices.items():
+        times = predictor.predict(distinct, device)["latency_ms"].to_numpy(dtype=float)[kernel]
+        part = cells.assign(predictor=predictor.name, device=device_name, source="traced here")
+        for name in ("forward", "backward"):
+            column, phases = f"{name}_ms", PASSES[name]
+            runs = np.where(kernels["phase"].isin(phases), often, 0.0)
+            part[column] = np.bincount(cell, runs * times, len(cells))
+            if isinstance(predictor, HostAware):
+                issued = predictor.issue_ms(ops, name)[kernel]
+                part[column] = np.maximum(part[column], np.bincount(cell, runs * issued, len(cells)))
+        part["latency_ms"] = part["forward_ms"] + part["backward_ms"]
+        part.loc[part["mode"] == "inference", "backward_ms"] = np.nan
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
