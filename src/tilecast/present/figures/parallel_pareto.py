@@ -24,8 +24,8 @@ MANY, DOT = 200, 1.014  # beyond so many points they are drawn as squares, this 
 
 def draw(search: pd.DataFrame, serving: pd.DataFrame) -> style.Picture:
     """Left every layout of the training search, right every batch of the serving example; lines: Pareto fronts."""
-    training = search[search["step_ms"].notna()] if "step_ms" in search else search.iloc[:0]
-    priced = serving[serving["usd_per_million_tokens"].notna()] if "usd_per_million_tokens" in serving else serving
+    training = search[search["step_ms"].notna()]
+    priced = serving[serving["usd_per_million_tokens"].notna()]
     if training.empty or priced.empty:
         return style.empty_panel(TITLE, "the study found no layout that can run")
     figure = style.canvas(2.3)

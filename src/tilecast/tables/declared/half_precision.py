@@ -44,7 +44,7 @@ PROTOCOL = Table(
 SIZES = Table(
     "sizes",
     "errors by how long a call takes",
-    ("device", "predictor", "from_ms"),
+    (),  # calls shorter than the first class are a row of their own, with its `from_ms`
     **_GPU,
     predictor=PREDICTOR,
     from_ms=positive("shortest call of the class; the longest takes twice as long"),
