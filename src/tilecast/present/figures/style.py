@@ -70,15 +70,22 @@ matplotlib.rcParams.update(
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A drawn figure with what belongs to it: the finding, what is shown, words instead of it, rows behind it."""
+class Finding:
+    """What a figure says in words, and over how many cells."""
 
-    figure: Figure
-    data: pd.DataFrame
     title: str
+    note: str  # beneath the panels: the count and remarks
     caption: str
     alt: str
     n: int
+
+
+@dataclass(frozen=True)
+class Picture(Finding):
+    """A drawn figure with what it says and the rows behind it."""
+
+    figure: Figure
+    data: pd.DataFrame
     reason: str = ""  # why there is nothing to draw
 
 
@@ -175,17 +182,6 @@ def lanes(predictors: Sequence[str], spread: float = 0.25) -> list[tuple[str, fl
     return [(name, 2 * spread * lane / last - spread if last else 0.0) for lane, name in enumerate(predictors)]
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What a figure says in words, and over how many cells."""
-
-    title: str
-    note: str  # beneath the panels: the count and remarks
-    caption: str
-    alt: str
-    n: int
-
-
 def finish(
     figure: Figure,
     data: pd.DataFrame,
@@ -225,7 +221,7 @@ def finish(
             labelspacing=0.3,
             borderpad=0.15,
         )
-    return Picture(figure, data, found.title, found.caption, found.alt, found.n)
+    return Picture(**vars(found), figure=figure, data=data)
 
 
 def percent_axis(axis: Any, lowest: float = CLIP_LOW_PERCENT, highest: float = 10_000) -> None:
@@ -257,7 +253,7 @@ def empty_panel(name: str, why: str = NEEDS_ARTIFACT) -> Picture:
     axes.set_axis_off()
     axes.text(0.5, 0.5, f"{name}: {why}", ha="center", va="center", color=MUTED, transform=axes.transAxes)
     words = f"{name}: {why}."
-    return Picture(figure, pd.DataFrame({"note": [words]}), words, words, words, 0, why)
+    return Picture(words, "", words, words, 0, figure, pd.DataFrame({"note": [words]}), why)
 
 
 def _short(value: float) -> str:
@@ -305,13 +301,8 @@ def save(picture: Picture, *, svg: str, pdf: str, png: str, data: str, about: st
         picture.figure.savefig(whole, **options)
         write_bytes(path, whole.getvalue())
     write_presented(picture.data, data)
-    words: dict[str, Any] = {
-        "title": picture.title,
-        "caption": picture.caption,
-        "alt": picture.alt,
-        "n": picture.n,
-        "source_csv": Path(data).name,
-    }
+    words = {name: getattr(picture, name) for name in ("title", "caption", "alt", "n")}
+    words["source_csv"] = Path(data).name
     if picture.reason:
         words["reason"] = picture.reason
     write_text(about, json.dumps(words, indent=2, ensure_ascii=False) + "\n")
