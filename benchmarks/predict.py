@@ -22,7 +22,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tilecast.hardware.device import Device, load_device
+from tilecast.hardware.device import Device
+from tilecast.hardware.device_file import load_device
 from tilecast.predict.kernel import complete
 from tilecast.predict.tilecast import Tilecast
 

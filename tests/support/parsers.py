@@ -32,7 +32,7 @@ from tilecast.evaluate import experts
 from tilecast.evaluate.claims import known_cells, load_claims, load_facts
 from tilecast.evaluate.scenarios import read_scenarios
 from tilecast.graph.tracer import trace
-from tilecast.hardware.device import load_device
+from tilecast.hardware.device_file import load_device
 from tilecast.hardware.price import load_prices
 from tilecast.hardware.system import load_system
 from tilecast.locality.analysis import analyse, analyse_folder

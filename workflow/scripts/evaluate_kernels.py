@@ -5,8 +5,8 @@ from pathlib import Path
 
 from tilecast.base.job import run_step
 from tilecast.evaluate.kernels import kernel_errors, trained_on, utilisation
-from tilecast.hardware.device import devices_of_table, specifications
-from tilecast.predict.registry import load_predictor
+from tilecast.hardware.device import devices_of_table
+from tilecast.predict.registry import load_predictor, specifications
 from tilecast.tables.declared.artifact import DEVICES, KERNELS
 from tilecast.tables.declared.evaluation import KERNEL_ERRORS, UTILISATION
 from tilecast.tables.io import read, write
@@ -23,10 +23,8 @@ def evaluate_kernels(
     """Write errors by predictor, family and GPU, and the sweeps of sizes; `predictors`: name -> module:Class."""
     table, stated = read(kernels, KERNELS, only=("split", "test")), read(devices, DEVICES)
     trained = trained_on(kernels)
-    forecasters = [
-        (load_predictor(name, weights.get(name), kind), specifications(name, stated))
-        for name, kind in predictors.items()
-    ]
+    loaded = [load_predictor(name, weights.get(name), kind) for name, kind in predictors.items()]
+    forecasters = [(predictor, specifications(predictor, stated)) for predictor in loaded]
     write(kernel_errors(table, forecasters, trained), errors, KERNEL_ERRORS)
     write(utilisation(table, devices_of_table(stated), forecasters, trained), sweeps, UTILISATION)
 

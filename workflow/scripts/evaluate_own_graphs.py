@@ -8,9 +8,8 @@ import pandas as pd
 from tilecast.base.job import run_step
 from tilecast.evaluate.errors import cell_errors
 from tilecast.evaluate.statistics import error_table
-from tilecast.hardware.device import specifications
 from tilecast.predict.model import forecast_traced, read_traced
-from tilecast.predict.registry import load_predictor
+from tilecast.predict.registry import load_predictor, specifications
 from tilecast.tables.declared.artifact import DEVICES, LABELS, PREDICTIONS
 from tilecast.tables.declared.evaluation import ERRORS, MAPE, OWN_GRAPHS
 from tilecast.tables.io import read, write
@@ -35,8 +34,8 @@ def evaluate_own_graphs(
     nvidia = sorted(name for name in measured["device"].unique() if vendor(name) == "NVIDIA")
     parts = []
     for name, kind in predictors.items():
-        known = specifications(name, stated)
         predictor = load_predictor(name, weights.get(name), kind)
+        known = specifications(predictor, stated)
         parts.append(forecast_traced(predictor, traced, {device: known[device] for device in nvidia}))
     own = cell_errors(measured, pd.concat(parts, ignore_index=True))
     others = cell_errors(measured, pd.concat([read(path, PREDICTIONS) for path in theirs.values()]))

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tilecast.base.job import run_step
-from tilecast.hardware.device import specifications
 from tilecast.predict.artifact_graphs import forecast_artifact
-from tilecast.predict.registry import load_predictor
+from tilecast.predict.registry import load_predictor, specifications
 from tilecast.tables.declared.artifact import DEVICES
 from tilecast.tables.io import read
 
@@ -16,7 +15,7 @@ def predict(
 ) -> None:
     """Write predictions of cells and operators, intervals, and what bounds the kernels."""
     predictor = load_predictor(name, Path(weights).parent if weights else None, kind)
-    forecast_artifact(predictor, graphs, labels, specifications(name, read(devices, DEVICES)), outputs)
+    forecast_artifact(predictor, graphs, labels, specifications(predictor, read(devices, DEVICES)), outputs)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from tilecast.base.job import run_step
-from tilecast.hardware.device import specifications
 from tilecast.predict.artifact_graphs import layers_of, workloads
-from tilecast.predict.registry import load_predictor
+from tilecast.predict.registry import load_predictor, specifications
 from tilecast.predict.train.baselines import distance, train
 from tilecast.tables.declared.artifact import DEVICES, GRAPHS, KERNELS, LABELS
 from tilecast.tables.declared.predict import DISTANCE
@@ -16,12 +15,13 @@ def train_predictor(
     name: str, kernels: str, devices: str, graphs: str, labels: str, seed: int, record: str, distance_to: str
 ) -> None:
     """Write the weights beside `record`, and the table of differences per kernel family."""
-    known = specifications(name, read(devices, DEVICES))
+    shipped = load_predictor(name)
+    known = specifications(shipped, read(devices, DEVICES))
     table = read(kernels, KERNELS)
     train(name, table[table["split"] == "train"], known, Path(record).parent, seed)
     wanted = workloads(read(graphs, GRAPHS), layers_of(read(labels, LABELS))).distinct
     trained_on = {name: known[name] for name in sorted(table.loc[table["split"] == "train", "device"].unique())}
-    apart = distance(load_predictor(name, Path(record).parent), load_predictor(name), wanted, trained_on)
+    apart = distance(load_predictor(name, Path(record).parent), shipped, wanted, trained_on)
     write(apart, distance_to, DISTANCE)
     for row in apart.itertuples():
         figures = f"median {row.median_percent:.2g} %, at most {row.worst_percent:.2g} %"

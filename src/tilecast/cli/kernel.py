@@ -7,7 +7,7 @@ import json
 import re
 
 from tilecast.base.errors import InputError
-from tilecast.hardware.device import load_device
+from tilecast.hardware.device_file import load_device
 
 DTYPES = ("fp32", "bf16", "fp16", "fp8", "fp8_block", "nvfp4", "mxfp4")
 

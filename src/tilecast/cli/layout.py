@@ -11,7 +11,7 @@ from tilecast.base.errors import InputError
 from tilecast.base.limits import amount, option
 from tilecast.base.paths import PRICES
 from tilecast.cli.work import torch_needed, workload
-from tilecast.hardware.device import load_device
+from tilecast.hardware.device_file import load_device
 from tilecast.hardware.price import Prices, load_prices
 from tilecast.hardware.system import load_system, system_names
 from tilecast.models.registry import ModelSpec

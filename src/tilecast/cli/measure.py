@@ -11,7 +11,7 @@ from typing import Any
 
 from tilecast.base.errors import InputError
 from tilecast.base.limits import option
-from tilecast.hardware.device import device_names, load_device
+from tilecast.hardware.device import device_names
 from tilecast.measure.describe import DESCRIPTION, describe, open_backend, read_description, write_description
 from tilecast.measure.grid import EACH, FAMILIES
 from tilecast.measure.store import PLANS, digest
@@ -114,6 +114,8 @@ def _opened(args: argparse.Namespace) -> Any:
 def _described(args: argparse.Namespace, backend: Any = None) -> dict[str, Any]:
     """The description of a named device, or of the one at hand: as it was described first, if it was."""
     if args.device in device_names():
+        from tilecast.hardware.device_file import load_device
+
         known = load_device(args.device)
         return {"name": known.name, "title": known.title, "kind": "cuda", "known": known.name,
                 "basis": {"*": "data/devices"}}  # fmt: skip

@@ -109,7 +109,7 @@ def _ranks(text: str) -> tuple[int, ...]:
 
 def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) -> tuple[Layouts, Space]:
     """The layouts' evaluation that the options ask for, and the space to search."""
-    from tilecast.hardware.device import load_device
+    from tilecast.hardware.device_file import load_device
     from tilecast.hardware.price import load_prices
     from tilecast.hardware.system import load_system
     from tilecast.models.workload import Workload

@@ -11,7 +11,8 @@ from tilecast.base.errors import InputError, TilecastError
 from tilecast.base.limits import option
 from tilecast.base.paths import DEVICES
 from tilecast.cli.work import torch_needed
-from tilecast.hardware.device import Device, devices, load_device
+from tilecast.hardware.device import Device
+from tilecast.hardware.device_file import devices, load_device
 from tilecast.predict.registry import TRAINED
 from tilecast.tables.declared.artifact import KERNELS
 

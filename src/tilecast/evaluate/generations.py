@@ -18,7 +18,8 @@ import pandas as pd
 from tilecast.artifact.aiconfigurator_tables import FILES, GENERATIONS, SYSTEMS, Archive, kernel_table
 from tilecast.base.arrays import Array
 from tilecast.base.statistics import absolute_error_percent
-from tilecast.hardware.device import Device, devices
+from tilecast.hardware.device import Device
+from tilecast.hardware.device_file import devices
 from tilecast.predict.physics.chip import FLOPS_PER_JOULE, UNIT_EXPONENT
 from tilecast.predict.physics.half import TILES
 from tilecast.predict.train.generations import LARGE_MS, Groups, LeaveOut, Rows, group_rows

@@ -16,7 +16,7 @@ from tilecast.base.statistics import absolute_error_percent, error_percent
 from tilecast.evaluate.goals import goals_of
 from tilecast.evaluate.published_steps import SOURCES, TABLES, Case, every_case
 from tilecast.evaluate.statistics import error_summary, inside
-from tilecast.hardware.device import devices
+from tilecast.hardware.device_file import devices
 from tilecast.hardware.system import load_system
 from tilecast.multigpu.kernels import Kernels
 from tilecast.multigpu.shipped_shares import key, load

@@ -12,7 +12,8 @@ from tilecast.base.documents import read_yaml
 from tilecast.base.errors import InputError, TilecastError
 from tilecast.base.inputs import Section, validated
 from tilecast.base.statistics import absolute_error_percent
-from tilecast.hardware.device import Device, devices
+from tilecast.hardware.device import Device
+from tilecast.hardware.device_file import devices
 from tilecast.hardware.system import System, load_system
 from tilecast.models.workload import Workload
 from tilecast.multigpu.layout import Layout

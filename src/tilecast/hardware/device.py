@@ -1,13 +1,12 @@
 """A GPU as its makers specify it, in SI units.
 
-Reading a file takes pydantic, which is imported then: measuring on a borrowed host does without.
+Free of pydantic, as measuring on a borrowed host is; `device_file` reads devices from files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from tilecast.base.documents import read_yaml
@@ -65,66 +64,27 @@ class Device:
         return max(self.matrix_flops_per_s.get(dtype, 0.0), vector)
 
 
-def load_device(path_or_name: str | Path) -> Device:
-    """The device of a YAML or artifact JSON file, or of data/devices by name, short name or file stem."""
-    text = str(path_or_name)
-    path = Path(text)
-    if path.suffix.lower() in (".yaml", ".yml", ".json"):
-        return _read(path)
-    known = devices()
-    for device in known.values():
-        if text in (device.name, device.short):
-            return device
-    raise InputError(text, "is not a known device", f"give a file, or one of {', '.join(sorted(known))}")
-
-
 def device_names() -> list[str]:
     """Names of the devices of data/devices."""
     return [str(read_yaml(path)["name"]) for path in sorted(DEVICES.glob("*.yaml"))]
 
 
-def _read(path: Path) -> Device:
-    from tilecast.hardware.device_file import read_device
-
-    return read_device(path)
-
-
-def devices(folder: Path = DEVICES) -> dict[str, Device]:
-    """Every device of a folder of YAML files, by name."""
-    found = (_read(path) for path in sorted(folder.glob("*.yaml")))
-    return {device.name: device for device in found}
-
-
 def devices_of_table(table: Any) -> dict[str, Device]:
     """The devices as the artifact describes them: one a row of the `devices` table, errors and all."""
-    result = {}
-    for row in table.to_dict("records"):
-        result[row["device"]] = Device(
+    return {
+        row["device"]: Device(
             name=row["device"],
             title=row["name"],
             vendor=row["vendor"],
             sm_count=int(row["sm_count"]),
             cores_per_sm=int(row["cores_per_sm"]) * (AMD_LANES if row["vendor"] == "AMD" else 1),
-            clock_hz=float(row["clock_hz"]),
             vector_flops_per_s={"fp32": float(row["fp32_flops_per_s"])},
             matrix_flops_per_s={"fp32": float(row["fp32_matrix_flops_per_s"])},
+            sources={"*": str(row["source"])},
+            clock_hz=float(row["clock_hz"]),
             memory_bytes=float(row["memory_bytes"]),
             bandwidth_bytes_per_s=float(row["bandwidth_bytes_per_s"]),
             l2_bytes=float(row["l2_bytes"]),
-            sources={"*": str(row["source"])},
         )
-    return result
-
-
-# The artifact's own predictors take its device files, errors included.
-BY_THE_ARTIFACTS_FIGURES = ("roofline", "li", "habitat", "neusight")
-VENDORS = ("NVIDIA", "AMD")
-
-
-def specifications(predictor: str, table: Any) -> Mapping[str, Device]:
-    """The devices of the artifact's `devices` table with the figures that the named predictor was trained on."""
-    stated = devices_of_table(table)
-    if predictor in BY_THE_ARTIFACTS_FIGURES:
-        return stated
-    made = devices()
-    return {name: made.get(name, device) for name, device in stated.items()}
+        for row in table.to_dict("records")
+    }

@@ -9,17 +9,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from tilecast.base.documents import read_json, read_yaml
 from tilecast.base.errors import InputError
 from tilecast.base.inputs import Count, Number, Positive, Section, validated, within
+from tilecast.base.paths import DEVICES
 from tilecast.hardware.device import AMD_LANES, Device, Dtype, Link
 
-_VECTOR_SHARE = (0.3, 3.0)  # fp32 vector peak against lanes x 2 x clock (some makers quote base, some boost clock)
-_OTHER_SHARE = (1 / 128, 8.0)  # other vector rates against lanes x 2 x clock (P4: fp16 at 1/64)
-_MATRIX_SHARE = (1 / 16, 300.0)  # matrix-unit rates against lanes x 2 x clock (GB300: fp4 at 200)
+_SHARES = {  # least and most of a rate over lanes x 2 x clock
+    ("vector", "fp32"): (0.3, 3.0),  # some makers quote the base clock, some the boost clock
+    ("vector", ""): (1 / 128, 8.0),  # P4: fp16 at 1/64
+    ("matrix", ""): (1 / 16, 300.0),  # GB300: fp4 at 200
+}
 _BYTES_PER_FLOP = (0.002, 1.0)  # bandwidth against fp32 peak (L4: 0.01, P100: 0.08)
+
+
+def _has_fp32(rates: dict[Dtype, float]) -> dict[Dtype, float]:
+    if "fp32" not in rates:
+        raise ValueError("has no fp32; every forecast is scaled from the fp32 rate")
+    return rates
+
+
+_VectorRates = Annotated[dict[Dtype, Positive], AfterValidator(_has_fp32)]
 
 
 class _Link(Section):
@@ -43,7 +55,7 @@ class _File(Section):
     memory_bytes: Annotated[Number, within(1e8, 1e13, "bytes")]
     bandwidth_bytes_per_s: Annotated[Number, within(1e10, 1e14, "bytes per second")]
     l2_bytes: Annotated[Number, within(1e5, 1e10, "bytes")]
-    vector_flops_per_s: dict[Dtype, Positive]
+    vector_flops_per_s: _VectorRates
     matrix_flops_per_s: dict[Dtype, Positive] = Field(default_factory=dict)
     power_w: Annotated[Number, within(5, 5000, "watts")] | None = None
     links: list[_Link] = Field(default_factory=list)
@@ -52,20 +64,16 @@ class _File(Section):
     @model_validator(mode="after")
     def _fits(self) -> _File:
         """Refuse a rate that the lanes and the clock, or the bandwidth, cannot belong to: a wrong unit."""
-        if "fp32" not in self.vector_flops_per_s:
-            raise ValueError("`vector_flops_per_s` has no fp32; every forecast is scaled from the fp32 rate")
         lanes = self.sm_count * self.cores_per_sm * 2 * self.clock_hz
-        for group in ("vector", "matrix"):
-            for dtype, rate in getattr(self, f"{group}_flops_per_s").items():
-                low, high = (
-                    _MATRIX_SHARE if group == "matrix" else _VECTOR_SHARE if dtype == "fp32" else _OTHER_SHARE
+        rates = [("vector", *rate) for rate in self.vector_flops_per_s.items()]
+        for units, dtype, rate in rates + [("matrix", *rate) for rate in self.matrix_flops_per_s.items()]:
+            low, high = _SHARES.get((units, dtype), _SHARES[units, ""])
+            if not low <= rate / lanes <= high:
+                raise ValueError(
+                    f"`{units}_flops_per_s.{dtype}` = {rate:.3g} does not fit {self.sm_count} x "
+                    f"{self.cores_per_sm} lanes x 2 x {self.clock_hz:.3g} Hz = {lanes:.3g}; "
+                    "is it in FLOP/s, the clock in Hz?"
                 )
-                if not low <= rate / lanes <= high:
-                    raise ValueError(
-                        f"`{group}_flops_per_s.{dtype}` = {rate:.3g} does not fit {self.sm_count} x "
-                        f"{self.cores_per_sm} lanes x 2 x {self.clock_hz:.3g} Hz = {lanes:.3g}; "
-                        "is it in FLOP/s, the clock in Hz?"
-                    )
         share = self.bandwidth_bytes_per_s / self.vector_flops_per_s["fp32"]
         if not _BYTES_PER_FLOP[0] <= share <= _BYTES_PER_FLOP[1]:
             raise ValueError(
@@ -75,7 +83,24 @@ class _File(Section):
         return self
 
 
-def read_device(path: Path) -> Device:
+def load_device(path_or_name: str | Path) -> Device:
+    """The device of a YAML or artifact JSON file, or of data/devices by name or short name."""
+    text = str(path_or_name)
+    if text.lower().endswith((".yaml", ".yml", ".json")):
+        return _read(Path(text))
+    known = devices()
+    for device in known.values():
+        if text in (device.name, device.short):
+            return device
+    raise InputError(text, "is not a known device", f"give a file, or one of {', '.join(sorted(known))}")
+
+
+def devices(folder: Path = DEVICES) -> dict[str, Device]:
+    """Every device of a folder of YAML files, by name."""
+    return {device.name: device for device in map(_read, sorted(folder.glob("*.yaml")))}
+
+
+def _read(path: Path) -> Device:
     """The device of a file in either format, checked."""
     read = read_json if path.suffix.lower() == ".json" else read_yaml
     raw = read(path, "name a device file, or a device of data/devices")
@@ -176,24 +201,16 @@ class _Description(Section):
     sm_count: Count
     cores_per_sm: Count
     clock_hz: Positive
-    vector_flops_per_s: dict[Dtype, Positive]
+    vector_flops_per_s: _VectorRates
     memory_bytes: Positive
     bandwidth_bytes_per_s: Positive
     l2_bytes: Positive
     matrix_flops_per_s: dict[Dtype, Positive]
     basis: dict[str, str] = Field(default_factory=dict)
 
-    @field_validator("vector_flops_per_s")
-    @classmethod
-    def _has_fp32(cls, rates: dict[Dtype, float]) -> dict[Dtype, float]:
-        if "fp32" not in rates:
-            raise ValueError("has no fp32")
-        return rates
-
 
 def from_description(description: dict[str, Any], where: object) -> Device:
     """The device that a description gives figures of."""
-    given = dict(
-        validated(_Description, description, where, "describe the device again (tilecast measure device)")
-    )
+    keys = "describe the device again (tilecast measure device)"
+    given = dict(validated(_Description, description, where, keys))
     return Device(sources=given.pop("basis"), **given)

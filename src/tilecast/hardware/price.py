@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AliasChoices, Field, model_validator
 
 from tilecast.base.documents import read_yaml, shown
-from tilecast.base.errors import InputError
 from tilecast.base.inputs import Count, Positive, Section, validated
 from tilecast.base.paths import PRICES
 from tilecast.hardware.device import Device
@@ -24,38 +23,50 @@ KINDS = ("on_demand", "reserved")
 HOUR_MS = 3.6e6
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A number with its date and source."""
+class Figure(Section):
+    """A number with its date and source, a key of the file's `sources`."""
 
-    value: float
-    date: str
+    value: Annotated[Positive, Field(lt=1e7, validation_alias=AliasChoices("usd_per_hour", "value"))]
+    date: datetime.date
     source: str
 
 
-@dataclass(frozen=True)
-class Offer:
+class Offer(Section):
     """A cluster one can rent; `reserved` is None where no price is known."""
 
     device: str
-    name: str
-    gpus: int
+    name: Annotated[str, Field(validation_alias="offer")]
+    gpus: Count
     on_demand: Figure  # dollars per hour of one cluster
-    reserved: Figure | None
+    reserved: Figure | None = None
 
 
-@dataclass(frozen=True)
-class Prices:
-    """Everything data/prices.yaml says."""
+class Energy(Section):
+    """Power of a GPU's share of its node, the GPU left out; power of a whole site over that of its computers."""
 
-    offers: tuple[Offer, ...]
     host_w_per_gpu: Figure
     site_factor: Figure
+
+
+class Prices(Section):
+    """Everything data/prices.yaml says."""
+
+    offers: Annotated[list[Offer], Field(validation_alias="prices")]
+    energy: Energy
+    sources: dict[str, str]
+
+    @model_validator(mode="after")
+    def _sourced(self) -> Prices:
+        figures = [figure for offer in self.offers for figure in (offer.on_demand, offer.reserved) if figure]
+        for figure in (*figures, self.energy.host_w_per_gpu, self.energy.site_factor):
+            if figure.source not in self.sources:
+                raise ValueError(f"source {shown(figure.source)} is not among `sources`")
+        return self
 
     def offer(self, device: str) -> Offer | None:
         """The offer whose GPU-hour costs least on demand; None where none has this device."""
         known = [offer for offer in self.offers if offer.device == device]
-        return min(known, key=lambda offer: offer.on_demand.value / offer.gpus) if known else None
+        return min(known, key=lambda offer: offer.on_demand.value / offer.gpus, default=None)
 
 
 @dataclass(frozen=True)
@@ -68,72 +79,18 @@ class Bill:
     energy_kwh: float | None
 
 
-class _Dated(Section):
-    date: datetime.date
-    source: str
-
-
-class _Value(_Dated):
-    value: Positive
-
-
-class _Rent(_Dated):
-    usd_per_hour: Annotated[Positive, Field(lt=1e7)]
-
-
-class _Offer(Section):
-    device: str
-    offer: str
-    gpus: Count
-    on_demand: _Rent
-    reserved: _Rent | None = None
-
-
-class _Energy(Section):
-    host_w_per_gpu: _Value
-    site_factor: _Value
-
-
-class _File(Section):
-    prices: list[_Offer]
-    energy: _Energy
-    sources: dict[str, str]
-
-
 def load_prices(path: str | Path = PRICES) -> Prices:
     """Read and check a price file; InputError on a price without a date or a source."""
-    file = validated(
-        _File, read_yaml(path, "name a price file"), path, "write {NUMBER, date: YYYY-MM-DD, source: NAME}"
-    )
-
-    def figure(given: _Value | _Rent) -> Figure:
-        if given.source not in file.sources:
-            raise InputError(path, f"source {shown(given.source)} is not among `sources`")
-        value = given.value if isinstance(given, _Value) else given.usd_per_hour
-        return Figure(value, given.date.isoformat(), file.sources[given.source])
-
-    return Prices(
-        tuple(
-            Offer(
-                one.device,
-                one.offer,
-                one.gpus,
-                figure(one.on_demand),
-                figure(one.reserved) if one.reserved else None,
-            )
-            for one in file.prices
-        ),
-        host_w_per_gpu=figure(file.energy.host_w_per_gpu),
-        site_factor=figure(file.energy.site_factor),
-    )
+    raw = read_yaml(path, "name a price file")
+    return validated(Prices, raw, path, "write {NUMBER, date: YYYY-MM-DD, source: NAME}")
 
 
 def bill(prices: Prices, device: Device, gpus: int, hours: float) -> Bill:
     """Dollars and energy of `hours` on `gpus`; whole clusters are paid, only the GPUs used draw power."""
     kwh = None
     if device.power_w is not None:
-        watts = device.power_w + prices.host_w_per_gpu.value
-        kwh = gpus * watts * prices.site_factor.value * hours / 1e3
+        watts = device.power_w + prices.energy.host_w_per_gpu.value
+        kwh = gpus * watts * prices.energy.site_factor.value * hours / 1e3
     offer = prices.offer(device.name)
     if offer is None:
         return Bill(None, None, None, kwh)

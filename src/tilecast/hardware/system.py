@@ -32,7 +32,6 @@ class Tier:
     joins: tuple[tuple[int, ...], ...]  # sets of GPUs whose members reach each other over it
     ports: tuple[tuple[int, ...], ...]  # GPUs behind one port; a GPU of none has a port of its own
     like: str  # the measured system whose curves it is given
-    source: str
 
     def port(self, gpu: int) -> tuple[int, ...]:
         """The GPUs that share `gpu`'s port."""
@@ -46,7 +45,6 @@ class Network:
     nics: int
     bytes_per_s: float
     oversubscription: float
-    source: str
 
 
 @dataclass(frozen=True)
@@ -94,10 +92,9 @@ def load_system(path_or_name: str | Path) -> System:
     text = str(path_or_name)
     if text.endswith((".yaml", ".yml")):
         return _read(Path(text))
-    path = SYSTEMS / f"{text}.yaml"
     if text not in system_names():
         raise InputError(text, "is not a known system", f"give a file, or one of {', '.join(system_names())}")
-    return _read(path)
+    return _read(SYSTEMS / f"{text}.yaml")
 
 
 def system_names() -> list[str]:
@@ -107,11 +104,7 @@ def system_names() -> list[str]:
 
 def route(system: System, gpus: Sequence[int], others: Sequence[Sequence[int]] = ()) -> Route:
     """How `gpus` reach each other while the groups `others` communicate too; InputError if two of them cannot."""
-    _checked_group(system, gpus)
-    for other in others:
-        _checked_group(system, other)
-    here = _by_node(system, gpus)
-    elsewhere = [_by_node(system, other) for other in others]
+    here, *elsewhere = (_by_node(system, group) for group in (gpus, *others))
     legs: dict[str, Leg] = {}
     for node, local in here.items():
         for used in _used(system, local, node):
@@ -142,7 +135,8 @@ def _node_rate(system: System, here: dict[int, list[int]], elsewhere: list[dict[
     return min(rates) * network.bytes_per_s / network.oversubscription
 
 
-def _checked_group(system: System, gpus: Sequence[int]) -> None:
+def _by_node(system: System, gpus: Sequence[int]) -> dict[int, list[int]]:
+    """The places of a group's GPUs within each node; InputError where it is not a group of this system."""
     if not gpus:
         raise InputError(system.name, "no GPU is named", "a group has at least one")
     if len(set(gpus)) != len(gpus):
@@ -151,8 +145,6 @@ def _checked_group(system: System, gpus: Sequence[int]) -> None:
     if bad:
         raise InputError(system.name, f"has no GPU {bad[0]}", f"its GPUs are 0 to {system.gpus - 1}")
 
-
-def _by_node(system: System, gpus: Sequence[int]) -> dict[int, list[int]]:
     nodes: dict[int, list[int]] = {}
     for gpu in gpus:
         nodes.setdefault(gpu // system.gpus_per_node, []).append(gpu % system.gpus_per_node)
@@ -171,8 +163,6 @@ def _used(system: System, local: Sequence[int], node: int) -> list[Tier]:
                 clusters = [cluster for cluster in clusters if cluster not in touched] + [set().union(*touched)]
         if len(clusters) < before:
             used.append(tier)
-        if len(clusters) <= 1:
-            return used
     if len(clusters) > 1:
         first, second = sorted(min(cluster) + node * system.gpus_per_node for cluster in clusters)[:2]
         raise InputError(system.name, f"no link between GPU {first} and {second}", "name GPUs that are linked")
@@ -208,16 +198,14 @@ class _File(Section):
     measured_as: str | None = None
     tiers: list[_Tier]
     network: _Network | None = None
-    sources: dict[str, str] = Field(default_factory=dict)
+    sources: dict[str, str]
     notes: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _fits(self) -> _File:
         for source in [tier.source for tier in self.tiers] + ([self.network.source] if self.network else []):
             if source not in self.sources:
-                raise ValueError(
-                    f"source {shown(source)} is not among `sources`; every rate says where it is from"
-                )
+                raise ValueError(f"source {shown(source)} is not among `sources`")
         if len({tier.kind for tier in self.tiers}) < len(self.tiers):
             raise ValueError("two tiers are of one kind; give one tier for each kind of link")
         if self.nodes > 1 and self.network is None:
@@ -226,9 +214,7 @@ class _File(Section):
             members = [gpu for each in getattr(tier, key) or () for gpu in each]
             for gpu in members:
                 if not 0 <= gpu < self.gpus_per_node:
-                    raise ValueError(
-                        f"`{key}` names GPU {shown(gpu)}; those of a node are 0 to {self.gpus_per_node - 1}"
-                    )
+                    raise ValueError(f"`{key}` names GPU {shown(gpu)} of a node's 0 to {self.gpus_per_node - 1}")
                 if members.count(gpu) > 1:
                     raise ValueError(f"`{key}` names GPU {gpu} twice; a GPU is in one set of a tier")
         return self
@@ -237,20 +223,12 @@ class _File(Section):
 def _read(path: Path) -> System:
     file = validated(_File, read_yaml(path, "name a system file, or one of data/systems"), path, _KEYS)
     tiers = []
-    for tier in file.tiers:
+    for tier in sorted(file.tiers, key=lambda tier: -tier.bytes_per_s):
         # ASSUME: an unmeasured NVLink behaves like H100's, an unmeasured PCIe like the L40S server's.
         like = tier.like or ("h100_sxm" if tier.kind in ("nvswitch", "nvlink") else "l40s")
         joins = (tuple(range(file.gpus_per_node)),) if tier.joins is None else tier.joins
-        tiers.append(Tier(tier.kind, tier.bytes_per_s, joins, tier.ports, like, file.sources[tier.source]))
-    network = file.network
-    return System(
-        name=path.stem,
-        title=file.title or path.stem,
-        device=file.device,
-        gpus_per_node=file.gpus_per_node,
-        nodes=file.nodes,
-        tiers=tuple(sorted(tiers, key=lambda tier: -tier.bytes_per_s)),
-        network=Network(**dict(network) | {"source": file.sources[network.source]}) if network else None,
-        nvls=file.nvls,
-        measured_as=file.measured_as or None,
-    )
+        tiers.append(Tier(**tier.model_dump(exclude={"source"}) | {"like": like, "joins": joins}))
+    values = file.model_dump(exclude={"tiers", "network", "sources", "notes"})
+    values |= {"title": file.title or path.stem, "measured_as": file.measured_as or None}
+    network = Network(**file.network.model_dump(exclude={"source"})) if file.network else None
+    return System(name=path.stem, tiers=tuple(tiers), network=network, **values)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from tilecast.base.paths import WEIGHTS
 from tilecast.graph.tracer import trace
-from tilecast.hardware.device import devices, load_device
+from tilecast.hardware.device_file import devices, load_device
 from tilecast.locality.guide import NO_OP
 from tilecast.locality.model import Compute, Work, expected
 from tilecast.locality.study import Study, cells, vit

@@ -15,7 +15,7 @@ from tilecast.base.documents import read_json
 from tilecast.base.errors import InputError
 from tilecast.base.files import write_text
 from tilecast.base.limits import check
-from tilecast.hardware.device import Device, device_names, devices, load_device
+from tilecast.hardware.device import Device, device_names
 
 if TYPE_CHECKING:
     from tilecast.measure.backend import Backend
@@ -90,15 +90,14 @@ def describe(backend: Backend) -> dict[str, Any]:
 
 def device_of(description: dict[str, Any], where: object = "description") -> Device:
     """The description as forecasts take it."""
-    known = description.get("known")
-    if known is not None:
-        found = devices().get(str(known))
-        if found is None:
-            raise InputError(where, f"{known!r} is not in data/devices", "describe the device again")
-        return found
-    from tilecast.hardware.device_file import from_description
+    from tilecast.hardware.device_file import devices, from_description
 
-    return from_description(description, where)
+    if "known" not in description:
+        return from_description(description, where)
+    found = devices().get(str(description["known"]))
+    if found is None:
+        raise InputError(where, f"{description['known']!r} is not in data/devices", "describe the device again")
+    return found
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -111,6 +110,8 @@ def read_description(path: Path) -> dict[str, Any]:
 
 def described(path_or_name: str) -> Device:
     """The device of a `description.json`, or else of whatever `load_device` takes."""
+    from tilecast.hardware.device_file import load_device
+
     path = Path(path_or_name)
     return device_of(read_description(path), path) if path.name == DESCRIPTION else load_device(path_or_name)
 

@@ -13,7 +13,7 @@ from tilecast.base.documents import read_yaml
 from tilecast.base.errors import InputError
 from tilecast.base.inputs import Section, validated
 from tilecast.graph.routing import Routing, parse_routing
-from tilecast.hardware.device import load_device
+from tilecast.hardware.device_file import load_device
 from tilecast.hardware.system import System, load_system
 from tilecast.moe.model import MoeModel, moe_model
 from tilecast.moe.offload import Predictor

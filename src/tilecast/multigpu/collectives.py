@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from tilecast.base.errors import InputError
 from tilecast.base.paths import CURVES
-from tilecast.hardware.device import devices
+from tilecast.hardware.device_file import devices
 from tilecast.hardware.system import Leg, Route, System, load_system, route
 
 OPS = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "send_recv")

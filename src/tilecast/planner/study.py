@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from tilecast.base.documents import read_yaml
 from tilecast.base.inputs import Positive, Section, validated
 from tilecast.base.limits import MOST
-from tilecast.hardware.device import load_device
+from tilecast.hardware.device_file import load_device
 from tilecast.hardware.price import Bill, Prices, per_million_tokens, training_run
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model

@@ -91,8 +91,10 @@ def costs(
     found["million_tokens"] = asdict(per_million_tokens(prices, device, gpus, rate)) if rate else None
     offer = prices.offer(device.name)
     if offer is not None:
-        dates = {kind: asdict(figure) for kind in KINDS if (figure := getattr(offer, kind))}
-        found["offer"] = {"name": offer.name, "gpus": offer.gpus, **dates}
+        figures = offer.model_dump(mode="json", include=set(KINDS), exclude_none=True)
+        for figure in figures.values():
+            figure["source"] = prices.sources[figure["source"]]
+        found["offer"] = {"name": offer.name, "gpus": offer.gpus, **figures}
     if tokens is not None and step.latency_ms:
         hours, run = training_run(prices, device, gpus, step.latency_ms, work.tokens, tokens)
         found["training_run"] = {"tokens": tokens, "hours": hours, **asdict(run)}

@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 
 from tilecast.base.arrays import Array
 from tilecast.base.errors import InputError
-from tilecast.hardware.device import VENDORS, Device
+from tilecast.hardware.device import Device
 from tilecast.predict.kernel import (
     BINARY_OPS,
     FLOPS_PER_ELEMENT,
@@ -373,8 +373,8 @@ def forecast_artifact(
     Without graphs (only transcribed figures at hand) the tables are empty.
     """
     table = read(graphs, GRAPHS)
-    vendors = getattr(predictor, "vendors", VENDORS)
-    chosen = {name: device for name, device in devices.items() if device.vendor in vendors}
+    vendors = getattr(predictor, "vendors", None)
+    chosen = {name: device for name, device in devices.items() if vendors is None or device.vendor in vendors}
     result = forecast_all(predictor, workloads(table, layers_of(read(labels, LABELS))), chosen)
     for name, frame, declared in (
         ("cells", result.cells, PREDICTIONS),

@@ -37,7 +37,8 @@ FLOPS_PER_ELEMENT = {"softmax": 5, "norm": 6, "memory": 0}  # as the artifact co
 class Predictor(Protocol):
     """A named way to forecast kernels: one row out for each row in, in order and with the same index.
 
-    A class that forecasts GPUs of some vendors only lists them as `vendors`.
+    A class that forecasts GPUs of some vendors only lists them as `vendors`; one trained on the artifact's device
+    files, errors included, says `artifact_figures = True`.
     """
 
     name: str

@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING, Any
 from tilecast.base.documents import shown
 from tilecast.base.errors import InputError
 from tilecast.base.paths import WEIGHTS
+from tilecast.hardware.device import Device, devices_of_table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from tilecast.predict.kernel import Predictor
 
 PREDICTORS = {
@@ -51,6 +54,20 @@ def load_predictor(name: str, folder: str | Path | None = None, own: str | None 
         problem = f"holds no trained {name} ({shown(str(error))})"
         raise InputError(str(folder), problem, "train it: `tilecast train`") from None
     return loaded
+
+
+def specifications(predictor: Predictor, table: pd.DataFrame) -> dict[str, Device]:
+    """The devices of the artifact's `devices` table with the figures that the predictor was trained on.
+
+    A class with `artifact_figures` takes them as they are, errors included; any other the makers' own.
+    """
+    from tilecast.hardware.device_file import devices
+
+    stated = devices_of_table(table)
+    if getattr(predictor, "artifact_figures", False):
+        return stated
+    made = devices()
+    return {name: made.get(name, device) for name, device in stated.items()}
 
 
 def check_own(own: Mapping[str, str]) -> None:
@@ -113,7 +130,7 @@ def _attempt(predictor: Predictor) -> None:
     import numpy as np
     import pandas as pd
 
-    from tilecast.hardware.device import load_device
+    from tilecast.hardware.device_file import load_device
     from tilecast.predict.kernel import FORECAST_COLUMNS
 
     sizes = {"b": 4, "m": 64, "n": 0, "k": 0, "dtype": "fp32", "phase": "forward"}

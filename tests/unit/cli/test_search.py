@@ -12,7 +12,7 @@ import yaml
 
 from tilecast.base.paths import PRICES
 from tilecast.cli import main
-from tilecast.hardware.device import load_device
+from tilecast.hardware.device_file import load_device
 from tilecast.hardware.price import load_prices
 from tilecast.hardware.system import load_system
 from tilecast.models.architecture import equal_layers

@@ -16,7 +16,7 @@ from tilecast.evaluate.published_steps import (
     published_cases,
     published_ms,
 )
-from tilecast.hardware.device import devices, load_device
+from tilecast.hardware.device_file import devices, load_device
 from tilecast.hardware.system import load_system
 from tilecast.multigpu.layout import STANDARD, legal
 from tilecast.multigpu.memory import parameters

@@ -7,7 +7,7 @@ import yaml
 
 from tilecast.base.errors import InputError
 from tilecast.base.paths import DEVICES
-from tilecast.hardware.device import devices, load_device
+from tilecast.hardware.device_file import devices, load_device
 
 GOOD = {
     "sm_count": 100,

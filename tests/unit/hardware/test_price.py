@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tilecast.base.errors import InputError
 from tilecast.base.paths import PRICES
-from tilecast.hardware.device import load_device
+from tilecast.hardware.device_file import load_device
 from tilecast.hardware.price import bill, load_prices, per_million_tokens, training_run
 
 H100 = load_device("H100")
@@ -30,7 +30,7 @@ def edited(tmp_path: Path, change: Callable[[dict], object]) -> Path:
 def test_every_shipped_price_has_a_date_and_a_source() -> None:
     for offer in SHIPPED.offers:
         for figure in filter(None, (offer.on_demand, offer.reserved)):
-            assert figure.date[:2] == "20" and len(figure.source) > 10
+            assert figure.date.year >= 2000 and len(SHIPPED.sources[figure.source]) > 10
 
 
 @pytest.mark.parametrize(

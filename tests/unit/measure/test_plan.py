@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tilecast.hardware.device import load_device
+from tilecast.hardware.device_file import load_device
 from tilecast.measure.grid import FAMILIES, grid, with_work
 from tilecast.measure.store import digest
 from tilecast.predict.plan import KEPT, order, plan_kernels, write_kernel_plan

@@ -19,7 +19,7 @@ from tilecast.base.errors import InputError
 from tilecast.base.paths import SHARES
 from tilecast.evaluate.published_steps import TABLES, artifact_cases, megatron_cases
 from tilecast.graph.tracer import trace
-from tilecast.hardware.device import load_device
+from tilecast.hardware.device_file import load_device
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model, model_spec
 from tilecast.models.workload import Workload

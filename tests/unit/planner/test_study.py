@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tilecast.base.errors import InputError
-from tilecast.hardware.device import load_device
+from tilecast.hardware.device_file import load_device
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model
 from tilecast.models.workload import Workload

@@ -6,7 +6,7 @@ import pytest
 
 from tilecast.base.errors import InputError
 from tilecast.graph.kernels import Block, Kernel, KernelGraph
-from tilecast.hardware.device import load_device
+from tilecast.hardware.device_file import load_device
 from tilecast.predict.artifact_graphs import compose, forecast_all, workloads
 from tilecast.predict.baselines.roofline import Roofline
 from tilecast.predict.kernel import complete

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from tilecast.base.errors import InputError
-from tilecast.hardware.device import load_device
+from tilecast.hardware.device_file import load_device
 from tilecast.predict.baselines import neusight
 from tilecast.predict.baselines.habitat import Habitat, references_of
 from tilecast.predict.baselines.li import Li

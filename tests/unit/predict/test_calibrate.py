@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tilecast.base.errors import InputError
 from tilecast.evaluate.machine import calibration
-from tilecast.hardware.device import load_device
+from tilecast.hardware.device_file import load_device
 from tilecast.predict.calibrate import Calibrated, fit, load, save, shifts
 from tilecast.predict.registry import load_predictor
 

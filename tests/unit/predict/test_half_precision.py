@@ -23,7 +23,7 @@ from tilecast.evaluate.generations import (
     sampled,
     shipped_errors,
 )
-from tilecast.hardware.device import devices, load_device
+from tilecast.hardware.device_file import devices, load_device
 from tilecast.models.architecture import Architecture
 from tilecast.predict.experts import unit_weights
 from tilecast.predict.half_precision import DIMENSIONS, HalfPrecision, half_precision

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tilecast.hardware.device import devices, load_device
+from tilecast.hardware.device_file import devices, load_device
 from tilecast.predict.half_precision import DIMENSIONS, HalfPrecision
 from tilecast.predict.kernel import complete
 from tilecast.predict.registry import load_predictor

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilecast.hardware.device import devices
+from tilecast.hardware.device_file import devices
 from tilecast.predict.experts import LASTING, kept
 from tilecast.predict.physics.chip import FORMATS, Chip, chip
 from tilecast.predict.physics.products import RATES, START, Rates, fit_level, fit_rates, physics, sustained_share

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from tilecast.base.errors import InputError
-from tilecast.hardware.device import Device, devices, load_device
+from tilecast.hardware.device import Device
+from tilecast.hardware.device_file import devices, load_device
 from tilecast.predict import interval
 from tilecast.predict.experts import chip_weights
 from tilecast.predict.kernel import complete, wait_ms

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from tilecast.base.errors import InputError
-from tilecast.hardware.device import load_device
+from tilecast.hardware.device_file import load_device
 from tilecast.predict.baselines.network import evaluate_network
 from tilecast.predict.kernel import complete
 from tilecast.predict.registry import load_predictor

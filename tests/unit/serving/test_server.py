@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tilecast.graph.tracer import trace
-from tilecast.hardware.device import load_device
+from tilecast.hardware.device_file import load_device
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model
 from tilecast.multigpu.layout import STANDARD, Assumptions, Layout

@@ -42,6 +42,7 @@ class Habitat:
 
     name = "habitat"
     vendors = ("NVIDIA",)
+    artifact_figures = True
 
     def __init__(self, weights: Mapping[str, Mapping[str, Array]], references: Mapping[str, Array]) -> None:
         self.weights, self.references = weights, references

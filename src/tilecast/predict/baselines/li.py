@@ -38,6 +38,7 @@ class Li:
 
     name = "li"
     vendors = ("NVIDIA",)
+    artifact_figures = True
 
     def __init__(self, lines: Lines, bandwidths: Mapping[str, float]) -> None:
         self.lines, self.bandwidths = lines, dict(bandwidths)

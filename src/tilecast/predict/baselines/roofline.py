@@ -20,6 +20,7 @@ class Roofline:
     """
 
     name = "roofline"
+    artifact_figures = True
 
     def predict(self, kernels: pd.DataFrame, device: Device) -> pd.DataFrame:
         """Latencies without intervals."""

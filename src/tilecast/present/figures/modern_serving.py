@@ -4,7 +4,7 @@ import pandas as pd
 
 from tilecast.base.statistics import error_percent
 from tilecast.evaluate.statistics import error_summary
-from tilecast.hardware.device import devices
+from tilecast.hardware.device_file import devices
 from tilecast.present.figures import style
 
 TABLES = {"results/modern/serving.csv": "half_precision.serving"}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tilecast.evaluate.generations import by_generation
 from tilecast.evaluate.goals import goals_of
 from tilecast.evaluate.statistics import error_summary
-from tilecast.hardware.device import devices
+from tilecast.hardware.device_file import devices
 from tilecast.present.page.render import Column
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections import figures
