@@ -50,8 +50,9 @@ def fit(family: Array, dtype: Array, measured_ms: Array, predicted_ms: Array, hi
     if len(measured_ms) == 0:
         return Scales({}, 0.0, PRIOR_SD * Z80, 0)
     ratio = np.log(np.asarray(measured_ms, dtype=float) / np.asarray(predicted_ms, dtype=float))
-    keys = np.array([f"{a}\0{b}" for a, b in zip(family, dtype)])
-    names, group = np.unique(keys, return_inverse=True)
+    keys = list(zip(map(str, family), map(str, dtype), strict=True))
+    names = sorted(set(keys))
+    group = np.array([names.index(key) for key in keys])
     count = np.bincount(group)
     mean = np.bincount(group, ratio) / count
     spare = len(ratio) - len(names)  # degrees of freedom left within the groups
@@ -68,10 +69,7 @@ def fit(family: Array, dtype: Array, measured_ms: Array, predicted_ms: Array, hi
     post = 1 / (count / noise + 1 / left)
     shift = post * (count / noise * mean + shared / left)
     half = Z80 * np.sqrt(noise + post)
-    groups = {
-        (str(name).split("\0")[0], str(name).split("\0")[1]): (float(a), float(b))
-        for name, a, b in zip(names, shift, half)
-    }
+    groups = {name: (float(a), float(b)) for name, a, b in zip(names, shift, half, strict=True)}
     return Scales(groups, shared, float(Z80 * np.sqrt(noise + left.mean())), len(ratio))
 
 
@@ -109,10 +107,8 @@ def save(scales: Scales, device: str, predictor: str, path: Path) -> None:
         {"family": family, "dtype": dtype, "shift": shift, "half_width": half}
         for (family, dtype), (shift, half) in sorted(scales.groups.items())
     ]
-    record = {
-        "device": device, "predictor": predictor, "n": scales.n, "shift": scales.shift,
-        "half_width": scales.half_width, "groups": groups,
-    }  # fmt: skip
+    record = {"device": device, "predictor": predictor, "n": scales.n, "shift": scales.shift}
+    record |= {"half_width": scales.half_width, "groups": groups}
     write_text(path, json.dumps(record, indent=2) + "\n")
 
 

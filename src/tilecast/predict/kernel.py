@@ -1,4 +1,4 @@
-"""What every predictor is: a list of kernels and a device in, one latency with its interval a kernel out."""
+"""The interface of predictors: a table of kernels and a device in, a latency with its interval a kernel out."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 # One row a kernel. A matrix product (linear, bmm) has b, m, n, k; `linear` is b=1, m tokens, n outputs, k inputs.
 # Any other kernel has b rows of m elements, n = k = 0. `operands` counts input tensors of that size.
 # `count`: how often the kernel runs. flops and bytes are of one run.
-KERNEL_COLUMNS = (
-    "family", "op", "phase", "dtype", "b", "m", "n", "k", "operands", "flops", "bytes_read", "bytes_written",
-    "count",
-)  # fmt: skip
+_WORK = ("operands", "flops", "bytes_read", "bytes_written")
+KERNEL_COLUMNS = ("family", "op", "phase", "dtype", *"bmnk", *_WORK, "count")
 WORKLOAD = ["model", "mode", "sequence_length", "batch_size", "option"]  # what a cell of the artifact runs
 FORECAST_COLUMNS = ("latency_ms", "low_ms", "high_ms", "bound", "passport")
 BOUNDS = np.array(["compute", "bandwidth", "latency", "wave tail"], dtype=object)
@@ -106,7 +104,7 @@ def check_kernels(kernels: pd.DataFrame, where: object = "kernels") -> None:
 
 
 def moved_bytes(kernels: pd.DataFrame) -> np.ndarray:
-    """Bytes read and written by each kernel; by its node's shapes where the artifact's graphs say them."""
+    """Bytes read and written by each kernel; counted from its node's shapes where the artifact's graphs do so."""
     moved = kernels["bytes_read"].to_numpy(dtype=float) + kernels["bytes_written"].to_numpy(dtype=float)
     if "node_bytes_per_element" not in kernels:
         return moved
@@ -143,13 +141,6 @@ def forecast_frame(kernels: pd.DataFrame, latency_ms: np.ndarray, bound: np.ndar
     """
     import pandas as pd
 
-    nothing = np.full(len(kernels), np.nan)
     passport = np.where(kernels["dtype"].to_numpy() == "fp32", "predicted", "extrapolated")
-    columns = {
-        "latency_ms": latency_ms,
-        "low_ms": nothing,
-        "high_ms": nothing,
-        "bound": bound,
-        "passport": passport,
-    }
+    columns = {"latency_ms": latency_ms, "low_ms": np.nan, "high_ms": np.nan, "bound": bound, "passport": passport}
     return pd.DataFrame(columns, index=kernels.index)

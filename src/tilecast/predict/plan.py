@@ -1,4 +1,4 @@
-"""Forecasts written down before anything is measured, and the order in which measuring teaches most.
+"""Forecasts written down before anything is measured, and the order of kernels to measure: least certain first.
 
 The order asks where forecasts are least sure: where predictors that know the same device disagree, and where their
 own intervals are wide. Shapes alike in family, number format and amount of work share what they teach, so of each
@@ -39,20 +39,14 @@ def plan_kernels(kernels: pd.DataFrame, device: Device, committee: Sequence[Pred
     work = with_work(kernels)
     forecasts = {predictor.name: predictor.predict(work, device) for predictor in committee}
     rank = order(work, forecasts)
-    parts = []
-    for name in KEPT:
-        if name not in forecasts:
-            continue
-        found = forecasts[name]
-        parts.append(
-            kernels.assign(
-                rank=rank,
-                predictor=name,
-                predicted_ms=found["latency_ms"].to_numpy(dtype=float),
-                predicted_low_ms=found["low_ms"].to_numpy(dtype=float),
-                predicted_high_ms=found["high_ms"].to_numpy(dtype=float),
-            )
+    ends = {"predicted_ms": "latency_ms", "predicted_low_ms": "low_ms", "predicted_high_ms": "high_ms"}
+    parts = [
+        kernels.assign(rank=rank, predictor=name).assign(
+            **{column: forecasts[name][end].to_numpy(dtype=float) for column, end in ends.items()}
         )
+        for name in KEPT
+        if name in forecasts
+    ]
     columns = list(PLANNED_KERNELS.columns)
     return pd.concat(parts, ignore_index=True).sort_values(["rank", "predictor"], kind="stable")[columns]
 

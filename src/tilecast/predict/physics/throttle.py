@@ -1,4 +1,4 @@
-"""What a training run takes from half-precision products timed one by one: a board at its power limit slows.
+"""How much longer half-precision products take in a training run: a board at its power limit lowers its clock.
 
 The half-precision track learned from vLLM's times. SGLang and TensorRT-LLM timed the same products on the same
 boards, and the larger a product, the longer theirs took: a few percent at 0.1 TFLOP, the shares below (medians of
@@ -24,10 +24,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHARE = {
-    "NVIDIA_A100-SXM4-80GB": 1.157, "NVIDIA_H100_80GB_HBM3": 1.136, "NVIDIA_H200": 1.160, "NVIDIA_B200": 1.138,
-    "NVIDIA_B300": 1.177, "NVIDIA_GB200": 1.0, "NVIDIA_GB300": 1.087, "NVIDIA_L40S": 1.394,
+    "NVIDIA_A100-SXM4-80GB": 1.157,
+    "NVIDIA_H100_80GB_HBM3": 1.136,
+    "NVIDIA_H200": 1.160,
+    "NVIDIA_B200": 1.138,
+    "NVIDIA_B300": 1.177,
+    "NVIDIA_GB200": 1.0,
+    "NVIDIA_GB300": 1.087,
+    "NVIDIA_L40S": 1.394,
     "NVIDIA_RTX_PRO_6000": 1.084,
-}  # fmt: skip
+}
 _ENDS = ("latency_ms", "low_ms", "high_ms")
 
 

@@ -63,25 +63,28 @@ class Examples:
         self.large = 2 * b * m * n * k > LARGE_FLOPS if matrix else self.moved > LARGE_BYTES
         share = np.clip(self.busy / (self.busy + 0.01), 0.05, 1)  # short kernels are mostly launch: count less
         self.weight = np.where(self.large, LARGE_WEIGHT, 1.0) * share
-        self.features, self.base = self.cast(on)
+        self.features, self.base = self.physics(on)
 
     def identity(self, seed: int) -> str:
-        """What a training of these examples is told by: the numbers, the seed, the recipe."""
+        """A hash of everything a training depends on: the numbers, the seed, the recipe."""
         recipe = (seed, HIDDEN, EPOCHS, BATCH, RATE, DECAY_WEIGHTS, MEMBERS, HELD_BACK, LARGE_WEIGHT)
         digest = hashlib.sha256(repr(recipe).encode())
         for numbers in (self.features, self.base, self.measured, self.launch):
             digest.update(np.ascontiguousarray(numbers).tobytes())
         return digest.hexdigest()
 
-    def cast(self, on: Chip) -> tuple[Array, Array]:
+    def physics(self, on: Chip) -> tuple[Array, Array]:
         """Features and base milliseconds at the rates `on`."""
         if self.family in MATRIX_FAMILIES:
             return matrix_features(self.family, self.dims, on, 4.0)
         return vector_features(self.family, self.dims, self.moved, self.op, on)
 
 
-def fit_expert(features: Array, target: Array, weight: Array, seed: int) -> Expert:
-    """A network fitted to `target` by AdamW under a one-cycle rate; absolute errors beyond 5 % count linearly."""
+def fit_expert(features: Array, target: Array, weight: Array, seed: int, bounded: bool = False) -> Expert:
+    """A network fitted to `target` by AdamW under a one-cycle rate; absolute errors beyond 5 % count linearly.
+
+    `bounded`: it is asked within the range of these features only.
+    """
     import torch
 
     torch.manual_seed(seed)
@@ -90,13 +93,12 @@ def fit_expert(features: Array, target: Array, weight: Array, seed: int) -> Expe
     inputs = torch.from_numpy(((features - mean) / scale).astype(np.float32))
     wanted = torch.from_numpy(target.astype(np.float32))[:, None]
     shares = torch.from_numpy((weight / weight.mean()).astype(np.float32))[:, None]
-    network = torch.nn.Sequential(
-        torch.nn.Linear(features.shape[1], HIDDEN), torch.nn.ReLU(),
-        torch.nn.Linear(HIDDEN, HIDDEN), torch.nn.ReLU(), torch.nn.Linear(HIDDEN, 1),
-    )  # fmt: skip
+    linear, relu = torch.nn.Linear, torch.nn.ReLU
+    first, second, last = linear(features.shape[1], HIDDEN), linear(HIDDEN, HIDDEN), linear(HIDDEN, 1)
+    network = torch.nn.Sequential(first, relu(), second, relu(), last)
     with torch.no_grad():
-        network[4].bias.fill_(float(np.median(target)))
-        network[4].weight.mul_(0.1)
+        last.bias.fill_(float(np.median(target)))
+        last.weight.mul_(0.1)
     optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY_WEIGHTS)
     steps = EPOCHS * -(-len(target) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=RATE, total_steps=steps + 1, pct_start=0.1)
@@ -110,11 +112,17 @@ def fit_expert(features: Array, target: Array, weight: Array, seed: int) -> Expe
             optimiser.step()
             schedule.step()
     layers = tuple(p.detach().numpy().T.astype(np.float16).astype(np.float32) for p in network.parameters())
-    return Expert(mean.astype(np.float32).astype(float), scale.astype(np.float32).astype(float), layers)
+    low, high = (features.min(axis=0), features.max(axis=0)) if bounded else (None, None)
+    return Expert(mean.astype(np.float32).astype(float), scale.astype(np.float32).astype(float), layers, low, high)
 
 
 def _error(measured: Array, forecast: Array) -> float:
     return round(float(np.mean(absolute_error_percent(forecast, measured))), 2)
+
+
+def _counted(large: Array) -> Array:
+    """Which kernels an error is of: large ones, which make up a model's time, where there are any."""
+    return large if large.any() else np.ones(len(large), dtype=bool)
 
 
 def octaves_held_back(data: Examples, seed: int) -> Array:
@@ -159,9 +167,7 @@ class Judged:
         for place, member in enumerate(self.members):
             arrays |= member.arrays(str(place))
         with atomic_path(path) as temporary:
-            save_file(
-                {name: np.ascontiguousarray(a) for name, a in arrays.items()}, temporary, {"training": identity}
-            )
+            save_file(arrays, temporary, {"training": identity})
 
     @classmethod
     def load(cls, path: Path, identity: str) -> Judged | None:
@@ -178,8 +184,8 @@ class Judged:
         return cls(members, found["measured"], found["forecast"], found["large"])
 
     def error_percent(self) -> float:
-        """Of large kernels, which make up a model's time, where there are any."""
-        rows = self.large if self.large.any() else np.ones(len(self.large), dtype=bool)
+        """Mean absolute percentage error of the kernels held back."""
+        rows = _counted(self.large)
         return _error(self.measured[rows], self.forecast[rows])
 
 
@@ -256,7 +262,7 @@ def leave_one_out(
             (weight * experts[other][family][0].correction(data.features) for other, weight in weights.items()),
             np.zeros(len(data.base)),
         )
-        rows = data.large if data.large.any() else np.ones(len(data.large), dtype=bool)
+        rows = _counted(data.large)
         forecast = (data.base * np.exp(correction))[rows]
         errors.setdefault(family, {})[name] = _error(data.busy[rows], forecast)
         widths.setdefault(family, {})[name] = round(interval.half_width(data.busy[rows], forecast), 4)
@@ -278,11 +284,16 @@ def train_tilecast(
     seed: int = 0,
     progress: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Train into `folder`: `experts.safetensors` (half precision) and `record.json`; returns the record."""
+    """Train into `folder`, going on where an earlier call stopped; returns the record."""
+    model = fit(kernels, devices, folder / ".checkpoints", seed, progress)
+    save(model.arrays(), model.meta, folder)
+    return dict(model.meta)
+
+
+def save(arrays: dict[str, Array], record: Mapping[str, Any], folder: Path) -> None:
+    """Write trained experts as `experts.safetensors` and `record.json`."""
     from safetensors.numpy import save_file
 
-    model = fit(kernels, devices, folder / ".checkpoints", seed, progress)
     with atomic_path(folder / "experts.safetensors") as temporary:
-        save_file(model.arrays(), temporary)
-    write_text(folder / "record.json", json.dumps(model.meta, indent=2, sort_keys=True) + "\n")
-    return dict(model.meta)
+        save_file(arrays, temporary)
+    write_text(folder / "record.json", json.dumps(record, indent=2, sort_keys=True) + "\n")

@@ -1,8 +1,7 @@
-"""Training of half-precision experts, and the forecasts of left-out generations that everything is chosen by."""
+"""Training in half precision, and the forecasts of generations left out by which everything is chosen."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tilecast.base.arrays import Array
-from tilecast.base.files import atomic_path, write_text
 from tilecast.base.statistics import absolute_error_percent
 from tilecast.hardware.device import Device
 from tilecast.predict import interval
@@ -21,7 +19,7 @@ from tilecast.predict.half_precision import DIMENSIONS, HalfPrecision
 from tilecast.predict.physics import expert_kernel, products
 from tilecast.predict.physics.chip import FLOPS_PER_JOULE, UNIT_EXPONENT, Chip, Estimate, chip
 from tilecast.predict.physics.half import physics, triton
-from tilecast.predict.train.experts import fit_expert
+from tilecast.predict.train.experts import fit_expert, save
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,17 +61,17 @@ Groups = dict[str, dict[str, Rows]]  # family/format -> device -> its rows
 
 def group_rows(table: pd.DataFrame, family: str) -> dict[str, Rows]:
     """The rows of one GPU's tidy table by family/format; formats with too few rows are left out."""
-    result = {}
-    for dtype, rows in table.groupby("dtype", sort=True):
-        if len(rows) >= LEAST_ROWS:
-            noise = rows["noise_percent"] if "noise_percent" in rows else np.full(len(rows), np.nan)
-            result[f"{family}/{dtype}"] = Rows(
-                {name: rows[name].to_numpy(dtype=float) for name in DIMENSIONS[family]},
-                rows["latency_ms"].to_numpy(dtype=float),
-                (rows["flag"] == "").to_numpy(),
-                np.asarray(noise, dtype=float),
-            )
-    return result
+    noise = table["noise_percent"] if "noise_percent" in table else np.full(len(table), np.nan)
+    return {
+        f"{family}/{dtype}": Rows(
+            {name: rows[name].to_numpy(dtype=float) for name in DIMENSIONS[family]},
+            rows["latency_ms"].to_numpy(dtype=float),
+            (rows["flag"] == "").to_numpy(),
+            rows["noise_percent"].to_numpy(dtype=float),
+        )
+        for dtype, rows in table.assign(noise_percent=noise).groupby("dtype", sort=True)
+        if len(rows) >= LEAST_ROWS
+    }
 
 
 def shown(rows: Rows, seed: int) -> Array:
@@ -88,8 +86,7 @@ def fit(rows: Rows, known: Estimate, seed: int) -> Expert:
     usable = shown(rows, seed)
     features, measured = known.features[usable], rows.measured_ms[usable]
     weight = np.clip(measured / (measured + SHORT_MS), 0.1, 1)
-    expert = fit_expert(features, np.log(measured / known.base_ms[usable]), weight, seed)
-    return replace(expert, low=features.min(axis=0), high=features.max(axis=0))
+    return fit_expert(features, np.log(measured / known.base_ms[usable]), weight, seed, bounded=True)
 
 
 class LeaveOut:
@@ -144,8 +141,8 @@ class LeaveOut:
     def by_rates(self, group: str, device: str, without: Collection[str]) -> Array:
         """All of a GPU's experts by Triton, at the rates of the generations not left out."""
         if (group, device) not in self._work:
-            on = chip(self.devices[device], group.split("/")[1])
-            self._work[group, device] = triton(self.groups[group][device].dims, group.split("/")[1], on)[1], on
+            dims, on = self.groups[group][device].dims, self._chip(group, device)
+            self._work[group, device] = triton(dims, group.split("/")[1], on)[1], on
         return expert_kernel.time_ms(*self._work[group, device], self.rates(group, without))
 
     def fold(self, group: str, without: Collection[str]) -> Fold:
@@ -156,13 +153,11 @@ class LeaveOut:
             began, dtype = time.monotonic(), group.split("/")[1]
             leads = group == LEADING or not set(self.in_group(LEADING)) - set(without)
             start = products.START if leads else self.fold(LEADING, without).rates
-            drawn = {
-                device: self._drawn(group, device, PRODUCT_ROWS // len(gpus))
-                for gpus in inside.values()
-                for device in gpus
-            }
-            share = {device: 1 / len(inside) / len(gpus) for gpus in inside.values() for device in gpus}
-            parts = [(*part, balanced(part[2]) * share[device]) for device, part in drawn.items()]
+            parts = []
+            for gpus in inside.values():
+                for device in gpus:
+                    part = self._drawn(group, device, PRODUCT_ROWS // len(gpus))
+                    parts.append((*part, balanced(part[2]) * (1 / len(inside) / len(gpus))))
             rates = products.fit_rates(parts, dtype, start, DRAWN_BACK[leads])
             experts = {name: self._generation(group, gpus, rates) for name, gpus in inside.items()}
             units = {name: float(np.mean([self.unit(device) for device in gpus])) for name, gpus in inside.items()}
@@ -179,7 +174,7 @@ class LeaveOut:
         some = np.random.default_rng(self.seed).choice(usable, min(count, len(usable)), replace=False)
         some = np.sort(some) if ordered else some
         dims = {name: values[some] for name, values in rows.dims.items()}
-        return dims, chip(self.devices[device], group.split("/")[1]), rows.measured_ms[some]
+        return dims, self._chip(group, device), rows.measured_ms[some]
 
     def _generation(self, group: str, gpus: list[str], rates: Array) -> Expert:
         """One generation's correction of products, each of its GPUs about its own level."""
@@ -191,9 +186,8 @@ class LeaveOut:
             features.append(known.features)
             target.append(np.log(measured / known.base_ms))
             weight.append(balanced(measured))
-        every = np.concatenate(features)
-        expert = fit_expert(every, np.concatenate(target), np.concatenate(weight), self.seed)
-        return replace(expert, low=every.min(axis=0), high=every.max(axis=0))
+        every, aim, share = (np.concatenate(parts) for parts in (features, target, weight))
+        return fit_expert(every, aim, share, self.seed, bounded=True)
 
     def product(
         self, group: str, device: str, without: Collection[str]
@@ -202,19 +196,21 @@ class LeaveOut:
         fold = self.fold(group, without)
         key = group, frozenset(fold.experts), device
         if key not in self._products:
-            on = chip(self.devices[device], group.split("/")[1])
-            known = products.physics(self.groups[group][device].dims, group.split("/")[1], on, fold.rates)
+            dims, dtype = self.groups[group][device].dims, group.split("/")[1]
+            known = products.physics(dims, dtype, self._chip(group, device), fold.rates)
             views = {name: view.astype(np.float32) for name, view in fold.corrections(known.features).items()}
-            slim = Estimate(np.zeros((0, 0)), known.base_ms, known.roofline_ms, known.floor_ms, known.bound)
-            self._products[key] = slim, views
+            self._products[key] = known._replace(features=np.zeros((0, 0))), views
         return fold, *self._products[key]
 
     def doubt(self, group: str, device: str, without: Collection[str]) -> Array:
-        """What the width of an unmeasured GPU's interval goes with, kernel by kernel; one where it does not."""
+        """What the width of an unmeasured GPU's interval is proportional to, kernel by kernel."""
         if not group.startswith(PRODUCTS):
             return np.ones(len(self.groups[group][device].measured_ms))
         fold, known, views = self.product(group, device, without)
         return fold.doubt(known, views)
+
+    def _chip(self, group: str, device: str) -> Chip:
+        return chip(self.devices[device], group.split("/")[1])
 
     def unit(self, device: str) -> float:
         """log2 size of a GPU's matrix units."""
@@ -255,8 +251,7 @@ class LeaveOut:
         for generation, gpus in inside.items():
             for device in gpus:
                 forecast = self.forecast(group, device, {*outside, generation}, decay)
-                large, every = mape(self.groups[group][device], forecast)
-                errors.append((large + every) / 2 / len(gpus))
+                errors.append(sum(mape(self.groups[group][device], forecast)) / 2 / len(gpus))
         return sum(errors) / len(inside)
 
     def choose(self, group: str, outside: Collection[str]) -> tuple[float, dict[str, float]]:
@@ -276,39 +271,35 @@ class LeaveOut:
         if len(inside) < 2:
             # ASSUME: with one generation nothing shows how far forecasts carry: a factor of e
             return 1 / LEVEL_DOUBT if group.startswith(PRODUCTS) else 1.0
-        random, measured, forecasts = np.random.default_rng(self.seed), [], []
+        random, errors = np.random.default_rng(self.seed), []
         for generation, gpus in inside.items():
             for device in gpus:
-                rows = self.groups[group][device]
+                rows, without = self.groups[group][device], {*outside, generation}
                 some = random.choice(np.flatnonzero(rows.good), 4000 // len(gpus))
-                without = {*outside, generation}
                 forecast = self.forecast(group, device, without, decay)[some]
                 error = np.log(rows.measured_ms[some] / forecast) / self.doubt(group, device, without)[some]
-                measured.append(np.exp(error))
-                forecasts.append(np.ones(len(some)))
-        return interval.half_width(np.concatenate(measured), np.concatenate(forecasts))
+                errors.append(np.exp(error))
+        every = np.concatenate(errors)
+        return interval.half_width(every, np.ones(len(every)))
 
     def own_half_width(self, group: str) -> float:
         """Of the 80 % interval for a measured GPU: its expert on kernels it was not shown."""
         measured, forecasts = [], []
         for device, rows in self.groups[group].items():
             rest = np.setdiff1d(np.flatnonzero(rows.good), shown(rows, self.seed))[:2000]
-            if group.startswith(expert_kernel.FAMILY):
-                measured.append(rows.measured_ms[rest])
-                forecasts.append(self.by_rates(group, device, ())[rest])
-                continue
-            known, expert = self.known(group, device), self.trained(group)[device]
             measured.append(rows.measured_ms[rest])
-            forecasts.append(known.base_ms[rest] * np.exp(expert.correction(known.features[rest])))
+            if group.startswith(expert_kernel.FAMILY):
+                forecasts.append(self.by_rates(group, device, ())[rest])
+            else:
+                known, expert = self.known(group, device), self.trained(group)[device]
+                forecasts.append(known.base_ms[rest] * np.exp(expert.correction(known.features[rest])))
         return interval.half_width(np.concatenate(measured), np.concatenate(forecasts))
 
 
 def balanced(measured_ms: Array) -> Array:
     """Weights of a GPU's kernels, sum one: half of it on all alike, half on long calls."""
-    long = measured_ms >= LARGE_MS
-    return (
-        0.5 / len(long) + 0.5 * long / max(int(long.sum()), 1) if long.any() else np.full(len(long), 1 / len(long))
-    )
+    long, count = measured_ms >= LARGE_MS, len(measured_ms)
+    return 0.5 / count + 0.5 * long / max(int(long.sum()), 1) if long.any() else np.full(count, 1 / count)
 
 
 def mape(rows: Rows, forecast: Array) -> tuple[float, float]:
@@ -320,8 +311,6 @@ def mape(rows: Rows, forecast: Array) -> tuple[float, float]:
 
 def ship(left_out: LeaveOut, folder: Path) -> HalfPrecision:
     """Choose on all generations, keep those experts, and write weights and record."""
-    from safetensors.numpy import save_file
-
     decay, unseen, seen, scores, rates = {}, {}, {}, {}, {}
     folds: dict[str, dict[str, Fold]] = {}
     trained: dict[str, dict[str, Expert]] = {name: {} for name in left_out.devices}
@@ -368,7 +357,5 @@ def ship(left_out: LeaveOut, folder: Path) -> HalfPrecision:
         "trained": {name: sorted(groups) for name, groups in trained.items()},
     }
     model = HalfPrecision(trained, meta, folds)
-    with atomic_path(folder / "experts.safetensors") as temporary:
-        save_file(model.arrays(), temporary)
-    write_text(folder / "record.json", json.dumps(meta, indent=2, sort_keys=True) + "\n")
+    save(model.arrays(), meta, folder)
     return model
