@@ -1,1 +1,1 @@
-"""One kernel's latency: baselines, NeuSight, and ours, behind one small interface."""
+"""Latency of one kernel: published predictors and this project's own behind one small interface."""

@@ -103,7 +103,7 @@ def workloads(graphs: pd.DataFrame, layers: Mapping[str, int]) -> Workloads:
 
 
 def _sequence(repeats: pd.Series) -> Array:
-    """Nodes (index of `repeats`) in running order; the repeated ones are one layer, run as often as it says."""
+    """Nodes (index of `repeats`) in the order they run; the repeated ones are one layer, run `repeats` times."""
     index, often = repeats.index.to_numpy(), repeats.to_numpy()
     layer = np.flatnonzero(often > 1)
     if not len(layer):
@@ -113,7 +113,7 @@ def _sequence(repeats: pd.Series) -> Array:
 
 
 def layers_of(labels: pd.DataFrame) -> dict[str, int]:
-    """How many layers each model has, as the labels say."""
+    """Number of layers of each model, from the labels."""
     known = labels[labels["layers"] > 0].groupby("model")["layers"].max()
     return {str(model): int(layers) for model, layers in known.items()}
 
@@ -260,7 +260,7 @@ def _on_device(predictor: Predictor, work: Workloads, name: str, device: Device)
 def _waits(
     work: Workloads, per_node: Mapping[str, Array], predictor: HostAware, quantile: float
 ) -> dict[str, Array]:
-    """What the GPU waits for its host in each pass of each cell, by column; a compiled model is not issued so."""
+    """Milliseconds each cell's GPU waits for its host in each pass, by column; zero for compiled models."""
     ops, eager = work.distinct["op"].to_numpy(), np.flatnonzero(work.cells["option"] == "none")
     result = {}
     for name in ("forward", "backward"):
@@ -330,7 +330,7 @@ def compose(nodes: pd.DataFrame, option: str) -> float:
 
 
 def _overlapped(nodes: pd.DataFrame) -> float:
-    """Backward milliseconds of data parallelism: gradients are sent as they come, one after the other."""
+    """Backward milliseconds of data parallelism: gradients are sent one after the other as they are computed."""
     rows = list(zip(nodes["name"], nodes["backward_ms"].fillna(0), nodes["repeats"], strict=True))
     layer = [row for row in rows if row[2] > 1]
     first = next((place for place, row in enumerate(rows) if row[2] > 1), len(rows))

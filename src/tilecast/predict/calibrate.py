@@ -1,4 +1,4 @@
-"""A few measurements on a new device make the forecasts for it better: one factor a kernel family and format.
+"""Calibration: measurements on a device correct its forecasts by one factor a kernel family and number format.
 
 The factor's prior is that the forecast from the specification is right, as far as its own interval and the other
 families say; what all families have in common is learned first. So a family with one measured kernel moves a
@@ -62,7 +62,7 @@ def fit(family: Array, dtype: Array, measured_ms: Array, predicted_ms: Array, hi
     claimed = np.where(np.isfinite(claimed) & (claimed > 0), claimed, PRIOR_SD)
     prior = (np.bincount(group, claimed) / count) ** 2
     trust = 1 / (prior + noise / count)
-    # What all share: the description's own word, no shift at all, counts as one more family.
+    # What all share: the uncorrected forecast, no shift at all, counts as one more family.
     shared = float(np.sum(trust * mean) / (np.sum(trust) + trust.mean()))
     around = float((np.sum((mean - shared) ** 2) + shared**2) / (len(names) + 1))
     left = np.maximum(prior, around)  # how far families lie from what they share
@@ -80,14 +80,14 @@ def shifts(scales: Scales, family: Array, dtype: Array) -> tuple[Array, Array]:
 
 
 class Calibrated:
-    """A predictor whose forecasts on one device carry the scales measured there."""
+    """A predictor whose forecasts are scaled by factors measured on one device."""
 
     def __init__(self, predictor: Predictor, scales: Scales) -> None:
         self.predictor, self.scales = predictor, scales
         self.name = predictor.name
 
     def predict(self, kernels: pd.DataFrame, device: Device) -> pd.DataFrame:
-        """As the predictor's own, scaled; arithmetic never faster than the device's peak rate."""
+        """The predictor's forecasts, scaled; arithmetic is never faster than the device's peak rate."""
         found = self.predictor.predict(kernels, device)
         dtype = kernels["dtype"].to_numpy() if "dtype" in kernels else np.full(len(kernels), "fp32")
         shift, half = shifts(self.scales, kernels["family"].to_numpy(), dtype)

@@ -24,7 +24,7 @@ LEVEL_DOUBT = 0.1  # of a GPU's rates, beside what generations disagree about, i
 class Expert:
     """A network of two hidden layers over standardised features: log of measured time over base time.
 
-    Within the range of features it was trained on, where that is given: beyond, it knows nothing more.
+    Features are held within the range it was trained on, where that is given.
     """
 
     mean: Array
@@ -86,7 +86,7 @@ def likeness(distance: float, decay: float) -> float:
 
 
 def distance(one: Chip, other: Chip, matrix: bool) -> float:
-    """How unlike two GPUs are, in generations; the step from Pascal counts twice: libraries were rewritten then.
+    """Distance between two GPUs, in generations; the step from Pascal counts twice: libraries were rewritten then.
 
     Matrix products also differ with the lanes a multiprocessor has and with operations per byte (half a
     generation a doubling). Vector kernels change less from one generation to the next.
@@ -150,7 +150,7 @@ def kept(base_ms: Array) -> Array:
 
 @dataclass(frozen=True)
 class Fold:
-    """What some generations' products say of the others': fitted rates, and a correction for each generation."""
+    """Products forecast from some generations alone: fitted rates, and a learned correction of each generation."""
 
     rates: Array
     experts: Mapping[str, Expert]

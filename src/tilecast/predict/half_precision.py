@@ -108,7 +108,7 @@ class HalfPrecision:
         return same_rates((known[0], half), (known[1], device.bandwidth_bytes_per_s))
 
     def _left(self, group: str, stored: Collection[str], without: Collection[str]) -> str:
-        """The generation left out that something is stored for, "" for none."""
+        """The key of what was trained without the generations `without`: the one left out, "" for none."""
         left = set(without) & {self.meta["generations"][name] for name in self.meta["rows"][group]}
         if len(left) > 1 or not left <= set(stored):
             raise InputError(group, "no GPU that counts was measured in it", "leave one out at most")

@@ -49,10 +49,10 @@ class Predictor(Protocol):
 
 @runtime_checkable
 class HostAware(Protocol):
-    """A predictor that also knows how long the host takes to issue a kernel."""
+    """A predictor that also forecasts how long the host takes to issue a kernel."""
 
     def issue_ms(self, ops: np.ndarray, phase: str, quantile: float = 0.5) -> np.ndarray:
-        """The host's milliseconds for an eager kernel of each operation; a host slower than a share of hosts."""
+        """Milliseconds a host takes to issue each eager operation; a share `quantile` of hosts is faster."""
         ...
 
 
@@ -89,7 +89,7 @@ def complete(kernels: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_kernels(kernels: pd.DataFrame, where: object = "kernels") -> None:
-    """Raise one line at the first row that is no kernel: unknown family, phase or dtype, or an empty dimension."""
+    """Refuse the first row that is not a kernel: unknown family, phase or dtype, or an empty dimension."""
     for column, allowed in (("family", FAMILIES), ("phase", PHASES), ("dtype", tuple(ELEMENT_BYTES))):
         bad = ~kernels[column].isin(allowed)
         if bad.any():

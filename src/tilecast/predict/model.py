@@ -26,7 +26,7 @@ _ENDS = ("latency_ms", "low_ms", "high_ms")
 
 
 def forecast_model(graph: KernelGraph, predictor: Predictor, device: Device) -> dict[str, Any]:
-    """Everything `tilecast forecast` says, as plain values: figures in their units, shares of the whole time."""
+    """The forecast of one model as plain values: figures in their units, shares of the whole time."""
     import pandas as pd
 
     kernels = graph.kernels()
@@ -71,7 +71,7 @@ def _waits_ms(
 ) -> tuple[dict[str, float], tuple[float, float]]:
     """Milliseconds the GPU waits for its host in each pass, and how much less and more with another host.
 
-    Nothing where the predictor knows no host. A graph whose kernels a compiler fused is not issued one by one.
+    Nothing where the predictor does not forecast hosts, or a compiler fused the kernels: not issued one by one.
     """
     if not isinstance(predictor, HostAware) or graph.about.get("fused"):
         return {}, (0.0, 0.0)
@@ -108,7 +108,7 @@ def _top(table: pd.DataFrame, total: float) -> list[dict[str, Any]]:
 
 
 def memory_bytes(graph: KernelGraph) -> dict[str, float]:
-    """Bytes of weights, gradients, optimizer states and live tensors; the last at the step's fullest moment.
+    """Bytes of weights, gradients, optimizer states and live tensors, when a step holds most.
 
     A tensor lives from the kernel that writes it to the last that reads it. What a framework's allocator wastes,
     and the context of the driver, come on top.
@@ -145,7 +145,7 @@ def _live_bytes(graph: KernelGraph) -> int:
 
 
 def as_text(result: Mapping[str, Any], title: str) -> str:
-    """The forecast for a reader."""
+    """The forecast as text for a terminal."""
     about, memory = result, result["memory"]
     work = f"{about['mode']}, {about['batch_size']} x {about['sequence_length']} tokens, {about['dtype']}"
     if about["mode"] == "inference":

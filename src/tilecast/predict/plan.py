@@ -1,9 +1,9 @@
 """Forecasts written down before anything is measured, and the order of kernels to measure: least certain first.
 
-The order asks where forecasts are least sure: where predictors that know the same device disagree, and where their
-own intervals are wide. Shapes alike in family, number format and amount of work share what they teach, so of each
-such kind the least sure one comes first, then the second of each, and so on: those first that teach most a second.
-Families and formats take turns.
+A forecast is uncertain where predictors of the same device disagree and where their own intervals are wide.
+Kernels of one family, number format and amount of work tell much the same, so the most uncertain one of each such
+kind comes first, then the second of each, and so on, by uncertainty per second of measuring. Families and formats
+take turns.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def plan_kernels(kernels: pd.DataFrame, device: Device, committee: Sequence[Pred
 
 
 def order(work: pd.DataFrame, forecasts: dict[str, pd.DataFrame]) -> np.ndarray:
-    """The place of each kernel in the order of measuring."""
+    """The rank of each kernel in the order of measuring."""
     import pandas as pd
 
     logs = np.log(np.stack([found["latency_ms"].to_numpy(dtype=float) for found in forecasts.values()]))
@@ -134,7 +134,7 @@ def write_kernel_plan(
 
 
 def write_model_plan(folder: Path, description: Mapping[str, Any], works: Sequence[dict[str, Any]]) -> Path:
-    """Forecast workloads for a described device; those forecast already keep their forecast, new ones are added.
+    """Forecast workloads for a described device, but for those forecast already.
 
     A workload that was measured before is not forecast any more.
     """

@@ -1,4 +1,4 @@
-"""Li et al. (2023): a GPU's latency is a line in the work, one line a family; unseen GPUs by their bandwidth.
+"""Li et al. (2023): latency is linear in the work, one line a GPU and family; other GPUs by their bandwidth.
 
 Matrix products: line in FLOPs. Vector kernels: line in bytes. For a GPU without measurements the reciprocal of the
 slope (operations or bytes per second) is a line in the memory bandwidth, fitted over the measured GPUs, and the
@@ -70,7 +70,7 @@ class Li:
         return cls(lines, stored["bandwidth_bytes_per_s"])
 
     def to_json(self) -> str:
-        """What `load` reads."""
+        """The JSON text that `load` reads."""
         stored = {"lines": self.lines, "bandwidth_bytes_per_s": self.bandwidths}
         return json.dumps(stored, indent=1, sort_keys=True) + "\n"
 

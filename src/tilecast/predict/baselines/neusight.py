@@ -76,7 +76,7 @@ def _tile_of_name(name: str) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Waves:
-    """What is known of kernels before the network speaks: its four inputs, and the terms of the time."""
+    """Kernels as waves of tiles: the network's four inputs, and the terms of the time."""
 
     inputs: Array  # (rows, 4)
     count: Array  # waves
@@ -89,7 +89,7 @@ class Waves:
 
 
 def waves(family: str, dims: Mapping[str, Array], tiles: Array, device: Array, size: int = 4) -> Waves:
-    """Cast kernels of one family in waves; `device` holds `device_features`, one row for all or one a kernel.
+    """Waves of kernels of one family; `device` holds `device_features`, one row for all or one a kernel.
 
     `dims` has b, m, n, k of a matrix product (elements of `size` bytes), or b, m and bytes and operations per
     element of a vector kernel.
@@ -144,7 +144,7 @@ class Profile:
 
 
 def point(family: str, dims: Mapping[str, Array], device: Array) -> Array:
-    """Where a kernel lies in the artifact's look-up: its dimensions beside the device's features."""
+    """A kernel's coordinates in the artifact's look-up: its dimensions beside the device's features."""
     names = ("b", "m", "k", "n") if family in MATRIX_FAMILIES else ("b", "m", "bytes", "operations")
     columns = np.stack([dims[name] for name in names], axis=1)
     return np.hstack([columns, np.broadcast_to(device, (len(columns), 5))])

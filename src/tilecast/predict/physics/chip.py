@@ -1,4 +1,4 @@
-"""A GPU as kernel physics sees it in one number format, and what all physics of kernels share.
+"""A GPU's rates in one number format, and the formulas that all kernel physics share.
 
 A kernel's time is `base x exp(correction)`: `base` is what launch, operations and bytes cost at the rates the GPU
 sustains; the correction is learned from ratios that mean the same on every GPU.

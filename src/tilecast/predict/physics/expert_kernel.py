@@ -72,7 +72,7 @@ def expected_load(tokens: float, topk: float, experts: float, ep: float, skew: f
 
 
 def _to_level(counts: Array, wanted: int) -> Array:
-    """`counts` with its smallest raised or its largest lowered to one level, so that `wanted` is their sum."""
+    """Counts whose smallest are raised, or largest lowered, to one level, so that their sum is `wanted`."""
     missing = wanted - int(counts.sum())
     sign = 1 if missing > 0 else -1
     low, high = 0, int(counts.max()) + abs(missing)
@@ -221,7 +221,7 @@ def time_ms(work: Launch, on: Chip, rates: KernelRates = START) -> Array:
 
 
 def fit(kernels: Sequence[tuple[Launch, Chip, Array, float]]) -> KernelRates:
-    """Rates from several GPUs' kernels (work, GPU, measured milliseconds, weight), near START where mute."""
+    """Rates from several GPUs' kernels (work, GPU, measured milliseconds, weight), near START in doubt."""
     from scipy.optimize import least_squares
 
     first = START.vector()

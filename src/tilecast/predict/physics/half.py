@@ -121,7 +121,7 @@ def moe(v: Mapping[str, Array], dtype: str, on: Chip) -> Estimate:
 
 
 def triton(v: Mapping[str, Array], dtype: str, on: Chip) -> tuple[Estimate, expert_kernel.Launch]:
-    """Experts by Triton's kernel: what is known without fitted rates, and the work that rates are asked about."""
+    """Experts by Triton's kernel: an estimate without fitted rates, and the work whose time follows from rates."""
     stored = FORMATS[dtype]
     work = expert_kernel.launch(v, dtype, stored.weight_bytes, stored.input_bytes, on.name)
     moved = work.weights + work.activations

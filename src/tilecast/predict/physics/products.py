@@ -102,7 +102,7 @@ def sustained_share(on: Chip, r: Rates) -> float:
 
 
 def _compute_ms(m: Array, n: Array, k: Array, on: Chip, r: Rates) -> Array:
-    """Operations by the fastest of several tiles and cuts along k.
+    """Milliseconds of operations, by the fastest of several tiles and cuts along k.
 
     A tile of R x C takes 2 R C k / split / rate, waves = tiles split / multiprocessors of them follow each other;
     the least of all choices is softened: (sum time^-12)^(-1/12).

@@ -44,7 +44,7 @@ def spread() -> float:
 
 
 def sustained(kernels: pd.DataFrame, forecast: pd.DataFrame, device: Device, mode: str) -> pd.DataFrame:
-    """`forecast` of a model's `kernels` as a run of `mode` meets them; a GPU nobody timed gets the median."""
+    """The forecast of a model's kernels in a run of `mode`: slower in training; a GPU nobody timed takes the median."""
     if mode != "training":
         return forecast
     share = SHARE.get(device.name, median(SHARE.values()))

@@ -51,7 +51,7 @@ SHORTER = {
 
 
 def neusight_examples(kernels: pd.DataFrame, family: str, devices: Mapping[str, Device]) -> dict[str, Array]:
-    """What NeuSight's network of a family learns from: the paper's filter, and only rows of known tile."""
+    """Training data of NeuSight's network of a family: the paper's filter, and only rows of known tile."""
     rows = kernels[(kernels["family"] == family) & (kernels["dtype"] == "fp32")]
     if family in LARGE:
         b, m = LARGE[family]
@@ -77,7 +77,7 @@ def _seconds_per_wave(outputs: Any, data: Mapping[str, Any]) -> Any:
 
 
 def habitat_examples(kernels: pd.DataFrame, family: str, devices: Mapping[str, Device]) -> dict[str, Array]:
-    """What Habitat's network of a family learns from; `mean` and `std` of its inputs are kept with the weights."""
+    """Training data of Habitat's network of a family; `mean` and `std` of its inputs are kept with the weights."""
     rows = kernels[(kernels["family"] == family) & (kernels["dtype"] == "fp32")]
     if len(rows) < 10:
         raise InputError("kernels", f"{len(rows)} {family} kernels to train on", "measure more")

@@ -46,7 +46,7 @@ def launch_offsets(kernels: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 
 class Examples:
-    """Kernels of one family on one GPU, as an expert sees them."""
+    """Measured kernels of one family on one GPU, with features, targets and weights for training."""
 
     def __init__(self, rows: pd.DataFrame, family: str, on: Chip, launch: Mapping[str, float]) -> None:
         self.family = family
@@ -126,7 +126,7 @@ def _counted(large: Array) -> Array:
 
 
 def octaves_held_back(data: Examples, seed: int) -> Array:
-    """Which kernels to judge an expert on: whole cells of a grid of octaves, a fifth of those that hold kernels.
+    """Kernels held back to judge an expert: whole cells of a grid of octaves, a fifth of those that hold kernels.
 
     A kernel a user asks about has no neighbour in the training data that differs by a few percent only, as one
     held back at random has.
@@ -142,7 +142,7 @@ def octaves_held_back(data: Examples, seed: int) -> Array:
 
 @dataclass(frozen=True)
 class Judged:
-    """An expert, and how one trained without some octaves of shape forecast those."""
+    """An expert, with the forecasts of held-back kernels by one that was trained without them."""
 
     members: tuple[Expert, ...]
     measured: Array
@@ -160,7 +160,7 @@ class Judged:
         return cls(members, data.measured[held], forecast, data.large[held])
 
     def save(self, path: Path, identity: str) -> None:
-        """Keep it for a training that is interrupted later on."""
+        """Write it, for a training that is interrupted later."""
         from safetensors.numpy import save_file
 
         arrays = {"measured": self.measured, "forecast": self.forecast, "large": self.large}
@@ -171,7 +171,7 @@ class Judged:
 
     @classmethod
     def load(cls, path: Path, identity: str) -> Judged | None:
-        """What `save` kept, if it is of this very training."""
+        """Read what `save` wrote, if it is of this very training."""
         from safetensors import safe_open
 
         if not path.exists():

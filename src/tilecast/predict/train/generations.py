@@ -50,7 +50,7 @@ class Rows:
     known: Estimate | None = field(default=None, repr=False)
 
     def physics(self, family: str, dtype: str, device: Device) -> Estimate:
-        """What is known of the kernels before a correction, computed once."""
+        """Physics of the kernels, before a correction, computed once."""
         if self.known is None:
             self.known = physics(family, self.dims, dtype, chip(device, dtype))
         return self.known
@@ -126,7 +126,7 @@ class LeaveOut:
         return self.experts[group]
 
     def rates(self, group: str, without: Collection[str]) -> expert_kernel.KernelRates:
-        """Of Triton's experts, fitted on the generations not left out, generations alike."""
+        """Rates of Triton's experts, fitted on the generations not left out, which count alike."""
         key = group, frozenset(without)
         if key not in self._rates:
             kernels = []
@@ -139,14 +139,14 @@ class LeaveOut:
         return self._rates[key]
 
     def by_rates(self, group: str, device: str, without: Collection[str]) -> Array:
-        """All of a GPU's experts by Triton, at the rates of the generations not left out."""
+        """Milliseconds of a GPU's experts by Triton, at the rates of the generations not left out."""
         if (group, device) not in self._work:
             dims, on = self.groups[group][device].dims, self._chip(group, device)
             self._work[group, device] = triton(dims, group.split("/")[1], on)[1], on
         return expert_kernel.time_ms(*self._work[group, device], self.rates(group, without))
 
     def fold(self, group: str, without: Collection[str]) -> Fold:
-        """What products of the generations not left out teach about others'; generations alike."""
+        """Rates and corrections of products from the generations not left out, which count alike."""
         inside = self._inside(group, without)
         key = group, frozenset(inside)
         if key not in self._folds:
@@ -177,7 +177,7 @@ class LeaveOut:
         return dims, self._chip(group, device), rows.measured_ms[some]
 
     def _generation(self, group: str, gpus: list[str], rates: Array) -> Expert:
-        """One generation's correction of products, each of its GPUs about its own level."""
+        """Fit one generation's correction of products, each of its GPUs about its own level."""
         features, target, weight, dtype = [], [], [], group.split("/")[1]
         for device in gpus:
             dims, on, measured = self._drawn(group, device, ROWS // len(gpus))
@@ -192,7 +192,7 @@ class LeaveOut:
     def product(
         self, group: str, device: str, without: Collection[str]
     ) -> tuple[Fold, Estimate, dict[str, Array]]:
-        """A fold's physics of all of a GPU's products, and each generation's view of them."""
+        """A fold, its physics of all of a GPU's products, and each generation's correction of them."""
         fold = self.fold(group, without)
         key = group, frozenset(fold.experts), device
         if key not in self._products:
@@ -217,7 +217,7 @@ class LeaveOut:
         return chip(self.devices[device], "bf16").unit
 
     def forecast(self, group: str, device: str, without: Collection[str], decay: float) -> Array:
-        """All kernels of `device`, by the experts of the generations not left out."""
+        """Milliseconds of all kernels of `device`, by the experts of the generations not left out."""
         if group.startswith(expert_kernel.FAMILY):
             return self.by_rates(group, device, without)
         if group.startswith(PRODUCTS):
@@ -235,7 +235,7 @@ class LeaveOut:
         return np.maximum(known.base_ms * np.exp(correction), 0 if group.startswith("moe") else known.floor_ms)
 
     def in_group(self, group: str) -> dict[str, list[str]]:
-        """Generations that a group was measured on, with their GPUs."""
+        """GPUs that a group was measured on, by generation."""
         found: dict[str, list[str]] = {}
         for device in self.groups[group]:
             found.setdefault(self.generations[device], []).append(device)
@@ -265,8 +265,7 @@ class LeaveOut:
         return best, {f"{d:g}": round(value, 2) for d, value in scores.items()}
 
     def half_width(self, group: str, outside: Collection[str], decay: float) -> float:
-        """Of the 80 % interval of an unmeasured GPU, in units of `doubt`: what leaving out each generation inside
-        showed, all alike."""
+        """Half-width of an unmeasured GPU's 80 % interval, in units of `doubt`, from each generation left out."""
         inside = self._inside(group, outside)
         if len(inside) < 2:
             # ASSUME: with one generation nothing shows how far forecasts carry: a factor of e
@@ -283,7 +282,7 @@ class LeaveOut:
         return interval.half_width(every, np.ones(len(every)))
 
     def own_half_width(self, group: str) -> float:
-        """Of the 80 % interval for a measured GPU: its expert on kernels it was not shown."""
+        """Half-width of a measured GPU's 80 % interval: its expert on kernels it was not trained on."""
         measured, forecasts = [], []
         for device, rows in self.groups[group].items():
             rest = np.setdiff1d(np.flatnonzero(rows.good), shown(rows, self.seed))[:2000]

@@ -132,7 +132,7 @@ def _save(path: Path, identity: str, model: Any, optimiser: Any, state: Mapping[
 
 
 def _resume(path: Path, identity: str, model: Any, optimiser: Any) -> dict[str, Any]:
-    """The state to go on from: the checkpoint's where it is of this very training, else the beginning."""
+    """The state to continue from: the checkpoint's, if it is of this very training, else a fresh one."""
     from safetensors import safe_open
 
     fresh = {"epoch": 0, "error": float("inf"), "best_epoch": -1, "seconds": 0.0, "best": {}}
