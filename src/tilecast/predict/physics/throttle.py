@@ -44,7 +44,7 @@ def spread() -> float:
 
 
 def sustained(kernels: pd.DataFrame, forecast: pd.DataFrame, device: Device, mode: str) -> pd.DataFrame:
-    """The forecast of a model's kernels in a run of `mode`: slower in training; a GPU nobody timed takes the median."""
+    """Forecast of a model's kernels in a run of `mode`: slower in training, by the median if nobody timed it."""
     if mode != "training":
         return forecast
     share = SHARE.get(device.name, median(SHARE.values()))
