@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,7 @@ import pandas as pd
 import pytest
 from small_measured import write_measured
 from small_results import declared, write_results
-from test_locality_section import results as locality  # noqa: F401 (a fixture)
-from test_moe_section import folder as experts  # noqa: F401
-from test_parallel_section import root as several  # noqa: F401
+from small_sections import write_experts, write_half_precision, write_locality, write_multigpu
 
 from tilecast.base.errors import TilecastError
 from tilecast.present.page.page import SECTIONS
@@ -28,60 +25,25 @@ HOSTILE = "\"'><script>window.hacked=1</script><img src=x onerror=hack()>{{ 7 * 
 RAW = re.compile(r"<script>window|<img src=x|</style>\]|\"'>")
 SHOWN = "&lt;script&gt;window.hacked=1"
 ABOUT = {"title": "A finding", "caption": "What is shown.", "alt": "Words instead.", "n": 3, "reason": ""}
-MODERN: dict[str, list[dict[str, Any]]] = {
-    "protocol": [
-        {"kind": kind, "generation": "Hopper", "device": "H100", "family": family, "dtype": "bf16", "n": 5,
-         "predictor": "tilecast", "mape_long_percent": 5.0, "mape_percent": 6.0, "ratio_median": 1.0,
-         "inside_percent": 80.0, "mape_with_flagged_percent": 7.0}
-        for kind in ("left out", "forward") for family in ("gemm", "decode")
-    ],
-    "serving_errors": [
-        {"left_out": True, "kind": "dense", "device": device, "framework": "all", "n": 4,
-         "tpot_median_percent": 9.0, "ttft_median_percent": 19.0, "tpot_ratio": 1.0, "ttft_ratio": 1.1}
-        for device in ("all", "NVIDIA_H200")
-    ],
-    "sample": [{"device": "NVIDIA_H100_80GB_HBM3", "n": 9, "mape_percent": 6.0}],
-    "noise": [{"device": "NVIDIA_H100_80GB_HBM3", "family": "gemm", "dtype": "bf16", "n": 9, "rows": 10,
-               "duplicates": 1, "slow_path": 0, "flagged": 1, "duplicates_and_slow_paths": 1, "mean_percent": 3.0,
-               "p90_percent": 5.0}],
-    "anchor": [{"forecaster": "the publisher", "n": 4, "tpot_median_percent": 9.0, "ttft_median_percent": 19.0,
-                "tpot_ratio": 1.0, "ttft_ratio": 1.1}],
-}  # fmt: skip
 
 
-@pytest.fixture
-def modern(tmp_path: Path) -> Path:
-    """What the stage on modern GPUs leaves, small."""
-    for name, rows in MODERN.items():
-        path = tmp_path / f"modern/{name}.csv"
-        path.parent.mkdir(exist_ok=True)
-        pd.DataFrame(rows).to_csv(path, index=False)
-    source = {"available": True, "package": "p", "version": "1", "sha256": "a" * 64, "bytes": 9}
-    (tmp_path / "modern/source.json").write_text(json.dumps(source))
-    return tmp_path
-
-
-@pytest.fixture
-def measured(tmp_path: Path) -> Path:
-    """Measurements and scenarios."""
-    (tmp_path / "figures").mkdir()
-    write_measured(tmp_path, "plain")
-    return tmp_path
-
-
-@pytest.fixture
-def first(tmp_path: Path) -> Path:
-    """What the sections on the artifact read."""
-    return write_results(tmp_path / "results")
-
-
-# slug -> (fixture, columns that at least have to reach the page)
-CASES = {
-    "claims": ("first", 4), "errors": ("first", 2), "predictors": ("first", 3), "graphs": ("first", 1),
-    "defects": ("first", 2), "provenance": ("first", 1), "tables": ("first", 2), "figures": ("first", 2),
-    "parallel": ("several", 8), "modern": ("modern", 3), "moe": ("experts", 5), "numa": ("locality", 5),
-    "machine": ("measured", 4), "scenarios": ("measured", 3),
-}  # fmt: skip
+# slug -> (what writes the files, columns that at least have to reach the page)
+CASES: dict[str, tuple[Callable[[Path], Any], int]] = {
+    "claims": (write_results, 4),
+    "errors": (write_results, 2),
+    "predictors": (write_results, 3),
+    "graphs": (write_results, 1),
+    "defects": (write_results, 2),
+    "provenance": (write_results, 1),
+    "tables": (write_results, 2),
+    "figures": (write_results, 2),
+    "parallel": (write_multigpu, 8),
+    "modern": (write_half_precision, 3),
+    "moe": (write_experts, 5),
+    "numa": (write_locality, 5),
+    "machine": (write_measured, 4),
+    "scenarios": (write_measured, 3),
+}
 STAGES = ("parallel", "modern", "moe", "numa")  # which show figures of their own, after their name
 
 
@@ -131,12 +93,13 @@ def poisoned(root: Path, files: Iterable[Path]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("slug", CASES)
-def test_a_text_stays_a_text(slug: str, request: pytest.FixtureRequest, tmp_path_factory: Any) -> None:
-    fixture, least = CASES[slug]
-    root = tmp_path_factory.mktemp("poisoned") / "results"
-    shutil.copytree(request.getfixturevalue(fixture), root)
+def test_a_text_stays_a_text(slug: str, tmp_path: Path) -> None:
+    write_files, least = CASES[slug]
+    root = tmp_path / "results"
+    if write_files is not write_results:
+        (root / "figures").mkdir(parents=True)
+    write_files(root)
     if slug in STAGES:
-        (root / "figures").mkdir(exist_ok=True)
         (root / f"figures/{slug}_one.json").write_text(json.dumps(ABOUT))
         (root / f"figures/{slug}_one.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
         (root / f"figures/{slug}_one.csv").write_text("a\n1\n")

@@ -2,45 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from small_results import declared
+from small_sections import write_locality
 
-from tilecast.locality.model import Work, predicted
-from tilecast.locality.record import load, summary, tables
-from tilecast.locality.study import counts, load_study, study_names
 from tilecast.present.page.render import environment
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections.numa import NEEDS, context
-from tilecast.tables.declared.locality import COMPARISON, COUNTS, HOSTS, PREDICTED, RECORD
+from tilecast.tables.declared.locality import COMPARISON
 from tilecast.tables.io import read, write
 
 
 @pytest.fixture
-def results(tmp_path: Path, repository: Path) -> Path:
-    """What the workflow leaves for the section."""
-    raw = load(repository / "resources/measured/numa/quick_test.json")
-    for name, table in tables(raw).items():
-        write(table, tmp_path / f"numa/record/{name}.csv", RECORD[name])
-    for name, content in (("topology", raw["topology"]), ("record/summary", summary(raw))):
-        (tmp_path / f"numa/{name}.json").write_text(json.dumps(content))
-    write(
-        pd.DataFrame(counts({name: load_study(name) for name in study_names()})),
-        tmp_path / "numa/counts.csv",
-        COUNTS,
-    )
-    hosts = read(repository / "resources/published/numa_hosts.csv", HOSTS)
-    cells = [("vit0x0x0", "fp32", 10), ("vit32x2x128", "fp32", 10)]
-    write(
-        predicted(hosts, cells, lambda *_: Work(1e9, (0.5, 0.4, 0.6), (0.3, 0.2, 0.4))),
-        tmp_path / "numa/predicted.csv",
-        PREDICTED,
-    )
-    return tmp_path
+def results(tmp_path: Path) -> Path:
+    return write_locality(tmp_path)
 
 
 def rendered(root: Path, repository: Path) -> tuple[str, dict[str, Any]]:
@@ -54,7 +32,7 @@ def test_a_host_that_cannot_test_says_so_and_shows_no_penalty(results: Path, rep
     page, data = rendered(results, repository)
     assert "<strong>not testable here: no GPU, one node</strong> (1 node, 0 GPUs)" in page
     assert "the CPU device, which stands in" in page and "Success rate: 100 % of 15 runs of 3 cells" in page
-    assert [row["penalty_percent"] for row in data["compared"] if row["penalty_percent"] == 0] == []
+    assert [row["penalty_percent"] for row in data["compared"].rows if row["penalty_percent"] == 0] == []
     assert page.count("not measured") >= 3 and "Not measured: the record shown holds no run on a GPU" in page
     assert "4 of the 8 numbers of runs it gives" in page
     assert "Load average of the machine meanwhile" in page

@@ -4,43 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
+from small_sections import write_experts
 
-from tilecast.moe.study import load_study
-from tilecast.moe.tables import layouts_table, models_table, systems_table
 from tilecast.present.page.render import environment
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections import moe
-from tilecast.tables.declared.moe import ALLTOALL_ERRORS, ANCHORS, GAINS, LAYOUTS, MODELS, SYSTEMS
-from tilecast.tables.io import write
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("results")
-    study = load_study(ROOT / "config/studies/moe_prefetch.yaml")
-    write(systems_table(study), root / moe.SYSTEMS, SYSTEMS)
-    write(models_table(study), root / "moe/models.csv", MODELS)
-    write(layouts_table(study), root / "moe/layouts.csv", LAYOUTS)
-    error = {"links": "NVLink", "kernel": "all", "sizes": "all", "n": 5, "mape_percent": 5.0, "worst_percent": 9.0}
-    write(pd.DataFrame([error]), root / "moe/alltoall_errors.csv", ALLTOALL_ERRORS)
-    anchor = {
-        "source": "a paper", "gpu": "A5000", "model": "Mixtral", "method": "prefetching", "measured_ms": 735.0,
-        "fastest_ms": 700.0, "slowest_ms": 740.0, "measured_over_model": 1.0, "placement": "fits",
-    }  # fmt: skip
-    write(pd.DataFrame([anchor]), root / "moe/anchors.csv", ANCHORS)
-    gain = {
-        "source": "a paper",
-        "what": "all",
-        "gain": 2.5,
-        "largest_gain": 2.0,
-        "overlap_alone_can_give_it": False,
-    }
-    write(pd.DataFrame([gain]), root / "moe/gains.csv", GAINS)
-    return root
+    return write_experts(tmp_path_factory.mktemp("results"))
 
 
 def rendered(folder: Path) -> str:

@@ -145,7 +145,7 @@ def test_a_section_without_its_files_names_them(render: Callable[..., str], sect
 def test_only_declared_files_are_read(results_folder: Path) -> None:
     results = Results(results_folder, [])
     assert (results_folder / "evaluation/claims.csv").is_file()
-    assert results.table("evaluation/claims.csv", CLAIMS) is None
+    assert results.table("evaluation/claims.csv", CLAIMS).empty
     assert results.json("artifact/source.json") is None
 
 

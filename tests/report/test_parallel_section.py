@@ -2,49 +2,29 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-import pandas as pd
 import pytest
+from small_sections import write_multigpu
 from small_tables import write_rows
 
 from tilecast.present.page.render import environment
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections import parallel
 from tilecast.tables.declared.half_precision import SERVING
-from tilecast.tables.declared.multigpu import COLLECTIVES_MAPE, SCOREBOARD
-from tilecast.tables.io import write
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Results with one suite within its goals, one beyond, one without; the shipped record as the study."""
-    shutil.copytree(ROOT / "resources/studies/multigpu", tmp_path / "parallel/study")
-    scores = [
-        {"suite": "artifact", "cases": 11, "mean_percent": 5.0, "worst_percent": 12.0, "authors_percent": 7.7,
-         "bar_mean_percent": 5.5, "bar_worst_percent": 12.0},
-        {"suite": "megatron", "cases": 10, "mean_percent": 5.1, "worst_percent": 9.0, "authors_percent": None,
-         "bar_mean_percent": 5.0, "bar_worst_percent": None},
-        {"suite": "recompute", "cases": 8, "mean_percent": 4.0, "worst_percent": 9.0, "authors_percent": None,
-         "bar_mean_percent": None, "bar_worst_percent": None},
-    ]  # fmt: skip
-    write_rows(tmp_path / "parallel/scoreboard.csv", SCOREBOARD, *scores)
-    collectives = [
-        {"basis": basis, "system": system, "op": "all_reduce", "sizes": "all", "n": 33, "mape_percent": mean,
-         "worst_percent": 50.0}
-        for basis, system, mean in (("leave-one-size-out", "l40s", 14.9), ("spec-only", "b200_sxm", 20.1))
-    ]  # fmt: skip
-    write(pd.DataFrame(collectives), tmp_path / "parallel/collectives_mape.csv", COLLECTIVES_MAPE)
-    return tmp_path
+    return write_multigpu(tmp_path)
 
 
 def verdicts(root: Path) -> dict[str, str]:
     files = [path for path in root.rglob("*") if path.is_file()]
-    rows = parallel.context(Results(root, files))["scores"]["rows"]
-    return {row["what"]: row["verdict"] for row in rows}
+    rows = parallel.context(Results(root, files))["scores"].rows
+    return {row["suite"]: row["verdict"] for row in rows}
 
 
 def test_verdicts_follow_the_goals(root: Path) -> None:
@@ -76,8 +56,8 @@ def test_the_section_shows_the_examples(root: Path) -> None:
     page = environment(ROOT / "report/templates").get_template("sections/parallel.html").render(data=data)
     for words in ("GPT-3 175B on 1,024 H100", "Llama-2-70B on 4 A100", "Why not other", "no price", "predicted"):
         assert words in page
-    assert all(row["reserved_usd"] is None or "nan" not in row["reserved_usd"] for row in data["costs"]["rows"])
-    held = data["stages"]["rows"]
+    assert all(row["reserved_usd"] is None or "nan" not in row["reserved_usd"] for row in data["costs"].rows)
+    held = data["stages"]["table"].rows
     assert (
         len(held) == 8 and held[0]["fits"] == "fits, the fullest" and {row["fits"] for row in held[1:]} == {"fits"}
     )

@@ -14,7 +14,7 @@ from tilecast.tables.declared.measured import KERNEL_KEY, LIVE, LIVE_KERNELS, SC
 from tilecast.tables.io import write
 
 
-def write_measured(root: Path, hostile: str) -> None:
+def write_measured(root: Path, hostile: str = "plain") -> None:
     """Write `measure/` and its figures."""
     shared = {"where": "replayed", "device": hostile, "run": "kernels-001", "shape": ""}
     rows = [

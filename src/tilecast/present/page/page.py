@@ -11,10 +11,8 @@ from tilecast.present.page.render import asset, content_hash, environment
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections import (
     claims,
-    defects,
     errors,
     figures,
-    graphs,
     machine,
     modern,
     moe,
@@ -23,7 +21,6 @@ from tilecast.present.page.sections import (
     parallel,
     predictors,
     provenance,
-    scenarios,
     summary,
 )
 
@@ -46,14 +43,14 @@ SECTIONS: tuple[Section, ...] = (
     Section("figures", "Figures", (), figures.context),
     Section("errors", "Errors", ("evaluation/mape.csv",), errors.context),
     Section("predictors", "Predictors", ("predict/logo.csv",), predictors.context),
-    Section("graphs", "Operator graphs", ("graphs/differences.csv",), graphs.context),
+    Section("graphs", "Operator graphs", ("graphs/differences.csv",), provenance.graphs),
     Section("parallel", "Multi-GPU", parallel.NEEDS, parallel.context),
     Section("modern", "Modern GPUs", modern.NEEDS, modern.context),
     Section("moe", "Experts", moe.NEEDS, moe.context),
     Section("numa", "Locality", numa.NEEDS, numa.context),
     Section("machine", "This machine", ("measure/machines.json", "measure/summary.csv"), machine.context),
-    Section("scenarios", "Scenarios", ("measure/scenarios.csv",), scenarios.context),
-    Section("defects", "Artifact defects", ("tidy/defects.csv",), defects.context),
+    Section("scenarios", "Scenarios", ("measure/scenarios.csv",), machine.scenarios),
+    Section("defects", "Artifact defects", ("tidy/defects.csv",), provenance.defects),
     Section("provenance", "Provenance", ("artifact/source.json",), provenance.context),
 )
 

@@ -5,30 +5,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from tilecast.tables.schema import Column
 
-@dataclass(frozen=True)
-class Column:
-    """A column of a shown table: numbers have `digits` decimals, `prose` may wrap, None shows as `absent`."""
 
-    key: str
-    title: str
-    unit: str = ""
-    digits: int | None = None
-    absent: str = "not recorded"
-    prose: bool = False
-    right: bool = False  # a text that reads as a number, such as an interval
-
-    @property
-    def style(self) -> str:
-        """Its cells' class in the stylesheet."""
-        return "n" if self.right or self.digits is not None else "prose" if self.prose else "text"
+def style(column: Column) -> str:
+    """The stylesheet's class for a column's cells: numbers, and texts that read as numbers, to the right."""
+    return "n" if column.digits is not None else "prose" if column.prose else "text"
 
 
 def is_absent(value: Any) -> bool:
@@ -56,7 +44,7 @@ def environment(templates: Path) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters["number"] = number
+    made.filters |= {"number": number, "style": style}
     made.tests["absent"] = is_absent
     return made
 

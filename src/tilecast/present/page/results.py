@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from tilecast.base.errors import InputError
 from tilecast.evaluate.claims import Document, load_claims
-from tilecast.tables.io import read
+from tilecast.tables.io import empty, read
 from tilecast.tables.schema import Table
 
 if TYPE_CHECKING:
@@ -58,21 +58,20 @@ class Results:
             if str(path.parent) == folder and path.name.endswith(suffix)
         ]
 
-    def links(
-        self, folder: str, name: str, suffixes: tuple[str, ...], words: str = "Data"
-    ) -> list[dict[str, str]]:
-        """Links to the declared `<folder>/<name><suffix>`: small data inside the page, all else beside it."""
+    def links(self, files: str | Mapping[str, str]) -> list[dict[str, str]]:
+        """Links to the declared ones of the files, by their words: small data inside the page, else beside it."""
         found = []
-        for suffix in suffixes:
-            path = self.path(f"{folder}/{name}{suffix}")
+        for words, name in ({"Data": files} if isinstance(files, str) else files).items():
+            path = self.path(name)
             if path is None:
                 continue
-            inside = suffix == ".csv" and path.stat().st_size <= EMBED_BYTES
+            data = path.suffix == ".csv"
+            inside = data and path.stat().st_size <= EMBED_BYTES
             found.append(
                 {
-                    "text": f"{words} (CSV)" if suffix == ".csv" else suffix.removeprefix(".").upper(),
-                    "href": data_uri(path) if inside else f"../{folder}/{name}{suffix}",
-                    "download": f"{name}{suffix}" if inside else "",
+                    "text": f"{words} (CSV)" if data else words,
+                    "href": data_uri(path) if inside else f"../{name}",
+                    "download": path.name if inside else "",
                 }
             )
         return found
@@ -81,32 +80,17 @@ class Results:
         """Those of `names` that were not declared."""
         return [name for name in names if name not in self._paths]
 
-    def table(self, name: str, schema: Table) -> pd.DataFrame | None:
-        """A declared table, checked against its schema; None where it was not declared."""
+    def table(self, name: str, declared: Table) -> pd.DataFrame:
+        """A file of the run as the table it is declared to be; without rows where the file was not named."""
         path = self.path(name)
-        if path is not None and name not in self._tables:
-            self._tables[name] = read(path, schema)
-        return self._tables.get(name)
+        if name not in self._tables:
+            self._tables[name] = empty(declared) if path is None else read(path, declared)
+        return self._tables[name]
 
     @cached_property
     def documents(self) -> dict[str, Document]:
         """The documents that make the audited claims, by name."""
         return {} if self.claims is None else load_claims(self.claims).documents
-
-    def free(self, name: str, columns: Iterable[str]) -> pd.DataFrame | None:
-        """A declared CSV file in which `columns` must be found; None where it was not declared."""
-        import pandas as pd
-
-        path = self.path(name)
-        if path is None:
-            return None
-        frame = pd.read_csv(path)
-        lacking = [column for column in columns if column not in frame.columns]
-        if lacking:
-            raise InputError(
-                path, f"column {', '.join(lacking)} is missing", "delete it and run the workflow again"
-            )
-        return frame
 
     def json(self, name: str) -> dict[str, Any] | None:
         """A declared JSON object; None where it was not declared."""

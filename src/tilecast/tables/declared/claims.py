@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-from tilecast.tables.schema import Table, amount, count, text
+from functools import partial
 
+from tilecast.tables.schema import Table, amount, count, prose, text
+
+_latency = partial(amount, digits=2, empty="not a latency")
 CLAIM_ROWS = Table(
     "claim_rows",
     "the rows a claim's value rests on",
     (),
     id=text("claim"),
-    dataset=text("table queried"),
+    dataset=text("table queried", title="Table"),
     row=text("the row, by its key"),
-    measured_ms=amount("milliseconds", empty="not recorded"),
-    predicted_ms=amount("milliseconds", empty="not recorded"),
-    value=text("what the row contributes: an error in percent, a figure, a statement"),
+    measured_ms=_latency("measured latency"),
+    predicted_ms=_latency("forecast latency", title="Forecast"),
+    value=text("what the row contributes: an error in percent, a figure, a statement", digits=0),
 )
 
 CLAIMS = Table(
     "claims",
-    "claims",
+    "published claims and what came of them",
     ("id",),
-    id=text("short name of the claim"),
-    source=text("document that makes the claim"),
-    quote=text("the words of the claim"),
-    claimed=text("the figure or statement claimed"),
-    unit=text("its unit", empty="not recorded"),
-    reproduced=text("what came out", empty="not recorded"),
-    n=count("rows the value rests on"),
+    id=text("short name of the claim", title="Claim"),
+    source=text("document that makes the claim", title="Document"),
+    quote=prose("the words of the claim", title="As stated"),
+    claimed=text("the figure or statement claimed", digits=0),
+    unit=text("its unit", empty="none"),
+    reproduced=text("what came out", digits=0, empty="no figure"),
+    n=count("rows the value rests on", title="n"),
     verdict=text(
         "outcome of the audit",
         values=("reproduced", "within tolerance", "contradicted", "no data", "not testable here"),
     ),
     definition=text("query that gives the value"),
-    explanation=text("one sentence for the reader"),
+    explanation=prose("one sentence for the reader"),
 )

@@ -22,7 +22,7 @@ _ratio = partial(positive, unit="median", digits=2)
 
 PROTOCOL = Table(
     "protocol",
-    "protocol",
+    "errors with a generation left out, or forward in time",
     ("kind", "device", "family", "dtype", "predictor"),
     kind=text("left out, or forecast from older generations", values=("left out", "forward")),
     **_GPU,
@@ -115,7 +115,7 @@ SERVING = Table(
     ("point", "left_out"),
     **_POINT,
     kind=text("kind of model", values=KINDS),
-    left_out=flag("whether the GPU's generation was left out of training"),
+    left_out=flag("whether the GPU's generation was left out of training", title="Generation"),
     ttft_ms=positive("forecast time to first token"),
     tpot_ms=positive("forecast time per output token"),
     measured_ttft_ms=positive("measured time to first token"),
@@ -134,7 +134,7 @@ _MEDIANS: dict[str, Column] = {
 }
 SERVING_ERRORS = Table(
     "serving_errors",
-    "serving errors",
+    "errors of serving points",
     ("left_out", "kind", "device", "framework"),
     left_out=SERVING.columns["left_out"],
     kind=text("kind of model", title="Models", values=KINDS),

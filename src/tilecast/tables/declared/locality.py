@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
-from tilecast.tables.schema import Column, Table, amount, count, flag, integer, number, positive, size, text
+from tilecast.tables.columns import APE
+from tilecast.tables.schema import Column, Table, amount, count, flag, integer, number, positive, prose, size, text
 
 STATUSES = ("ok", "failed", "timeout", "not testable here")
 VERDICTS = (
@@ -15,14 +17,15 @@ VERDICTS = (
     "not testable here",
 )
 FACTORS = ("both", "memory", "cpu")
+_UNMEASURED = "not measured"
 BOUNDS = ("h2d", "compute", "d2h", "launch")
 
 CELL: dict[str, Column] = {
-    "gpu": count("GPU, as NVML numbers it"),
-    "cpu_node": count("node the process ran on"),
+    "gpu": count("GPU, as NVML numbers it", title="GPU"),
+    "cpu_node": count("node the process ran on", title="CPU node"),
     "memory_node": count("node its host buffers lay on"),
     "model": text("vit{patch}x{depth}x{width}; vit0x0x0 does nothing"),
-    "dtype": text("number format", values=("fp32", "bf16")),
+    "dtype": text("number format", title="Format", values=("fp32", "bf16")),
     "compiled": flag("whether through torch.compile"),
 }
 _RUN: dict[str, Column] = {
@@ -40,22 +43,15 @@ _LENGTH: dict[str, Column] = {
 }
 OUTCOME: dict[str, Column] = {
     "status": text("what became of it", values=STATUSES),
-    "reason": text("why it is not ok", empty="not recorded"),
+    "reason": prose("why it is not ok", title="Why not", empty="it is"),
 }
 
 
-def _rate(meaning: str) -> Column:
-    return positive(meaning, empty="not recorded")
-
-
-def _share(meaning: str) -> Column:
-    return amount(f"{meaning}, percent", empty="not recorded")
-
-
-def _time(meaning: str) -> Column:
-    return amount(f"{meaning}, milliseconds", empty="not recorded")
-
-
+_rate = partial(positive, empty="not recorded")
+_amount = partial(amount, empty="not recorded")
+_words = partial(text, empty="not recorded")
+_throughput = partial(positive, unit="samples/s", digits=0)
+_time = partial(positive, digits=3)
 SOURCES: dict[str, Column] = {
     "copies_from": text("what the rates of copying are", values=("measured", "published", "assumed")),
     "compute_from": text("what the time to compute is", empty="nothing to compute", values=("predicted",)),
@@ -63,35 +59,35 @@ SOURCES: dict[str, Column] = {
 }
 PROFILE: dict[str, Column] = {
     "batch_size": size("samples a batch"),
-    "span_ms": _time("first to last work on the device"),
+    "span_ms": _amount("first to last work on the device"),
     "kernels": count("kernels"),
-    "kernel_ms": _time("sum of the kernels' times"),
-    "kernel_busy_ms": _time("time during which a kernel ran"),
+    "kernel_ms": _amount("sum of the kernels' times"),
+    "kernel_busy_ms": _amount("time during which a kernel ran"),
     "h2d_copies": count("copies to the device"),
     "h2d_bytes": count("bytes of them"),
     "h2d_p1_bytes_per_s": _rate("rate that 1 % of the copies to the device stay below"),
     "h2d_p50_bytes_per_s": _rate("median rate of the copies to the device"),
     "h2d_p99_bytes_per_s": _rate("rate that 99 % of them stay below"),
-    "h2d_pinned_percent": _share("copies to the device that came from pinned memory"),
+    "h2d_pinned_percent": _amount("copies to the device that came from pinned memory"),
     "d2h_copies": count("copies back"),
     "d2h_bytes": count("bytes of them"),
     "d2h_p1_bytes_per_s": _rate("rate that 1 % of the copies back stay below"),
     "d2h_p50_bytes_per_s": _rate("median rate of the copies back"),
     "d2h_p99_bytes_per_s": _rate("rate that 99 % of them stay below"),
-    "overlap_percent": _share("time of copying to the device during which a kernel ran too"),
-    "gap_p50_ms": _time("median time between kernels during which none ran"),
-    "gap_p99_ms": _time("what 99 % of these gaps stay below"),
-    "launch_p50_ms": _time("median time from a kernel's launch to its start"),
-    "busy_percent": _share("time during which the device copied or computed"),
+    "overlap_percent": _amount("time of copying to the device during which a kernel ran too"),
+    "gap_p50_ms": _amount("median time between kernels during which none ran"),
+    "gap_p99_ms": _amount("what 99 % of these gaps stay below"),
+    "launch_p50_ms": _amount("median time from a kernel's launch to its start"),
+    "busy_percent": _amount("time during which the device copied or computed"),
     "batches": count("batches found by their ranges"),
-    "batch_p50_ms": _time("median time of a batch, from its first copy in to its last copy out"),
-    "batch_p99_ms": _time("what 99 % of the batches stay below"),
-    "profiled_per_s": _rate("samples per second under the profiler, slower than without"),
+    "batch_p50_ms": _amount("median time of a batch, from its first copy in to its last copy out"),
+    "batch_p99_ms": _amount("what 99 % of the batches stay below"),
+    "profiled_per_s": _rate("throughput under the profiler, slower than without", unit="samples/s"),
 }
 
 MANIFEST = Table(
     "numa_manifest",
-    "numa manifest",
+    "runs planned, in the order to make them",
     ("study", "run"),
     **_RUN,
     **CELL,
@@ -100,67 +96,67 @@ MANIFEST = Table(
 
 COUNTS = Table(
     "numa_counts",
-    "numa counts",
+    "numbers of runs: the guide's, and what its lists come to",
     ("study", "place"),
     study=text("study"),
-    place=text("where the guide gives a number", empty="not recorded"),
-    claimed=positive("runs it gives", empty="not recorded"),
-    listed=size("combinations its lists come to"),
-    cells=size("distinct ones"),
-    rejected=text("cells listed more than once", empty="not recorded"),
+    place=text("where the guide gives a number", title="Where the guide says", empty="not in the guide"),
+    claimed=positive("runs it gives", title="Guide", unit="runs", digits=0, empty="not in the guide"),
+    listed=size("combinations its lists come to", title="Its lists", unit="cells"),
+    cells=size("distinct ones", title="Distinct", unit="cells"),
+    rejected=prose("cells listed more than once", title="Rejected: an earlier arm has it", empty="none"),
     repetitions=size("repetitions of each here"),
-    runs=size("runs that makes here"),
+    runs=size("runs that makes here", title="Runs here"),
 )
 
 RUNS = Table(
     "numa_runs",
-    "numa runs",
+    "runs made, and what came of each",
     ("study", "run"),
     **_RUN,
     **CELL,
     batch_size=_LENGTH["batch_size"],
     samples=_LENGTH["samples"],
     **OUTCOME,
-    device=text("cuda or cpu", empty="not recorded"),
-    device_name=text("what it calls itself", empty="not recorded"),
+    device=_words("cuda or cpu"),
+    device_name=_words("what it calls itself"),
     gpu_node=integer("node next to the GPU; -1 where unknown", minimum=-1),
     samples_per_s=_rate("throughput from a synchronised wall clock, no profiler running"),
-    batch_ms=_time("time a batch, the same clock"),
-    binding=text("how CPU and memory were bound", empty="not recorded"),
-    placement=text("pages of the host buffers by node", empty="not recorded"),
+    batch_ms=_amount("time a batch, the same clock"),
+    binding=_words("how CPU and memory were bound"),
+    placement=_words("pages of the host buffers by node", title="Pages of its buffers"),
     verified=text("whether they lie where asked", values=("yes", "no", "unknown")),
-    load_average=amount("of the machine, after the run", empty="not recorded"),
-    output_copied=text("whether what came back is the model's output", empty="not recorded"),
+    load_average=_amount("of the machine, after the run"),
+    output_copied=_words("whether what came back is the model's output"),
 )
 
 COMPARISON = Table(
     "numa_comparison",
-    "numa comparison",
+    "throughput from the local node against the remote one",
     ("gpu", "remote_node", "factor", "model", "dtype", "compiled"),
-    gpu=text("GPU, or all"),
+    gpu=text("GPU, or all", title="GPU"),
     remote_node=text("node compared with the GPU's own, or all"),
-    factor=text("what was moved there", values=FACTORS),
+    factor=text("what was moved there", title="Moved", values=FACTORS),
     model=CELL["model"],
     dtype=CELL["dtype"],
     compiled=CELL["compiled"],
-    n=count("pairs of runs, one of each block"),
-    local_per_s=_rate("samples per second from the local node, geometric mean"),
-    remote_per_s=_rate("the same from the remote node"),
-    penalty_percent=number("how much longer a sample takes", empty="not recorded"),
-    low_percent=number("low end of its 95 % interval", empty="not recorded"),
-    high_percent=number("high end", empty="not recorded"),
-    p_value=amount("chance of such a ratio without a cause", empty="not recorded"),
+    n=count("pairs of runs, one of each block", title="Pairs"),
+    local_per_s=_throughput("from the local node, geometric mean", empty=_UNMEASURED),
+    remote_per_s=_throughput("the same from the remote node", empty=_UNMEASURED),
+    penalty_percent=number("how much longer a sample takes", empty=_UNMEASURED),
+    low_percent=number("low end of its 95 % interval", empty=_UNMEASURED),
+    high_percent=number("high end", empty=_UNMEASURED),
+    p_value=amount("chance of such a ratio without a cause", empty=_UNMEASURED),
     verdict=text("what it allows to conclude among all (Holm, 5 %)", values=VERDICTS),
-    reason=text("why nothing may", empty="not recorded"),
+    reason=prose("why nothing may", title="Why", empty="–"),
 )
 
 PROFILES = Table(
     "numa_profiles",
-    "numa profiles",
+    "measures of each cell's profile",
     ("cell",),
     cell=_RUN["cell"],
     **CELL,
-    profiler=text("who recorded", empty="not recorded"),
+    profiler=_words("who recorded"),
     **{name: replace(column, kind="number", empty="not recorded") for name, column in PROFILE.items()},
     **OUTCOME,
 )
@@ -175,18 +171,18 @@ ANALYSIS = Table(
 
 TIMELINE = Table(
     "numa_timeline",
-    "numa timeline",
+    "copies and kernels of a few batches",
     (),
     cell=_RUN["cell"],
     batch=count("batch"),
     stage=text("copy in, kernel, copy out", values=("h2d", "compute", "d2h")),
-    start_ms=amount("from the first event drawn, milliseconds"),
-    end_ms=amount("milliseconds"),
+    start_ms=amount("from the first event drawn"),
+    end_ms=amount("its end"),
 )
 
 PREDICTED = Table(
     "numa_predicted",
-    "numa predicted",
+    "throughput forecast from the local and the remote node",
     ("host", "model", "dtype", "batch_size"),
     host=text("host, as resources/published/numa_hosts.csv names it"),
     gpu=text("device"),
@@ -195,16 +191,16 @@ PREDICTED = Table(
     batch_size=_LENGTH["batch_size"],
     **SOURCES,
     flops_per_byte=amount("FLOPs per byte copied either way"),
-    compute_ms=amount("forecast of the model, milliseconds"),
-    launch_ms=positive("time the host takes to issue a batch, milliseconds"),
-    h2d_local_ms=positive("copy in from the local node, milliseconds"),
-    h2d_remote_ms=positive("from the remote node, milliseconds"),
-    d2h_local_ms=positive("copy out to the local node, milliseconds"),
-    d2h_remote_ms=positive("to the remote node, milliseconds"),
-    bound_local=text("slowest stage, local", values=BOUNDS),
-    bound_remote=text("slowest stage, remote", values=BOUNDS),
-    local_per_s=positive("samples per second, local"),
-    remote_per_s=positive("samples per second, remote"),
+    compute_ms=amount("forecast of the model", digits=3),
+    launch_ms=_time("time the host takes to issue a batch"),
+    h2d_local_ms=_time("copy in from the local node", title="Copy in, local"),
+    h2d_remote_ms=_time("copy in from the remote node", title="Copy in, remote"),
+    d2h_local_ms=_time("copy out to the local node", title="Copy out, local"),
+    d2h_remote_ms=_time("copy out to the remote node", title="Copy out, remote"),
+    bound_local=text("slowest stage, local", title="Slowest, local", values=BOUNDS),
+    bound_remote=text("slowest stage, remote", title="Slowest, remote", values=BOUNDS),
+    local_per_s=_throughput("from the local node"),
+    remote_per_s=_throughput("from the remote node"),
     penalty_percent=number("how much longer a sample takes from the remote node"),
     low_percent=number("the same where compute takes the high end of its interval"),
     high_percent=number("the same where compute takes its low end"),
@@ -217,25 +213,27 @@ AGAINST = Table(
     **{name: CELL[name] for name in ("gpu", "cpu_node", "memory_node", "model", "dtype")},
     local=flag("whether both nodes are the one next to the GPU"),
     h2d_ms=positive("copy in, at the rate of the no-op from that node"),
-    compute_ms=amount("forecast of the model, milliseconds"),
+    compute_ms=amount("forecast of the model", digits=3),
     d2h_ms=positive("copy out, likewise"),
-    launch_ms=positive("time the host takes to issue a batch, milliseconds"),
+    launch_ms=_time("time the host takes to issue a batch"),
     **SOURCES,
-    bound=text("slowest stage forecast", values=BOUNDS),
-    predicted_per_s=positive("samples per second, forecast before the runs"),
-    measured_per_s=positive("median measured"),
-    ape_percent=amount("absolute percentage error"),
-    predicted_penalty_percent=number("forecast: longer than from the local node", empty="local"),
-    measured_penalty_percent=number("measured: the same, of medians", empty="local"),
+    bound=text("slowest stage forecast", title="Slowest stage", values=BOUNDS),
+    predicted_per_s=_throughput("forecast before the runs", title="Forecast"),
+    measured_per_s=_throughput("median measured"),
+    ape_percent=APE,
+    predicted_penalty_percent=number(
+        "forecast: longer than from the local node", title="Penalty forecast", empty="local"
+    ),
+    measured_penalty_percent=number("measured: the same, of medians", title="Penalty measured", empty="local"),
 )
 
 HOSTS = Table(
     "numa_hosts",
-    "numa hosts",
+    "rates of copying on described hosts",
     ("host",),
     host=text("short name"),
     title=text("the machine"),
-    gpu=text("device, as data/devices names it", empty="not recorded"),
+    gpu=_words("device, as data/devices names it"),
     h2d_local_bytes_per_s=_rate("copy in from the local node"),
     h2d_remote_bytes_per_s=_rate("copy in from the remote node"),
     d2h_local_bytes_per_s=_rate("copy out to the local node"),
@@ -246,7 +244,7 @@ HOSTS = Table(
 
 ARITHMETIC = Table(
     "numa_arithmetic",
-    "numa arithmetic",
+    "arithmetic of the guide's own figures",
     ("quantity",),
     quantity=text("short name"),
     value=number("figure"),

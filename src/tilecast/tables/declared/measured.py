@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from tilecast.tables.columns import DTYPE_NAMES, FAMILIES, MODES
-from tilecast.tables.schema import Column, Table, amount, count, number, positive, size, text
+from dataclasses import replace
+from functools import partial
+
+from tilecast.tables.columns import (
+    APE,
+    DTYPE,
+    FAMILY,
+    HIGH,
+    LOW,
+    MAPE_PERCENT,
+    MEDIAN_PERCENT,
+    MODES,
+    PREDICTOR,
+)
+from tilecast.tables.columns import MEASURED as MEASURED_MS
+from tilecast.tables.schema import Column, Table, amount, count, number, positive, prose, size, text
 
 OUTCOMES = ("measured", "out of memory", "failed")
 EXECUTIONS = ("eager", "compiled")
 
 KERNEL: dict[str, Column] = {
-    "family": text("kernel family", values=FAMILIES),
+    "family": FAMILY,
     "op": text("operation (linear, bmm, add, addu, gelu, ln, rmsnorm, softmax, sdpa, embedding, conv)"),
-    "dtype": text("number format", values=DTYPE_NAMES),
+    "dtype": DTYPE,
     "b": size("batch of a matrix product; rows of a vector kernel"),
     "m": size("rows of a matrix product; row length of a vector kernel"),
     "n": count("columns of a matrix product; 0 for a vector kernel"),
     "k": count("inner dimension of a matrix product; 0 for a vector kernel"),
-    "shape": text("what b, m, n, k leave open: a convolution's sizes, a table's rows", empty="not recorded"),
+    "shape": text("what b, m, n, k leave open: a convolution's sizes, a table's rows", empty="nothing"),
 }
 KERNEL_KEY = tuple(KERNEL)
 WORKLOAD: dict[str, Column] = {
@@ -26,80 +40,69 @@ WORKLOAD: dict[str, Column] = {
     "sequence_length": size("tokens per sequence"),
     "batch_size": size("sequences per step"),
     "context": count("tokens already cached"),
-    "dtype": text("number format", values=DTYPE_NAMES),
+    "dtype": DTYPE,
     "attention": text("attention written out, or as one kernel", values=("eager", "fused")),
     "execution": text("as written, or through torch.compile", values=EXECUTIONS),
 }
 WORKLOAD_KEY = tuple(WORKLOAD)
 
 
-def _milliseconds(meaning: str) -> Column:
-    return positive(f"{meaning}, milliseconds; empty where nothing was timed", empty="not recorded")
-
-
+_timed = partial(positive, empty="not timed")
+_noted = partial(amount, empty="not recorded")
+_words = partial(text, empty="not recorded")
 TIMING: dict[str, Column] = {
-    "latency_ms": _milliseconds("median, caches flushed before each repetition"),
-    "low_ms": _milliseconds("5th percentile of the repetitions"),
-    "high_ms": _milliseconds("95th percentile of the repetitions"),
+    "latency_ms": _timed("median, caches flushed before each repetition"),
+    "low_ms": _timed("5th percentile of the repetitions"),
+    "high_ms": _timed("95th percentile of the repetitions"),
     "repetitions": count("timed runs behind the median"),
     "outcome": text("measured, or why not", values=OUTCOMES),
-    "reason": text("what the device said where nothing was timed", empty="not recorded"),
+    "reason": prose("what the device said where nothing was timed", title="Remark", empty="–"),
 }
 STATE: dict[str, Column] = {
     "clock_hz": positive("clock of the multiprocessors right after", empty="not recorded"),
-    "power_w": amount("power drawn right after", empty="not recorded"),
+    "power_w": _noted("power drawn right after"),
     "temperature_c": number("temperature right after, degrees Celsius", empty="not recorded"),
 }
 FORECAST: dict[str, Column] = {
-    "predictor": text("who forecast"),
-    "predicted_ms": positive("forecast latency, milliseconds"),
-    "predicted_low_ms": positive("low end of its 80 % interval", empty="not recorded"),
-    "predicted_high_ms": positive("high end", empty="not recorded"),
+    "predictor": PREDICTOR,
+    "predicted_ms": positive("forecast latency", title="Forecast"),
+    "predicted_low_ms": LOW,
+    "predicted_high_ms": HIGH,
 }
 RUN: dict[str, Column] = {
     "device": text("folder of the measurements: the device, and how much of it was used"),
     "run": text("file of the run, without its ending"),
 }
-WHERE = text("measured on this machine, or taken from the repository", values=("live", "replayed"))
-
-_MEASURED_KERNEL = (
-    KERNEL
-    | TIMING
-    | {
-        "warm_ms": _milliseconds("median, caches as the last run left them"),
-        "kernel_name": text("the kernel that ran longest, by the profiler", empty="not recorded"),
-        "grid": text("its grid", empty="not recorded"),
-        "block": text("its block", empty="not recorded"),
-    }
-    | STATE
-)
-_MEASURED_MODEL = (
-    WORKLOAD
-    | TIMING
-    | {
-        "passport": text("timed whole, or composed of layers", values=("measured", "composed")),
-        "layers_timed": text("layers of the shortened models a composed figure comes from", empty="not recorded"),
-        "forward_ms": _milliseconds("forward pass of a training step"),
-        "backward_ms": _milliseconds("the rest of a training step"),
-        "kernels": amount("kernels launched, by the profiler", empty="not recorded"),
-        "kernel_ms": amount("sum of their durations, milliseconds", empty="not recorded"),
-        "memory_bytes": amount("peak of allocated memory", empty="not recorded"),
-    }
-    | STATE
-)
+WHERE = prose("measured on this machine, or kept in the repository", title="Measured", values=("live", "replayed"))
+_COMPOSED = text("timed whole, or composed of layers", title="Kind of figure", values=("measured", "composed"))
 
 MEASURED_KERNELS = Table(
     "measured_kernels",
-    "measured kernels",
+    "kernels timed on a device",
     KERNEL_KEY,
-    **_MEASURED_KERNEL,
+    **KERNEL,
+    **TIMING,
+    warm_ms=_timed("median, caches as the last run left them"),
+    kernel_name=_words("the kernel that ran longest, by the profiler"),
+    grid=_words("its grid"),
+    block=_words("its block"),
+    **STATE,
 )
 
 MEASURED_MODELS = Table(
     "measured_models",
-    "measured models",
+    "whole models timed on a device",
     WORKLOAD_KEY,
-    **_MEASURED_MODEL,
+    **WORKLOAD,
+    **TIMING,
+    passport=_COMPOSED,
+    layers_timed=_words("layers of the shortened models a composed figure comes from"),
+    forward_ms=_timed("forward pass of a training step"),
+    backward_ms=_timed("the rest of a training step"),
+    kernels=_noted("kernels launched, by the profiler"),
+    kernel_ms=_noted("sum of their durations"),
+    memory_bytes=_noted("peak of allocated memory"),
+    **STATE,
 )
 
 MEASURED_TIMELINES = Table(
@@ -111,22 +114,22 @@ MEASURED_TIMELINES = Table(
     kernel_name=text("kernel, or operation on a CPU"),
     start_ms=amount("since the first launch"),
     duration_ms=amount("its duration"),
-    grid=text("its grid", empty="not recorded"),
-    block=text("its block", empty="not recorded"),
+    grid=_words("its grid"),
+    block=_words("its block"),
 )
 
 PLANNED_KERNELS = Table(
     "planned_kernels",
-    "written before measuring",
+    "forecasts of kernels, written before they are measured",
     ("predictor", *KERNEL_KEY),
-    rank=count("order to measure in: least sure first"),
+    rank=count("order to measure in: least certain first"),
     **KERNEL,
     **FORECAST,
 )
 
 PLANNED_MODELS = Table(
     "planned_models",
-    "planned models",
+    "forecasts of models, written before they are measured",
     ("predictor", *WORKLOAD_KEY),
     **WORKLOAD,
     **FORECAST,
@@ -134,93 +137,88 @@ PLANNED_MODELS = Table(
 
 LIVE_KERNELS = Table(
     "live_kernels",
-    "a forecast made before, and the measurement made after",
+    "a kernel's forecast made before, and the measurement made after",
     (),
     where=WHERE,
     **RUN,
     **KERNEL,
     **FORECAST,
-    measured_ms=positive("measured latency, milliseconds"),
+    measured_ms=MEASURED_MS,
     spread_percent=amount("5th to 95th percentile, of the median"),
-    ape_percent=amount("absolute percentage error"),
+    ape_percent=APE,
 )
 
 LIVE_MODELS = Table(
     "live_models",
-    "live models",
+    "a model's forecast made before, and the measurement made after",
     (),
     where=WHERE,
     **RUN,
     **WORKLOAD,
-    predictor=text("who forecast", empty="not recorded"),
-    predicted_ms=positive("forecast made before", empty="not recorded"),
-    measured_ms=positive("measured latency, milliseconds", empty="not recorded"),
-    ape_percent=amount("absolute percentage error", empty="not recorded"),
+    predictor=text("who predicted", empty="none"),
+    predicted_ms=positive("forecast made before", title="Forecast before", empty="none"),
+    measured_ms=_timed("measured latency", title="Measured"),
+    ape_percent=replace(APE, empty="none"),
     outcome=TIMING["outcome"],
-    passport=_MEASURED_MODEL["passport"],
+    passport=_COMPOSED,
     reason=TIMING["reason"],
 )
 
 LIVE_SUMMARY = Table(
     "live_summary",
-    "live summary",
+    "errors of forecasts made before measuring, by kernel family and format",
     ("where", "device", "predictor", "family", "dtype"),
     where=WHERE,
     device=RUN["device"],
-    predictor=text("who forecast"),
-    family=text("kernel family, or all"),
-    dtype=text("number format, or all"),
-    n=size("kernels forecast before and measured after"),
+    predictor=PREDICTOR,
+    family=text("kernel family, or all", title="Kernels"),
+    dtype=text("number format, or all", title="Format"),
+    n=size("kernels forecast before and measured after", title="n"),
     not_timed=count("kernels that ran out of memory or failed"),
-    mape_percent=amount("mean absolute percentage error"),
-    median_percent=amount("median absolute percentage error"),
-    ratio=positive("geometric mean of forecast over measured"),
-    inside_percent=amount("inside the claimed 80 % interval", empty="not recorded"),
+    mape_percent=MAPE_PERCENT,
+    median_percent=MEDIAN_PERCENT,
+    ratio=positive("geometric mean of forecast over measured", title="Forecast ÷ measured", digits=2),
+    inside_percent=amount(
+        "share inside the 80 % interval", title="In 80 % interval", digits=0, empty="none claimed"
+    ),
 )
 
 LIVE_CALIBRATION = Table(
     "live_calibration",
-    "live calibration",
+    "errors after scaling forecasts by a few measured kernels",
     ("where", "device", "predictor", "n"),
     where=WHERE,
     device=RUN["device"],
-    predictor=text("who forecast"),
-    n=count("measured kernels the scales were fitted on"),
+    predictor=PREDICTOR,
+    n=count("measured kernels the scales were fitted on", title="n"),
     tested=size("other kernels the error is over"),
-    mape_percent=amount("mean absolute percentage error on those"),
-    median_percent=amount("median absolute percentage error on those"),
+    mape_percent=MAPE_PERCENT,
+    median_percent=MEDIAN_PERCENT,
     low_percent=amount("10th percentile of the mean error over draws"),
     high_percent=amount("90th percentile of the mean error over draws"),
 )
 
-
-def _known_ms(meaning: str) -> Column:
-    return positive(f"{meaning}, milliseconds", empty="not recorded")
-
-
-def _known_percent(meaning: str) -> Column:
-    return amount(meaning, empty="not recorded")
-
-
+_run = partial(positive, empty="none")
+_truth = partial(positive, empty="no ground truth")
 SCENARIOS = Table(
     "scenarios",
-    "scenarios",
+    "named scenarios, forecast with and without communication, beside what others measured",
     ("id",),
-    id=text("name of the scenario"),
-    title=text("what it is"),
-    device=text("GPU"),
+    id=text("name of the scenario", title="Scenario"),
+    title=prose("what it is", title="What it is"),
+    device=text("GPU", title="GPU"),
     layout=text("how it is divided among GPUs"),
-    compute_ms=_known_ms("forecast without communication"),
-    latency_ms=_known_ms("forecast with communication"),
-    low_ms=_known_ms("low end of its 80 % interval"),
-    high_ms=_known_ms("high end"),
-    truth_low_ms=_known_ms("least measured by others"),
-    truth_high_ms=_known_ms("most measured by others"),
-    truth_source=text("who measured", empty="not recorded"),
-    compute_ape_percent=_known_percent("error without communication, of the middle of what was measured"),
-    ape_percent=_known_percent("error with it"),
+    compute_ms=_run("forecast without communication", title="Compute only"),
+    latency_ms=_run("forecast with communication", title="With communication"),
+    low_ms=_run("low end of its 80 % interval"),
+    high_ms=_run("high end"),
+    truth_low_ms=_truth("least measured by others"),
+    truth_high_ms=_truth("most measured by others"),
+    truth_source=prose("who measured", title="Source", empty="none found"),
+    compute_ape_percent=amount("error without communication, of the middle of what was measured", empty="none"),
+    ape_percent=amount("error with communication", title="Error", empty="none"),
     outcome=text("forecast, or failed", values=("forecast", "failed")),
-    reason=text("why it failed", empty="not recorded"),
+    reason=prose("why it failed", title="Remark", empty="–"),
 )
 
 MEASURED = {"kernels": MEASURED_KERNELS, "models": MEASURED_MODELS, "timelines": MEASURED_TIMELINES}

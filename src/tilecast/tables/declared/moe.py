@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tilecast.tables.columns import MAPE_PERCENT, SOURCE, N
+from tilecast.tables.columns import MAPE_PERCENT, SOURCE, WORST_PERCENT, N
 from tilecast.tables.schema import Column, Table, amount, flag, integer, number, positive, prose, size, text
 
 ALLTOALL_MEASUREMENTS = Table(
@@ -64,7 +64,7 @@ SYSTEMS = Table(
 
 LAYOUTS = Table(
     "layouts",
-    "layouts",
+    "every layout of the study's own model",
     ("system", "replicas", "expert_parallel", "tensor_parallel"),
     system=text("system of the study"),
     replicas=size("replicas of the model"),
@@ -141,14 +141,14 @@ ALLTOALL = Table(
 
 ALLTOALL_ERRORS = Table(
     "alltoall_errors",
-    "alltoall errors",
+    "errors of exchanges by links and way of sending",
     ("links", "kernel", "sizes"),
     links=_LINKS,
     kernel=text("way of sending, or all", title="Kernels"),
     sizes=text("which sizes", title="Sizes", values=("in use", "all")),
     n=N,
     mape_percent=MAPE_PERCENT,
-    worst_percent=amount("largest absolute percentage error"),
+    worst_percent=WORST_PERCENT,
 )
 
 ANCHORS = Table(
@@ -168,7 +168,7 @@ ANCHORS = Table(
 
 GAINS = Table(
     "gains",
-    "gains",
+    "gains of prefetching that others state",
     ("source", "what"),
     source=prose("who states it"),
     what=text("gain of what", title="Of"),

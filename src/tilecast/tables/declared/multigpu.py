@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from tilecast.tables.columns import LATENCY
+from tilecast.tables.columns import (
+    APE,
+    BIAS_PERCENT,
+    LATENCY,
+    MAPE_PERCENT,
+    MEASURED,
+    MEDIAN_PERCENT,
+    WORST_PERCENT,
+    N,
+)
 from tilecast.tables.schema import Table, amount, count, flag, integer, number, positive, prose, size, text
 
 PARTS = {
@@ -43,23 +52,23 @@ COLLECTIVES = Table(
     gpus=integer("GPUs of the group", above=1),
     bytes=size("size of the whole buffer, as nccl-tests counts"),
     reference=text("measured system whose curves were used"),
-    measured_ms=LATENCY,
-    predicted_ms=positive("forecast of the curves as shipped, milliseconds"),
-    held_out_ms=positive("forecast without this size, or this system, milliseconds"),
-    ape_percent=amount("absolute percentage error of the held-out forecast"),
+    measured_ms=MEASURED,
+    predicted_ms=positive("forecast of the curves as shipped"),
+    held_out_ms=positive("forecast without this size, or this system"),
+    ape_percent=APE,
 )
 
 COLLECTIVES_MAPE = Table(
     "collectives_mape",
-    "collectives mape",
+    "errors of collectives by system and size",
     ("basis", "system", "op", "sizes"),
     basis=text("what was left out", values=("leave-one-size-out", "spec-only")),
     system=text("system, as data/systems names it"),
     op=text("collective"),
     sizes=text("which sizes", values=("all", "from 1 MiB")),
-    n=size("cells averaged"),
-    mape_percent=amount("mean absolute percentage error"),
-    worst_percent=amount("largest absolute percentage error"),
+    n=N,
+    mape_percent=MAPE_PERCENT,
+    worst_percent=WORST_PERCENT,
 )
 
 _whole = partial(positive, digits=0)
@@ -74,7 +83,7 @@ VALIDATION = Table(
     device=text("GPU", title="GPU"),
     gpus=size("GPUs", title="GPUs"),
     layout=text("how it is divided among GPUs"),
-    measured_ms=LATENCY,
+    measured_ms=MEASURED,
     forecast_ms=positive("forecast latency", title="Forecast"),
     low_ms=positive("low end of its 80 % interval"),
     high_ms=positive("high end"),
@@ -90,10 +99,10 @@ SCOREBOARD = Table(
     ("suite",),
     suite=text("whose measurements", title="What was forecast"),
     cases=size("steps", title="n"),
-    mean_percent=amount("mean absolute percentage error", title="MAPE"),
-    median_percent=amount("median absolute percentage error", title="Median"),
-    worst_percent=amount("largest absolute percentage error", title="Worst"),
-    signed_percent=number("mean signed percentage error", title="Bias"),
+    mean_percent=MAPE_PERCENT,
+    median_percent=MEDIAN_PERCENT,
+    worst_percent=WORST_PERCENT,
+    signed_percent=replace(BIAS_PERCENT, title="Bias"),
     covered=count("steps inside their 80 % interval"),
     fitting=count("steps whose forecast memory fits"),
     authors_percent=amount("MAPE of the authors' own forecasts", title="Authors’ own", empty="–"),
@@ -112,7 +121,7 @@ _PRICE = positive("dollars a million tokens", title="$/1M tokens", unit="", digi
 
 FIGURES = Table(
     "figures",
-    "figures",
+    "forecasts of the worked examples",
     ("example", "layout", "figure"),
     example=_EXAMPLE,
     layout=_LAYOUT,
@@ -124,7 +133,7 @@ FIGURES = Table(
 
 STEP_PARTS = Table(
     "parts",
-    "parts",
+    "where time and memory of the worked examples go",
     ("example", "layout", "place", "what", "part"),
     example=_EXAMPLE,
     place=count("place of the layout among those compared"),
@@ -148,7 +157,7 @@ TIMELINE = Table(
 
 SCALING = Table(
     "scaling",
-    "scaling",
+    "the training example on other numbers of GPUs",
     ("scaling", "gpus"),
     scaling=text("what stays the same", values=("same batch", "same batch a GPU")),
     gpus=size("GPUs", title="GPUs"),
@@ -164,7 +173,7 @@ SCALING = Table(
 
 SERVED = Table(
     "serving",
-    "serving",
+    "the serving example by layout and requests at once",
     ("example", "layout", "sequences"),
     example=_EXAMPLE,
     tp=size("GPUs a layer is split among"),
@@ -181,7 +190,7 @@ SERVED = Table(
 
 COST = Table(
     "cost",
-    "cost",
+    "what the worked examples cost",
     ("example", "what"),
     example=_EXAMPLE,
     what=prose("layout", title="Layout"),
@@ -215,7 +224,7 @@ SEARCH = Table(
 
 INFEASIBLE = Table(
     "infeasible",
-    "infeasible",
+    "layouts that cannot run, by reason",
     (),
     example=_EXAMPLE,
     layouts=size("layouts that cannot run", title="Layouts"),
@@ -224,7 +233,7 @@ INFEASIBLE = Table(
 
 SENSITIVITY = Table(
     "sensitivity",
-    "sensitivity",
+    "the worked examples with one assumption changed",
     ("example", "figure", "assumption"),
     example=_EXAMPLE,
     figure=text("quantity, with its unit"),

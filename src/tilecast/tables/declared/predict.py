@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
-from tilecast.tables.columns import CELL, CELL_KEY, FAMILIES, PART
+from functools import partial
+
+from tilecast.tables.columns import CELL, CELL_KEY, FAMILY, MAPE_PERCENT, PREDICTOR
 from tilecast.tables.schema import Table, amount, count, size, text
 
+_end = partial(amount, empty="none claimed")
 INTERVALS = Table(
     "intervals",
     "what a predictor claims of each cell; empty where it claims nothing",
     ("predictor", *CELL_KEY),
-    predictor=text("who predicted"),
+    predictor=PREDICTOR,
     **CELL,
-    low_ms=PART,
-    high_ms=PART,
+    low_ms=_end("low end"),
+    high_ms=_end("high end"),
 )
 
 BREAKDOWN = Table(
     "breakdown",
-    "breakdown",
+    "forecast latency of a cell by kernel family and what limits it",
     ("predictor", *CELL_KEY, "family", "bound"),
-    predictor=text("who predicted"),
+    predictor=PREDICTOR,
     **CELL,
-    family=text("kernel family", values=FAMILIES),
+    family=FAMILY,
     bound=text("what limits the kernels"),
-    latency_ms=amount("milliseconds of the step, four-GPU overlap not taken off"),
+    latency_ms=amount("part of the step, four-GPU overlap not taken off"),
 )
 
 LOGO = Table(
     "logo",
-    "leave one GPU out",
+    "errors on kernels of a GPU left out of training",
     ("predictor", "family", "device"),
-    predictor=text("who predicted"),
-    family=text("kernel family", values=FAMILIES),
-    device=text("GPU left out of training"),
-    n=count("kernels of it"),
-    mape_percent=amount("mean absolute percentage error"),
+    predictor=PREDICTOR,
+    family=FAMILY,
+    device=text("GPU left out of training", title="GPU"),
+    n=count("kernels of it", title="n"),
+    mape_percent=MAPE_PERCENT,
 )
 
 DISTANCE = Table(
     "distance",
     "forecasts of weights trained anew against those of the weights shipped",
     ("family",),
-    family=text("kernel family", values=FAMILIES),
+    family=FAMILY,
     kernels=size("kernels forecast"),
     median_percent=amount("median distance, of the shipped forecast"),
     worst_percent=amount("largest distance"),

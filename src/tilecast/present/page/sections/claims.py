@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from tilecast.present.page.render import Column
 from tilecast.present.page.results import Results
+from tilecast.present.page.shown import Row, records, shown
 from tilecast.tables.declared.claims import CLAIM_ROWS, CLAIMS
 
-# verdict -> (slug for shape and colour, plural-proof words for a sentence)
+# verdict -> (slug for shape and colour, what it means)
 VERDICTS: dict[str, tuple[str, str]] = {
     "reproduced": ("reproduced", "the same figure comes out"),
     "within tolerance": ("within", "close to what comes out, by the claim's own tolerance"),
@@ -18,17 +18,10 @@ VERDICTS: dict[str, tuple[str, str]] = {
     "not testable here": ("untestable", "nothing here can decide it"),
 }
 ROWS_SHOWN = 12
-CELL_COLUMNS = (
-    Column("dataset", "Table"),
-    Column("row", "Row"),
-    Column("measured_ms", "Measured", "ms", 2, absent="not a latency"),
-    Column("predicted_ms", "Predicted", "ms", 2, absent="not a latency"),
-    Column("value", "Value", right=True),
-)
 
 
-def tally(claims: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For every verdict its shape, meaning, number of claims in all and by document, in the order of the audit."""
+def tally(claims: list[Row]) -> list[Row]:
+    """For every verdict its shape, meaning, and claims in all and by document, in the order of the audit."""
     documents = list(dict.fromkeys(claim["source"] for claim in claims))
     counts = Counter((claim["verdict"], claim["source"]) for claim in claims)
     return [
@@ -43,54 +36,32 @@ def tally(claims: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def records(results: Results) -> list[dict[str, Any]]:
-    """The audited claims as dictionaries, empty cells as None, with the verdict's shape and rank."""
-    frame = results.table("evaluation/claims.csv", CLAIMS)
-    assert frame is not None
+def audited(results: Results) -> list[Row]:
+    """The audited claims with the verdict's shape and rank, and the claimed figure with its unit."""
     ranks = {verdict: rank for rank, verdict in enumerate(VERDICTS)}
-    rows = frame.astype("object").where(frame.notna(), None).to_dict("records")
     return [
-        {str(key): value for key, value in row.items()}
-        | {"slug": VERDICTS[row["verdict"]][0], "rank": ranks[row["verdict"]], "claimed": _with_unit(row)}
-        for row in rows
+        row | {"slug": VERDICTS[row["verdict"]][0], "rank": ranks[row["verdict"]], "claimed": _with_unit(row)}
+        for row in records(results.table("evaluation/claims.csv", CLAIMS))
     ]
 
 
-def _with_unit(claim: dict[Any, Any]) -> str:
+def _with_unit(claim: Row) -> str:
     unit = claim["unit"] or ""
     return f"{claim['claimed']}{unit}" if unit in ("", "%") else f"{claim['claimed']} {unit}"
 
 
 def context(results: Results) -> dict[str, Any]:
     """Claims with the first rows each rests on."""
-    claims = records(results)
-    cells = _cells(results)
+    claims = audited(results)
+    names = "dataset row measured_ms predicted_ms value"
+    by_claim = results.table("evaluation/claim_rows.csv", CLAIM_ROWS).groupby("id", sort=False)
+    cells = {str(name): shown(rows.head(ROWS_SHOWN), CLAIM_ROWS, names).rows for name, rows in by_claim}
     return {
         "claims": [claim | {"cells": cells.get(claim["id"], [])} for claim in claims],
         "documents": list(dict.fromkeys(claim["source"] for claim in claims)),
         "about": [(name, document.title, document.about) for name, document in results.documents.items()],
         "tally": tally(claims),
-        "cell_columns": CELL_COLUMNS,
-        "links": [
-            *results.links("evaluation", "claims", (".csv",), "Claims"),
-            *results.links("evaluation", "claim_rows", (".csv",), "Rows used"),
-        ],
-    }
-
-
-def subjects(results: Results) -> dict[str, str]:
-    """Document -> what its claims are about."""
-    return {name: document.subject for name, document in results.documents.items()}
-
-
-def _cells(results: Results) -> dict[str, list[dict[str, Any]]]:
-    """The first rows of every claim."""
-    frame = results.table("evaluation/claim_rows.csv", CLAIM_ROWS)
-    if frame is None:
-        return {}
-    return {
-        str(name): [
-            {str(key): value for key, value in row.items()} for row in rows.head(ROWS_SHOWN).to_dict("records")
-        ]
-        for name, rows in frame.groupby("id", sort=False)
+        "heads": CLAIMS.columns,
+        "cell_columns": shown([], CLAIM_ROWS, names).columns,
+        "links": results.links({"Claims": "evaluation/claims.csv", "Rows used": "evaluation/claim_rows.csv"}),
     }

@@ -23,9 +23,9 @@ def of_stage(results: Results, prefix: str) -> list[dict[str, Any]]:
 
 def figure(results: Results, name: str) -> dict[str, Any]:
     """What the template needs to show one declared figure."""
-    about = results.json(f"figures/{name}.json") or {}
-    drawn = results.path(f"figures/{name}.svg")
-    raster = results.path(f"figures/{name}.png")
+    stem = f"figures/{name}"
+    about = results.json(f"{stem}.json") or {}
+    drawn, raster = results.path(f"{stem}.svg"), results.path(f"{stem}.png")
     if drawn is not None and raster is not None and drawn.stat().st_size > PICTURE_BYTES:
         drawn = raster
     return {
@@ -35,6 +35,6 @@ def figure(results: Results, name: str) -> dict[str, Any]:
         "alt": about["alt"],
         "reason": about.get("reason", "this run's data hold nothing to draw"),
         "image": None if drawn is None or about["n"] == 0 else data_uri(drawn),
-        "pdf": f"../figures/{name}.pdf",
-        "links": results.links("figures", name, (".csv", ".pdf", ".png")),
+        "pdf": f"../{stem}.pdf",
+        "links": results.links({"Data": f"{stem}.csv", "PDF": f"{stem}.pdf", "PNG": f"{stem}.png"}),
     }

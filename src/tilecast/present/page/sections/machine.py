@@ -1,54 +1,27 @@
-"""This machine and other devices this project measured: forecasts made before, measurements made after."""
+"""Devices this project measured: forecasts made before, measurements made after; and named scenarios."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tilecast.present.page.render import Column
+from tilecast.evaluate.statistics import error_summary
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections.figures import of_stage
-from tilecast.tables.declared.measured import LIVE_MODELS, LIVE_SUMMARY
-from tilecast.tables.naming import FAMILIES, PREDICTORS, device_name, display
+from tilecast.present.page.shown import Row, Shown, in_words, interval, records, shown, span
+from tilecast.tables.declared.measured import LIVE_MODELS, LIVE_SUMMARY, SCENARIOS, WHERE
+from tilecast.tables.naming import device_name
+from tilecast.tables.schema import prose, size, text
 
-WHERE = {"live": "on this machine, in this run", "replayed": "kept from an earlier measurement"}
-MACHINES = (
-    Column("device", "Device", prose=True),
-    Column("where", "Measured", prose=True),
-    Column("described", "Described by", prose=True),
-    Column("kernels", "Kernels", digits=0),
-    Column("models", "Models", digits=0),
-    Column("torch", "PyTorch", absent="not recorded"),
-    Column("driver", "Driver", absent="none: a CPU"),
-)
-OVERALL = (
-    Column("predictor", "Predictor"),
-    Column("mape_percent", "Mean error", "%", 1),
-    Column("median_percent", "Median error", "%", 1),
-    Column("n", "Kernels", digits=0),
-    Column("device", "Device", prose=True),
-    Column("where", "Measured", prose=True),
-)
-SUMMARY = (
-    Column("device", "Device"),
-    Column("predictor", "Predictor"),
-    Column("family", "Kernels"),
-    Column("dtype", "Format"),
-    Column("n", "n", digits=0),
-    Column("not_timed", "Not timed", digits=0),
-    Column("mape_percent", "Mean error", "%", 1),
-    Column("median_percent", "Median error", "%", 1),
-    Column("ratio", "Forecast ÷ measured", "", 2),
-    Column("inside_percent", "Inside 80 % interval", "%", 0, "none claimed"),
-)
-MODELS = (
-    Column("device", "Device"),
-    Column("workload", "Workload", prose=True),
-    Column("predicted_ms", "Forecast before", "ms", 1, "none"),
-    Column("measured_ms", "Measured", "ms", 1, "not timed"),
-    Column("ape_percent", "Error", "%", 1, "none"),
-    Column("passport", "Passport"),
-    Column("reason", "Remark", prose=True, absent=""),
-)
+MACHINES = {
+    "device": prose("x", title="Device"),
+    "where": WHERE,
+    "described": prose("x", title="Described by"),
+    "kernels": size("x", title="Kernels", digits=0),
+    "models": size("x", title="Models", digits=0),
+    "torch": text("x", title="PyTorch", empty="not recorded"),
+    "driver": text("x", title="Driver", empty="none: a CPU"),
+}
+NEAR_PERCENT = 20
 
 
 def context(results: Results) -> dict[str, Any]:
@@ -56,62 +29,79 @@ def context(results: Results) -> dict[str, Any]:
     machines = (results.json("measure/machines.json") or {})["machines"]
     summary = results.table("measure/summary.csv", LIVE_SUMMARY)
     models = results.table("measure/models.csv", LIVE_MODELS)
-    assert summary is not None and models is not None
-    overall = summary[summary["family"] == "all"]
+    models = models[models["predictor"].isna() | (models["predictor"] == "tilecast")]
+    rows = [row | {"workload": _workload(row)} for row in records(models)]
     return {
-        "machines": [
-            {
-                "device": machine["title"],
-                "where": WHERE[machine["where"]],
-                "described": machine["described"],
-                "kernels": machine["kernels"],
-                "models": machine["models"],
-                "torch": machine["versions"].get("torch"),
-                "driver": machine["driver"],
-            }
-            for machine in machines
-        ],
+        "machines": Shown(MACHINES, [_machine(machine) for machine in machines]),
         "notes": sorted({note for machine in machines for note in machine["notes"]}),
-        "machine_columns": MACHINES,
-        "overall": [
-            {
-                "device": device_name(row["device"]),
-                "predictor": display(PREDICTORS, row["predictor"]),
-                "where": WHERE[row["where"]],
-            }
-            | {name: row[name] for name in ("n", "mape_percent", "median_percent")}
-            for row in overall.to_dict("records")
-        ],
-        "overall_columns": OVERALL,
-        "summary": [
-            {str(name): value for name, value in row.items()}
-            | {
-                "device": device_name(row["device"]),
-                "predictor": display(PREDICTORS, row["predictor"]),
-                "family": display(FAMILIES, row["family"]),
-            }
-            for row in summary.to_dict("records")
-        ],
-        "summary_columns": SUMMARY,
-        "models": [
-            {str(name): value for name, value in row.items()}
-            | {"device": device_name(row["device"]), "workload": _words(row)}
-            for row in models[models["predictor"].isna() | (models["predictor"] == "tilecast")].to_dict("records")
-        ],
-        "model_columns": MODELS,
+        "overall": shown(
+            summary[summary["family"] == "all"],
+            LIVE_SUMMARY,
+            "predictor mape_percent median_percent n device where",
+        ),
+        "summary": shown(
+            summary,
+            LIVE_SUMMARY,
+            "device predictor family dtype n not_timed mape_percent median_percent ratio inside_percent",
+        ),
+        "models": shown(
+            rows,
+            LIVE_MODELS,
+            "device workload predicted_ms measured_ms ape_percent passport reason",
+            workload=prose("model and what it does"),
+        ),
         "gpu": any(machine["driver"] for machine in machines),
         "figures": of_stage(results, "measure_"),
-        "links": [
-            link
-            for name in ("kernels", "models", "summary", "calibration")
-            for link in results.links("measure", name, (".csv",), name.capitalize())
-        ],
+        "links": results.links(
+            {name.capitalize(): f"measure/{name}.csv" for name in ("kernels", "models", "summary", "calibration")}
+        ),
     }
 
 
-def _words(row: dict[Any, Any]) -> str:
+def _machine(machine: Row) -> Row:
+    about = {"device": machine["title"], "torch": machine["versions"].get("torch")}
+    return machine | about | {"where": in_words("where", machine["where"])}
+
+
+def _workload(row: Row) -> str:
     after = f" after {row['context']}" if row["context"] else ""
     return (
         f"{row['model']}, {row['mode']} {row['phase']}, {row['batch_size']} × {row['sequence_length']}{after}, "
         f"{row['dtype']}, {row['attention']} attention, {row['execution']}"
     )
+
+
+def scenarios(results: Results) -> dict[str, Any]:
+    """Every scenario, failed ones too, and how many there are of each kind."""
+    frame = results.table("measure/scenarios.csv", SCENARIOS)
+    rows = [
+        row
+        | {
+            "device": device_name(row["device"]).removeprefix("NVIDIA_"),
+            "range": interval(row["low_ms"], row["high_ms"]),
+            "truth": _truth(row["truth_low_ms"], row["truth_high_ms"]),
+        }
+        for row in records(frame)
+    ]
+    errors = frame["ape_percent"][frame["truth_low_ms"].notna()].dropna()
+    return {
+        "table": shown(
+            rows,
+            SCENARIOS,
+            "id compute_ms latency_ms range truth ape_percent device layout title truth_source reason",
+            range=span("80 % interval", "ms", "none"),
+            truth=span("Measured by others", "ms", "no ground truth"),
+        ),
+        "n": len(frame),
+        "failed": int((frame["outcome"] == "failed").sum()),
+        "judged": int(frame["truth_low_ms"].notna().sum()),
+        "near": int((errors <= NEAR_PERCENT).sum()),
+        "mean": error_summary(errors)["mape_percent"] if len(errors) else None,
+        "links": results.links("measure/scenarios.csv"),
+    }
+
+
+def _truth(low: float | None, high: float | None) -> str:
+    """What others measured: one number where they agree."""
+    ends = dict.fromkeys(f"{end:,.4g}" for end in (low, high) if end is not None)
+    return " to ".join(ends)

@@ -6,63 +6,44 @@ from typing import Any
 
 from markupsafe import Markup
 
-from tilecast.present.page.render import Column
 from tilecast.present.page.results import Results
+from tilecast.present.page.shown import shown
 from tilecast.tables.declared.evaluation import SUMMARY_COMPARISON
+from tilecast.tables.schema import count
 
 FILTERED_ROWS = 20
-DIFFERENCES = (
-    Column("table", "Table"),
-    Column("row", "Row"),
-    Column("column", "Column"),
-    Column("published", "Printed", digits=4, absent="no figure"),
-    Column("recomputed", "Recomputed", digits=4, absent="no data"),
-    Column("difference", "Difference", digits=4, absent="undefined"),
-    Column("cause", "Cause", prose=True, absent="not explained"),
-)
-COUNTS = (
-    Column("table", "Summary table"),
-    Column("figures", "Figures", digits=0),
-    Column("equal", "Equal", digits=0),
-    Column("different", "Different", digits=0),
-)
+COUNTS = {"figures": count("x"), "equal": count("x", title="Equal"), "different": count("x")}
 
 
 def context(results: Results) -> dict[str, Any]:
     """Every declared table fragment with its other forms, and the artifact's own summaries, recomputed."""
     tables = []
     for name in results.names("tables", ".html"):
-        if name == "claims":  # the page has a section of its own for them
-            continue
         path = results.path(f"tables/{name}.html")
-        assert path is not None
+        if path is None or name == "claims":  # the page has a section of its own for them
+            continue
         fragment = Markup(path.read_text(encoding="utf-8"))
-        long = fragment.count("<tr") > FILTERED_ROWS
-        tables.append(
-            {
-                "name": name,
-                "html": fragment,
-                "filter": long,
-                "links": results.links("tables", name, (".csv", ".tex")),
-            }
-        )
+        forms = {"Data": f"tables/{name}.csv", "TEX": f"tables/{name}.tex"}
+        about = {"filter": fragment.count("<tr") > FILTERED_ROWS, "links": results.links(forms)}
+        tables.append({"name": name, "html": fragment} | about)
     return {"tables": tables, "comparison": _comparison(results)}
 
 
 def _comparison(results: Results) -> dict[str, Any] | None:
     """How many figures of the artifact's summary tables come out again, and each that does not, with its cause."""
-    frame = results.table("evaluation/summary_comparison.csv", SUMMARY_COMPARISON)
-    if frame is None:
+    file = "evaluation/summary_comparison.csv"
+    if results.path(file) is None:
         return None
-    counts = frame.groupby("table", sort=False)["equal"].agg(["size", "sum"]).reset_index()
+    frame = results.table(file, SUMMARY_COMPARISON)
+    counts = frame.groupby("table", sort=False)["equal"].agg(figures="size", equal="sum").reset_index()
+    counts["different"] = counts["figures"] - counts["equal"]
     return {
         "figures": len(frame),
         "equal": int(frame["equal"].sum()),
-        "counts": [
-            {"table": table, "figures": size, "equal": same, "different": size - same}
-            for table, size, same in counts.itertuples(index=False)
-        ],
-        "count_columns": COUNTS,
-        "differences": frame[~frame["equal"]].to_dict("records"),
-        "columns": DIFFERENCES,
+        "counts": shown(counts, SUMMARY_COMPARISON, "table figures equal different", **COUNTS),
+        "differences": shown(
+            frame[~frame["equal"]],
+            SUMMARY_COMPARISON,
+            "table row column published recomputed difference cause",
+        ),
     }

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tilecast.base.statistics import error_percent
 from tilecast.evaluate.goals import goals_of, verdict
 from tilecast.evaluate.statistics import error_summary
-from tilecast.present.page.render import Column
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections import figures
-from tilecast.tables.declared.multigpu import COLLECTIVES_MAPE
+from tilecast.present.page.shown import Row, records, shown, span
+from tilecast.tables.declared import multigpu as declared
+from tilecast.tables.declared.half_precision import SERVING
 from tilecast.tables.naming import significant
+from tilecast.tables.schema import positive, prose, text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,265 +33,188 @@ SUITES = {
     "fms-fsdp": "(e) fms-fsdp: Llama 34B and 70B, FSDP on A100",
     "megatron-bridge": "(e) Megatron Bridge: Qwen3-235B, experts on GB200 and GB300",
 }
-SYSTEMS = {"a100_sxm": "A100", "h100_sxm": "H100", "l40s": "L40S", "h200_sxm": "H200", "b200_sxm": "B200",
-           "b300_sxm": "B300", "gb200": "GB200"}  # fmt: skip
+SYSTEMS = {
+    "a100_sxm": "A100",
+    "h100_sxm": "H100",
+    "l40s": "L40S",
+    "h200_sxm": "H200",
+    "b200_sxm": "B200",
+    "b300_sxm": "B300",
+    "gb200": "GB200",
+}
 LEFT_OUT = {"leave-one-size-out": "size left out", "spec-only": "system left out"}
 SERVING_POINTS = "modern/serving.csv"
-UNITS = {
-    "step_ms": ("Step", "ms"),
-    "ttft_ms": ("Time to first token", "ms"),
-    "tpot_ms": ("Time per output token", "ms"),
-    "tokens_per_s": ("Tokens per second", ""),
-    "memory_gb": ("Memory of the fullest GPU", "GB"),
-}
-REASONS = (
-    Column("layouts", "Layouts", digits=0),
-    Column("such_as", "Stopped, for example, because", prose=True),
-)
+QUANTITIES = {name: declared.SERVED.columns[name] for name in ("ttft_ms", "tpot_ms", "tokens_per_s", "memory_gb")}
+QUANTITIES["step_ms"] = declared.SCALING.columns["step_ms"]
+TOP = 10
 Context = dict[str, Any]
 
 
 def context(results: Results) -> Context:
     """The scoreboard, the worked examples with their costs, and what the searches found."""
+    served = results.table(f"{STUDY}serving.csv", declared.SERVED)
+    links = {"Scoreboard": "scoreboard", "Every step": "validation", "Collectives": "collectives_mape"}
     return {
-        "scores": _scores(results),
-        "examples": _examples(results),
-        "stages": _stages(results),
-        "costs": _costs(results),
+        **_scores(results),
+        "examples": _examples(results.table(f"{STUDY}figures.csv", declared.FIGURES)),
+        "stages": _stages(results.table(f"{STUDY}parts.csv", declared.STEP_PARTS)),
+        "costs": _costs(results.table(f"{STUDY}cost.csv", declared.COST)),
         "searches": _searches(results),
-        "serving": _serving(results),
+        "serving": shown(
+            served,
+            declared.SERVED,
+            "layout sequences ttft_ms tpot_ms tokens_per_s memory_gb usd_per_million_tokens most",
+        ),
+        "served": next(iter(served["example"]), ""),
         "figures": figures.of_stage(results, "parallel_"),
-        "links": results.links("parallel", "scoreboard", (".csv",), "Scoreboard")
-        + results.links("parallel", "validation", (".csv",), "Every step")
-        + results.links("parallel", "collectives_mape", (".csv",), "Collectives"),
+        "links": results.links({words: f"parallel/{name}.csv" for words, name in links.items()}),
+        "study_links": {name: results.links(f"{STUDY}{name}.csv") for name in ("figures", "cost", "serving")},
     }
 
 
 def _scores(results: Results) -> Context:
-    rows = []
-    steps = results.free("parallel/scoreboard.csv", ("suite", "cases", "mean_percent", "worst_percent"))
-    assert steps is not None
-    for row in _records(steps):
-        bars = {"mean": row.get("bar_mean_percent"), "worst": row.get("bar_worst_percent")}
-        bars = {word: bar for word, bar in bars.items() if bar is not None}
-        found = {word: row[f"{word}_percent"] for word in ("mean", "worst")}
-        rows.append(
-            {
-                "what": SUITES.get(row["suite"], row["suite"]),
-                "n": row["cases"],
-                **found,
-                "bar": " and ".join(f"{word} {bar:g} %" for word, bar in bars.items()),
-                "authors": row.get("authors_percent"),
-                "verdict": verdict([found[word] for word in bars], list(bars.values())),
-            }
-        )
-    collectives = results.table("parallel/collectives_mape.csv", COLLECTIVES_MAPE)
-    assert collectives is not None
-    chosen = collectives[collectives["op"] == "all_reduce"]
-    seen = set(chosen.loc[chosen["basis"] == "leave-one-size-out", "system"])
-    for goal in goals_of("collectives"):
-        (basis, sizes), bar = goal.of.values(), goal.percent
-        part = chosen[(chosen["basis"] == basis) & (chosen["sizes"] == sizes)]
-        for name, words in SYSTEMS.items():
-            of = part[part["system"] == name]
-            if of.empty or (basis == "spec-only" and name in seen):
-                continue
-            row, which = _records(of)[0], "all sizes" if sizes == "all" else sizes
-            rows.append(
-                {
-                    "what": f"(c) All-reduce, {which}, {words}, {LEFT_OUT[basis]}",
-                    "n": row["n"],
-                    "mean": row["mape_percent"],
-                    "worst": row["worst_percent"],
-                    "bar": f"mean {bar:g} %",
-                    "authors": None,
-                    "verdict": verdict([row["mape_percent"]], [bar]),
-                }
+    rows = _steps(results.table("parallel/scoreboard.csv", declared.SCOREBOARD))
+    rows += _collectives(results.table("parallel/collectives_mape.csv", declared.COLLECTIVES_MAPE))
+    rows += _points(results.table(SERVING_POINTS, SERVING))
+    board = declared.SCOREBOARD.columns
+    table = shown(
+        rows,
+        declared.SCOREBOARD,
+        "suite mean_percent worst_percent cases goal authors_percent verdict",
+        suite=replace(board["suite"], prose=True),
+        **{
+            name: replace(board[name], empty=words)
+            for name, words in (
+                ("mean_percent", "not produced"),
+                ("worst_percent", "not produced"),
+                ("cases", "–"),
             )
-    rows += _points(results.free(SERVING_POINTS, ("left_out", "kind", "tpot_ms", "ttft_ms")))
-    columns = (
-        Column("what", "What was forecast", prose=True),
-        Column("mean", "Mean error", "%", 1, "not produced"),
-        Column("worst", "Worst", "%", 1, "not produced"),
-        Column("n", "n", digits=0, absent="–"),
-        Column("bar", "Goal", absent="none set"),
-        Column("authors", "Authors’ own", "%", 1, "–"),
-        Column("verdict", "Verdict", prose=True),
+        },
+        goal=text("x", title="Goal", empty="none set"),
+        verdict=prose("x", title="Verdict"),
     )
-    counts = {word: sum(row["verdict"].startswith(word) for row in rows) for word in ("met", "open")}
-    return {"columns": columns, "rows": rows, **counts}
+    return {"scores": table} | {
+        word: sum(row["verdict"].startswith(word) for row in rows) for word in ("met", "open")
+    }
 
 
-def _points(points: pd.DataFrame | None) -> list[Context]:
-    """Measured serving points of dense models, the GPU's generation left out; goals are of medians."""
-    if points is None or points.empty:
-        lacking = f"not produced in this run: needs results/{SERVING_POINTS}, which the study of modern GPUs makes"
-        nothing = dict.fromkeys(("n", "mean", "worst", "bar", "authors"))
-        return [{"what": "(d) Serving points", **nothing, "verdict": lacking}]
-    chosen = points[points["left_out"].astype(bool) & (points["kind"] == "dense")]
+def _score(what: str, figures: Row | None, goal: str, words: str, authors: float | None = None) -> Row:
+    """A row of the scoreboard."""
+    found = figures or dict.fromkeys(("n", "mape_percent", "worst_percent"))
+    errors = {"mean_percent": found["mape_percent"], "worst_percent": found["worst_percent"], "cases": found["n"]}
+    return errors | {"suite": what, "goal": goal, "authors_percent": authors, "verdict": words}
+
+
+def _steps(suites: pd.DataFrame) -> list[Row]:
     rows = []
-    for goal in goals_of("serving"):
-        what, bar = goal.of["what"], goal.percent
-        error = error_summary(error_percent(chosen[f"{what}_ms"], chosen[f"measured_{what}_ms"]))
-        if not error["n"]:
-            continue
-        median = error["median_percent"]
+    for row in records(suites):
+        goals = {word: row[f"bar_{word}_percent"] for word in ("mean", "worst")}
+        goals = {word: goal for word, goal in goals.items() if goal is not None}
+        found = {"n": row["cases"], "mape_percent": row["mean_percent"], "worst_percent": row["worst_percent"]}
+        words = verdict([row[f"{word}_percent"] for word in goals], list(goals.values()))
+        goal = " and ".join(f"{word} {goal:g} %" for word, goal in goals.items())
         rows.append(
-            {
-                "what": f"(d) Serving points of modern GPUs, {goal.name}",
-                "n": error["n"],
-                "mean": error["mape_percent"],
-                "worst": error["worst_percent"],
-                "bar": f"median {bar:g} %",
-                "authors": None,
-                "verdict": f"{verdict([median], [bar])}: median {median:.1f} %",
-            }
+            _score(SUITES.get(str(row["suite"]), str(row["suite"])), found, goal, words, row["authors_percent"])
         )
     return rows
 
 
-def _examples(results: Results) -> Context:
-    frame = results.free(f"{STUDY}figures.csv", ("example", "layout", "figure", "value", "low", "high"))
-    assert frame is not None
+def _collectives(errors: pd.DataFrame) -> list[Row]:
+    """All-reduces of every system, with one size left out or the whole system."""
+    found = {
+        (row["basis"], row["sizes"], row["system"]): row for row in records(errors[errors["op"] == "all_reduce"])
+    }
+    measured = {system for basis, _, system in found if basis == "leave-one-size-out"}
     rows = []
-    for row in _records(frame):
-        words, unit = UNITS.get(row["figure"], (row["figure"], ""))
-        ends = [row["low"], row["high"]]
-        rows.append(
-            {
-                "example": row["example"],
-                "layout": row["layout"],
-                "figure": words,
-                "value": f"{significant(row['value'])} {unit}".strip(),
-                "interval": None if None in ends else f"{significant(ends[0])} to {significant(ends[1])}",
-            }
-        )
-    columns = (
-        Column("example", "Example"),
-        Column("layout", "Layout"),
-        Column("figure", "Figure"),
-        Column("value", "Forecast", right=True),
-        Column("interval", "Interval", right=True, absent="none claimed"),
-    )
-    return {"columns": columns, "rows": rows, "links": results.links("parallel/study", "figures", (".csv",))}
+    for goal in goals_of("collectives"):
+        basis, sizes = goal.of.values()
+        for name, words in SYSTEMS.items():
+            row = found.get((basis, sizes, name))
+            if row is None or (basis == "spec-only" and name in measured):
+                continue
+            what = f"(c) All-reduce, {'all sizes' if sizes == 'all' else sizes}, {words}, {LEFT_OUT[basis]}"
+            met = verdict([row["mape_percent"]], [goal.percent])
+            rows.append(_score(what, row, f"mean {goal.percent:g} %", met))
+    return rows
 
 
-def _stages(results: Results) -> Context:
+def _points(points: pd.DataFrame) -> list[Row]:
+    """Measured serving points of dense models, the GPU's generation left out; goals are of medians."""
+    if points.empty:
+        lacking = f"not produced in this run: needs results/{SERVING_POINTS}, which the study of modern GPUs makes"
+        return [_score("(d) Serving points", None, "", lacking)]
+    chosen = points[points["left_out"] & (points["kind"] == "dense")]
+    rows = []
+    for goal in goals_of("serving"):
+        what = goal.of["what"]
+        error = error_summary(error_percent(chosen[f"{what}_ms"], chosen[f"measured_{what}_ms"]))
+        if error["n"]:
+            median = error["median_percent"]
+            words = f"{verdict([median], [goal.percent])}: median {median:.1f} %"
+            name = f"(d) Serving points of modern GPUs, {goal.name}"
+            rows.append(_score(name, error, f"median {goal.percent:g} %", words))
+    return rows
+
+
+def _examples(table: pd.DataFrame) -> Any:
+    rows = []
+    for row in records(table):
+        quantity = QUANTITIES[row["figure"]]
+        ends = [significant(end) for end in (row["low"], row["high"]) if end is not None]
+        shown_value = f"{significant(row['value'])} {quantity.unit}".strip()
+        rows.append(row | {"figure": quantity.title, "value": shown_value, "interval": " to ".join(ends)})
+    return shown(rows, declared.FIGURES, "example layout figure value interval", interval=span("Interval"))
+
+
+def _stages(parts: pd.DataFrame) -> Context:
     """Memory of every pipeline stage of the usual layout, and whether it fits."""
-    frame = results.free(f"{STUDY}parts.csv", ("example", "layout", "what", "part", "value"))
-    mine = [] if frame is None else _records(frame[frame["what"] == "stage_memory_gb"])
+    mine = records(parts[parts["what"] == "stage_memory_gb"])
     room = next((row["value"] for row in mine if row["part"] == "one GPU"), None)
-    rows = [
-        {
-            "stage": row["part"],
-            "held": row["value"],
-            "room": room,
-            "fits": "fits" if row["value"] <= room else "does not fit",
-        }
-        for row in mine
-        if row["part"] != "one GPU" and room is not None
-    ]
+    rows = [row | {"room": room} for row in mine if row["part"] != "one GPU"]
+    most = max((row["value"] for row in rows), default=None)
     for row in rows:
-        row["fits"] += ", the fullest" if row["held"] == max(other["held"] for other in rows) else ""
-    columns = (
-        Column("stage", "Stage"),
-        Column("held", "Held", "GB", 1),
-        Column("room", "One GPU has", "GB", 1),
-        Column("fits", "Fits"),
+        row["fits"] = "fits" if room is not None and row["value"] <= room else "does not fit"
+        row["fits"] += ", the fullest" if row["value"] == most else ""
+    table = shown(
+        rows,
+        declared.STEP_PARTS,
+        "part value room fits",
+        part=text("x", title="Stage"),
+        value=positive("x", title="Held", unit="GB"),
+        room=positive("x", title="One GPU has", unit="GB"),
+        fits=text("x", title="Fits"),
     )
-    title = f"{mine[0]['example']}, {mine[0]['layout']}" if mine else ""
-    return {"columns": columns, "rows": rows, "title": title}
+    return {"table": table, "title": f"{mine[0]['example']}, {mine[0]['layout']}" if mine else ""}
 
 
-def _costs(results: Results) -> Context:
-    frame = results.free(f"{STUDY}cost.csv", ("example", "what", "unit", "hours", "on_demand_usd", "energy_kwh"))
-    rows = [] if frame is None else _records(frame)
+def _costs(cost: pd.DataFrame) -> Any:
+    names = ("hours", "on_demand_usd", "reserved_usd", "energy_kwh")
     rows = [
-        row
-        | {
-            name: None if row.get(name) is None else significant(row[name])
-            for name in ("hours", "on_demand_usd", "reserved_usd", "energy_kwh")
-        }
-        for row in rows
+        row | {name: None if row[name] is None else significant(row[name]) for name in names}
+        for row in records(cost)
     ]
-    columns = (
-        Column("example", "Example"),
-        Column("what", "Layout", prose=True),
-        Column("unit", "Per"),
-        Column("hours", "Hours", right=True),
-        Column("clusters", "Clusters", digits=0, absent="no price"),
-        Column("on_demand_usd", "On demand", "$", right=True, absent="no price"),
-        Column("reserved_usd", "Reserved", "$", right=True, absent="no price"),
-        Column("energy_kwh", "Energy", "kWh", right=True, absent="not known"),
-    )
-    return {"columns": columns, "rows": rows, "links": results.links("parallel/study", "cost", (".csv",))}
+    return shown(rows, declared.COST, "example what unit hours clusters on_demand_usd reserved_usd energy_kwh")
 
 
 def _searches(results: Results) -> list[Context]:
     """For each example: the top ten with what the others do otherwise, why not other ranks, what cannot run."""
-    search = results.free(f"{STUDY}search.csv", ("example", "place", "feasible", "layout", "front", "why"))
-    stopped = results.free(f"{STUDY}infeasible.csv", ("example", "layouts", "such_as"))
-    if search is None or stopped is None:
-        return []
+    search = results.table(f"{STUDY}search.csv", declared.SEARCH)
+    stopped = results.table(f"{STUDY}infeasible.csv", declared.INFEASIBLE)
     found = []
     for example, part in search.groupby("example", sort=False):
-        top = part[part["place"] <= 10].dropna(axis=1, how="all")
-        known = "usd_per_million_tokens" in top
-        times = [
-            Column(name, UNITS[name][0], UNITS[name][1], digits)
-            for name, digits in (("step_ms", 0), ("ttft_ms", 0), ("tpot_ms", 1))
-            if name in top
-        ]
-        columns = (
-            Column("place", "", digits=0),
-            Column("layout", "Layout"),
-            *times,
-            Column("memory_gb", "Memory", "GB", 1),
-            *([Column("usd_per_million_tokens", "$/1M tokens", "", 2)] if known else []),
-            Column("why", "Against the best", prose=True, absent="the best"),
-        )
-        reasons = _records(stopped[stopped["example"] == example])
+        top = part[part["place"] <= TOP]
+        optional = ("step_ms", "ttft_ms", "tpot_ms", "memory_gb", "usd_per_million_tokens")
+        names = " ".join(name for name in optional if top[name].notna().any())
+        reasons = stopped[stopped["example"] == example]
         found.append(
             {
-                "slug": "serving" if "ttft_ms" in top else "training",
+                "slug": "serving" if "ttft_ms" in names else "training",
                 "example": example,
                 "feasible": int(part["feasible"].max()),
-                "columns": columns,
-                "rows": [row | {name: row.get(name) for name in ("why", "layout")} for row in _records(top)],
+                "table": shown(top, declared.SEARCH, f"place layout {names} why"),
                 "why_not": part.loc[part["place"].isna(), "why"].tolist(),
-                "reason_columns": REASONS,
-                "reasons": reasons,
-                "stopped": int(sum(row["layouts"] for row in reasons)),
+                "reasons": shown(reasons, declared.INFEASIBLE, "layouts such_as"),
+                "stopped": int(reasons["layouts"].sum()),
             }
-        )  # fmt: skip
+        )
     return found
-
-
-def _serving(results: Results) -> Context:
-    frame = results.free(f"{STUDY}serving.csv", ("example", "layout", "sequences", "ttft_ms", "tpot_ms"))
-    rows = [] if frame is None else _records(frame)
-    columns = (
-        Column("layout", "Layout"),
-        Column("sequences", "Requests at once", digits=0),
-        Column("ttft_ms", "Time to first token", "ms", 0),
-        Column("tpot_ms", "Time per output token", "ms", 1),
-        Column("tokens_per_s", "Tokens per second", digits=0),
-        Column("memory_gb", "Memory", "GB", 1),
-        Column("usd_per_million_tokens", "$/1M tokens", "", 2, "no price"),
-        Column("most", "Most that fit", digits=0),
-    )
-    example = str(rows[0]["example"]) if rows else ""
-    return {
-        "columns": columns,
-        "rows": rows,
-        "example": example,
-        "links": results.links("parallel/study", "serving", (".csv",)),
-    }
-
-
-def _records(frame: pd.DataFrame) -> list[Context]:
-    """Rows as dictionaries, what is missing as None."""
-    return [
-        {str(name): value for name, value in row.items()}
-        for row in frame.astype(object).where(frame.notna(), None).to_dict("records")
-    ]

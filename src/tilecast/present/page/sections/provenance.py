@@ -1,4 +1,4 @@
-"""Where the numbers come from, and which software made the page."""
+"""Where the numbers come from, what is wrong in the artifact, and which software made the page."""
 
 from __future__ import annotations
 
@@ -6,37 +6,30 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from tilecast.present.page.render import Column
 from tilecast.present.page.results import Results
+from tilecast.present.page.shown import Shown, shown
+from tilecast.tables.declared.artifact import DEFECTS
+from tilecast.tables.declared.graphs import DIFFERENCES
+from tilecast.tables.schema import size, text
 
-PACKAGES = (
-    "tilecast",
-    "snakemake",
-    "numpy",
-    "scipy",
-    "pandas",
-    "pyarrow",
-    "torch",
-    "matplotlib",
-    "seaborn",
-    "jinja2",
-)
-PASSPORTS = (
+PACKAGES = "tilecast snakemake numpy scipy pandas pyarrow torch matplotlib seaborn jinja2"
+SOURCES = (
     ("measured", "timed on hardware, by the artifact's authors or by this project; the source column says which"),
     ("predicted", "forecast by a predictor of this project"),
     ("published", "forecast or stated by somebody else, taken as printed"),
     ("assumed", "set by us without a measurement; the place says so"),
 )
-COLUMNS = (Column("package", "Package"), Column("version", "Version", absent="not installed"))
 SERVED = {
     "mirror": "a local copy of the artifact",
     "git": "the published git repository",
     "published": "figures transcribed from the artifact",
 }
+EQUAL = "nothing differs"
+GRAPH = ["model", "mode", "sequence_length", "batch_size", "option"]
 
 
 def context(results: Results) -> dict[str, Any]:
-    """Facts about the artifact and the machine (architecture only), passports, and versions of the software."""
+    """Facts about the artifact and the machine (architecture only), and versions of the software."""
     source = results.json("artifact/source.json") or {}
     passed = [f"{SERVED.get(one['source'], one['source'])} ({one['reason']})" for one in source["passed_over"]]
     facts = [
@@ -57,8 +50,9 @@ def context(results: Results) -> dict[str, Any]:
         ("Processor of this machine", platform.machine()),
     ]
     versions = [{"package": "python", "version": platform.python_version()}]
-    versions += [{"package": package, "version": _version(package)} for package in PACKAGES]
-    return {"facts": facts, "passports": PASSPORTS, "columns": COLUMNS, "versions": versions}
+    versions += [{"package": package, "version": _version(package)} for package in PACKAGES.split()]
+    columns = {"package": text("x", title="Package"), "version": text("x", title="Version", empty="not installed")}
+    return {"facts": facts, "sources": SOURCES, "versions": Shown(columns, versions)}
 
 
 def _version(package: str) -> str:
@@ -66,3 +60,30 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
+
+
+def defects(results: Results) -> dict[str, Any]:
+    """What is wrong or missing in the artifact, what affects results first."""
+    frame = results.table("tidy/defects.csv", DEFECTS).sort_values("severity", kind="stable")
+    affecting = int((frame["severity"] == "affects results").sum())
+    return {"table": shown(frame, DEFECTS, "kind where detail severity"), "affecting": affecting}
+
+
+def graphs(results: Results) -> dict[str, Any]:
+    """Where lists of kernels traced here differ from the artifact's, by reason, most frequent first."""
+    frame = results.table("graphs/differences.csv", DIFFERENCES)
+    differing = frame[frame["what"] != EQUAL]
+    rows = [
+        {"reason": reason, "differences": len(group), "cells": len(group[GRAPH].drop_duplicates())}
+        for reason, group in differing.groupby("reason", dropna=False)
+    ]
+    counts = {"differences": size("x"), "cells": size("x", title="Graphs")}
+    return {
+        "graphs": len(frame[GRAPH].drop_duplicates()),
+        "differing": len(differing[GRAPH].drop_duplicates()),
+        "unexplained": int(differing["reason"].isna().sum()),
+        "table": shown(
+            sorted(rows, key=lambda row: -row["differences"]), DIFFERENCES, "reason differences cells", **counts
+        ),
+        "links": results.links("graphs/differences.csv"),
+    }

@@ -15,8 +15,8 @@ from tilecast.tables.naming import MODES, PREDICTORS, display, method, ordered
 
 def context(results: Results) -> dict[str, Any]:
     """Verdict counts, the evidence behind them and each predictor's headline error; None where not produced."""
-    everything = [] if results.path("evaluation/claims.csv") is None else claims.records(results)
-    subjects = claims.subjects(results)
+    everything = claims.audited(results)
+    subjects = {name: document.subject for name, document in results.documents.items()}
     audited = [claim for claim in everything if subjects.get(claim["source"], MAIN_SUBJECT) == MAIN_SUBJECT]
     others = dict.fromkeys(subject for subject in subjects.values() if subject != MAIN_SUBJECT)
     source = results.json("artifact/source.json")

@@ -1,0 +1,89 @@
+"""What the workflow leaves for the page's sections on many GPUs, half precision, experts and locality, small."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+from small_tables import write_rows
+
+from tilecast.locality.model import Work, predicted
+from tilecast.locality.record import load, summary, tables
+from tilecast.locality.study import counts, load_study, study_names
+from tilecast.moe.study import load_study as load_experts
+from tilecast.moe.tables import layouts_table, models_table, systems_table
+from tilecast.tables.declared import half_precision, locality, moe, multigpu
+from tilecast.tables.io import read, write
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def write_multigpu(root: Path) -> Path:
+    """One suite within its goals, one beyond, one without; the shipped record as the study."""
+    shutil.copytree(ROOT / "resources/studies/multigpu", root / "parallel/study")
+    scores = (
+        ("artifact", 11, 5.0, 12.0, 5.5, 12.0),
+        ("megatron", 10, 5.1, 9.0, 5.0, None),
+        ("recompute", 8, 4.0, 9.0),
+    )
+    names = ("suite", "cases", "mean_percent", "worst_percent", "bar_mean_percent", "bar_worst_percent")
+    rows = [dict(zip(names, score, strict=False)) for score in scores]
+    write_rows(root / "parallel/scoreboard.csv", multigpu.SCOREBOARD, *rows)
+    reduced = {"op": "all_reduce", "sizes": "all", "n": 33, "worst_percent": 50.0}
+    collectives = (("leave-one-size-out", "l40s", 14.9), ("spec-only", "b200_sxm", 20.1))
+    errors = [
+        reduced | {"basis": basis, "system": name, "mape_percent": mean} for basis, name, mean in collectives
+    ]
+    write_rows(root / "parallel/collectives_mape.csv", multigpu.COLLECTIVES_MAPE, *errors)
+    return root
+
+
+def write_half_precision(root: Path) -> Path:
+    """Two families forecast both ways, serving, a sample, noise and the publisher's system."""
+    gpu = {"generation": "Hopper", "device": "NVIDIA_H100_80GB_HBM3", "dtype": "bf16", "predictor": "tilecast"}
+    protocol = [
+        gpu | {"kind": kind, "family": family, "mape_long_percent": 5.0, "mape_percent": 6.0}
+        for kind in ("left out", "forward")
+        for family in ("gemm", "decode")
+    ]
+    write_rows(root / "modern/protocol.csv", half_precision.PROTOCOL, *protocol)
+    write_rows(root / "modern/sample.csv", half_precision.PROTOCOL, gpu | {"family": "gemm"})
+    served = [{"device": device, "framework": "all"} for device in ("all", "NVIDIA_H200")]
+    write_rows(root / "modern/serving_errors.csv", half_precision.SERVING_ERRORS, *served)
+    noise = {"device": gpu["device"], "family": "gemm", "dtype": "bf16", "mean_percent": 3.0}
+    write_rows(root / "modern/noise.csv", half_precision.NOISE, noise)
+    write_rows(root / "modern/anchor.csv", half_precision.ANCHOR, {"forecaster": "the publisher"})
+    source = {"available": True, "package": "p", "version": "1", "sha256": "a" * 64, "bytes": 9}
+    (root / "modern/source.json").write_text(json.dumps(source))
+    return root
+
+
+def write_experts(root: Path) -> Path:
+    """The shipped study, and one row of each comparison with measurements."""
+    study = load_experts(ROOT / "config/studies/moe_prefetch.yaml")
+    write(systems_table(study), root / "moe/data/all_systems_comparison.csv", moe.SYSTEMS)
+    write(models_table(study), root / "moe/models.csv", moe.MODELS)
+    write(layouts_table(study), root / "moe/layouts.csv", moe.LAYOUTS)
+    write_rows(root / "moe/alltoall_errors.csv", moe.ALLTOALL_ERRORS, {"kernel": "all", "mape_percent": 5.0})
+    write_rows(root / "moe/anchors.csv", moe.ANCHORS, {"source": "a paper", "measured_ms": 735.0})
+    gain = {"source": "a paper", "gain": 2.5, "overlap_alone_can_give_it": False}
+    write_rows(root / "moe/gains.csv", moe.GAINS, gain)
+    return root
+
+
+def write_locality(root: Path) -> Path:
+    """The shipped record, and a forecast of two models made here."""
+    raw = load(ROOT / "resources/measured/numa/quick_test.json")
+    for name, table in tables(raw).items():
+        write(table, root / f"numa/record/{name}.csv", locality.RECORD[name])
+    for name, content in (("topology", raw["topology"]), ("record/summary", summary(raw))):
+        (root / f"numa/{name}.json").write_text(json.dumps(content))
+    found = pd.DataFrame(counts({name: load_study(name) for name in study_names()}))
+    write(found, root / "numa/counts.csv", locality.COUNTS)
+    hosts = read(ROOT / "resources/published/numa_hosts.csv", locality.HOSTS)
+    cells = [("vit0x0x0", "fp32", 10), ("vit32x2x128", "fp32", 10)]
+    forecast = predicted(hosts, cells, lambda *_: Work(1e9, (0.5, 0.4, 0.6), (0.3, 0.2, 0.4)))
+    write(pd.DataFrame(forecast), root / "numa/predicted.csv", locality.PREDICTED)
+    return root
