@@ -40,13 +40,9 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     for node in body:
         yield node
         for field in ("body", "orelse", "finalbody", "handlers", "cases"):
-            if field == "body" and isinstance(node, ast.If) and _type_checking(node.test):
+            if field == "body" and isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
                 continue
             yield from _statements(getattr(node, field, []))
-
-
-def _type_checking(test: ast.expr) -> bool:
-    return ast.unparse(test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 
 @cache

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -34,8 +35,8 @@ class Artifact(Section):
     mirror: str | None = Field(
         None, description="directory that holds the artifact's files; the variable TILECAST_MIRROR overrides it"
     )
-    timeout_s: Annotated[int, Field(gt=0)] = Field(120, description="longest wait for one network step, seconds")
-    attempts: Annotated[int, Field(ge=1, le=10)] = Field(2, description="tries of one network step")
+    timeout_s: int = Field(120, gt=0, description="longest wait for one network step, seconds")
+    attempts: int = Field(2, ge=1, le=10, description="tries of one network step")
 
     @field_validator("commit")
     @classmethod
@@ -53,11 +54,11 @@ class Artifact(Section):
 class Evaluation(Section):
     """How errors are summarised."""
 
-    bootstrap_resamples: Annotated[int, Field(ge=100, le=100_000)] = Field(
-        2000, description="resamples behind the interval of every mean error"
+    bootstrap_resamples: int = Field(
+        2000, ge=100, le=100_000, description="resamples behind the interval of every mean error"
     )
-    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(0.95, description="confidence of that interval")
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of the resampling")
+    confidence: float = Field(0.95, gt=0, lt=1, description="confidence of that interval")
+    seed: int = Field(0, ge=0, description="seed of the resampling")
 
 
 _LABELLED_CELLS = [  # every workload of the artifact that has a measured label and one kernel list
@@ -96,7 +97,7 @@ class Prediction(Section):
     train: bool = Field(
         False, description="train the predictors on the fetched kernel data instead of using the weights shipped"
     )
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of that training")
+    seed: int = Field(0, ge=0, description="seed of that training")
     own: dict[
         Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*$")],
         Annotated[str, Field(pattern=r"^[^:\s]+:[A-Za-z_]\w*$")],
@@ -158,8 +159,8 @@ class Measure(Section):
         "off: nothing",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: the GPU, or else the CPU")
-    budget_s: Annotated[float, Field(gt=0, le=86_400)] = Field(6.0, description="time to measure kernels, seconds")
-    threads: Annotated[int, Field(ge=1)] = Field(1, description="threads of a CPU that is measured")
+    budget_s: float = Field(6.0, gt=0, le=86_400, description="time to measure kernels, seconds")
+    threads: int = Field(1, ge=1, description="threads of a CPU that is measured")
 
 
 class Parallel(Section):
@@ -176,11 +177,11 @@ class Modern(Section):
     enabled: bool = Field(
         True, description="fetch the wheel of kernel timings (82 MB); without a network the page says so"
     )
-    timeout_s: Annotated[int, Field(gt=0)] = Field(600, description="longest wait for that download, seconds")
-    sample: Annotated[int, Field(ge=50, le=100_000)] = Field(
-        2000, description="kernels a GPU on which an ordinary run repeats the recorded protocol"
+    timeout_s: int = Field(600, gt=0, description="longest wait for that download, seconds")
+    sample: int = Field(
+        2000, ge=50, le=100_000, description="kernels a GPU on which an ordinary run repeats the recorded protocol"
     )
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of that sample and of the protocol's trainings")
+    seed: int = Field(0, ge=0, description="seed of that sample and of the protocol's trainings")
 
 
 class Settings(Section):
@@ -206,24 +207,28 @@ def load_config(config: dict[str, Any], where: str = "configuration") -> Setting
     return validated(Settings, config, where, "docs/use/options.md lists every key")
 
 
-def _yaml_lines(section: type[BaseModel], values: dict[str, Any], indent: str = "") -> list[str]:
-    lines = []
+def _options(section: type[BaseModel], values: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every option and section: its path of keys, description, and default value; a section has Ellipsis."""
     for name, field in section.model_fields.items():
-        lines.append(f"{indent}# {field.description}")
-        value = values[name]
-        annotation = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            lines += [f"{indent}{name}:", *_yaml_lines(annotation, value, indent + "  ")]
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield (*above, name), field.description, ...
+            yield from _options(inner, values[name], (*above, name))
         else:
-            written = yaml.safe_dump(value, default_flow_style=True, width=1000, sort_keys=False)
-            lines.append(f"{indent}{name}: {written.removesuffix(chr(10)).removesuffix('...').strip()}")
-    return lines
+            yield (*above, name), field.description, values[name]
 
 
 def default_yaml() -> str:
     """The commented default configuration file."""
     head = "# Every option with its default. Written by `python -m tilecast.base.config`: change the model there."
-    return "\n".join([head, *_yaml_lines(Settings, Settings().model_dump())]) + "\n"
+    lines = [head]
+    for path, description, value in _options(Settings, Settings().model_dump()):
+        indent, written = "  " * (len(path) - 1), ""
+        if value is not ...:
+            flow = yaml.safe_dump(value, default_flow_style=True, width=1000, sort_keys=False)
+            written = " " + flow.removesuffix("\n").removesuffix("...").strip()
+        lines += [f"{indent}# {description}", f"{indent}{path[-1]}:{written}"]
+    return "\n".join(lines) + "\n"
 
 
 def json_schema() -> str:
@@ -231,23 +236,15 @@ def json_schema() -> str:
     return json.dumps(Settings.model_json_schema(), indent=2, sort_keys=True) + "\n"
 
 
-def _option_rows(section: type[BaseModel], values: dict[str, Any], prefix: str = "") -> list[str]:
-    rows = []
-    for name, field in section.model_fields.items():
-        annotation = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            rows += _option_rows(annotation, values[name], f"{prefix}{name}.")
-        else:
-            description = (field.description or "").replace("|", "\\|")
-            rows.append(f"| `{prefix}{name}` | `{json.dumps(values[name])}` | {description} |")
-    return rows
-
-
 def options_markdown() -> str:
     """The table of every option for the documentation."""
-    rows = _option_rows(Settings, Settings().model_dump())
-    head = "# Options\n\nWritten by `python -m tilecast.base.config` from the configuration model.\n"
-    return "\n".join([head, "| key | default | meaning |", "|---|---|---|", *rows]) + "\n"
+    lines = ["# Options\n\nWritten by `python -m tilecast.base.config` from the configuration model.\n"]
+    lines += ["| key | default | meaning |", "|---|---|---|"]
+    for path, description, value in _options(Settings, Settings().model_dump()):
+        if value is not ...:
+            meaning = description.replace("|", "\\|")
+            lines.append(f"| `{'.'.join(path)}` | `{json.dumps(value)}` | {meaning} |")
+    return "\n".join(lines) + "\n"
 
 
 GENERATED = {

@@ -18,8 +18,6 @@ MOST_VALUES = 2_000_000  # with every alias written out
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # What steers a terminal, turns text around, or cannot be written down at all; no name or number needs it.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_OPENING = (yaml.MappingStartEvent, yaml.SequenceStartEvent)
-_CLOSING = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
 
 
 def read_yaml(path: str | os.PathLike[str], remedy: str = "") -> Any:
@@ -38,9 +36,9 @@ def _measure(text: str, path: object, remedy: str) -> None:
     sizes: dict[str, int] = {}  # values below each anchor, aliases written out
     for event in yaml.parse(text, Loader=_LOADER):
         size, anchor = 0, getattr(event, "anchor", None)
-        if isinstance(event, _OPENING):
+        if isinstance(event, yaml.CollectionStartEvent):
             open_nodes.append((anchor, 1))
-        elif isinstance(event, _CLOSING):
+        elif isinstance(event, yaml.CollectionEndEvent):
             anchor, size = open_nodes.pop()
         elif isinstance(event, yaml.AliasEvent):
             size, anchor = sizes.get(str(event.anchor), MOST_VALUES), None  # one within itself has no end
@@ -87,9 +85,7 @@ def _printable(text: str, where: object, remedy: str) -> None:
 def listed(value: Any, key: str, where: object) -> list[Any]:
     """`value` of `key`, a list; an empty one where nothing was given."""
     if value is not None and not isinstance(value, list):
-        raise InputError(
-            where, f"`{key}`: {shown(value)} is not a list", "write one entry a line, each after a dash"
-        )
+        raise InputError(where, f"`{key}`: {shown(value)} is not a list", "write one a line, each after a dash")
     return value or []
 
 

@@ -7,24 +7,14 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from tilecast.base.errors import TilecastError
 
 # What the machine can refuse at any write; not the fault of a line of code.
 _REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
-
-
-@contextlib.contextmanager
-def _logged(log: str | None) -> Iterator[None]:
-    if log is None:
-        yield
-        return
-    Path(log).parent.mkdir(parents=True, exist_ok=True)
-    with Path(log).open("w", buffering=1, encoding="utf-8") as stream, contextlib.redirect_stdout(stream):
-        yield
 
 
 def run_step(function: Callable[..., None], snakemake: Any, /, **arguments: Any) -> None:
@@ -34,27 +24,28 @@ def run_step(function: Callable[..., None], snakemake: Any, /, **arguments: Any)
     a disk that is full or read-only, SystemExit(130) after Ctrl-C; half-written files are gone by then.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # see workflow/site
-    log = str(snakemake.log[0]) if snakemake.log else None
+    log = Path(snakemake.log[0]) if snakemake.log else None
     os.environ["OMP_NUM_THREADS"] = str(snakemake.threads)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(snakemake.threads)
     try:
-        with _logged(log):
+        with contextlib.ExitStack() as opened:
+            if log is not None:
+                log.parent.mkdir(parents=True, exist_ok=True)
+                stream = opened.enter_context(log.open("w", buffering=1, encoding="utf-8"))
+                opened.enter_context(contextlib.redirect_stdout(stream))
             function(**arguments)
+        return
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except TilecastError as error:
-        _fail(log, str(error))
+        problem = str(error)
     except OSError as error:
         if error.errno not in _REFUSED:
             raise
-        _fail(log, f"{error.filename or log}: {error.strerror}")
-
-
-def _fail(log: str | None, problem: str) -> NoReturn:
-    """Say what is wrong on stderr and, where that can be written, in the log; end the job."""
+        problem = f"{error.filename or log}: {error.strerror}"
     if log is not None:
-        with contextlib.suppress(OSError), Path(log).open("a", encoding="utf-8") as stream:
+        with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as stream:
             stream.write(f"error: {problem}\n")
     print(f"tilecast: error: {problem}", file=sys.stderr)
-    raise SystemExit(1) from None
+    raise SystemExit(1)

@@ -46,11 +46,13 @@ def claim(folder: Path, cluster: bool) -> str | None:
         return None
     if not left:
         return None
+    on = " of a cluster" if before.get("cluster") else ""
+    run = f"a run{on} (process {before.get('process', '?')} on {before.get('host', 'an unknown machine')})"
     if certain:
-        return f"{_named(before)} was killed; this one goes on from there"
+        return f"{run} was killed; this one goes on from there"
     if alone:
-        return f"{_named(before)} left a lock; when none of its jobs is left either: snakemake --unlock"
-    return f"{_named(before)} is at work in this folder; wait for it, or end it"
+        return f"{run} left a lock; when none of its jobs is left either: snakemake --unlock"
+    return f"{run} is at work in this folder; wait for it, or end it"
 
 
 def _read(record: Path) -> dict[str, object]:
@@ -59,8 +61,3 @@ def _read(record: Path) -> dict[str, object]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _named(run: dict[str, object]) -> str:
-    on = " of a cluster" if run.get("cluster") else ""
-    return f"a run{on} (process {run.get('process', '?')} on {run.get('host', 'an unknown machine')})"

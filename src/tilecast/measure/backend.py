@@ -54,31 +54,24 @@ class Backend(Protocol):
 
     def time(self, action: Action, repetitions: int, flush: bool) -> list[float]:
         """Milliseconds of each run; with `flush`, caches hold none of its data when it starts."""
-        ...
 
     def launches(self, action: Action) -> list[LaunchRecord]:
         """What one run launches, in order; empty where the profiler may not look."""
-        ...
 
     def state(self) -> dict[str, float | None]:
         """clock_hz, power_w and temperature_c at this moment; None where the driver does not say."""
-        ...
 
     def facts(self) -> dict[str, Any]:
         """Driver, threads, notes: what belongs into the provenance record."""
-        ...
 
     def precision(self, dtype: str) -> None:
         """Allow products in tf32 only for that format."""
-        ...
 
     def peak_memory_bytes(self) -> float | None:
         """Most memory allocated since the last call; None where it is not counted."""
-        ...
 
     def free(self) -> None:
         """Give cached memory back."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -91,18 +84,17 @@ class Timing:
     repetitions: int
 
 
-def summed_up(samples: list[float], resolution_ms: float) -> Timing:
-    """Median and 5th to 95th percentile; nothing is faster than the clock's resolution."""
-    low, middle, high = (max(float(np.quantile(samples, q)), resolution_ms) for q in (0.05, 0.5, 0.95))
-    return Timing(middle, low, high, len(samples))
-
-
 def timed(backend: Backend, action: Action, seconds: float, flush: bool = True) -> Timing:
-    """Warm up, then repeat for about `seconds`, LEAST to MOST times."""
+    """Warm up, then repeat for about `seconds`, LEAST to MOST times: median and 5th to 95th percentile.
+
+    Nothing is faster than the clock's resolution.
+    """
     first = backend.time(action, 1, flush=False)
     warm = backend.time(action, WARM_UP - 1, flush=False) if first[0] < 1e3 * seconds / WARM_UP else first
     repetitions = int(np.clip(1e3 * seconds / max(min(warm), backend.resolution_ms), LEAST, MOST))
-    return summed_up(backend.time(action, repetitions, flush), backend.resolution_ms)
+    samples = backend.time(action, repetitions, flush)
+    low, middle, high = np.maximum(np.quantile(samples, (0.05, 0.5, 0.95)), backend.resolution_ms).tolist()
+    return Timing(middle, low, high, len(samples))
 
 
 @contextlib.contextmanager
@@ -119,7 +111,6 @@ def guarded(what: str) -> Iterator[None]:
         if any(sign in str(error) for sign in NO_MEMORY):
             raise OutOfMemory(words) from None
         if any(sign in str(error) for sign in LOST):
-            raise DeviceLost(
-                f"the device was lost while measuring {what} ({words}); what was measured is kept"
-            ) from None
+            problem = f"the device was lost while measuring {what} ({words}); what was measured is kept"
+            raise DeviceLost(problem) from None
         raise Unsupported(f"{type(error).__name__}: {words}") from None

@@ -16,7 +16,9 @@ import tarfile
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from tilecast.base.documents import parse_json, shown
 from tilecast.base.errors import InputError, TilecastError
@@ -27,15 +29,13 @@ from tilecast.tables.declared.evaluation import ERRORS
 from tilecast.tables.declared.measured import LIVE_MODELS, MEASURED, PLANNED
 from tilecast.tables.io import read
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 MANIFEST, CRATE = "manifest-sha256.txt", "ro-crate-metadata.json"
 LARGEST_BYTES = 512 << 20  # of everything in a bundle: more is not a bundle of this project
 MOST_FILES = 10_000
 HEADERS_BYTES = 64 << 20  # names and padding of so many
 VALIDATION = ("claims", "claim_rows", "errors", "mape", "phase_mape", "operator_errors", "label_noise_mape")
 LAYOUTS = {"dp4": "dp4", "tp4": "tp4", "pp4_1": "pp4"}
+_DISTRUST, _AGAIN = "do not trust this archive", "ask for the bundle again"
 _LONGEST_NAME = 255  # bytes of a file or folder, on the file systems in use
 _DEVICE_FILE = re.compile(
     r"measured/[\w.+-]+/(description\.json|forecasts-\w+\.parquet|\w+-\d{3}\.(parquet|json))"
@@ -44,13 +44,9 @@ _DEVICE_FILE = re.compile(
 
 def collect(results: Path, roots: Mapping[str, Path]) -> dict[str, bytes]:
     """The files of a bundle by name, from finished results and folders of measurements."""
-    import pandas as pd
-
-    found: dict[str, bytes] = {}
-    for name in VALIDATION:
-        path = results / f"evaluation/{name}.csv"
-        if path.exists():
-            found[f"artifact_validation/{name}.csv"] = path.read_bytes()
+    copied = {f"artifact_validation/{name}.csv": results / f"evaluation/{name}.csv" for name in VALIDATION}
+    copied["scenarios.csv"] = results / "measure/scenarios.csv"
+    found = {name: path.read_bytes() for name, path in copied.items() if path.exists()}
     errors = results / "evaluation/errors.csv"
     if not errors.exists():
         raise InputError(results, "holds no finished results", "run the workflow first (make reproduce)")
@@ -65,8 +61,6 @@ def collect(results: Path, roots: Mapping[str, Path]) -> dict[str, bytes]:
     if models.exists():
         for model, part in read(models, LIVE_MODELS).groupby("model"):
             found |= _json(f"live_{_safe(str(model))}", part)
-    if (results / "measure/scenarios.csv").exists():
-        found["scenarios.csv"] = (results / "measure/scenarios.csv").read_bytes()
     for where, root in roots.items():
         for folder in sorted(path.parent for path in root.glob(f"*/{DESCRIPTION}")):
             taken = f"measured/{folder.name}/{DESCRIPTION}" in found  # this machine may be among those kept
@@ -155,13 +149,11 @@ def verify(path: Path) -> dict[str, bytes]:
     present = set(files) - {MANIFEST}
     for name in sorted(set(stated) | present):
         if name not in present:
-            raise InputError(path, f"{name} is missing", "ask for the bundle again")
+            raise InputError(path, f"{name} is missing", _AGAIN)
         if name not in stated:
-            raise InputError(
-                path, f"{name} is not in its manifest", "it was added later; ask for the bundle again"
-            )
+            raise InputError(path, f"{name} is not in its manifest", _AGAIN)
         if hashlib.sha256(files[name]).hexdigest() != stated[name]:
-            raise InputError(path, f"{name} was changed (its checksum differs)", "ask for the bundle again")
+            raise InputError(path, f"{name} was changed (its checksum differs)", _AGAIN)
     _check_crate(files, path)
     with tempfile.TemporaryDirectory() as scratch:
         _check_measured(files, Path(scratch), path)
@@ -176,32 +168,27 @@ def _unpacked(path: Path) -> dict[str, bytes]:
         with gzip.open(path) as packed:  # at once: a header's length alone can stand for gigabytes
             data = packed.read(LARGEST_BYTES + HEADERS_BYTES + 1)
         if len(data) > LARGEST_BYTES + HEADERS_BYTES:
-            raise InputError(path, "is larger than any bundle", "do not trust this archive")
+            raise InputError(path, "is larger than any bundle", _DISTRUST)
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
             for entry in archive:
                 place = PurePosixPath(entry.name)
                 if entry.isdir():  # who packs by hand adds them; nothing is unpacked to disk
                     continue
                 if not entry.isreg() or place.is_absolute() or ".." in place.parts or "\\" in entry.name:
-                    raise InputError(
-                        path, f"{entry.name!r} is not a plain file inside it", "do not trust this archive"
-                    )
+                    raise InputError(path, f"{entry.name!r} is not a plain file inside it", _DISTRUST)
                 total += entry.size
                 if total > LARGEST_BYTES or len(found) >= MOST_FILES:
-                    raise InputError(path, "is larger than any bundle", "do not trust this archive")
+                    raise InputError(path, "is larger than any bundle", _DISTRUST)
                 if entry.name in found:
-                    raise InputError(path, f"holds {entry.name} twice", "do not trust this archive")
+                    raise InputError(path, f"holds {entry.name} twice", _DISTRUST)
                 stream = archive.extractfile(entry)
                 found[entry.name] = stream.read() if stream else b""
     except FileNotFoundError:
         raise InputError(path, "does not exist") from None
-    except (OSError, EOFError, tarfile.TarError, gzip.BadGzipFile, ValueError) as error:
-        raise InputError(path, f"cannot be read as a .tar.gz ({error})", "ask for the bundle again") from None
     except TilecastError:
         raise
-    except Exception as error:
-        problem = f"cannot be unpacked ({type(error).__name__})"
-        raise InputError(path, problem, "ask for the bundle again") from None
+    except Exception as error:  # damaged archives make their readers raise anything
+        raise InputError(path, f"cannot be read as a .tar.gz ({error})", _AGAIN) from None
     return found
 
 
@@ -220,9 +207,9 @@ def _check_crate(files: Mapping[str, bytes], path: Path) -> None:
         graph = parse_json(files[CRATE], f"{path}, {CRATE}")["@graph"]
         listed = {str(entry["@id"]) for entry in graph if entry.get("@type") == "File"}
     except (KeyError, TypeError, AttributeError):
-        raise InputError(path, f"{CRATE} is not RO-Crate metadata", "ask for the bundle again") from None
+        raise InputError(path, f"{CRATE} is not RO-Crate metadata", _AGAIN) from None
     if listed != set(files) - {MANIFEST, CRATE}:
-        raise InputError(path, f"{CRATE} does not list its files", "ask for the bundle again")
+        raise InputError(path, f"{CRATE} does not list its files", _AGAIN)
 
 
 def measured(files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -235,7 +222,7 @@ def _check_measured(files: Mapping[str, bytes], scratch: Path, path: Path) -> No
     for name, data in measured(files).items():
         longest = max(map(len, name.encode().split(b"/")))
         if not _DEVICE_FILE.fullmatch(name) or longest > _LONGEST_NAME:
-            raise InputError(path, f"{shown(name)} is not a file of a measurement", "ask for the bundle again")
+            raise InputError(path, f"{shown(name)} is not a file of a measurement", _AGAIN)
         (scratch / name).parent.mkdir(parents=True, exist_ok=True)
         (scratch / name).write_bytes(data)
     for folder in sorted(scratch.glob("measured/*")):
@@ -243,10 +230,7 @@ def _check_measured(files: Mapping[str, bytes], scratch: Path, path: Path) -> No
             description = read_description(folder / DESCRIPTION)
             if description.get("known") is None and "sm_count" in description:
                 device_of(description, folder / DESCRIPTION)
-        except TilecastError as error:
-            raise InputError(path, str(error).replace(f"{scratch}/", ""), "it is refused") from None
-        for file in sorted(folder.glob("*.parquet")):
-            try:
+            for file in sorted(folder.glob("*.parquet")):
                 kind = file.stem.rsplit("-", 1)[0]
                 if file.name in PLANS.values():
                     read(file, PLANNED[file.stem.removeprefix("forecasts-")])
@@ -254,9 +238,8 @@ def _check_measured(files: Mapping[str, bytes], scratch: Path, path: Path) -> No
                     load_run(file, kind)
                 else:
                     raise InputError(file, "is not a table of a measurement")
-            except TilecastError as error:
-                words = str(error).replace(f"{scratch}/", "")
-                raise InputError(path, words, "it is refused") from None
+        except TilecastError as error:
+            raise InputError(path, str(error).replace(f"{scratch}/", ""), "it is refused") from None
 
 
 def import_measured(path: Path, root: Path) -> list[str]:
@@ -266,9 +249,7 @@ def import_measured(path: Path, root: Path) -> list[str]:
         raise InputError(path, "holds no measurements", "its maker has to measure first (tilecast measure)")
     for target, data in wanted.items():
         if target.exists() and target.read_bytes() != data:
-            raise InputError(
-                target, "is there already, and differs from the bundle's", "keep one of the two devices' folders"
-            )
+            raise InputError(target, "is there already, and differs from the bundle's", "keep one of the folders")
     new = [target for target in wanted if not target.exists()]
     for target in sorted(new, key=lambda target: (target.name != DESCRIPTION, str(target))):
         write_bytes(target, wanted[target])

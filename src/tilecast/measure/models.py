@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +74,6 @@ def read_study(path: Path) -> list[dict[str, Any]]:
                 spread = [one | {key: each} for one in spread for each in value]
         found += [workload(one, f"{path}, workload {place}") for one in spread]
     return found
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A model in memory: a step of the workload, and of a training step its forward pass alone."""
-
-    step: Action
-    forward: Action | None
 
 
 def measure_models(
@@ -179,13 +170,13 @@ def _release(backend: Backend) -> None:
 def _whole(
     backend: Backend, spec: ModelSpec, work: Mapping[str, Any], seconds: float, result: dict[str, Any]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    made = prepare(spec, work, backend.place)
+    step, alone = prepare(spec, work, backend.place)
     backend.peak_memory_bytes()
-    found = _timed(backend, made.step, seconds)
+    found = _timed(backend, step, seconds)
     peak = backend.peak_memory_bytes()
-    forward = _timed(backend, made.forward, seconds / 2).latency_ms if made.forward else None
+    forward = _timed(backend, alone, seconds / 2).latency_ms if alone else None
     state = backend.state()
-    launches = backend.launches(made.step)
+    launches = backend.launches(step)
     timeline = [
         {"place": place, "kernel_name": one.name, "start_ms": one.start_ms, "duration_ms": one.duration_ms,
          "grid": one.grid or None, "block": one.block or None}
@@ -211,29 +202,24 @@ def _timed(backend: Backend, action: Action, seconds: float) -> Timing:
 def _needed_bytes(spec: ModelSpec, work: Mapping[str, Any]) -> float:
     """Bytes of weights, twice that with their gradients: what has to fit before anything else."""
     with offline():
-        parameters = sum(
-            p.numel() for p in build(spec, work["mode"], work["dtype"], work["attention"]).parameters()
-        )
+        model = build(spec, work["mode"], work["dtype"], work["attention"])
+    parameters = sum(parameter.numel() for parameter in model.parameters())
     return float(parameters * ELEMENT_BYTES[work["dtype"]] * (2 if work["mode"] == "training" else 1))
-
-
-def shortened(spec: ModelSpec, layers: int) -> ModelSpec:
-    """The same model with fewer layers."""
-    if not any(name in spec.values for name in LAYER_KEYS):
-        raise Unsupported(f"{spec.name} does not fit and names no number of layers to shorten")
-    return spec.shortened(layers)
 
 
 def _composed(backend: Backend, spec: ModelSpec, work: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """Latency of the whole from shortened models: t(2) + (layers - 2) x (t(4) - t(2)) / 2."""
+    key = next((name for name in LAYER_KEYS if name in spec.values), None)
+    if key is None:
+        raise Unsupported(f"{spec.name} does not fit and names no number of layers to shorten")
     times = []
     for layers in SHORTENED:
-        made = prepare(shortened(spec, layers), work, backend.place)
-        times.append(_timed(backend, made.step, seconds))
-        del made
+        step, _ = prepare(spec.shortened(layers), work, backend.place)
+        times.append(_timed(backend, step, seconds))
+        del step, _
         _release(backend)
     few, more = SHORTENED
-    layers = int(next(spec.values[name] for name in LAYER_KEYS if name in spec.values))
+    layers = int(spec.values[key])
     each = (times[1].latency_ms - times[0].latency_ms) / (more - few)
     if each <= 0:
         raise Unsupported(f"{more} layers were not slower than {few}: nothing can be composed of them")
@@ -248,9 +234,9 @@ def _composed(backend: Backend, spec: ModelSpec, work: Mapping[str, Any], second
     }
 
 
-def prepare(spec: ModelSpec, work: Mapping[str, Any], place: str, seed: int = 0) -> Prepared:
-    """Build the model on the device with random weights and inputs."""
-    torch.manual_seed(seed)
+def prepare(spec: ModelSpec, work: Mapping[str, Any], place: str) -> tuple[Action, Action | None]:
+    """Build the model on the device, with random weights and inputs: a step, and of training its forward pass."""
+    torch.manual_seed(0)
     training = work["mode"] == "training"
     module: Any = build(spec, work["mode"], work["dtype"], work["attention"], place)
     module.train(training)
@@ -258,14 +244,14 @@ def prepare(spec: ModelSpec, work: Mapping[str, Any], place: str, seed: int = 0)
     call: Any = torch.compile(module) if work["execution"] == "compiled" else module
     arguments = _arguments(module, work, place)
     if work["phase"] == "decode":
-        return Prepared(_decode(module, call, work, place), None)
+        return _decode(module, call, work, place), None
 
     def forward() -> Any:
         with torch.set_grad_enabled(training):
             return call(**arguments)
 
     if not training:
-        return Prepared(forward, None)
+        return forward, None
     for parameter in module.parameters():
         parameter.grad = torch.zeros_like(parameter)
 
@@ -273,7 +259,7 @@ def prepare(spec: ModelSpec, work: Mapping[str, Any], place: str, seed: int = 0)
         outputs = _differentiable(forward())
         torch.autograd.backward(outputs, [torch.ones_like(output) for output in outputs])
 
-    return Prepared(step, forward)
+    return step, forward
 
 
 def _arguments(module: Any, work: Mapping[str, Any], place: str) -> dict[str, Tensor]:

@@ -6,7 +6,9 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any
+
+import pandas as pd
 
 from tilecast.base.errors import InputError
 from tilecast.hardware.device import ELEMENT_BYTES
@@ -16,9 +18,6 @@ from tilecast.measure.grid import held
 from tilecast.measure.store import Run, done
 from tilecast.tables.declared.measured import KERNEL_KEY
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 EACH_S = 0.15  # timed for at most about so long, each of the two ways
 LONGEST_SHARE = 0.1  # a kernel forecast to need more than this share of the budget is left out of this run
 
@@ -26,10 +25,9 @@ LONGEST_SHARE = 0.1  # a kernel forecast to need more than this share of the bud
 class Progress:
     """A line on the terminal that says how far a run is and how much time is left; elsewhere silent."""
 
-    def __init__(self, total_s: float, clock: Callable[[], float], stream: TextIO | None = None) -> None:
+    def __init__(self, total_s: float, clock: Callable[[], float]) -> None:
         self._total, self._clock, self._start = total_s, clock, clock()
-        self._stream = stream if stream is not None else sys.stderr
-        self._shown = self._stream.isatty()
+        self._shown = sys.stderr.isatty()
 
     def left_s(self) -> float:
         """Seconds of the budget that remain."""
@@ -41,13 +39,13 @@ class Progress:
             left = max(0.0, self.left_s())
             filled = round(30 * (1 - left / self._total))
             bar = "#" * filled + "." * (30 - filled)
-            self._stream.write(f"\r[{bar}] {count} measured, {left:4.0f} s left, {what[:40]:40}")
-            self._stream.flush()
+            line = f"\r[{bar}] {count} measured, {left:4.0f} s left, {what[:40]:40}"
+            print(line, end="", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         """Leave the line."""
         if self._shown:
-            self._stream.write("\n")
+            print(file=sys.stderr)
 
 
 def measure_kernels(

@@ -10,20 +10,18 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from tilecast.base.documents import read_json
 from tilecast.base.errors import InputError
 from tilecast.base.files import write_text
 from tilecast.tables.declared.measured import MEASURED
-from tilecast.tables.io import DTYPES, empty, read, write
-from tilecast.tables.schema import Table
-
-if TYPE_CHECKING:
-    import pandas as pd
+from tilecast.tables.io import DTYPES, read, write
 
 EVERY_S = 5.0  # how often a running measurement is written down
 PLANS = {"kernels": "forecasts-kernels.parquet", "models": "forecasts-models.parquet"}  # beside the runs
@@ -42,9 +40,8 @@ def load_run(path: Path, kind: str) -> pd.DataFrame:
     """One run's rows, checked against schema and checksum, with columns `device` and `run`."""
     record = provenance(path)
     if record["status"] == "complete" and record.get("sha256") != digest(path):
-        raise InputError(
-            path, "is not what was measured (its checksum differs)", "restore the file, or delete the run"
-        )
+        problem = "is not what was measured (its checksum differs)"
+        raise InputError(path, problem, "restore the file, or delete the run")
     frame = read(path, MEASURED[kind])
     return frame.assign(device=str(record.get("device", path.parent.name)), run=path.stem)
 
@@ -52,17 +49,6 @@ def load_run(path: Path, kind: str) -> pd.DataFrame:
 def runs(folder: Path, kind: str) -> list[Path]:
     """Parquet files of one kind in a device's folder, in the order they were made."""
     return sorted(folder.glob(f"{kind}-*.parquet"))
-
-
-def load(root: Path, kind: str) -> pd.DataFrame:
-    """Every row of one kind below `root`; an empty table where the folder does not exist."""
-    import pandas as pd
-
-    parts = [load_run(path, kind) for folder in sorted(root.glob("*")) for path in runs(folder, kind)]
-    parts = [part for part in parts if len(part)]
-    if not parts:
-        return empty(MEASURED[kind]).assign(device=pd.Series(dtype="str"), run=pd.Series(dtype="str"))
-    return pd.concat(parts, ignore_index=True)
 
 
 def done(folder: Path, kind: str) -> set[tuple[Any, ...]]:
@@ -79,6 +65,10 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
 class Run:
     """A measurement in progress: rows come in, and are on disk a few seconds later."""
 
@@ -88,7 +78,7 @@ class Run:
         self.rows: list[dict[str, Any]] = []
         self._record = {
             "kind": kind,
-            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "started": _now(),
             **about,
             "versions": versions(),
         }
@@ -104,23 +94,16 @@ class Run:
         """Write rows and record; without rows nothing."""
         if not self.rows:
             return
-        write(as_table(self.rows, MEASURED[self.kind]), self.path, MEASURED[self.kind])
+        table = MEASURED[self.kind]
+        numbers = [name for name, column in table.columns.items() if column.kind == "number"]
+        frame = pd.DataFrame(self.rows).reindex(columns=list(table.columns))
+        write(frame.astype(dict.fromkeys(numbers, DTYPES["number"])), self.path, table)
         record = self._record | {"status": status, "rows": len(self.rows)} | more
         if status == "complete":
-            record["ended"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            record["ended"] = _now()
             record["sha256"] = digest(self.path)
         write_text(self.path.with_suffix(".json"), json.dumps(record, indent=2, ensure_ascii=False) + "\n")
         self._written = time.monotonic()
-
-
-def as_table(rows: Sequence[Mapping[str, Any]], table: Table) -> pd.DataFrame:
-    """Rows as a frame in the table's columns; what a row lacks is empty."""
-    import pandas as pd
-
-    declared = table.columns
-    frame = pd.DataFrame(list(rows)).reindex(columns=list(declared))
-    numbers = [name for name, column in declared.items() if column.kind == "number"]
-    return frame.astype(dict.fromkeys(numbers, DTYPES["number"]))
 
 
 def versions() -> dict[str, str]:

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from tilecast.base.errors import InputError
-from tilecast.base.sensitivity import one_at_a_time
 from tilecast.moe.offload import Predictor
 from tilecast.moe.step import Step
 from tilecast.moe.study import Study, StudySystem
@@ -58,12 +57,9 @@ def tornado(study: Study, system: StudySystem) -> pd.DataFrame:
         head = {"factor": factor, "meaning": meaning, "value": value}
         return head | _rates(*found) | {"hit_rate": found[1].hit_rate}
 
-    inputs = [(name, {name: low}, {name: high}) for name, (_, (low, high)) in FACTORS.items()]
-    rows: list[dict[str, Any]] = []
-    for name, base, *found in one_at_a_time({}, inputs, lambda changed: pair(study, system, **changed)):
-        rows = rows or [row("study", "the study's inputs", None, base)]
-        meaning, ends = FACTORS[name]
-        rows += [row(name, meaning, value, both) for value, both in zip(ends, found, strict=True)]
+    rows = [row("study", "the study's inputs", None, pair(study, system))]
+    for name, (meaning, ends) in FACTORS.items():
+        rows += [row(name, meaning, value, pair(study, system, **{name: value})) for value in ends]
     return pd.DataFrame(rows)
 
 

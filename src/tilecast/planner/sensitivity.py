@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tilecast.base.sensitivity import one_at_a_time
 from tilecast.hardware.device import Device
 from tilecast.hardware.system import System
 from tilecast.models.workload import Workload
@@ -127,8 +126,12 @@ def server(case: Case) -> Server:
 
 def tornado(case: Case, changes: Iterable[Change] = CHANGES) -> Iterator[Mapping[str, object]]:
     """A row a figure and assumption that moves it: the figure as forecast, at the low and at the high end."""
-    ends = ((change, change.applied(case, False), change.applied(case, True)) for change in changes)
-    for change, base, low, high in one_at_a_time(case, ends, figures):
+    base = figures(case)
+    for change in changes:
+        ends = [change.applied(case, high) for high in (False, True)]
+        if None in ends:
+            continue
+        low, high = (base if end == case else figures(end) for end in ends if end)
         for figure, value in base.items():
             if low[figure] == value == high[figure]:
                 continue

@@ -16,7 +16,7 @@ from tilecast.base.errors import InputError, TilecastError
 from tilecast.measure.backend import DeviceLost, LaunchRecord, guarded
 from tilecast.measure.grid import grid
 from tilecast.measure.session import distinct, kernel_key, measure_kernels, records
-from tilecast.measure.store import done, load, load_run, provenance, runs
+from tilecast.measure.store import done, load_run, provenance, runs
 from tilecast.tables.declared.measured import MEASURED_KERNELS
 from tilecast.tables.io import write
 
@@ -73,10 +73,15 @@ def run(
     )
 
 
+def kept(folder: Path) -> pd.DataFrame:
+    """The kernels of all runs on a device."""
+    return pd.concat([load_run(path, "kernels") for path in runs(folder, "kernels")], ignore_index=True)
+
+
 def test_a_run_holds_what_was_timed_and_under_which_circumstances(tmp_path: Path) -> None:
     result = run(Fake(), tmp_path / "FAKE")
     assert (result["measured"], result["left"], result["known"]) == (12, 0, 0)
-    found = load(tmp_path, "kernels")
+    found = kept(tmp_path / "FAKE")
     assert len(found) == 12 and set(found["device"]) == {"FAKE"} and set(found["run"]) == {"kernels-001"}
     row = found.iloc[0]
     assert (row["latency_ms"], row["warm_ms"], row["repetitions"]) == (4.0, 2.0, 25)
@@ -96,7 +101,7 @@ def test_a_second_run_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
     assert second["known"] == first["measured"] and second["measured"] == 12 - first["measured"]
     assert run(Fake(), folder)["measured"] == 0
     assert all(path.read_bytes() == data for path, data in before.items())
-    found = load(tmp_path, "kernels")
+    found = kept(tmp_path / "FAKE")
     assert len(found) == 12 and len(done(folder, "kernels")) == 12 == len(
         {kernel_key(row) for row in records(found)}
     )
@@ -107,7 +112,7 @@ def test_the_plans_order_is_kept_and_what_is_too_long_waits(tmp_path: Path) -> N
     todo.loc[0, "predicted_ms"] = 60_000.0
     result = run(Fake(), tmp_path / "FAKE", kernels=todo)
     assert result["too_long"] == 1 and result["left"] == 1
-    found = load(tmp_path, "kernels")
+    found = kept(tmp_path / "FAKE")
     assert [kernel_key(row) for row in records(found)] == [kernel_key(row) for row in records(todo)][1:]
 
 
@@ -121,7 +126,7 @@ def test_a_kernel_without_room_or_way_to_run_is_a_row_of_its_own(tmp_path: Path)
 
     fake = Fake()
     result = run(fake, tmp_path / "FAKE", action)
-    found = load(tmp_path, "kernels").set_index("outcome")
+    found = kept(tmp_path / "FAKE").set_index("outcome")
     assert result["out of memory"] == 6 == len(found.loc[["out of memory"]]) <= fake.freed
     assert found.loc[["out of memory"]]["reason"].str.contains("20.00 GiB").all()
     assert found.loc[["out of memory"]]["latency_ms"].isna().all()
@@ -135,7 +140,7 @@ def test_what_cannot_fit_is_not_tried(tmp_path: Path) -> None:
     fake.memory_bytes = 10.0
     result = run(fake, tmp_path / "FAKE", action=None)
     assert result["out of memory"] == 12
-    assert "may be used" in load(tmp_path, "kernels")["reason"].iloc[0]
+    assert "may be used" in kept(tmp_path / "FAKE")["reason"].iloc[0]
 
 
 @pytest.mark.parametrize("failure", [RuntimeError("CUDA error: unspecified launch failure"), KeyboardInterrupt()])
@@ -190,7 +195,7 @@ def test_a_foreign_or_changed_file_is_refused_before_anything_is_timed(tmp_path:
 
 def test_a_measured_table_is_checked_on_the_way_in(tmp_path: Path) -> None:
     run(Fake(), tmp_path / "FAKE")
-    found = load(tmp_path, "kernels").drop(columns=["device", "run"])
+    found = kept(tmp_path / "FAKE").drop(columns=["device", "run"])
     with pytest.raises(InputError, match="occurs twice"):
         write(pd.concat([found, found]), tmp_path / "twice.parquet", MEASURED_KERNELS)
     with pytest.raises(InputError, match="more than"):
