@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.sparse import csr_array
 
 from tilecast.base.arrays import Array
@@ -34,9 +35,6 @@ from tilecast.predict.kernel import (
 from tilecast.tables.declared.artifact import GRAPHS, LABELS, OPERATOR_PREDICTIONS, PREDICTIONS
 from tilecast.tables.declared.predict import BREAKDOWN, INTERVALS
 from tilecast.tables.io import empty, read, write
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NODE = [*WORKLOAD, "position"]
 _CELL = ["predictor", "device", *WORKLOAD]
@@ -69,8 +67,6 @@ class Workloads:
 
 def workloads(graphs: pd.DataFrame, layers: Mapping[str, int]) -> Workloads:
     """Read the `graphs` table; `layers` says how many layers each model has."""
-    import pandas as pd
-
     graphs = graphs.sort_values([*NODE, "phase", "order"], kind="stable", ignore_index=True)
     node_of = graphs.groupby(NODE, sort=False).ngroup().to_numpy()
     nodes = graphs.loc[np.unique(node_of, return_index=True)[1], [*NODE, "name", "operator", "repeated", "source"]]
@@ -204,8 +200,6 @@ class Forecasts:
 
 def forecast_all(predictor: Predictor, work: Workloads, devices: Mapping[str, Device]) -> Forecasts:
     """Every workload on every device: one batch a device. Linked options only where a link is assumed."""
-    import pandas as pd
-
     if work.nodes.empty or not devices:
         return Forecasts(*[pd.DataFrame()] * 4)
     parts = [_on_device(predictor, work, name, device) for name, device in devices.items()]
@@ -295,8 +289,6 @@ def _breakdown(work: Workloads, forecast: pd.DataFrame, runs: csr_array, waiting
 
     What the GPU waits for its host is latency of no family.
     """
-    import pandas as pd
-
     total = runs.tocoo()
     kind = pd.DataFrame({"family": work.distinct["family"].to_numpy(), "bound": forecast["bound"].to_numpy()})
     groups = kind.groupby(["family", "bound"], sort=True)

@@ -11,9 +11,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from tilecast.base.arrays import Array
 from tilecast.base.documents import read_json
@@ -21,9 +21,6 @@ from tilecast.base.errors import InputError
 from tilecast.base.files import write_text
 from tilecast.hardware.device import Device
 from tilecast.predict.kernel import PRODUCT_FAMILIES, Predictor
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Z80 = 1.2816  # half-width of an 80 % interval in standard deviations
 PRIOR_SD = 0.3  # of log ratios, where a forecast claims no interval

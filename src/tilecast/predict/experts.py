@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 from tilecast.base.arrays import Array
+from tilecast.base.documents import read_json, read_tensors
+from tilecast.base.errors import InputError
 from tilecast.hardware.device import Device
 from tilecast.predict.physics import products
 from tilecast.predict.physics.chip import Chip, Estimate, chip
 
+Loaded = TypeVar("Loaded")
 LEAST_WEIGHT = 0.02  # in single precision; donors of less are left out
 # Share of a product's correction that the longest calls keep; calls this long keep the middle between it and all.
 LASTING, LASTING_MS = 0.25, 0.05
@@ -64,6 +68,15 @@ class Expert:
         layers = tuple(stored[f"{key}/{place}"].astype(np.float32) for place in range(6))
         mean, scale = (stored[f"{key}/{name}"].astype(float) for name in ("mean", "scale"))
         return cls(mean, scale, layers, stored.get(f"{key}/low"), stored.get(f"{key}/high"))
+
+
+def load_trained(folder: Path, what: str, hint: str, make: Callable[[Any, dict[str, Array]], Loaded]) -> Loaded:
+    """What `make(record, arrays)` builds of a folder's `record.json` and `experts.safetensors`, or one line."""
+    record, stored = read_json(folder / "record.json", hint), read_tensors(folder / "experts.safetensors", hint)
+    try:
+        return make(record, stored)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(folder, f"holds no trained {what} ({error})", hint) from None
 
 
 def same_rates(*pairs: tuple[float, float]) -> bool:

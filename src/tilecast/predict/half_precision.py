@@ -11,24 +11,21 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from tilecast.base.arrays import Array
-from tilecast.base.documents import read_json, read_tensors
 from tilecast.base.errors import InputError
 from tilecast.base.paths import WEIGHTS
 from tilecast.hardware.device import Device
 from tilecast.predict import interval
-from tilecast.predict.experts import Expert, Fold, same_rates, unit_weights
+from tilecast.predict.experts import Expert, Fold, load_trained, same_rates, unit_weights
 from tilecast.predict.kernel import BOUNDS, HALF_PASSPORT
 from tilecast.predict.physics import expert_kernel
 from tilecast.predict.physics.chip import FORMATS, Chip, chip
 from tilecast.predict.physics.half import physics, triton
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # What each family's kernels are described by.
 DIMENSIONS = {
@@ -61,10 +58,8 @@ class HalfPrecision:
     @classmethod
     def load(cls, folder: Path = WEIGHTS / "half_precision") -> HalfPrecision:
         """Read `experts.safetensors` and `record.json` of a folder of trained weights."""
-        hint = "train it: snakemake half_precision_protocol"
-        meta = read_json(folder / "record.json", hint)
-        stored = read_tensors(folder / "experts.safetensors", hint)
-        try:
+
+        def build(meta: Any, stored: dict[str, Array]) -> HalfPrecision:
             experts = {
                 device: {group: Expert.of(stored, f"{device}/{group}") for group in groups}
                 for device, groups in meta["trained"].items()
@@ -74,9 +69,9 @@ class HalfPrecision:
                 for group, found in meta.get("folds", {}).items()
             }
             return cls(experts, meta, folds)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            problem = f"holds no trained half-precision tilecast ({error})"
-            raise InputError(folder, problem, hint) from None
+
+        hint = "train it: snakemake half_precision_protocol"
+        return load_trained(folder, "half-precision tilecast", hint, build)
 
     def arrays(self) -> dict[str, Array]:
         """All experts as named arrays, to be stored."""
@@ -197,8 +192,6 @@ def half_precision(kernels: pd.DataFrame, device: Device, model: HalfPrecision |
     Products (`linear`) and fused attention; of attention, decoding and prefill without earlier context. Of an
     attention kernel is known how many heads there are, not how many sequences share them. Indexed as `kernels`.
     """
-    import pandas as pd
-
     model, parts = model or shipped(), []
     for stored, dtype in _MEASURED_AS.items():
         mine = kernels[kernels["dtype"] == stored]

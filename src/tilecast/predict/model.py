@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from tilecast.graph.kernels import Kernel, KernelGraph
 from tilecast.hardware.device import ELEMENT_BYTES, Device
@@ -17,9 +18,6 @@ from tilecast.predict.physics.throttle import sustained
 from tilecast.tables.declared.graphs import KERNEL_LIST
 from tilecast.tables.io import read
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 TOP = 8
 _ONE_RUN = [name for name in KERNEL_COLUMNS if name not in ("phase", "count")]
 _ENDS = ("latency_ms", "low_ms", "high_ms")
@@ -27,8 +25,6 @@ _ENDS = ("latency_ms", "low_ms", "high_ms")
 
 def forecast_model(graph: KernelGraph, predictor: Predictor, device: Device) -> dict[str, Any]:
     """The forecast of one model as plain values: figures in their units, shares of the whole time."""
-    import pandas as pd
-
     kernels = graph.kernels()
     forecast = sustained(kernels, predictor.predict(kernels, device), device, graph.about["mode"])
     times = kernels["count"].to_numpy(dtype=float)
@@ -190,8 +186,6 @@ def _percentages(shares: Mapping[str, float]) -> str:
 
 def read_traced(paths: list[str]) -> pd.DataFrame:
     """Kernel lists of traced plain workloads, files `<model>-<mode>-<sequence>-<batch>`, as one table."""
-    import pandas as pd
-
     parts = []
     for path in paths:
         part = read(path, KERNEL_LIST)[list(KERNEL_COLUMNS)]
@@ -205,8 +199,6 @@ def forecast_traced(predictor: Predictor, kernels: pd.DataFrame, devices: Mappin
 
     A kernel list does not say in which order kernels run, so a pass takes what its GPU takes, or else its host.
     """
-    import pandas as pd
-
     distinct = kernels[_ONE_RUN].drop_duplicates(ignore_index=True)
     kernel = kernels[_ONE_RUN].merge(distinct.reset_index(), on=_ONE_RUN, how="left")["index"].to_numpy()
     cells = kernels[WORKLOAD].drop_duplicates(ignore_index=True)

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from tilecast.hardware.device import Device
 from tilecast.measure.describe import DESCRIPTION, device_of, write_description
@@ -24,9 +25,6 @@ from tilecast.predict.registry import load_predictor
 from tilecast.tables.declared.measured import PLANNED_KERNELS, PLANNED_MODELS, WORKLOAD_KEY
 from tilecast.tables.io import read, write
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 COMMITTEE = ("tilecast", "neusight", "habitat", "roofline")
 OVERHEAD_S, REPEATED = 0.2, 20  # what measuring a kernel costs: making its inputs, and about so many runs
 KEPT = ("tilecast", "roofline")  # whose forecasts are written down, to be held against the measurement
@@ -34,8 +32,6 @@ KEPT = ("tilecast", "roofline")  # whose forecasts are written down, to be held 
 
 def plan_kernels(kernels: pd.DataFrame, device: Device, committee: Sequence[Predictor]) -> pd.DataFrame:
     """The `planned_kernels` table: every kernel forecast by each predictor of KEPT, ranked least sure first."""
-    import pandas as pd
-
     work = with_work(kernels)
     forecasts = {predictor.name: predictor.predict(work, device) for predictor in committee}
     rank = order(work, forecasts)
@@ -53,8 +49,6 @@ def plan_kernels(kernels: pd.DataFrame, device: Device, committee: Sequence[Pred
 
 def order(work: pd.DataFrame, forecasts: dict[str, pd.DataFrame]) -> np.ndarray:
     """The rank of each kernel in the order of measuring."""
-    import pandas as pd
-
     logs = np.log(np.stack([found["latency_ms"].to_numpy(dtype=float) for found in forecasts.values()]))
     widths = [np.log(found["high_ms"].to_numpy(dtype=float)) - log for found, log in zip(forecasts.values(), logs)]
     doubt = np.hypot(logs.std(axis=0), np.nanmax([np.zeros(logs.shape[1]), *widths], axis=0))
@@ -74,8 +68,6 @@ def plan_models(
     workloads: Iterable[dict[str, Any]], device: Device, predictors: Sequence[Predictor]
 ) -> pd.DataFrame:
     """The `planned_models` table: each workload traced and forecast; compiled ones with their kernels fused."""
-    import pandas as pd
-
     from tilecast.graph.fuse import fuse
     from tilecast.graph.tracer import trace
 
@@ -138,8 +130,6 @@ def write_model_plan(folder: Path, description: Mapping[str, Any], works: Sequen
 
     A workload that was measured before is not forecast any more.
     """
-    import pandas as pd
-
     path, known = folder / PLANS["models"], done(folder, "models")
     before = read(path, PLANNED_MODELS) if path.exists() else None
     if before is not None:

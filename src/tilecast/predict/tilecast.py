@@ -13,17 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from tilecast.base.arrays import Array
-from tilecast.base.documents import read_json, read_tensors
-from tilecast.base.errors import InputError
 from tilecast.base.paths import WEIGHTS
 from tilecast.hardware.device import ELEMENT_BYTES, Device
 from tilecast.predict import half_precision, interval
-from tilecast.predict.experts import Expert, chip_weights, same_rates
+from tilecast.predict.experts import Expert, chip_weights, load_trained, same_rates
 from tilecast.predict.kernel import (
     BOUNDS,
     KERNEL_COLUMNS,
@@ -34,9 +33,6 @@ from tilecast.predict.kernel import (
 )
 from tilecast.predict.physics.chip import Chip, single_chip
 from tilecast.predict.physics.single import OPS, matrix_features, vector_features
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CHUNK, BLOCK = 1 << 13, 1 << 19  # kernels worked on (in the cache), and columns copied (in memory), at a time
 # ASSUME: kernels of a running model are launched ahead of time and follow each other after a short gap; what a
@@ -65,9 +61,8 @@ class Tilecast:
     @classmethod
     def load(cls, folder: Path = WEIGHTS / "tilecast") -> Tilecast:
         """Read `experts.safetensors` and `record.json` of a folder of trained weights."""
-        meta = read_json(folder / "record.json", "train it: `tilecast train`")
-        stored = read_tensors(folder / "experts.safetensors", "train it: `tilecast train`")
-        try:
+
+        def build(meta: Any, stored: dict[str, Array]) -> Tilecast:
             experts = {
                 device: {
                     family: tuple(Expert.of(stored, f"{device}/{family}/{n}") for n in range(meta["members"]))
@@ -76,9 +71,8 @@ class Tilecast:
                 for device in meta["devices"]
             }
             return cls(experts, meta)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            problem = f"holds no trained tilecast ({error})"
-            raise InputError(folder, problem, "train it: `tilecast train`") from None
+
+        return load_trained(folder, "tilecast", "train it: `tilecast train`", build)
 
     def arrays(self) -> dict[str, Array]:
         """All experts as named arrays, to be stored."""
@@ -140,16 +134,12 @@ class Tilecast:
 
     def predict(self, kernels: pd.DataFrame, device: Device) -> pd.DataFrame:
         """Latency, 80 % interval, bound and passport of each kernel; never below the device's roofline."""
-        import pandas as pd
-
         if len(kernels) <= BLOCK:
             return self._predict(kernels, device)
         starts = range(0, len(kernels), BLOCK)
         return pd.concat([self._predict(kernels.iloc[start : start + BLOCK], device) for start in starts])
 
     def _predict(self, kernels: pd.DataFrame, device: Device) -> pd.DataFrame:
-        import pandas as pd
-
         frame = kernels if set(KERNEL_COLUMNS) <= set(kernels.columns) else complete(kernels)
         columns = {name: frame[name].to_numpy(dtype=float) for name in "bmnk"}
         columns["flops"] = frame["flops"].to_numpy(dtype=float)

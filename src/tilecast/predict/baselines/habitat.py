@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from tilecast.base.arrays import Array
 from tilecast.base.documents import read_tensors
 from tilecast.hardware.device import Device
 from tilecast.predict.baselines.network import evaluate_network
 from tilecast.predict.kernel import MATRIX_FAMILIES, complete, forecast_frame, moved_bytes, streamed_ms
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 VECTOR_FAMILIES = ("elementwise", "softmax", "norm")
 REFERENCES = ("Tesla_V100-PCIE-32GB", "Tesla_P100-PCIE-16GB")  # the first that is not the device itself

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from tilecast.base.documents import read_json
 from tilecast.base.errors import InputError
@@ -26,9 +26,6 @@ from tilecast.predict.kernel import (
     moved_bytes,
     streamed_ms,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Lines = dict[str, dict[str, tuple[float, float]]]  # family -> device -> (slope in s, intercept in s)
 

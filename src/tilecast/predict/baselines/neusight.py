@@ -12,9 +12,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from tilecast.base.arrays import Array
 from tilecast.base.documents import read_tensors
@@ -29,9 +30,6 @@ from tilecast.predict.kernel import (
     moved_bytes,
     streamed_ms,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LAYERS, HIDDEN = 8, 512
 _TILE_NAMES = (r"_mt(\d+)x(\d+)", r"sgemm_(\d+)x(\d+)", r"tilesize(\d+)x(\d+)", r"gemm_\w*?(\d+)x(\d+)")

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import pandas as pd
 
 from tilecast.hardware.device import Device
 from tilecast.predict.kernel import PRODUCT_FAMILIES, complete, forecast_frame, moved_bytes, streamed_ms
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class Roofline:

@@ -12,16 +12,13 @@ How far a run is slowed is as uncertain as a GPU's share is from those of the ot
 from __future__ import annotations
 
 from statistics import median
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from tilecast.hardware.device import Device
 from tilecast.predict.interval import half_width
 from tilecast.predict.kernel import HALF_PASSPORT
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SHARE = {
     "NVIDIA_A100-SXM4-80GB": 1.157,

@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from tilecast.base.arrays import Array
 from tilecast.base.errors import InputError
@@ -19,9 +20,6 @@ from tilecast.predict.baselines.li import Li
 from tilecast.predict.kernel import LARGE, MATRIX_FAMILIES, Predictor, complete
 from tilecast.predict.registry import load_predictor
 from tilecast.predict.train.network import Recipe, fit
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Progress = Callable[[str], None]
 
@@ -212,8 +210,6 @@ def _record(folder: Path, name: str, kernels: pd.DataFrame, families: Mapping[st
 
 def distance(new: Any, shipped: Any, kernels: pd.DataFrame, devices: Mapping[str, Device]) -> pd.DataFrame:
     """How far two trainings' forecasts lie apart, in percent of the shipped one's, by family over `devices`."""
-    import pandas as pd
-
     parts = []
     for device in devices.values():
         a, b = (p.predict(kernels, device)["latency_ms"].to_numpy(dtype=float) for p in (new, shipped))

@@ -7,9 +7,10 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from tilecast.base.arrays import Array
 from tilecast.base.errors import InputError
@@ -22,9 +23,6 @@ from tilecast.predict.kernel import BINARY_OPS, MATRIX_FAMILIES, MEASURED_FAMILI
 from tilecast.predict.physics.chip import Chip, single_chip
 from tilecast.predict.physics.single import OPS, matrix_features, vector_features
 from tilecast.predict.tilecast import DECAY, SHORTEST_MS, Tilecast
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 HIDDEN, EPOCHS, BATCH, RATE, DECAY_WEIGHTS = 32, 120, 512, 5e-3, 1e-4
 MEMBERS = 2  # networks an expert, of different seeds, averaged

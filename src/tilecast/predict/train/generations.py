@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from tilecast.base.arrays import Array
 from tilecast.base.statistics import absolute_error_percent
@@ -20,9 +20,6 @@ from tilecast.predict.physics import expert_kernel, products
 from tilecast.predict.physics.chip import FLOPS_PER_JOULE, UNIT_EXPONENT, Chip, Estimate, chip
 from tilecast.predict.physics.half import physics, triton
 from tilecast.predict.train.experts import fit_expert, save
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 ROWS = 5000  # a GPU, family and format, drawn by the seed: more rows gain nothing that leaving out shows
 TRAINED_SHARE = 0.85

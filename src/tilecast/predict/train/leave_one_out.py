@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from tilecast.base.statistics import absolute_error_percent
 from tilecast.hardware.device import Device
 from tilecast.predict.kernel import LARGE, MEASURED_FAMILIES, Predictor, complete
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COLUMNS = ["predictor", "family", "device", "n", "mape_percent"]
 
@@ -30,8 +27,6 @@ def leave_one_out(
     fit: Callable[[pd.DataFrame], Predictor], kernels: pd.DataFrame, devices: Mapping[str, Device]
 ) -> pd.DataFrame:
     """Kernel MAPE of each family on each GPU, forecast by `fit(kernels of the other GPUs)`."""
-    import pandas as pd
-
     rows, parts = evaluated(kernels), []
     for name, held in rows.groupby("device", sort=True):
         predictor = fit(rows[rows["device"] != name])
