@@ -15,7 +15,7 @@ def graph_trace(dtype: str, attention: str, routing: str, outputs: list[str]) ->
         cell = Cell.parse(Path(output).stem)
         graph = trace(**cell._asdict(), dtype=dtype, attention=attention, routing=routing)
         write(graph.kernels(), output, KERNEL_LIST)
-        stored = sum(len(block.kernels) for block in graph.blocks)
+        stored = sum(map(len, graph.blocks))
         print(f"{Path(output).stem}: {len(graph.wires)} kernels, {stored} stored")
 
 

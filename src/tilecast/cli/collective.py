@@ -8,6 +8,8 @@ import re
 from dataclasses import asdict
 
 from tilecast.base.errors import InputError
+from tilecast.hardware.system import load_system
+from tilecast.multigpu.collectives import collective
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -41,9 +43,6 @@ def _bytes(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Forecast and print."""
-    from tilecast.hardware.system import load_system
-    from tilecast.multigpu.collectives import collective
-
     gpus, size = _gpus(args.gpus), _bytes(args.bytes)
     forecast = collective(args.op, load_system(args.system), gpus, size)
     rate = size / forecast.latency_ms * 1e3 if forecast.latency_ms else None

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from tilecast.base.errors import InputError
 from tilecast.cli import layout, work
+from tilecast.cli.words import model_text
 from tilecast.measure.describe import described
 from tilecast.models.registry import load_model, model_names
-from tilecast.predict.calibrate import Calibrated
-from tilecast.predict.calibrate import load as load_scales
+from tilecast.predict.calibrate import Calibrated, load
+from tilecast.predict.model import forecast_model
 from tilecast.predict.registry import PREDICTORS, load_predictor
 
 
@@ -24,12 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     work.add_arguments(parser)
     parser.add_argument("--predictor", choices=PREDICTORS, default="tilecast")
     parser.add_argument("--weights", metavar="DIR", help="folder of a predictor you trained (tilecast train)")
-    parser.add_argument(
-        "--calibration",
-        metavar="FILE",
-        type=Path,
-        help="scales measured on it (tilecast measure calibrate)",
-    )
+    scales = "scales measured on it (tilecast measure calibrate)"
+    parser.add_argument("--calibration", metavar="FILE", type=Path, help=scales)
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     layout.add_arguments(parser)
 
@@ -46,10 +43,7 @@ def run(args: argparse.Namespace) -> int:
     device = described(args.device)
     predictor = load_predictor(args.predictor, args.weights)
     if args.calibration:
-        predictor = Calibrated(predictor, load_scales(args.calibration, device.name, args.predictor))
-    graph = work.traced(args, spec)
-    from tilecast.predict.model import as_text, forecast_model
-
-    result = forecast_model(graph, predictor, device)
-    print(json.dumps(result, indent=2) if args.json else as_text(result, device.title))
+        predictor = Calibrated(predictor, load(args.calibration, device.name, args.predictor))
+    result = forecast_model(work.traced(args, spec), predictor, device)
+    print(json.dumps(result, indent=2) if args.json else model_text(result, device.title))
     return 0

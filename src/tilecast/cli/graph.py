@@ -12,6 +12,7 @@ from typing import Any
 
 from tilecast.base.errors import InputError
 from tilecast.cli import work
+from tilecast.cli.text_table import text_table
 from tilecast.models.registry import load_model, model_names
 from tilecast.tables.declared.graphs import KERNEL_LIST
 from tilecast.tables.io import write
@@ -21,13 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     model = parser.add_mutually_exclusive_group(required=True)
     model.add_argument("--model", help="a config.json, or one of: " + ", ".join(model_names()))
-    model.add_argument(
-        "--module", metavar="PACKAGE.MODULE:CALLABLE", help="code of yours that returns an nn.Module"
-    )
-    parser.add_argument(
-        "--input", action="append", default=[], metavar="SHAPE[:DTYPE]",
-        help="example input of a --module, such as 8x3x224x224 or 8x128:int64; repeat for each argument",
-    )  # fmt: skip
+    words = "code of yours that returns an nn.Module"
+    model.add_argument("--module", metavar="PACKAGE.MODULE:CALLABLE", help=words)
+    words = "example input of a --module, such as 8x3x224x224 or 8x128:int64; repeat for each argument"
+    parser.add_argument("--input", action="append", default=[], metavar="SHAPE[:DTYPE]", help=words)
     work.add_arguments(parser)
     parser.add_argument("--routing", default="balanced", help="balanced, zipf:1.2, capacity:1.25, comma-separated")
     parser.add_argument("--fuse", action="store_true", help="fuse elementwise chains as a compiler would")
@@ -38,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trace, fuse if asked, write the table, print the summary."""
     work.check(args)
-    if args.output and Path(args.output).suffix not in (".parquet", ".csv"):
-        raise InputError(args.output, "is neither .parquet nor .csv", "name one of them")
+    if args.output:
+        work.check_table(args.output)
     spec = load_model(args.model) if args.model else None
     if spec and args.input:
         raise InputError("--input", "belongs to --module", "a configuration makes its own inputs")
@@ -47,13 +45,10 @@ def run(args: argparse.Namespace) -> int:
         from tilecast.graph.build import unknown_keys
         from tilecast.graph.fuse import fuse
     if spec and (unknown := unknown_keys(spec)):
-        print(
-            f"tilecast: note: {spec.source}: keys its class does not list, misspelt perhaps: {', '.join(unknown)}",
-            file=sys.stderr,
-        )
+        problem = f"keys its class does not list, misspelt perhaps: {', '.join(unknown)}"
+        print(f"tilecast: note: {spec.source}: {problem}", file=sys.stderr)
     inputs = tuple(_example(text) for text in args.input) or None
-    model = spec if spec else _module(args.module)
-    graph = work.traced(args, model, routing=args.routing, inputs=inputs)
+    graph = work.traced(args, spec or _module(args.module), routing=args.routing, inputs=inputs)
     graph = fuse(graph) if args.fuse else graph
     if args.output:
         write(graph.kernels(), args.output, KERNEL_LIST)
@@ -66,14 +61,13 @@ def _module(name: str) -> Any:
     """The module that `package.module:callable` returns, on the meta device so that it costs no memory."""
     import torch
 
+    where = f"--module {name}"
     module_name, _, attribute = name.partition(":")
     sys.path.insert(0, str(Path.cwd()))
     try:
         factory = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise InputError(
-            f"--module {name}", f"cannot be imported ({error})", "give package.module:callable"
-        ) from None
+        raise InputError(where, f"cannot be imported ({error})", "give package.module:callable") from None
     finally:
         sys.path.pop(0)
     try:
@@ -81,9 +75,9 @@ def _module(name: str) -> Any:
             made = factory() if callable(factory) and not isinstance(factory, torch.nn.Module) else factory
     except Exception as error:  # code of the user's
         problem = f"cannot be built ({type(error).__name__}: {error})"
-        raise InputError(f"--module {name}", problem, "it must take no arguments") from None
+        raise InputError(where, problem, "it must take no arguments") from None
     if not isinstance(made, torch.nn.Module):
-        raise InputError(f"--module {name}", f"is a {type(made).__name__}", "it must return an nn.Module")
+        raise InputError(where, f"is a {type(made).__name__}", "it must return an nn.Module")
     return made
 
 
@@ -99,12 +93,14 @@ def _example(text: str) -> Any:
 
 
 def _text(summary: dict[str, Any]) -> str:
-    head = (
-        f"{summary['model']}, {summary['mode']}, batch {summary['batch_size']}, "
-        f"sequence {summary['sequence_length']}, {summary['dtype']}, attention {summary['attention']}"
-    )
+    def cells(name: str, sums: dict[str, int]) -> list[str]:
+        moved = sums["bytes_read"] + sums["bytes_written"]
+        return [name, f"{sums['kernels']:,}", f"{sums['flops']:,}", f"{moved:,}"]
+
+    families, phases = ([cells(*item) for item in summary[part].items()] for part in ("families", "phases"))
     lines = [
-        head,
+        f"{summary['model']}, {summary['mode']}, batch {summary['batch_size']}, "
+        f"sequence {summary['sequence_length']}, {summary['dtype']}, attention {summary['attention']}",
         f"parameters      {summary['parameters']:>22,}",
         f"kernels         {summary['kernels']:>22,}  ({summary['kernels_stored']:,} stored)",
         f"FLOPs           {summary['flops']:>22,}  (matrix products {summary['matrix_flops']:,})",
@@ -112,11 +108,8 @@ def _text(summary: dict[str, Any]) -> str:
         f"bytes written   {summary['bytes_written']:>22,}",
         f"FLOPs per byte  {summary['flops_per_byte']:>22,}",
         "",
-        f"{'class':<14}{'kernels':>9}{'FLOPs':>22}{'bytes':>22}",
+        *text_table(
+            {"class": "<14", "kernels": ">9", "FLOPs": ">22", "bytes": ">22"}, [*families, [""] * 4, *phases]
+        ),
     ]
-    for part in ("families", "phases"):
-        for name, sums in summary[part].items():
-            moved = sums["bytes_read"] + sums["bytes_written"]
-            lines.append(f"{name:<14}{sums['kernels']:>9,}{sums['flops']:>22,}{moved:>22,}")
-        lines.append("")
     return "\n".join(lines).rstrip()

@@ -6,8 +6,14 @@ import argparse
 import json
 import re
 
+import numpy as np
+import pandas as pd
+
 from tilecast.base.errors import InputError
 from tilecast.hardware.device_file import load_device
+from tilecast.predict.half_precision import shipped
+from tilecast.predict.kernel import HALF_PASSPORT
+from tilecast.predict.registry import load_predictor
 
 DTYPES = ("fp32", "bf16", "fp16", "fp8", "fp8_block", "nvfp4", "mxfp4")
 
@@ -22,9 +28,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Forecast and print."""
-    import numpy as np
-    import pandas as pd
-
     match = re.fullmatch(r"(\d{1,9})x(\d{1,9})x(\d{1,9})", args.product)
     if match is None or "0" in match.groups():
         raise InputError("--product", f"{args.product!r} is no product", "give MxNxK such as 4096x4096x4096")
@@ -32,9 +35,6 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--dtype", f"unknown dtype {args.dtype!r}", f"expected one of {', '.join(DTYPES)}")
     device = load_device(args.device)
     m, n, k = (int(part) for part in match.groups())
-    from tilecast.predict.half_precision import shipped
-    from tilecast.predict.kernel import HALF_PASSPORT
-
     model = shipped()
     measured = "bf16" if args.dtype == "fp16" else args.dtype
     if measured != "fp32" and model.covers(device, measured):
@@ -45,8 +45,6 @@ def run(args: argparse.Namespace) -> int:
     elif args.dtype not in ("fp32", "bf16", "fp16"):
         raise InputError(device.name, f"has no matrix units in {args.dtype}", "choose another format or device")
     else:
-        from tilecast.predict.registry import load_predictor
-
         sizes = {"family": "linear", "op": "linear", "b": 1, "m": m, "n": n, "k": k, "dtype": args.dtype}
         row = load_predictor("tilecast").predict(pd.DataFrame([sizes]), device).iloc[0]
         result = {key: row[key] for key in ("latency_ms", "low_ms", "high_ms", "bound", "passport")}

@@ -11,13 +11,20 @@ from typing import Any
 
 from tilecast.base.errors import InputError
 from tilecast.base.limits import option
+from tilecast.cli.text_table import text_table
+from tilecast.cli.work import torch_needed
+from tilecast.evaluate.machine import kernels, models, summary
 from tilecast.hardware.device import device_names
 from tilecast.measure.describe import DESCRIPTION, describe, open_backend, read_description, write_description
 from tilecast.measure.grid import EACH, FAMILIES
 from tilecast.measure.store import PLANS, digest
+from tilecast.predict.calibrate import fit, save
+from tilecast.predict.plan import write_kernel_plan, write_model_plan
 from tilecast.tables.columns import DTYPE_NAMES
 from tilecast.tables.declared.measured import PLANNED_KERNELS
+from tilecast.tables.io import read
 
+_NAMED = ("forecast", "calibrate", "errors")  # which take the name of a described device too
 LONGEST_S = 0.1  # kernels the device needs longer for at its peak rates are not in the grid
 STUDY = Path("config/studies/live.yaml")
 
@@ -26,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     commands = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
     added = {}
-    for name, summary in {
+    for name, words in {
         "device": "describe the device at hand",
         "forecast": "write forecasts down, before anything is measured",
         "kernels": "time kernels, least sure forecasts first, until the budget is spent; goes on where it stopped",
@@ -34,23 +41,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "calibrate": "fit the scales that measurements on a device ask for (tilecast forecast --calibration)",
         "errors": "forecasts made before against what was measured",
     }.items():
-        command = added[name] = commands.add_parser(name, help=summary, description=summary)
-        command.add_argument(
-            "--output", type=Path, default=Path("results/measured"), metavar="DIR",
-            help="folder with one folder a device (default: results/measured)",
-        )  # fmt: skip
-    for name in ("device", "forecast", "kernels", "model", "calibrate", "errors"):
-        added[name].add_argument(
-            "--device", default="auto", metavar="DEVICE",
-            help="auto, cpu, cuda" + (", or a name of data/devices" if name in _NAMED else ""),
-        )  # fmt: skip
-        added[name].add_argument("--threads", type=option("threads"), default=1, help="of a CPU (default: 1)")
+        command = added[name] = commands.add_parser(name, help=words, description=words)
+        words = "folder with one folder a device (default: results/measured)"
+        command.add_argument("--output", type=Path, default=Path("results/measured"), metavar="DIR", help=words)
+        words = "auto, cpu, cuda" + (", or a name of data/devices" if name in _NAMED else "")
+        command.add_argument("--device", default="auto", metavar="DEVICE", help=words)
+        command.add_argument("--threads", type=option("threads"), default=1, help="of a CPU (default: 1)")
     for name in ("forecast", "kernels"):
         added[name].add_argument("--dtypes", help="such as fp32,bf16 (default: all the device has)")
         added[name].add_argument("--families", help="default: all of " + ",".join(FAMILIES))
-        added[name].add_argument(
-            "--each", type=option("each"), default=EACH, help="shapes a family (default: %(default)s)"
-        )
+        words = "shapes a family (default: %(default)s)"
+        added[name].add_argument("--each", type=option("each"), default=EACH, help=words)
     for name in ("forecast", "model"):
         added[name].add_argument("--study", type=Path, metavar="FILE", help=f"workloads, such as {STUDY}")
     for name in ("kernels", "model"):
@@ -59,23 +60,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--model", help="a name of data/models, or a config.json")
     model.add_argument("--mode", choices=("inference", "training"), default="inference")
     model.add_argument("--phase", choices=("prefill", "decode"), default="prefill", help="part of inference")
-    model.add_argument(
-        "--sequence", type=option("sequence"), default=1024, help="tokens per sequence (default: 1024)"
-    )
+    words = "tokens per sequence (default: 1024)"
+    model.add_argument("--sequence", type=option("sequence"), default=1024, help=words)
     model.add_argument("--batch", type=option("batch"), default=1, help="sequences per step (default: 1)")
-    model.add_argument(
-        "--context", type=option("context"), default=0, help="tokens already cached, for --phase decode"
-    )
+    words = "tokens already cached, for --phase decode"
+    model.add_argument("--context", type=option("context"), default=0, help=words)
     model.add_argument("--dtype", default="fp32", help="number format: " + ", ".join(DTYPE_NAMES))
     model.add_argument("--attention", choices=("eager", "fused"), default="eager")
     model.add_argument("--execution", choices=("eager", "compiled"), default="eager", help="torch.compile or not")
     added["calibrate"].add_argument("--predictor", choices=("tilecast", "roofline"), default="tilecast")
-    added["calibrate"].add_argument(
-        "--file", type=Path, help="where to write (default: DIR/<device>/calibration.json)"
-    )
-
-
-_NAMED = ("forecast", "calibrate", "errors")
+    words = "where to write (default: DIR/<device>/calibration.json)"
+    added["calibrate"].add_argument("--file", type=Path, help=words)
 
 
 def seconds(text: str) -> float:
@@ -89,26 +84,19 @@ def seconds(text: str) -> float:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Dispatch."""
-    budget = seconds(args.budget) if hasattr(args, "budget") else 0.0  # wrong words cost no time
-    if args.what == "device":
-        return _device(args)
-    if args.what == "forecast":
-        return _forecast(args)
-    if args.what == "kernels":
-        return _kernels(args, budget)
-    if args.what == "model":
-        return _model(args, budget)
-    if args.what == "calibrate":
-        return _calibrate(args)
-    return _errors(args)
+    """Do one of the six."""
+    if hasattr(args, "budget"):
+        args.budget = seconds(args.budget)  # wrong words cost no time
+    actions = {
+        "device": _device, "forecast": _forecast, "kernels": _kernels, "model": _model, "calibrate": _calibrate,
+        "errors": _errors,
+    }  # fmt: skip
+    return actions[args.what](args)
 
 
 def _opened(args: argparse.Namespace) -> Any:
-    try:
+    with torch_needed("measure"):
         return open_backend(args.device, args.threads)
-    except ImportError as error:
-        raise InputError("tilecast measure", f"needs torch ({error})", 'pip install "tilecast[torch]"') from None
 
 
 def _described(args: argparse.Namespace, backend: Any = None) -> dict[str, Any]:
@@ -126,9 +114,8 @@ def _described(args: argparse.Namespace, backend: Any = None) -> dict[str, Any]:
 
 def _folder(args: argparse.Namespace) -> Path:
     """The folder of a device that something was measured on."""
-    if args.device not in ("auto", "cpu", "cuda"):
-        return Path(args.output / args.device)
-    return Path(args.output / _opened(args).name)
+    name = _opened(args).name if args.device in ("auto", "cpu", "cuda") else args.device
+    return Path(args.output / name)
 
 
 def _device(args: argparse.Namespace) -> int:
@@ -148,17 +135,13 @@ def _listed(text: str, allowed: tuple[str, ...], option: str) -> list[str]:
     names = [name for name in text.split(",") if name]
     wrong = [name for name in names if name not in allowed]
     if wrong or not names:
-        raise InputError(
-            option, f"{(wrong or [text])[0]!r} is not known", f"expected some of {', '.join(allowed)}"
-        )
+        problem = f"{(wrong or [text])[0]!r} is not known"
+        raise InputError(option, problem, f"expected some of {', '.join(allowed)}")
     return names
 
 
 def _planned(args: argparse.Namespace, description: dict[str, Any], dtypes: tuple[str, ...], renew: bool) -> Path:
     """The file of forecasts, made if need be; with what was asked for in it."""
-    from tilecast.predict.plan import write_kernel_plan
-    from tilecast.tables.io import read
-
     chosen = _listed(args.dtypes, DTYPE_NAMES, "--dtypes") if args.dtypes else list(dtypes)
     families = _listed(args.families, FAMILIES, "--families") if args.families else list(FAMILIES)
     folder = args.output / description["name"]
@@ -181,7 +164,6 @@ def _forecast(args: argparse.Namespace) -> int:
     print(f"forecasts of kernels: {path}, sha256 {digest(path)}")
     if args.study:
         from tilecast.measure.models import read_study
-        from tilecast.predict.plan import write_model_plan
 
         path = write_model_plan(path.parent, description, read_study(args.study))
         print(f"forecasts of models: {path}, sha256 {digest(path)}")
@@ -197,15 +179,14 @@ def _about(folder: Path, kind: str) -> dict[str, Any]:
     )
 
 
-def _kernels(args: argparse.Namespace, budget: float) -> int:
+def _kernels(args: argparse.Namespace) -> int:
     from tilecast.measure.session import distinct, measure_kernels
-    from tilecast.tables.io import read
 
     backend = _opened(args)
     folder = args.output / backend.name
     path = _planned(args, _described(args, backend), backend.dtypes, renew=False)
     plan = read(path, PLANNED_KERNELS)
-    result = measure_kernels(backend, distinct(plan), folder, budget, _about(folder, "kernels"))
+    result = measure_kernels(backend, distinct(plan), folder, args.budget, _about(folder, "kernels"))
     print(
         f"{backend.title}: {result['measured']} kernels measured, {result['out of memory']} out of memory, "
         f"{result['failed']} failed; {result['known']} were known, {result['left']} are left "
@@ -216,35 +197,29 @@ def _kernels(args: argparse.Namespace, budget: float) -> int:
     return 0
 
 
-def _model(args: argparse.Namespace, budget: float) -> int:
+def _model(args: argparse.Namespace) -> int:
     from tilecast.measure.models import measure_models, read_study, workload
 
     if (args.model is None) == (args.study is None):
-        raise InputError(
-            "tilecast measure model", "names no model and no study, or both", "give --model or --study"
-        )
+        problem = "names no model and no study, or both"
+        raise InputError("tilecast measure model", problem, "give --model or --study")
     if args.study:
         works = read_study(args.study)
     else:
-        given = {
-            "model": args.model, "mode": args.mode, "phase": args.phase, "sequence_length": args.sequence,
-            "batch_size": args.batch, "context": args.context, "dtype": args.dtype, "attention": args.attention,
-            "execution": args.execution,
-        }  # fmt: skip
+        names = ("model", "mode", "phase", "context", "dtype", "attention", "execution")
+        given = {name: getattr(args, name) for name in names}
+        given |= {"sequence_length": args.sequence, "batch_size": args.batch}
         works = [workload(given, "tilecast measure model")]
     backend = _opened(args)
     folder = args.output / backend.name
     if not (folder / DESCRIPTION).exists():
         write_description(_described(args, backend), folder / DESCRIPTION)
-    result = measure_models(backend, works, folder, budget, _about(folder, "models"), say=print)
+    result = measure_models(backend, works, folder, args.budget, _about(folder, "models"), say=print)
     print(f"{result['known']} were known, {result['left']} are left; written to {result['path'].parent}")
     return 0
 
 
 def _calibrate(args: argparse.Namespace) -> int:
-    from tilecast.evaluate.machine import kernels
-    from tilecast.predict.calibrate import fit, save
-
     folder = _folder(args)
     live, _ = kernels(folder, "live")
     live = live[live["predictor"] == args.predictor]
@@ -261,25 +236,24 @@ def _calibrate(args: argparse.Namespace) -> int:
 
 
 def _errors(args: argparse.Namespace) -> int:
-    from tilecast.evaluate.machine import kernels, models, summary
-
     folder = _folder(args)
     if not (folder / DESCRIPTION).exists():
         raise InputError(folder, "holds no measurements", "tilecast measure kernels")
     live, untimed = kernels(folder, "live")
     table = summary(live, untimed.assign(where="live", device=read_description(folder / DESCRIPTION)["name"]))
-    head = f"{'predictor':10}{'family':13}{'format':7}{'n':>5}"
-    print(head + f"{'mean error %':>14}{'median %':>10}{'forecast/measured':>19}")
-    for row in table.to_dict("records"):
-        errors = f"{row['n']:5}{row['mape_percent']:14.1f}{row['median_percent']:10.1f}{row['ratio']:19.3g}"
-        print(f"{row['predictor']:10}{row['family']:13}{row['dtype']:7}{errors}")
+    columns = {"predictor": "<10", "family": "<13", "format": "<7", "n": ">5", "mean error %": ">14"}
+    shown = (
+        [*(str(row[name]) for name in ("predictor", "family", "dtype", "n")), f"{row['mape_percent']:.1f}",
+         f"{row['median_percent']:.1f}", f"{row['ratio']:.3g}"]
+        for row in table.to_dict("records")
+    )  # fmt: skip
+    print("\n".join(text_table({**columns, "median %": ">10", "forecast/measured": ">19"}, shown)))
     for row in models(folder, "live").to_dict("records"):
         words = f"{row['model']} {row['mode']} {row['phase']} {row['dtype']} {row['execution']}: {row['outcome']}"
         if row["outcome"] == "measured":
             words += f", {row['measured_ms']:.4g} ms [{row['passport']}]"
-        known = isinstance(row["predictor"], str)
-        before = (
-            f"forecast before {row['predicted_ms']:.4g} ms [{row['predictor']}]" if known else "no forecast before"
-        )
+        before = "no forecast before"
+        if isinstance(row["predictor"], str):
+            before = f"forecast before {row['predicted_ms']:.4g} ms [{row['predictor']}]"
         print(f"{words}; {before}")
     return 0

@@ -6,23 +6,40 @@ import argparse
 import json
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tilecast.base.errors import InputError
 from tilecast.base.limits import option
 from tilecast.base.paths import PRICES
+from tilecast.cli import work as of_work
+from tilecast.cli.text_table import text_table
+from tilecast.hardware.device_file import load_device
+from tilecast.hardware.price import load_prices
+from tilecast.hardware.system import load_system
+from tilecast.models.choices import ATTENTION, OPTIMIZER_STATES
 from tilecast.models.registry import load_model, model_names
+from tilecast.models.workload import Workload
+from tilecast.multigpu.step import Planner
+from tilecast.planner import search as searching
+from tilecast.planner.candidates import Layouts, ServingLayouts, TrainingLayouts
+from tilecast.planner.search import Candidate, Found, Space
 from tilecast.predict.registry import PREDICTORS, load_predictor
+from tilecast.serving.server import Server
 from tilecast.tables.columns import DTYPE_NAMES
 
-if TYPE_CHECKING:
-    from tilecast.planner.candidates import Layouts
-    from tilecast.planner.search import Candidate, Found, Space
-
-OBJECTIVES = ("step_time", "tokens_per_dollar", "ttft")
-WORDS = {"step_time": "step time", "tokens_per_dollar": "tokens per dollar", "ttft": "time to first token"}
+OBJECTIVES = {"step_time": "step time", "tokens_per_dollar": "tokens per dollar", "ttft": "time to first token"}
 SHOWN = 5  # reasons, and points of the front
+_FIGURES = {  # figure -> heading, format
+    "step_ms": ("step ms", ",.1f"),
+    "ttft_ms": ("TTFT ms", ",.1f"),
+    "tpot_ms": ("TPOT ms", ",.2f"),
+    "tokens_per_s": ("tokens/s", ",.0f"),
+    "memory_gb": ("memory GB", ".1f"),
+    "usd_per_hour": ("$/hour", ",.2f"),
+    "usd_per_million_tokens": ("$/1M tokens", ",.4g"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,51 +48,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--system", required=True, help="a system file (YAML), or a name of data/systems")
     parser.add_argument("--gpus", type=option("gpus"), required=True, help="GPUs to use, all of them")
     parser.add_argument("--objective", choices=OBJECTIVES, default="step_time")
-    parser.add_argument(
-        "--constraints", nargs="+", default=[], metavar="NAME=NUMBER",
-        help="bounds: memory_gb, step_ms, ttft_ms, tpot_ms, usd_per_hour at most, tokens_per_s at least",
-    )  # fmt: skip
-    parser.add_argument(
-        "--mode", choices=("training", "inference"), help="default: inference for ttft, training for the others"
-    )
-    parser.add_argument(
-        "--batch", type=option("batch"), help="training: sequences of one step over all GPUs (default: 512)"
-    )
-    parser.add_argument(
-        "--sequence", type=option("sequence"), default=2048, help="tokens per sequence, or of a prompt"
-    )
-    parser.add_argument(
-        "--output", type=option("output"), default=256, help="inference: tokens of an answer (default: 256)"
-    )
+    words = "bounds: memory_gb, step_ms, ttft_ms, tpot_ms, usd_per_hour at most, tokens_per_s at least"
+    parser.add_argument("--constraints", nargs="+", default=[], metavar="NAME=NUMBER", help=words)
+    words = "default: inference for ttft, training for the others"
+    parser.add_argument("--mode", choices=("training", "inference"), help=words)
+    words = "training: sequences of one step over all GPUs (default: 512)"
+    parser.add_argument("--batch", type=option("batch"), help=words)
+    words = "tokens per sequence, or of a prompt"
+    parser.add_argument("--sequence", type=option("sequence"), default=2048, help=words)
+    words = "inference: tokens of an answer (default: 256)"
+    parser.add_argument("--output", type=option("output"), default=256, help=words)
     parser.add_argument("--dtype", default="bf16", help="number format: " + ", ".join(DTYPE_NAMES))
-    parser.add_argument("--attention", choices=("eager", "fused"), default="fused")
-    parser.add_argument("--optimizer", choices=("sgd", "momentum", "adam", "adamw"), default="adam")
+    parser.add_argument("--attention", choices=ATTENTION, default="fused")
+    parser.add_argument("--optimizer", choices=OPTIMIZER_STATES, default="adam")
     parser.add_argument("--device", help="a device file, in place of the system's")
     parser.add_argument("--predictor", choices=PREDICTORS, default="tilecast")
     parser.add_argument("--weights", metavar="DIR", help="folder of a predictor you trained (tilecast train)")
     parser.add_argument("--prices", metavar="FILE", help="in place of data/prices.yaml")
     parser.add_argument("--price", choices=("on_demand", "reserved"), default="on_demand")
-    parser.add_argument(
-        "--why-not", action="append", default=[], metavar="PART=VALUE", help="such as tp=8; may be repeated"
-    )
-    parser.add_argument(
-        "--cp", metavar="RANKS",
-        help="training: context-parallel ranks to try, as 1,2,4 (default: all that leave a rank 2,048 tokens)",
-    )  # fmt: skip
+    words = "such as tp=8; may be repeated"
+    parser.add_argument("--why-not", action="append", default=[], metavar="PART=VALUE", help=words)
+    words = "training: context-parallel ranks to try, as 1,2,4 (default: all that leave a rank 2,048 tokens)"
+    parser.add_argument("--cp", metavar="RANKS", help=words)
     parser.add_argument("--top", type=option("top"), default=10, help="layouts listed and explained (default: 10)")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Check, try every layout, print the best and what is wrong with the others."""
-    from tilecast.planner import search as searching
-
     constraints = searching.parse_constraints(args.constraints)
     questions = [searching.parse_part(text) for text in args.why_not]
-    amounts = (("--gpus", args.gpus), ("--top", args.top), ("--output", args.output), ("--batch", args.batch))
-    for name, number in amounts:
-        if number is not None and number < 1:
-            raise InputError(name, f"{number} is too small", "expected at least 1")
+    for name in ("gpus", "top", "output", "batch"):
+        if (number := getattr(args, name)) is not None and number < 1:
+            raise InputError(f"--{name}", f"{number} is too small", "expected at least 1")
     mode = args.mode or ("inference" if args.objective == "ttft" else "training")
     if (mode, args.objective) in (("training", "ttft"), ("inference", "step_time")):
         other = "tokens_per_dollar or " + ("ttft" if mode == "inference" else "step_time")
@@ -89,9 +94,9 @@ def run(args: argparse.Namespace) -> int:
     start = time.process_time()
     found = judge.search(space, args.gpus, args.objective, constraints)
     seconds = time.process_time() - start
+    stages = {"stages": "even, and spread by time"} if mode == "training" else {}
     result = _result(args, mode, judge, found, questions) | {
-        "space": searching.space_words(space)
-        | ({"stages": "even, and spread by time"} if mode == "training" else {}),
+        "space": searching.space_words(space) | stages,
         "seconds": round(seconds, 3),
         "layouts_per_s": round(found.tried / seconds) if seconds else None,
     }
@@ -109,17 +114,7 @@ def _ranks(text: str) -> tuple[int, ...]:
 
 def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) -> tuple[Layouts, Space]:
     """The layouts' evaluation that the options ask for, and the space to search."""
-    from tilecast.hardware.device_file import load_device
-    from tilecast.hardware.price import load_prices
-    from tilecast.hardware.system import load_system
-    from tilecast.models.workload import Workload
-    from tilecast.multigpu.step import Planner
-    from tilecast.planner import search as searching
-    from tilecast.planner.candidates import ServingLayouts, TrainingLayouts
-    from tilecast.serving.server import Server
-
-    if args.dtype not in DTYPE_NAMES:
-        raise InputError("--dtype", f"unknown dtype {args.dtype!r}", f"expected one of {', '.join(DTYPE_NAMES)}")
+    of_work.check(args)
     spec, system = load_model(args.model), load_system(args.system)
     device = load_device(args.device or system.device)
     predictor = load_predictor(args.predictor, args.weights)
@@ -129,29 +124,33 @@ def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) 
     if mode == "inference":
         server = Server(spec, system, device, predictor, args.sequence, args.output, args.dtype, args.attention)
         return ServingLayouts(server, prices, args.objective, args.price), searching.SERVING
-    work = Workload(
-        spec, 512 if args.batch is None else args.batch, args.sequence, mode, dtype=args.dtype,
-        attention=args.attention, optimizer=args.optimizer, fused=True,
-    )  # fmt: skip
+    batch = 512 if args.batch is None else args.batch
+    alike = {name: getattr(args, name) for name in ("dtype", "attention", "optimizer")}
+    work = Workload(spec, batch, args.sequence, mode, fused=True, **alike)
     space = searching.training_space(work)
     space = space if context is None else replace(space, cp=context)
     return TrainingLayouts(Planner(work, system, device, predictor), prices, args.price), space
 
 
 def _result(
-    args: argparse.Namespace, mode: str, judge: Any, found: Found, questions: list[tuple[str, object]]
+    args: argparse.Namespace, mode: str, judge: Layouts, found: Found, questions: list[tuple[str, object]]
 ) -> dict[str, Any]:
-    from tilecast.planner import search as searching
-
     best = found.ranked[0] if found.ranked else None
-    time_name = "step_ms" if mode == "training" else "tpot_ms"
-    beside = "memory_gb" if mode == "training" else "usd_per_million_tokens"
-    front = []
-    if best is not None and beside in best.figures:
-        front = searching.pareto(found.ranked, time_name, beside)
+    time_name, beside = "tpot_ms", "usd_per_million_tokens"
+    if mode == "training":
+        time_name, beside = "step_ms", "memory_gb"
+    top, front, why_not = [], [], []
     if best is not None:
-        others = sorted({layout.layout.tp for layout in (*found.ranked, *found.infeasible)} - {best.layout.tp})
-        questions = questions or [("tp", ranks) for ranks in others]
+        others = {layout.layout.tp for layout in (*found.ranked, *found.infeasible)} - {best.layout.tp}
+        questions = questions or [("tp", ranks) for ranks in sorted(others)]
+        why_not = [searching.why_not(found, *question, judge.parts) for question in questions]
+        if beside in best.figures:
+            front = searching.pareto(found.ranked, time_name, beside)
+        reasons = (searching.explain(one.layout, best.layout, judge.parts) for one in found.ranked[1 : args.top])
+        top = [
+            _row(place, one) | {"why": why}
+            for place, (one, why) in enumerate(zip(found.ranked, ["", *reasons]), 1)
+        ]
     return {
         "model": args.model,
         "system": args.system,
@@ -161,37 +160,16 @@ def _result(
         "constraints": args.constraints,
         "tried": found.tried,
         "feasible": len(found.ranked),
-        "top": [
-            _row(place + 1, candidate)
-            | {
-                "why": ""
-                if place == 0
-                else searching.explain(candidate.layout, found.ranked[0].layout, judge.parts)
-            }
-            for place, candidate in enumerate(found.ranked[: args.top])
-        ],
+        "top": top,
         "best_parts_ms": {} if best is None else dict(judge.parts(best.layout)),
         "pareto": {"figures": [time_name, beside], "layouts": [_row(None, point) for point in front]},
         "infeasible": [{"layouts": count, "such_as": words} for count, words in searching.reasons(found)],
-        "why_not": [
-            searching.why_not(found, *question, judge.parts) for question in questions if best is not None
-        ],
+        "why_not": why_not,
     }
 
 
 def _row(place: int | None, candidate: Candidate) -> dict[str, Any]:
     return {"place": place, "layout": candidate.layout.label, **candidate.figures}
-
-
-_SHOWN = {
-    "step_ms": ("step ms", "{:,.1f}"),
-    "ttft_ms": ("TTFT ms", "{:,.1f}"),
-    "tpot_ms": ("TPOT ms", "{:,.2f}"),
-    "tokens_per_s": ("tokens/s", "{:,.0f}"),
-    "memory_gb": ("memory GB", "{:.1f}"),
-    "usd_per_hour": ("$/hour", "{:,.2f}"),
-    "usd_per_million_tokens": ("$/1M tokens", "{:,.4g}"),
-}
 
 
 def _text(result: dict[str, Any]) -> str:
@@ -203,17 +181,13 @@ def _text(result: dict[str, Any]) -> str:
         "",
     ]
     if result["top"]:
-        lines += [f"best by {WORDS[result['objective']]}", *_table(result["top"]), ""]
-        parts = {name: spent for name, spent in result["best_parts_ms"].items() if spent > 1e-6}
-        lines += [
-            "the best one's time: " + ", ".join(f"{name} {spent:.4g} ms" for name, spent in parts.items()),
-            "",
-        ]
+        spent = (f"{name} {ms:.4g} ms" for name, ms in result["best_parts_ms"].items() if ms > 1e-6)
+        lines += [f"best by {OBJECTIVES[result['objective']]}", *_table(result["top"]), ""]
+        lines += ["the best one's time: " + ", ".join(spent), ""]
         lines += ["what the others do otherwise, and what it costs"]
         lines += [f"{row['place']:4}  {row['why']}" for row in result["top"][1:]] + [""]
-        front = result["pareto"]["layouts"]
-        if front:
-            names = " and ".join(_SHOWN[name][0] for name in result["pareto"]["figures"])
+        if front := result["pareto"]["layouts"]:
+            names = " and ".join(_FIGURES[name][0] for name in result["pareto"]["figures"])
             more = f", {SHOWN} of {len(front)}" if len(front) > SHOWN else ""
             lines += [f"Pareto front of {names}{more}", *_table(_spread(front)), ""]
         lines += ["why not", *(f"      {words}" for words in result["why_not"]), ""]
@@ -232,16 +206,10 @@ def _spread(front: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [front[round(place * (len(front) - 1) / (SHOWN - 1))] for place in range(SHOWN)]
 
 
-def _table(rows: list[dict[str, Any]]) -> list[str]:
-    columns = [name for name in _SHOWN if name in rows[0]]
-    cells = [[_SHOWN[name][0] for name in columns]]
-    cells += [[_SHOWN[name][1].format(row[name]) for name in columns] for row in rows]
-    widths = [max(len(row[place]) for row in cells) for place in range(len(columns))]
-    head = ["layout", *(row["layout"] for row in rows)]
-    width = max(map(len, head))
-    places = ["", *(str(row["place"] or "") for row in rows)]
-    return [
-        f"{place:>4}  {label:<{width}}  "
-        + "  ".join(f"{cell:>{size}}" for cell, size in zip(row, widths, strict=True))
-        for place, label, row in zip(places, head, cells, strict=True)
-    ]
+def _table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    shown = {name: figure for name, figure in _FIGURES.items() if name in rows[0]}
+    cells = (
+        [str(row["place"] or ""), row["layout"], *(f"{row[name]:{form}}" for name, (_, form) in shown.items())]
+        for row in rows
+    )
+    return text_table({"": ">4", "layout": "<", **{head: ">" for head, _ in shown.values()}}, cells, gap="  ")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pandas as pd
+
+from tilecast.artifact.kernels import read_kernels as read_artifact
+from tilecast.artifact.names import KERNELS_TRAIN
 from tilecast.base.errors import InputError, TilecastError
 from tilecast.base.limits import option
 from tilecast.base.paths import DEVICES
@@ -15,9 +18,7 @@ from tilecast.hardware.device import Device
 from tilecast.hardware.device_file import devices, load_device
 from tilecast.predict.registry import TRAINED
 from tilecast.tables.declared.artifact import KERNELS
-
-if TYPE_CHECKING:
-    import pandas as pd
+from tilecast.tables.io import read
 
 OPERATIONS = (
     "bmm", "linear", "softmax", "ln", "add", "addu", "mul", "mulu", "pow", "powu", "div", "divu", "tanh", "relu",
@@ -27,11 +28,9 @@ OPERATIONS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "--data", required=True, metavar="DIR",
-        help="measured kernels: a .parquet or .csv `kernels` table, or a folder in the artifact's layout "
-        "(<op>/<torch version>/<device>.csv anywhere below it)",
-    )  # fmt: skip
+    words = "measured kernels: a .parquet or .csv `kernels` table, or a folder in the artifact's layout "
+    words += "(<op>/<torch version>/<device>.csv anywhere below it)"
+    parser.add_argument("--data", required=True, metavar="DIR", help=words)
     parser.add_argument("--predictor", choices=TRAINED, action="append", help="repeatable (default: tilecast)")
     parser.add_argument("--output", default="results/predict/trained", metavar="DIR", help="a folder a predictor")
     parser.add_argument("--devices", default=str(DEVICES), metavar="DIR", help="YAML files of the GPUs measured")
@@ -64,8 +63,6 @@ def _progress(line: str) -> None:
 
 def read_kernels(data: Path) -> pd.DataFrame:
     """The training kernels of a table, or of the artifact's files below a folder."""
-    from tilecast.tables.io import read
-
     if data.is_dir():
         table = _folder(data)
     elif data.suffix in (".parquet", ".csv"):
@@ -74,16 +71,12 @@ def read_kernels(data: Path) -> pd.DataFrame:
         raise InputError(data, "is neither a folder nor a .parquet or .csv table", "name one of them")
     table = table[table["split"] == "train"]
     if table.empty:
-        raise InputError(
-            data, "holds no kernels to train on", "expected <op>/<torch version>/<device>.csv below it"
-        )
+        remedy = "expected <op>/<torch version>/<device>.csv below it"
+        raise InputError(data, "holds no kernels to train on", remedy)
     return table
 
 
 def _folder(data: Path) -> pd.DataFrame:
-    from tilecast.artifact.kernels import read_kernels as read_artifact
-    from tilecast.artifact.names import KERNELS_TRAIN
-
     paths = [path for path in sorted(data.rglob("*.csv")) if path.parent.parent.name in OPERATIONS]
     files = {KERNELS_TRAIN + "/".join(path.parts[-3:]): path.read_bytes() for path in paths}
     try:
@@ -94,9 +87,6 @@ def _folder(data: Path) -> pd.DataFrame:
 
 def known_devices(folder: Path, data: Path) -> dict[str, Device]:
     """Specifications of a folder's YAML files; the artifact's own JSON files beside the data take precedence."""
-    found = dict(devices(folder))
-    for beside in (data, *data.parents[:2]):
-        for path in sorted(beside.glob("device_configs/*.json")) if beside.is_dir() else []:
-            device = load_device(path)
-            found[device.name] = device
-    return found
+    places = (data, *data.parents[:2])
+    beside = [load_device(path) for place in places for path in sorted(place.glob("device_configs/*.json"))]
+    return dict(devices(folder)) | {device.name: device for device in beside}

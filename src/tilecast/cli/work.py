@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilecast.base.errors import InputError
 from tilecast.base.limits import option
 from tilecast.models.choices import ATTENTION, OPTIMIZER_STATES, PHASES
+from tilecast.models.registry import ModelSpec
 from tilecast.tables.columns import DTYPE_NAMES, MODES
 
 if TYPE_CHECKING:
     from tilecast.graph.kernels import KernelGraph
-    from tilecast.models.registry import ModelSpec
     from tilecast.models.workload import Workload
 
 
@@ -22,12 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare mode, phase, sizes, number format, attention and optimizer."""
     parser.add_argument("--mode", choices=MODES, default="inference")
     parser.add_argument("--phase", choices=PHASES, default="prefill", help="part of inference")
-    parser.add_argument(
-        "--context", type=option("context"), default=0, help="tokens already cached, for --phase decode"
-    )
-    parser.add_argument(
-        "--sequence", type=option("sequence"), help="tokens per sequence (default: 1024, or all positions)"
-    )
+    words = "tokens already cached, for --phase decode"
+    parser.add_argument("--context", type=option("context"), default=0, help=words)
+    words = "tokens per sequence (default: 1024, or all positions)"
+    parser.add_argument("--sequence", type=option("sequence"), help=words)
     parser.add_argument("--batch", type=option("batch"), default=1, help="sequences per step (default: 1)")
     parser.add_argument("--dtype", default="fp32", help="number format: " + ", ".join(DTYPE_NAMES))
     parser.add_argument("--attention", choices=ATTENTION, default="eager")
@@ -38,6 +37,12 @@ def check(args: argparse.Namespace) -> None:
     """Refuse in one line what costs nothing to see: a number format nobody knows."""
     if args.dtype not in DTYPE_NAMES:
         raise InputError("--dtype", f"unknown dtype {args.dtype!r}", f"expected one of {', '.join(DTYPE_NAMES)}")
+
+
+def check_table(path: str) -> None:
+    """Refuse a name that no table can be written to."""
+    if Path(path).suffix not in (".parquet", ".csv"):
+        raise InputError(path, "is neither .parquet nor .csv", "name one of them")
 
 
 @contextmanager
@@ -52,7 +57,7 @@ def torch_needed(command: str) -> Iterator[None]:
 
 def workload(args: argparse.Namespace, spec: ModelSpec, **more: Any) -> Workload:
     """The workload that the options describe."""
-    from tilecast.models.workload import usual_length
+    from tilecast.models.workload import usual_length  # pydantic, which a borrowed host may lack
     from tilecast.models.workload import workload as checked
 
     names = ("mode", "phase", "batch", "context", "dtype", "attention", "optimizer")
@@ -64,15 +69,5 @@ def traced(args: argparse.Namespace, model: Any, **more: Any) -> KernelGraph:
     """The graph of `model` doing what the options say."""
     with torch_needed(args.command):
         from tilecast.graph.tracer import trace
-    return trace(
-        model,
-        mode=args.mode,
-        phase=args.phase,
-        sequence_length=args.sequence,
-        batch_size=args.batch,
-        context=args.context,
-        dtype=args.dtype,
-        attention=args.attention,
-        optimizer=args.optimizer,
-        **more,
-    )
+    alike = {name: getattr(args, name) for name in ("mode", "phase", "context", "dtype", "attention", "optimizer")}
+    return trace(model, sequence_length=args.sequence, batch_size=args.batch, **alike, **more)

@@ -13,63 +13,59 @@ from tilecast.graph.kernels import Kernel
 
 aten = torch.ops.aten
 
-# Operations that allocate or describe, but launch nothing. Views are told by their schema.
-_SILENT = {
-    "empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided", "detach",
-    "_unsafe_view", "_reshape_alias", "lift_fresh", "is_same_size", "sym_size", "sym_stride", "sym_numel",
-    "sym_storage_offset", "set_", "resize_", "_local_scalar_dense", "_assert_async", "_assert_tensor_metadata",
-}  # fmt: skip
-_LINEAR = {
-    "mm",
-    "addmm",
-    "linear",
-    "_addmm_activation",
-    "_int_mm",
-    "_scaled_mm",
-    "_grouped_mm",
-    "mv",
-    "addmv",
-    "dot",
-}
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def _kinds(**names: str) -> dict[str, str]:
+    """Operation -> kind, from the operations of each kind."""
+    return {name: kind for kind, listed in names.items() for name in _names(listed)}
+
+
+# Operations that allocate or describe, but launch nothing. Views are known by their schema.
+_SILENT = _names(
+    "empty empty_like empty_strided empty_permuted new_empty new_empty_strided detach _unsafe_view _reshape_alias "
+    "lift_fresh is_same_size sym_size sym_stride sym_numel sym_storage_offset set_ resize_ _local_scalar_dense "
+    "_assert_async _assert_tensor_metadata"
+)
+_LINEAR = _names("mm addmm linear _addmm_activation _int_mm _scaled_mm _grouped_mm mv addmv dot")
 _BATCHED = {"bmm", "baddbmm"}
-_SKIP_FIRST = {
-    "addmm",
-    "baddbmm",
-    "_addmm_activation",
-    "addmv",
-}  # the first argument is what the product is added to
-_NORMS = {
-    "native_layer_norm": "ln", "native_group_norm": "groupnorm", "native_batch_norm": "batchnorm",
-    "_native_batch_norm_legit": "batchnorm", "_native_batch_norm_legit_no_training": "batchnorm",
-    "_batch_norm_with_update": "batchnorm", "_batch_norm_no_update": "batchnorm", "cudnn_batch_norm": "batchnorm",
-    "_fused_rms_norm": "rmsnorm", "rms_norm": "rmsnorm", "batch_norm": "batchnorm",
-}  # fmt: skip
-_SOFTMAX = {"_softmax": "softmax", "_log_softmax": "log_softmax", "_softmax_backward_data": "softmax",
-            "_log_softmax_backward_data": "log_softmax", "_safe_softmax": "softmax"}  # fmt: skip
-_ATTENTION = {"attention", "attention_backward", "_scaled_dot_product_flash_attention_for_cpu",
-              "_scaled_dot_product_flash_attention_for_cpu_backward"}  # fmt: skip
-# Movement without arithmetic.
-_MEMORY = {
-    "_to_copy": "copy", "clone": "copy", "copy_": "copy", "cat": "cat", "stack": "cat", "constant_pad_nd": "pad",
-    "fill_": "fill", "zero_": "fill", "zeros": "fill", "zeros_like": "fill", "ones": "fill", "ones_like": "fill",
-    "full": "fill", "full_like": "fill", "new_zeros": "fill", "new_ones": "fill", "new_full": "fill",
-    "fill": "fill",
-    "scalar_tensor": "fill", "arange": "fill", "eye": "fill", "repeat": "copy", "flip": "copy", "roll": "copy",
-    "slice_backward": "fill", "select_backward": "fill", "embedding": "embedding", "index": "gather",
-    "index_select": "gather", "gather": "gather", "embedding_dense_backward": "embedding", "index_put_": "scatter",
-    "index_put": "scatter", "index_add_": "scatter", "index_add": "scatter", "scatter": "scatter",
-    "scatter_": "scatter", "scatter_add": "scatter", "scatter_add_": "scatter", "native_dropout": "dropout",
-    "native_dropout_backward": "dropout", "bernoulli_": "random", "bernoulli": "random", "uniform_": "random",
-    "normal_": "random", "rand_like": "random",
-    "randn_like": "random", "lift": "copy", "tril": "mask", "triu": "mask", "tril_": "mask", "triu_": "mask",
-    "_index_put_impl_": "scatter", "one_hot": "scatter",
-}  # fmt: skip
+_SKIP_FIRST = {"addmm", "baddbmm", "_addmm_activation", "addmv"}  # first comes what the product is added to
+_NORMS = _kinds(
+    ln="native_layer_norm",
+    groupnorm="native_group_norm",
+    batchnorm="native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training batch_norm "
+    "_batch_norm_with_update _batch_norm_no_update cudnn_batch_norm",
+    rmsnorm="_fused_rms_norm rms_norm",
+)
+_SOFTMAX = _kinds(
+    softmax="_softmax _softmax_backward_data _safe_softmax",
+    log_softmax="_log_softmax _log_softmax_backward_data",
+)
+_FLASH = "_scaled_dot_product_flash_attention_for_cpu"
+_ATTENTION = {"attention", "attention_backward", _FLASH, f"{_FLASH}_backward"}
+_MEMORY = _kinds(  # movement without arithmetic
+    copy="_to_copy clone copy_ repeat flip roll lift",
+    cat="cat stack",
+    pad="constant_pad_nd",
+    fill="fill_ zero_ zeros zeros_like ones ones_like full full_like new_zeros new_ones new_full fill "
+    "scalar_tensor arange eye slice_backward select_backward",
+    embedding="embedding embedding_dense_backward",
+    gather="index index_select gather",
+    scatter="index_put_ index_put _index_put_impl_ index_add_ index_add scatter scatter_ scatter_add scatter_add_ "
+    "one_hot",
+    dropout="native_dropout native_dropout_backward",
+    random="bernoulli_ bernoulli uniform_ normal_ rand_like randn_like",
+    mask="tril triu tril_ triu_",
+)
 _GATHERED = {"embedding", "index", "index_select", "gather", "slice_backward", "select_backward"}
-_SCATTERED = {"index_put_", "index_put", "_index_put_impl_", "index_add_", "index_add", "scatter", "scatter_",
-              "scatter_add", "scatter_add_"}  # fmt: skip
+_SCATTERED = {name for name, kind in _MEMORY.items() if kind == "scatter"} - {"one_hot"}
 # Their first tensor gives its shape, or is written over; it is not read.
-_WRITE_ONLY = {"fill_", "zero_", "copy_", "bernoulli_", "uniform_", "normal_", "full_like", "zeros_like",
-               "ones_like", "rand_like", "randn_like", "new_zeros", "new_ones", "new_full"}  # fmt: skip
+_WRITE_ONLY = _names(
+    "fill_ zero_ copy_ bernoulli_ uniform_ normal_ full_like zeros_like ones_like rand_like randn_like new_zeros "
+    "new_ones new_full"
+)
 _SCALAR_FORMS = {"add", "sub", "mul", "div", "pow", "rsub"}  # written `addu`, ... when one operand is a tensor
 _POINTWISE = {"where", "masked_fill", "masked_fill_", "clamp", "lerp"}
 _NAMES = {"threshold": "relu", "rsub": "sub", "true_divide": "div"}

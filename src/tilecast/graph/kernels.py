@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    import pandas as pd
+import pandas as pd
 
 MATRIX_FAMILIES = ("linear", "bmm", "conv", "attention")  # whose FLOPs the closed forms count
 
@@ -40,8 +40,7 @@ class Wire(NamedTuple):
     size_bytes: int
 
 
-@dataclass(frozen=True)
-class Launch:
+class Launch(NamedTuple):
     """One entry of the full list: the kernel, the module that launched it, the tensors it reads and writes."""
 
     kernel: Kernel
@@ -50,11 +49,7 @@ class Launch:
     writes: tuple[Wire, ...]
 
 
-@dataclass(frozen=True)
-class Block:
-    """Kernels that one layer launches in a row, each with its module path below that layer."""
-
-    kernels: tuple[tuple[Kernel, str], ...]
+Block = tuple[tuple[Kernel, str], ...]  # kernels a layer launches in a row, each with its module's path below it
 
 
 @dataclass(frozen=True)
@@ -64,38 +59,31 @@ class KernelGraph:
     about: dict[str, Any]  # model, mode, phase, sequence_length, ..., parameters: how it was traced
     blocks: tuple[Block, ...]
     order: tuple[tuple[int, str], ...]
-    wires: tuple[
-        tuple[tuple[Wire, ...], tuple[Wire, ...]], ...
-    ]  # (reads, writes) of every kernel of the full list
+    wires: tuple[tuple[tuple[Wire, ...], tuple[Wire, ...]], ...]  # (reads, writes) of every kernel as it runs
 
     def launches(self) -> Iterator[tuple[Kernel, str]]:
         """Every kernel in the order it runs, with its module's path."""
         for index, prefix in self.order:
-            for kernel, below in self.blocks[index].kernels:
+            for kernel, below in self.blocks[index]:
                 yield kernel, f"{prefix}.{below}" if prefix and below else prefix or below
 
     def expand(self) -> list[Launch]:
         """The full list: as many entries as kernels run."""
-        return [
-            Launch(kernel, module, *wires)
-            for (kernel, module), wires in zip(self.launches(), self.wires, strict=True)
-        ]
+        return [Launch(*launch, *wires) for launch, wires in zip(self.launches(), self.wires, strict=True)]
 
     def kernels(self) -> pd.DataFrame:
         """The `kernel_list` table: one row per distinct kernel and module, with how often it runs.
 
         Layer numbers in `module` are written `*`; `layer` lists them. FLOPs and bytes are of one run.
         """
-        import pandas as pd
-
-        counts: dict[tuple[Kernel, str], int] = {}
-        layers: dict[tuple[Kernel, str], set[int]] = {}
+        counts: Counter[tuple[Kernel, str]] = Counter()
+        layers: dict[tuple[Kernel, str], set[int]] = defaultdict(set)
         for kernel, module in self.launches():
             key = (kernel, _NUMBER.sub("*", module))
-            counts[key] = counts.get(key, 0) + 1
+            counts[key] += 1
             if number := _NUMBER.search(module):
-                layers.setdefault(key, set()).add(int(number.group()))
-        rows = [(*key[0], count, key[1], _ranges(layers.get(key, set()))) for key, count in counts.items()]
+                layers[key].add(int(number.group()))
+        rows = [(*key[0], count, key[1], _ranges(layers[key])) for key, count in counts.items()]
         return pd.DataFrame(rows, columns=[*Kernel._fields, "count", "module", "layer"])
 
     def total(self, *families: str, phase: str | None = None) -> int:
@@ -127,7 +115,7 @@ class KernelGraph:
             **whole,
             "matrix_flops": self.total(*MATRIX_FAMILIES),
             "flops_per_byte": round(whole["flops"] / moved, 4) if moved else 0.0,
-            "kernels_stored": sum(len(block.kernels) for block in self.blocks),
+            "kernels_stored": sum(map(len, self.blocks)),
             **groups,
         }
 
@@ -143,7 +131,7 @@ def fold(about: dict[str, Any], launches: Sequence[Launch]) -> KernelGraph:
     outer or the inner number is taken as the layer, whichever stores fewer kernels.
     """
     candidates = [_folded(launches, depth) for depth in (1, 2)]
-    blocks, order = min(candidates, key=lambda found: sum(len(block.kernels) for block in found[0]))
+    blocks, order = min(candidates, key=lambda found: sum(map(len, found[0])))
     return KernelGraph(about, blocks, order, tuple((launch.reads, launch.writes) for launch in launches))
 
 
@@ -155,7 +143,7 @@ def _folded(launches: Sequence[Launch], depth: int) -> tuple[tuple[Block, ...], 
 
     def close() -> None:
         if run and current is not None:
-            order.append((known.setdefault(Block(tuple(run)), len(known)), current))
+            order.append((known.setdefault(tuple(run), len(known)), current))
             run.clear()
 
     prefixes: dict[str, str] = {}

@@ -62,11 +62,9 @@ def trace(
     else:
         spec = model if isinstance(model, ModelSpec) else load_model(model)
     length = 1 if phase == "decode" else usual_length(spec) if sequence_length is None else sequence_length
-    work = workload(
-        {"model": spec, "mode": mode, "phase": phase, "sequence_length": length, "batch_size": batch_size,
-         "context": context, "dtype": dtype, "attention": attention, "optimizer": optimizer},
-        spec.source,
-    )  # fmt: skip
+    asked = {"mode": mode, "phase": phase, "sequence_length": length, "batch_size": batch_size, "context": context}
+    asked |= {"dtype": dtype, "attention": attention}
+    work = workload({"model": spec, "optimizer": optimizer} | asked, spec.source)
     routing = parse_routing(routing) if isinstance(routing, str) else routing
     if isinstance(model, nn.Module):
         module, length = model, sequence_length or 0
@@ -79,18 +77,10 @@ def trace(
         elif spec.positions is not None and length + context > spec.positions:
             problem = f"{length + context} tokens are more than its {spec.positions} positions"
             raise InputError(spec.source, problem, "shorten the sequence")
-    about = {
-        "model": spec.name,
-        "mode": mode,
-        "phase": phase,
-        "sequence_length": length,
-        "batch_size": batch_size,
-        "context": context,
-        "dtype": dtype,
-        "attention": attention,
-        "routing": str(routing),
+    about = {"model": spec.name, **asked, "sequence_length": length, "routing": str(routing)}
+    about |= {
         "optimizer": optimizer or "none",
-        "parameters": sum(parameter.numel() for parameter in module.parameters()),
+        "parameters": sum(weight.numel() for weight in module.parameters()),
     }
     recorder = Recorder(module, dtype)
     was_training = module.training
@@ -119,7 +109,6 @@ def _fake(module: nn.Module) -> Iterator[FakeTensorMode]:
     """Within: parameters, buffers and tensor attributes of `module` are fake; afterwards all is as it was."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     stand_ins: dict[int, Tensor] = {}
-    places: list[tuple[dict[str, Any], str, Any]] = []
 
     def stand_in(tensor: Tensor) -> Tensor:
         if id(tensor) not in stand_ins:
@@ -130,11 +119,13 @@ def _fake(module: nn.Module) -> Iterator[FakeTensorMode]:
             stand_ins[id(tensor)] = fake
         return stand_ins[id(tensor)]
 
-    for part in module.modules():
-        for holder in (part._parameters, part._buffers, part.__dict__):
-            for name, value in list(holder.items()):
-                if isinstance(value, Tensor):
-                    places.append((holder, name, value))
+    places: list[tuple[dict[str, Any], str, Any]] = [
+        (holder, name, value)
+        for part in module.modules()
+        for holder in (part._parameters, part._buffers, part.__dict__)
+        for name, value in holder.items()
+        if isinstance(value, Tensor)
+    ]
     collecting = gc.isenabled()
     gc.disable()  # a collection walks all of transformers: a third of the time
     try:
@@ -201,14 +192,14 @@ def _arguments(module: Any, work: Workload, recorder: Recorder) -> dict[str, Any
     if name == "pixel_values":
         size = spec.values.get("image_size", 224)
         height, width = size if isinstance(size, (list, tuple)) else (size, size)
-        channels = spec.values.get("num_channels", 3)
-        return {
-            name: torch.empty(batch, channels, height, width, dtype=torch.get_default_dtype()).to(_dtype(module))
-        }
-    if name != "input_ids":
-        raise InputError(
-            spec.source, f"takes `{name}`, of unknown shape", "trace it as an nn.Module with example inputs"
+        number = next(
+            (weight.dtype for weight in module.parameters() if weight.is_floating_point()), torch.float32
         )
+        images = torch.empty(batch, spec.values.get("num_channels", 3), height, width)
+        return {name: images.to(number)}
+    if name != "input_ids":
+        remedy = "trace it as an nn.Module with example inputs"
+        raise InputError(spec.source, f"takes `{name}`, of unknown shape", remedy)
 
     def tokens(count: int) -> Tensor:
         return torch.zeros(batch, count, dtype=torch.long)
@@ -231,12 +222,6 @@ def _arguments(module: Any, work: Workload, recorder: Recorder) -> dict[str, Any
         raise InputError(spec.source, f"{type(module).__name__} keeps no key-value cache", "use phase prefill")
     recorder.own_cache(_cached(cache))
     return step
-
-
-def _dtype(module: nn.Module) -> torch.dtype:
-    return next(
-        (parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()), torch.float32
-    )
 
 
 def _cached(cache: Any) -> list[Tensor]:
@@ -282,24 +267,18 @@ def _optimize(module: nn.Module, recorder: Recorder, optimizer: str, dtype: str)
     plain = "fp32" if dtype == "tf32" else dtype
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            count, size = parameter.numel(), parameter.element_size()
-            dims = (1, count, 0, 0)
-            kernel = Kernel("elementwise", optimizer, "optimizer", plain, *dims, reads, flops * count,
-                            reads * count * size, writes * count * size)  # fmt: skip
-            recorder.add(kernel, name.rpartition(".")[0])
+            count, size = parameter.numel(), parameter.nbytes
+            work = (1, count, 0, 0, reads, flops * count, reads * size, writes * size)
+            recorder.add(Kernel("elementwise", optimizer, "optimizer", plain, *work), name.rpartition(".")[0])
 
 
 def _untraceable(error: Exception, recorder: Recorder, source: str) -> InputError:
     """One line for a model that failed while it ran: which module, why, and the way out."""
-    kind = type(error).__name__
+    kind, where = type(error).__name__, f"{source}: module {recorder.where}"
     words = str(error).strip().split("\n")[0][:200]
     if kind in ("DataDependentOutputException", "DynamicOutputShapeException", "GuardOnDataDependentSymNode"):
-        return InputError(
-            f"{source}: module {recorder.where}",
-            f"cannot be traced: the result of {words.split(' ')[0]} depends on the data, not on shapes alone",
-            "give that module a forward of fixed sizes, or trace the parts around it as modules of their own",
-        )
-    return InputError(
-        f"{source}: module {recorder.where}", f"failed while it was traced ({kind}: {words})",
-        "check that it runs on inputs of this shape",
-    )  # fmt: skip
+        problem = f"cannot be traced: the result of {words.split(' ')[0]} depends on the data, not on shapes alone"
+        remedy = "give that module a forward of fixed sizes, or trace the parts around it as modules of their own"
+        return InputError(where, problem, remedy)
+    problem = f"failed while it was traced ({kind}: {words})"
+    return InputError(where, problem, "check that it runs on inputs of this shape")

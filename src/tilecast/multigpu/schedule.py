@@ -12,16 +12,7 @@ from tilecast.base.arrays import Array
 from tilecast.base.limits import check
 
 FORWARD, BACKWARD = 0, 1
-NAN = float("nan")
 _CELLS = 4_000_000  # of the table of finishing times worked on at once
-
-
-@lru_cache(maxsize=4096)
-def orders(
-    schedule: str, stages: int, microbatches: int, chunks: int = 1, training: bool = True
-) -> tuple[tuple[tuple[int, int, int], ...], ...]:
-    """For each stage, what it runs in order: (FORWARD or BACKWARD, microbatch, chunk of its layers)."""
-    return tuple(tuple(_order(schedule, stage, stages, microbatches, chunks, training)) for stage in range(stages))
 
 
 def warm_up(schedule: str, stage: int, stages: int, microbatches: int, chunks: int = 1) -> int:
@@ -40,29 +31,6 @@ def in_flight(schedule: str, stages: int, microbatches: int, chunks: int = 1) ->
     return [warm_up(schedule, stage, stages, microbatches, chunks) / chunks for stage in range(stages)]
 
 
-def _order(
-    schedule: str, stage: int, stages: int, microbatches: int, chunks: int, training: bool
-) -> list[tuple[int, int, int]]:
-    total = microbatches * chunks
-    # chunk by chunk in groups of as many microbatches as there are stages (Narayanan et al. 2021, figure 4)
-    group = stages if chunks > 1 else 1
-
-    def turn(place: int, backward: bool) -> tuple[int, int, int]:
-        chunk = place // group % chunks
-        microbatch = place // (group * chunks) * group + place % group
-        return (BACKWARD, microbatch, chunks - 1 - chunk) if backward else (FORWARD, microbatch, chunk)
-
-    if not training:
-        return [turn(place, False) for place in range(total)]
-    ahead = warm_up(schedule, stage, stages, microbatches, chunks)
-    ops = [turn(place, False) for place in range(ahead)]
-    for place in range(total):
-        ops.append(turn(place, True))
-        if ahead + place < total:
-            ops.append(turn(ahead + place, False))
-    return ops
-
-
 class Event(NamedTuple):
     """One pass of one microbatch through one chunk of a stage."""
 
@@ -75,54 +43,37 @@ class Event(NamedTuple):
 
 
 def simulate(
-    schedule: str, microbatches: int, forward: Array, backward: Array | None, send: float | tuple[float, float]
+    schedule: str, microbatches: int, forward: Array, backward: Array | None, send: tuple[float, float]
 ) -> list[Event]:
     """Every event of one step. `forward[chunk, stage]` and `backward` are milliseconds of one microbatch.
 
     A stage runs one thing at a time, in its order; a result reaches the next stage `send` milliseconds later (one
-    figure, or one forward and one back). Without `backward` only forward passes run.
+    figure forward, one back). Without `backward` only forward passes run.
     """
     chunks, stages = forward.shape
-    check("passes", microbatches * chunks * stages, "the pipeline")
-    there, back = (send if isinstance(send, tuple) else (send, send)) if stages > 1 else (0.0, 0.0)
-    lists = orders(schedule, stages, microbatches, chunks, backward is not None)
-    last = chunks * stages - 1
-    times = [forward.tolist(), backward.tolist() if backward is not None else []]
-    # when each (kind, piece of the model, microbatch) has ended; not a number before that
-    ends = [[[NAN] * microbatches for _ in range(last + 1)] for _ in times]
-    events: list[Event] = []
-    place, free = [0] * stages, [0.0] * stages
-    ready = list(range(stages))
-    while ready:
-        stage = ready.pop()
-        order, at, now = lists[stage], place[stage], free[stage]
-        while at < len(order):
-            kind, microbatch, chunk = order[at]
-            piece = chunk * stages + stage
-            if kind == FORWARD:
-                needed = ends[FORWARD][piece - 1][microbatch] + there if piece else 0.0
-            elif piece == last:
-                needed = ends[FORWARD][last][microbatch]
-            else:
-                needed = ends[BACKWARD][piece + 1][microbatch] + back
-            if needed != needed:
-                break
-            start = max(now, needed)
-            now = start + times[kind][chunk][stage]
-            ends[kind][piece][microbatch] = now
-            events.append(Event(stage, kind, microbatch, chunk, start, now))
-            at += 1
-        if at > place[stage]:
-            place[stage], free[stage] = at, now
-            ready += {(stage + 1) % stages, (stage - 1) % stages} - {stage}
-    if any(place[stage] < len(lists[stage]) for stage in range(stages)):
-        raise RuntimeError(f"schedule {schedule} of {stages} stages and {microbatches} microbatches locks up")
+    pieces = chunks * stages
+    ops, _ = _levels(schedule, stages, microbatches, chunks, backward is not None)
+    duration = [*forward.ravel().tolist(), *([] if backward is None else backward.ravel().tolist())]
+    travel = (0.0, *send)
+    ends, free = [0.0] * (2 * microbatches * pieces + 1), [0.0] * stages
+    events = []
+    for stage, timed, code, needed in ops.tolist():
+        place, way = divmod(code, 3)
+        start = max(free[stage], ends[needed] + travel[way])
+        free[stage] = ends[place] = start + duration[timed]
+        kind, place = divmod(place, microbatches * pieces)
+        microbatch, piece = divmod(place, pieces)
+        events.append(Event(stage, kind, microbatch, piece // stages, start, free[stage]))
     return events
 
 
 @lru_cache(maxsize=4096)
 def _levels(schedule: str, stages: int, microbatches: int, chunks: int, training: bool) -> tuple[Array, Array]:
-    """Operations in levels of their dependencies: rows (stage, time index, end index and travel, needed end)."""
+    """Operations in levels of their dependencies: rows (stage, time index, end index and travel, needed end).
+
+    Interleaved, chunk by chunk in groups of as many microbatches as there are stages (Narayanan et al. 2021,
+    figure 4).
+    """
     check("passes", microbatches * chunks * stages, "the pipeline")
     total, pieces = microbatches * chunks, chunks * stages
     group = stages if chunks > 1 else 1
@@ -232,13 +183,8 @@ def _simulated(
     ops, starts = _levels(schedule, stages, microbatches, chunks, backward is not None)
     most = max(1, _CELLS // len(ops))
     if cases > most:
-        cuts = [slice(at, at + most) for at in range(0, cases, most)]
-        parts = [
-            _simulated(
-                schedule, microbatches, forward[cut], None if backward is None else backward[cut], send[cut]
-            )
-            for cut in cuts
-        ]
+        cuts = [np.arange(at, min(at + most, cases)) for at in range(0, cases, most)]
+        parts = [_simulated(schedule, microbatches, forward[c], _of(backward, c), send[c]) for c in cuts]
         return np.concatenate([part[0] for part in parts], axis=-1), np.concatenate([part[1] for part in parts])
     kinds = [forward] if backward is None else [forward, backward]
     duration = np.concatenate([part.reshape(cases, -1) for part in kinds], axis=1).T

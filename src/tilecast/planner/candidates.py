@@ -54,7 +54,10 @@ class Layouts:
     def _candidate(self, layout: Layout, memory: Memory, figures: Mapping[str, float]) -> Candidate:
         known = {"memory_gb": memory.total_bytes / 1e9, **figures}
         if figures:
-            known |= costs(self.prices, self.price, self.device, layout.gpus, figures["tokens_per_s"])
+            hourly = getattr(bill(self.prices, self.device, layout.gpus, 1.0), f"{self.price}_usd")
+            if hourly is not None:  # a price is known
+                million = hourly / 3600 / figures["tokens_per_s"] * 1e6
+                known |= {"usd_per_hour": hourly, "usd_per_million_tokens": million}
         return Candidate(layout, known, None if memory.fits else memory.verdict)
 
 
@@ -68,14 +71,12 @@ class TrainingLayouts(Layouts):
     def __call__(self, layouts: Sequence[Layout]) -> list[Candidate]:
         held = [self.planner.memory(layout) for layout in layouts]
         fit = [layout for layout, memory in zip(layouts, held, strict=True) if memory.fits]
-        times = iter(self.planner.latencies(fit))
-
-        def figures() -> dict[str, float]:
-            step_ms = float(next(times))
-            return {"step_ms": step_ms, "tokens_per_s": self.work.tokens / step_ms * 1e3}
-
+        figures = {
+            layout: {"step_ms": ms, "tokens_per_s": self.work.tokens / ms * 1e3}
+            for layout, ms in zip(fit, self.planner.latencies(fit).tolist(), strict=True)
+        }
         return [
-            self._candidate(layout, memory, figures() if memory.fits else {})
+            self._candidate(layout, memory, figures.get(layout, {}))
             for layout, memory in zip(layouts, held, strict=True)
         ]
 
@@ -114,11 +115,3 @@ class ServingLayouts(Layouts):
         """Milliseconds by part: of the prefill where its time is the objective, else of one decode step."""
         served = self.server.serve(layout)
         return served.prefill if self.objective == "ttft" else served.decode
-
-
-def costs(prices: Prices, price: str, device: Device, gpus: int, tokens_per_s: float) -> dict[str, float]:
-    """Dollars per hour and per million tokens; nothing where no price is known."""
-    hourly = getattr(bill(prices, device, gpus, 1.0), f"{price}_usd")
-    if hourly is None:
-        return {}
-    return {"usd_per_hour": hourly, "usd_per_million_tokens": hourly / 3600 / tokens_per_s * 1e6}

@@ -8,6 +8,7 @@ even stages is tried once more with its layers spread by the time they take, whe
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import product
@@ -18,16 +19,8 @@ from tilecast.models.architecture import Architecture
 from tilecast.models.workload import Workload
 from tilecast.multigpu.layout import RECOMPUTE, SCHEDULES, Layout, in_runs
 
-OBJECTIVES = ("step_time", "tokens_per_dollar", "ttft")
-# constraint -> (figure of a candidate, whether the figure must stay at or below it)
-CONSTRAINTS = {
-    "memory_gb": ("memory_gb", True),
-    "step_ms": ("step_ms", True),
-    "ttft_ms": ("ttft_ms", True),
-    "tpot_ms": ("tpot_ms", True),
-    "usd_per_hour": ("usd_per_hour", True),
-    "tokens_per_s": ("tokens_per_s", False),
-}
+# Figures of a candidate that can be bounded: the last from below, the others from above.
+CONSTRAINTS = ("memory_gb", "step_ms", "ttft_ms", "tpot_ms", "usd_per_hour", "tokens_per_s")
 MICROBATCH = 16  # sequences: the largest tried in training
 RANK_TOKENS = 2048  # of a sequence: the fewest that context parallelism leaves a rank in training
 
@@ -71,12 +64,9 @@ def training_space(work: Workload) -> Space:
 
 def space_words(space: Space) -> dict[str, str]:
     """The values tried of each part, in words."""
+    words = {field.name: ", ".join(map(_word, getattr(space, field.name))) for field in fields(Space)}
     every = {"microbatch": f"every divisor up to {MICROBATCH}"}
-    return {
-        field.name: ", ".join(_word(value) for value in getattr(space, field.name))
-        or every.get(field.name, "every divisor")
-        for field in fields(Space)
-    }
+    return {name: tried or every.get(name, "every divisor") for name, tried in words.items()}
 
 
 @dataclass(frozen=True)
@@ -159,27 +149,22 @@ def search(
 
     `again` names layouts to try besides, of those that fit.
     """
-    if objective not in OBJECTIVES:
-        raise InputError("--objective", f"{objective!r} is not known", f"expected one of {', '.join(OBJECTIVES)}")
     possible: list[Layout] = []
-    infeasible: list[Candidate] = []
+    ranked, infeasible = [], []
     for place, layout in enumerate(tried, 1):
         check("layouts", place, "the search")
-        reason = impossible(layout)
-        if reason is None:
-            possible.append(layout)
-        else:
+        if reason := impossible(layout):
             infeasible.append(Candidate(layout, {}, reason))
-    ranked = []
+        else:
+            possible.append(layout)
     evaluated = list(evaluate(possible))
     if again is not None:
         evaluated += evaluate(again([candidate.layout for candidate in evaluated if candidate.reason is None]))
     for candidate in evaluated:
-        reason = candidate.reason or broken(candidate.figures, constraints or {})
-        if reason is None:
-            ranked.append(candidate)
-        else:
+        if reason := candidate.reason or broken(candidate.figures, constraints or {}):
             infeasible.append(replace(candidate, reason=reason))
+        else:
+            ranked.append(candidate)
     ranked.sort(key=lambda candidate: (value(candidate, objective), candidate.layout.label))
     return Found(objective, tuple(ranked), tuple(infeasible))
 
@@ -195,16 +180,13 @@ def value(candidate: Candidate, objective: str) -> float:
 
 
 def parse_constraints(texts: Sequence[str]) -> dict[str, float]:
-    """`memory_gb=70 tpot_ms=50` as a mapping; InputError for what is none."""
+    """`memory_gb=70 tpot_ms=50` as a mapping; InputError where a text is not such a bound."""
     found = {}
     for text in texts:
         match = re.fullmatch(r"(\w+)=(\d+(?:\.\d+)?(?:e\d+)?)", text)
         if match is None or match[1] not in CONSTRAINTS:
-            raise InputError(
-                "--constraints",
-                f"{text!r} is not understood",
-                f"expected NAME=NUMBER, NAME of {', '.join(CONSTRAINTS)}",
-            )
+            remedy = f"expected NAME=NUMBER, NAME of {', '.join(CONSTRAINTS)}"
+            raise InputError("--constraints", f"{text!r} is not understood", remedy)
         found[match[1]] = float(match[2])
     return found
 
@@ -227,12 +209,11 @@ def parse_part(text: str) -> tuple[str, object]:
 def broken(figures: Mapping[str, float], constraints: Mapping[str, float]) -> str | None:
     """The first constraint that the figures break, in words."""
     for name, limit in constraints.items():
-        figure, at_most = CONSTRAINTS[name]
-        if figure not in figures:
+        if name not in figures:
             return f"{name} is bounded, but no such figure is known"
-        found = figures[figure]
-        if found > limit if at_most else found < limit:
-            return f"{figure} {found:.4g} is {'more' if at_most else 'less'} than the {limit:g} allowed"
+        found, at_least = figures[name], name == CONSTRAINTS[-1]
+        if found < limit if at_least else found > limit:
+            return f"{name} {found:.4g} is {'less' if at_least else 'more'} than the {limit:g} allowed"
     return None
 
 
@@ -249,12 +230,12 @@ def pareto(candidates: Sequence[Candidate], first: str, second: str) -> list[Can
 
 def differences(one: Layout, other: Layout) -> str:
     """In what `one` differs from `other`: `tp 8 instead of 4, no recomputation instead of full`."""
-    words = []
-    for field in fields(Layout):
-        mine, theirs = getattr(one, field.name), getattr(other, field.name)
-        if mine != theirs:
-            words.append(f"{field.name.replace('_', ' ')} {_word(mine)} instead of {_word(theirs)}")
-    return ", ".join(words)
+    parts = ((field.name, getattr(one, field.name), getattr(other, field.name)) for field in fields(Layout))
+    return ", ".join(
+        f"{name.replace('_', ' ')} {_word(mine)} instead of {_word(theirs)}"
+        for name, mine, theirs in parts
+        if mine != theirs
+    )
 
 
 def _word(thing: object) -> str:
@@ -268,22 +249,20 @@ def explain(layout: Layout, best: Layout, parts: Parts) -> str:
     mine, theirs = parts(layout), parts(best)
     changes = {name: mine.get(name, 0.0) - theirs.get(name, 0.0) for name in {**theirs, **mine}}
     largest = sorted(changes.items(), key=lambda item: (-abs(item[1]), item[0]))
-    told = [f"{name} {float(f'{change:.3g}'):+,g} ms" for name, change in largest[:3] if abs(change) > 1e-6]
-    return f"{differences(layout, best) or 'the same'}: {', '.join(told) or 'no part differs'}"
+    changed = [f"{name} {float(f'{change:.3g}'):+,g} ms" for name, change in largest[:3] if abs(change) > 1e-6]
+    return f"{differences(layout, best) or 'the same'}: {', '.join(changed) or 'no part differs'}"
 
 
 def why_not(found: Found, part: str, wanted: object, parts: Parts) -> str:
     """Why no layout with `part` = `wanted` is the best: the best such one explained, or what stops them all."""
-    if part not in {field.name for field in fields(Layout)}:
-        raise InputError("--why-not", f"{part!r} is no part of a layout", "such as tp=8, zero=3, recompute=full")
     mine = [candidate for candidate in found.ranked if getattr(candidate.layout, part) == wanted]
     if mine and mine[0] is found.ranked[0]:
         return f"{part} {wanted}: the best layout has it"
     if mine:
         place = found.ranked.index(mine[0]) + 1
-        told = explain(mine[0].layout, found.ranked[0].layout, parts)
+        why = explain(mine[0].layout, found.ranked[0].layout, parts)
         behind = value(mine[0], found.objective) / value(found.ranked[0], found.objective) - 1
-        return f"{part} {wanted}: place {place:,}, {behind:.1%} behind; {told}"
+        return f"{part} {wanted}: place {place:,}, {behind:.1%} behind; {why}"
     stopped = [candidate for candidate in found.infeasible if getattr(candidate.layout, part) == wanted]
     if not stopped:
         return f"{part} {wanted}: no layout of the space has it on these GPUs"
@@ -297,15 +276,9 @@ def reasons(found: Found) -> list[tuple[int, str]]:
     return sorted(counted, key=lambda item: (-item[0], item[1]))
 
 
-def kind_of(reason: str) -> str:
-    """The reason without its numbers, to count similar ones together."""
-    return re.sub(r"\d[\d.,e+]*", "…", reason)
-
-
 def _by_kind(stopped: Iterable[Candidate]) -> list[list[str]]:
     """Reasons, those together that differ in their numbers only."""
-    kinds: dict[str, list[str]] = {}
-    for candidate in stopped:
-        reason = candidate.reason or ""
-        kinds.setdefault(kind_of(reason), []).append(reason)
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for reason in (candidate.reason or "" for candidate in stopped):
+        kinds[re.sub(r"\d[\d.,e+]*", "…", reason)].append(reason)
     return list(kinds.values())

@@ -38,14 +38,11 @@ class Change:
     applied: Callable[[Case, bool], Case | None]  # (case, whether the high end) -> changed case
 
 
-def _assume(**ends: tuple[float, float]) -> Callable[[Case, bool], Case]:
+def _assume(**ends: tuple[Any, Any]) -> Callable[[Case, bool], Case]:
     """A change of named assumptions to the low or the high end."""
-
-    def changed(case: Case, high: bool) -> Case:
-        values: dict[str, Any] = {name: end[high] for name, end in ends.items()}
-        return replace(case, assume=replace(case.assume, **values))
-
-    return changed
+    return lambda case, high: replace(
+        case, assume=replace(case.assume, **{name: end[high] for name, end in ends.items()})
+    )
 
 
 def _thinner(case: Case, high: bool) -> Case | None:
@@ -77,12 +74,11 @@ def _sends(case: Case, high: bool) -> Case | None:
     return _assume(blocking_sends=(False, True))(case, high) if case.layout.pp > 1 else None
 
 
-def _attention(case: Case, high: bool) -> Case:
-    return replace(case, work=replace(case.work, attention="fused" if high else "eager"))
-
-
-def _chains(case: Case, high: bool) -> Case:
-    return replace(case, work=replace(case.work, fused=high))
+def _work(**ends: tuple[Any, Any]) -> Callable[[Case, bool], Case]:
+    """A change of the workload to the low or the high end."""
+    return lambda case, high: replace(
+        case, work=replace(case.work, **{name: end[high] for name, end in ends.items()})
+    )
 
 
 CHANGES = (
@@ -93,8 +89,8 @@ CHANGES = (
     Change("kernels beside communication", "not slowed", "40 % slower", _slowed),
     Change("tensor parallelism beside compute", "0 %", "50 %", _split),
     Change("sends between stages", "beside compute", "awaited", _sends),
-    Change("attention", "written out", "one kernel", _attention),
-    Change("chains of elementwise kernels", "one by one", "fused", _chains),
+    Change("attention", "written out", "one kernel", _work(attention=("eager", "fused"))),
+    Change("chains of elementwise kernels", "one by one", "fused", _work(fused=(False, True))),
     Change("bucket of gradients", "5 MiB", "200 MiB", _assume(bucket_bytes=(5 * 2.0**20, 200 * 2.0**20))),
     Change("memory lost by the allocator", "0 %", "10 %", _assume(fragmentation=(0.0, 0.1))),
     Change("memory of driver and libraries", "0.5 GB", "2 GB", _assume(context_bytes=(0.5e9, 2e9))),
@@ -108,11 +104,8 @@ def figures(case: Case) -> dict[str, float]:
         step = Planner(work, case.system, case.device, case.predictor, case.assume).step(case.layout)
         return {"step_ms": step.latency_ms, "memory_gb": step.memory.total_bytes / 1e9}
     served = server(case).serve(case.layout)
-    return {
-        "ttft_ms": served.ttft_ms[0],
-        "tpot_ms": served.tpot_ms[0],
-        "memory_gb": served.memory.total_bytes / 1e9,
-    }
+    times = {"ttft_ms": served.ttft_ms[0], "tpot_ms": served.tpot_ms[0]}
+    return times | {"memory_gb": served.memory.total_bytes / 1e9}
 
 
 def server(case: Case) -> Server:
@@ -128,19 +121,12 @@ def tornado(case: Case, changes: Iterable[Change] = CHANGES) -> Iterator[Mapping
     """A row a figure and assumption that moves it: the figure as forecast, at the low and at the high end."""
     base = figures(case)
     for change in changes:
-        ends = [change.applied(case, high) for high in (False, True)]
-        if None in ends:
+        cases = [change.applied(case, high) for high in (False, True)]
+        if None in cases:
             continue
-        low, high = (base if end == case else figures(end) for end in ends if end)
+        low, high = (base if end == case else figures(end) for end in cases if end)
         for figure, value in base.items():
-            if low[figure] == value == high[figure]:
-                continue
-            yield {
-                "figure": figure,
-                "assumption": change.name,
-                "low_setting": change.low,
-                "high_setting": change.high,
-                "forecast": value,
-                "low": low[figure],
-                "high": high[figure],
-            }
+            if not low[figure] == value == high[figure]:
+                settings = {"low_setting": change.low, "high_setting": change.high}
+                ends = {"low": low[figure], "high": high[figure]}
+                yield {"figure": figure, "assumption": change.name, **settings, "forecast": value, **ends}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import pandas as pd
 from pydantic import Field, model_validator
 
 from tilecast.base.documents import read_yaml
@@ -23,11 +25,8 @@ from tilecast.planner import search as searching
 from tilecast.planner.candidates import ServingLayouts, TrainingLayouts
 from tilecast.planner.sensitivity import Case, server, tornado
 from tilecast.predict.kernel import Predictor
-from tilecast.serving.server import SIZES, Server, sized
+from tilecast.serving.server import SIZES, sized
 from tilecast.tables.declared.multigpu import STUDY
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TOP = 10
 COMPARED = 5  # best layouts whose parts are compared
@@ -39,8 +38,6 @@ SCALING = searching.Space(
 )  # fmt: skip
 TINY = 1e-6  # of a millisecond or a gigabyte: what is below is rounding
 Rows = list[dict[str, Any]]
-
-
 Gpus = Annotated[int, Field(ge=1, le=MOST["gpus"][0])]
 Tokens = Annotated[int, Field(ge=1, le=MOST["sequence"][0])]
 
@@ -99,8 +96,6 @@ def load_study(path: str | Path) -> Study:
 
 def tables(study: Study, predictor: Predictor, prices: Prices) -> dict[str, pd.DataFrame]:
     """The tables named in TABLES, as resources/studies/multigpu records them."""
-    import pandas as pd
-
     rows: dict[str, Rows] = {name: [] for name in STUDY}
     _train(study, predictor, prices, rows)
     _serve(study, predictor, prices, rows)
@@ -156,9 +151,7 @@ def _train(study: Study, predictor: Predictor, prices: Prices, rows: dict[str, R
         times = {name: round(getattr(event, name), 3) for name in ("start_ms", "end_ms")}
         rows["timeline"].append(event._asdict() | times)
     rows["search"] += _found(title, found, judge.parts, "step_ms", "memory_gb")
-    rows["infeasible"] += [
-        {"example": title, "layouts": count, "such_as": words} for count, words in searching.reasons(found)
-    ]
+    rows["infeasible"] += _infeasible(title, found)
     _scale(study, planner, prices, rows["scaling"])
     rows["sensitivity"] += [{"example": title, **row} for row in tornado(case)]
 
@@ -172,48 +165,39 @@ def _cost(title: str, what: str, unit: str, hours: float, bill: Bill) -> dict[st
     return {"example": title, "what": what, "unit": unit, "hours": hours, **asdict(bill)}
 
 
+def _infeasible(title: str, found: searching.Found) -> Rows:
+    return [{"example": title, "layouts": count, "such_as": words} for count, words in searching.reasons(found)]
+
+
 def _found(title: str, found: searching.Found, parts: searching.Parts, first: str, second: str) -> Rows:
     """The top, explained; the Pareto front; and the other candidates, near ones as one."""
     rows: Rows = []
     front = {id(point) for point in searching.pareto(found.ranked, first, second)}
     seen: set[tuple[int, ...]] = set()
+    best = found.ranked[0].layout
     for place, candidate in enumerate(found.ranked):
         figures = candidate.figures
-        cell = (candidate.layout.tp, *(_step(figures[name]) for name in (first, second)))
-        top = place < TOP
-        if not top and id(candidate) not in front and cell in seen:
+        logs = (math.log(figures[name]) / math.log1p(CLOUD_PERCENT / 100) for name in (first, second))
+        cell = (candidate.layout.tp, *map(round, logs))
+        named = place < TOP or id(candidate) in front
+        if not named and cell in seen:
             continue
         seen.add(cell)
-        why = searching.explain(candidate.layout, found.ranked[0].layout, parts) if 0 < place < TOP else ""
         rows.append(
             {
                 "example": title,
                 "place": place + 1,
                 "feasible": len(found.ranked),
-                "layout": candidate.layout.label if top or id(candidate) in front else "",
+                "layout": candidate.layout.label if named else "",
                 "tp": candidate.layout.tp,
                 "front": id(candidate) in front,
                 **{name: float(f"{value:.4g}") for name, value in figures.items()},
-                "why": why,
+                "why": searching.explain(candidate.layout, best, parts) if 0 < place < TOP else "",
             }
         )
     ranks = sorted({candidate.layout.tp for candidate in (*found.ranked, *found.infeasible)})
-    words = [searching.why_not(found, "tp", tp, parts) for tp in ranks if tp != found.ranked[0].layout.tp]
+    words = [searching.why_not(found, "tp", tp, parts) for tp in ranks if tp != best.tp]
     return rows + [{"example": title, "place": None, "layout": "", "front": False, "why": word} for word in words]
-
-
-def _mark_front(rows: Rows, first: str, second: str) -> None:
-    """Say of each row whether it lies on the Pareto front."""
-    best = float("inf")
-    for row in sorted(rows, key=lambda row: (row[first], row[second] or 0.0)):
-        row["front"] = row[second] is not None and row[second] < best
-        best = row[second] if row["front"] else best
-
-
-def _step(value: float) -> int:
-    import math
-
-    return round(math.log(value) / math.log1p(CLOUD_PERCENT / 100))
 
 
 def _scale(study: Study, planner: Planner, prices: Prices, rows: Rows) -> None:
@@ -237,7 +221,7 @@ def _serve(study: Study, predictor: Predictor, prices: Prices, rows: dict[str, R
     part = study.serving
     title, case = part.title, case_of(part, predictor)
     model, gpus = case.work.architecture, part.gpus
-    desk: Server = server(case)
+    desk = server(case)
     judge = ServingLayouts(desk, prices, "tokens_per_dollar")
     tried = searching.layouts(searching.SERVING, model, gpus, 1)
     possible = [layout for layout in tried if legal(layout, model, gpus, None, case.work.sequence_length) is None]
@@ -262,7 +246,11 @@ def _serve(study: Study, predictor: Predictor, prices: Prices, rows: dict[str, R
                     "usd_per_million_tokens": bill.on_demand_usd,
                 }
             )
-    _mark_front(rows["serving"], "tpot_ms", "usd_per_million_tokens")
+    cheapest = float("inf")  # of those that are faster: the Pareto front
+    for row in sorted(rows["serving"], key=lambda row: (row["tpot_ms"], row["usd_per_million_tokens"] or 0.0)):
+        usd = row["usd_per_million_tokens"]
+        row["front"] = usd is not None and usd < cheapest
+        cheapest = usd if row["front"] else cheapest
     served = desk.serve(case.layout)
     for name, ends in (("ttft_ms", served.ttft_ms), ("tpot_ms", served.tpot_ms)):
         _figure(rows["figures"], title, case.layout.label, name, *ends)
@@ -271,9 +259,7 @@ def _serve(study: Study, predictor: Predictor, prices: Prices, rows: dict[str, R
     for place, (phase, parts) in enumerate((("prefill", served.prefill), ("one token", served.decode))):
         rows["parts"] += _parts(title, place, f"{case.layout.label}, {phase}", "time_ms", parts)
     found = judge.search(searching.SERVING, gpus, "tokens_per_dollar", {"tpot_ms": part.tpot_ms})
-    rows["infeasible"] += [
-        {"example": title, "layouts": count, "such_as": words} for count, words in searching.reasons(found)
-    ]
+    rows["infeasible"] += _infeasible(title, found)
     if found.ranked:
         rows["search"] += _found(title, found, judge.parts, "tpot_ms", "usd_per_million_tokens")
         best = found.ranked[0]

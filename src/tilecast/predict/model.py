@@ -140,47 +140,6 @@ def _live_bytes(graph: KernelGraph) -> int:
     return int(np.cumsum(change).max(initial=0))
 
 
-def as_text(result: Mapping[str, Any], title: str) -> str:
-    """The forecast as text for a terminal."""
-    about, memory = result, result["memory"]
-    work = f"{about['mode']}, {about['batch_size']} x {about['sequence_length']} tokens, {about['dtype']}"
-    if about["mode"] == "inference":
-        after = f" after {about['context']}" if about["context"] else ""
-        work = f"{about['mode']} ({about['phase']}{after})" + work.removeprefix(about["mode"])
-    interval = "no interval claimed"
-    if about["low_ms"] is not None:
-        interval = f"80 % interval {about['low_ms']:.4g} to {about['high_ms']:.4g} ms"
-    used, held = memory["total_bytes"], memory["device_bytes"]
-    parts = [f"{name.removesuffix('_bytes')} {memory[name] / 1e9:.3g}" for name in memory if memory[name]]
-    parts = [part for part in parts if not part.startswith(("total", "device"))]
-    fits = "fits" if used <= held else "does not fit"
-    lines = [
-        f"{about['model']} on {title}: {work}",
-        "",
-        f"latency   {about['latency_ms']:.4g} ms, {interval} [{about['predictor']}]",
-        f"memory    {used / 1e9:.3g} GB of {held / 1e9:.3g} GB, {fits}: {', '.join(parts)}",
-        f"passport  {_percentages(about['passports'])} of the time",
-        f"bound by  {_percentages(about['bounds'])}",
-    ]
-    if len(about["phases_ms"]) > 1:
-        lines.append(
-            "phases    " + ", ".join(f"{name} {value:.4g} ms" for name, value in about["phases_ms"].items())
-        )
-    lines += ["", f"{'kernel class':14}{'ms':>10}{'share':>8}"]
-    for name, value in about["classes"].items():
-        lines.append(f"{name:14}{value:10.4g}{value / max(about['latency_ms'], 1e-12):8.1%}")
-    lines += ["", f"{'top kernels':40}{'runs':>6}{'ms':>10}{'share':>8}  bound by"]
-    for row in about["top"]:
-        dims = "x".join(str(row[name]) for name in ("b", "m", "n", "k") if row[name])
-        name = f"{row['op']} {dims} {row['phase']}"
-        lines.append(f"{name:40}{row['count']:6}{row['latency_ms']:10.4g}{row['share']:8.1%}  {row['bound']}")
-    return "\n".join(lines)
-
-
-def _percentages(shares: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {share:.0%}" for name, share in shares.items() if share >= 0.005)
-
-
 # ---------------------------------------------------------------- many traced models, beside the artifact's graphs
 
 

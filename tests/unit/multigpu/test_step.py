@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from tilecast.base.errors import InputError
 from tilecast.base.paths import SHARES
+from tilecast.cli.words import chrome_trace, step_text, step_values
 from tilecast.evaluate.published_steps import TABLES, artifact_cases, megatron_cases
 from tilecast.graph.tracer import trace
 from tilecast.hardware.device_file import load_device
@@ -30,7 +31,6 @@ from tilecast.multigpu.memory import layer_parameters, parameters
 from tilecast.multigpu.shard import Shape, _sorted, _traced, share
 from tilecast.multigpu.shipped_shares import load
 from tilecast.multigpu.step import Planner
-from tilecast.planner.words import as_text, as_values, chrome_trace
 from tilecast.predict.kernel import wait_ms
 from tilecast.predict.model import forecast_model
 from tilecast.predict.registry import load_predictor
@@ -308,8 +308,8 @@ def test_errors_are_one_line():
 def test_a_step_in_words_and_as_a_timeline():
     layout = Layout(dp=2, pp=4, microbatch=2, zero=1)
     step = planner().step(layout)
-    assert as_values(step, WORK)["parts_ms"] == step.parts
-    assert "waiting in the pipeline" in as_text(step, WORK, "x")
+    assert step_values(step, WORK)["parts_ms"] == step.parts
+    assert "waiting in the pipeline" in step_text(step, WORK, "x")
     rows = json.loads(json.dumps(chrome_trace(step)))["traceEvents"]
     drawn = [row for row in rows if row["ph"] == "X"]
     assert len([row for row in drawn if row["cat"] in ("forward", "backward")]) == len(step.events)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from tilecast.base.errors import InputError
-from tilecast.graph.kernels import Block, Kernel, KernelGraph
+from tilecast.graph.kernels import Kernel, KernelGraph
 from tilecast.hardware.device_file import load_device
 from tilecast.predict.artifact_graphs import compose, forecast_all, workloads
 from tilecast.predict.baselines.roofline import Roofline
@@ -148,7 +148,7 @@ def graph(**about):
     )
     told = {"model": "toy", "mode": "inference", "dtype": "fp32", "optimizer": None, "parameters": 1}
     told |= {"phase": "prefill", "context": 0, "batch_size": 1, "sequence_length": 8} | about
-    return KernelGraph(told, (Block(((product, "a"),)),), ((0, ""),) * 10, (((), ()),) * 10)
+    return KernelGraph(told, (((product, "a"),),), ((0, ""),) * 10, (((), ()),) * 10)
 
 
 def test_a_model_waits_for_its_host_and_its_interval_for_another():
