@@ -157,8 +157,8 @@ def test_a_hostile_option_is_answered(base: list[str], folder: Path, monkeypatch
 def test_what_a_bad_number_says_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     base = ["search", "--model", "gpt2", "--system", "dgx_h100", "--gpus"]
     for value, said in (
-        ("1e9", "no whole number"),
-        ("9" * 5000, "no whole number"),
+        ("1e9", "not a whole number"),
+        ("9" * 5000, "not a whole number"),
         ("9" * 30, "more than 1,000,000"),
     ):
         assert main([*base, value]) == 1
