@@ -37,6 +37,7 @@ from tilecast.base.code_graph import imported_files
 from tilecast.base.config import load_config
 from tilecast.base.errors import TilecastError
 from tilecast.models.registry import load_model
+from tilecast.present.constants import stages
 from tilecast.models.choices import Cell
 from tilecast.base.run_lock import claim
 
@@ -148,11 +149,10 @@ def weights(name):
     return shipped(f"src/tilecast/data/weights/{name}/record.json")
 
 
-def paper_table(name):
-    """The four forms of one table as a rule's outputs; `.typ` is what the PDF is set from."""
-    return {
-        kind: f"results/tables/{name}.{kind}" for kind in ("csv", "html", "tex", "typ")
-    }
+def declarations(tables):
+    """The modules by which declared tables, each named `<stage>.<table>`, are read."""
+    modules = [f"src/tilecast/tables/declared/{stage}.py" for stage in stages(tables)]
+    return [*map(shipped, modules), *(file for path in modules for file in imported(path))]
 
 
 def forced(rule, target):

@@ -28,10 +28,7 @@ for figure in FIGURES:
         input:
             tables=list(figure.tables),
             code=[*imported(drawing), *code("plot")],
-            declared=[
-                shipped(f"src/tilecast/tables/declared/{stage}.py")
-                for stage in figure.stages()
-            ],
+            declared=declarations(figure.tables),
         output:
             **figure.files()
             | {

@@ -29,7 +29,7 @@ def moe_text(
     for path in summaries:
         write_text(path, summary(rows, Path(path).stem.removeprefix("SUMMARY_")))
     write_text(files["paragraph"], paragraph(template, rows, pd.read_csv(errors), focus))
-    write_all(table(rows), csv=files["csv"], html=files["html"], tex=files["tex"], typ=files["typ"])
+    write_all(table(rows), files["csv"].removesuffix(".csv"))
     folder = Path(files["log"]).parents[1]
     written = sorted(
         os.path.relpath(path, folder) for path in (*summaries, *files.values()) if path != files["log"]

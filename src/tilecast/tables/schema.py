@@ -11,12 +11,15 @@ UNITS = {
     "percent": "%",
     "ms": "ms",
     "us": "µs",
+    "s": "s",
     "bytes": "bytes",
+    "gb": "GB",
     "flops": "FLOP",
     "hz": "Hz",
-    "usd": "$",
+    "w": "W",
+    "c": "°C",
     "kwh": "kWh",
-    "gb": "GB",
+    "usd": "$",
 }
 DIGITS: dict[Kind, int | None] = {"integer": 0, "number": 1, "text": None, "flag": None}
 

@@ -9,13 +9,15 @@ import pytest
 import typst
 
 from tilecast.present.paper import claims, end_to_end, mape, operators
-from tilecast.present.paper.model import Column, PaperTable, shown
+from tilecast.present.paper.catalog import makers
+from tilecast.present.paper.model import PaperTable, one_line, shown
 from tilecast.present.paper.pdf import write_pdf
 from tilecast.present.paper.render import as_html, as_latex, as_typst, latex_text, write_all
 from tilecast.tables.declared.artifact import LABELS
 from tilecast.tables.declared.claims import CLAIMS
 from tilecast.tables.declared.evaluation import ERRORS, MAPE, OPERATOR_ERRORS
 from tilecast.tables.io import empty
+from tilecast.tables.schema import number, prose, text
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -68,7 +70,7 @@ def label(**changes):
 
 def text_table(words):
     """A table whose every text cell is `words`."""
-    columns = (Column("a", words), Column("b", "B", prose=True), Column("c", "C", "ms", digits=3))
+    columns = {"a": text("x", title=words), "b": prose("x"), "c": number("x", unit="ms")}
     rows = ({"a": words, "b": words, "c": 1.5}, {"a": words, "b": words, "c": words})
     return PaperTable("hostile", words, words, columns, rows)
 
@@ -94,7 +96,7 @@ def test_html_cells_stay_text(words):
     found = Tags(as_html(text_table(words)))
     assert found.tags <= {"table", "caption", "span", "thead", "tbody", "tr", "th", "td"}
     assert found.attributes <= {"id", "class", "scope", "data-sortable", "data-value"}
-    assert found.texts.count(shown(words, Column("", ""))) >= 5
+    assert found.texts.count(one_line(words)) >= 5
 
 
 def parts(content):
@@ -129,7 +131,7 @@ def test_typst_cells_stay_text(words, tmp_path):
         "sequence",
         "space",
     }
-    assert texts.count(shown(words, Column("", ""))) >= 5  # the cells hold exactly the words
+    assert texts.count(one_line(words)) >= 5  # the cells hold exactly the words
 
 
 @pytest.mark.parametrize("words", HOSTILE)
@@ -149,11 +151,11 @@ def test_latex_escapes_every_special_character():
 def test_a_cell_must_say_something():
     for nothing in (None, "", float("nan"), float("inf")):
         with pytest.raises(ValueError, match="says nothing"):
-            PaperTable("t", "T", "n", (Column("a", "A", digits=3),), ({"a": nothing},))
+            PaperTable("t", "T", "n", {"a": number("x")}, ({"a": nothing},))
 
 
 def test_a_column_has_one_number_of_significant_digits():
-    column = Column("a", "A", digits=3)
+    column = number("x").named("a")
     assert [shown(v, column) for v in (5.8673, 12.94, 937.2, 5244.98, 0.0)] == [
         "5.87",
         "12.9",
@@ -187,16 +189,16 @@ def test_fusion_pairs_fused_with_plain():
 
 def test_every_table_copes_with_nothing(tmp_path):
     made = [
-        claims.table(empty(CLAIMS)),
-        mape.table(empty(MAPE)),
+        *claims.tables(empty(CLAIMS)),
+        *mape.tables(empty(MAPE)),
         *end_to_end.tables(empty(LABELS), empty(ERRORS)),
-        operators.table(empty(OPERATOR_ERRORS)),
+        *operators.tables(empty(OPERATOR_ERRORS)),
     ]
     for table in made:
-        forms = {kind: str(tmp_path / f"{table.name}.{kind}") for kind in ("csv", "html", "tex", "typ")}
-        write_all(table, **forms)
+        write_all(table, str(tmp_path / table.name))
         with (tmp_path / f"{table.name}.csv").open() as stream:
-            assert next(csv.reader(stream)) == [column.key for column in table.columns]
+            assert next(csv.reader(stream)) == list(table.columns)
+    assert [table.name for table in made] == [name for maker in makers() for name in maker.names]
     write_pdf([str(tmp_path / f"{table.name}.typ") for table in made], str(tmp_path / "tables.pdf"))
     assert (tmp_path / "tables.pdf").read_bytes().startswith(b"%PDF")
     assert "needs the full artifact" in made[-1].caption
@@ -220,5 +222,5 @@ def test_operators_take_the_nvidia_rows():
         | {"n": 7, "mape_percent": value}
         for kind, device, value in (("bmm", "NVIDIA", 12.5), ("bmm", "AMD", 99.0))
     ]
-    (row,) = operators.table(pd.DataFrame(rows)).rows
+    (row,) = operators.tables(pd.DataFrame(rows))[0].rows
     assert row["bmm"] == 12.5 and row["softmax"] == "no prediction" and row["n"] == "7"

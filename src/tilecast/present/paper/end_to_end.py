@@ -7,16 +7,18 @@ from typing import Any
 
 import pandas as pd
 
-from tilecast.present.paper.model import NO_LABEL, NO_PREDICTION, Column, PaperTable
+from tilecast.present.paper.model import NO_LABEL, NO_PREDICTION, PaperTable
 from tilecast.tables import naming
+from tilecast.tables.declared.evaluation import ERRORS
+from tilecast.tables.schema import Column, amount, positive
+
+TABLES = {"results/tidy/labels.csv": "artifact.labels", "results/evaluation/errors.csv": "evaluation.errors"}
+NAMES = ("nvidia_inference", "nvidia_training", "amd_inference", "amd_training", "fusion", "distributed")
+ORDER = 30
 
 FOUR_GPUS = tuple(option for option in naming.OPTIONS if option not in ("none", "fusion"))
-PLACE = (
-    Column("device", "Device"),
-    Column("model", "Model"),
-    Column("sequence_length", "Sequence", "tokens", digits=0),
-    Column("batch_size", "Batch", "sequences", digits=0),
-)
+PLACE = {name: ERRORS.columns[name] for name in ("device", "model", "sequence_length", "batch_size")}
+MEASURED = ERRORS.columns["measured_ms"]
 KEY = ["device", "model", "mode", "sequence_length", "batch_size"]
 
 
@@ -83,13 +85,17 @@ def _plain(labels: pd.DataFrame, errors: pd.DataFrame, vendor: str, mode: str) -
         f"{vendor} {mode}: measured latency and absolute error of each forecast",
         f"{len(rows)} measured cells; {absent} further pairs of these devices and workloads have {NO_LABEL} "
         "and no row. Errors in percent of the measured latency.",
-        (*PLACE, Column("measured_ms", "Measured", "ms", digits=4), *_error_columns(predictors)),
+        PLACE | {"measured_ms": MEASURED} | {name: _error(naming.predictor_name(name)) for name in predictors},
         tuple(rows),
     )
 
 
-def _error_columns(predictors: list[str]) -> list[Column]:
-    return [Column(name, naming.predictor_name(name), "%", digits=3) for name in predictors]
+def _error(title: str) -> Column:
+    return amount("absolute error", title=title, unit="%")
+
+
+def _latency(title: str) -> Column:
+    return positive("latency", title=title, unit="ms")
 
 
 def _fusion(labels: pd.DataFrame, errors: pd.DataFrame) -> PaperTable:
@@ -116,16 +122,14 @@ def _fusion(labels: pd.DataFrame, errors: pd.DataFrame) -> PaperTable:
         "Kernel fusion: measured and forecast latency with and without it",
         f"{int((labels['option'] == 'fusion').sum())} cells measured fused; a row a cell and predictor. "
         "Errors in percent of the measured latency.",
-        (
-            *PLACE,
-            Column("predictor", "Predictor"),
-            Column("measured_plain_ms", "Measured plain", "ms", digits=4),
-            Column("measured_fused_ms", "Measured fused", "ms", digits=4),
-            Column("predicted_plain_ms", "Forecast plain", "ms", digits=4),
-            Column("predicted_fused_ms", "Forecast fused", "ms", digits=4),
-            Column("error_plain_percent", "Error plain", "%", digits=3),
-            Column("error_fused_percent", "Error fused", "%", digits=3),
-        ),
+        PLACE
+        | {"predictor": ERRORS.columns["predictor"]}
+        | {
+            f"{what}_{kind}_ms": _latency(f"{title} {kind}")
+            for what, title in (("measured", "Measured"), ("predicted", "Forecast"))
+            for kind in ("plain", "fused")
+        }
+        | {f"error_{kind}_percent": _error(f"Error {kind}") for kind in ("plain", "fused")},
         tuple(rows),
     )
 
@@ -142,14 +146,14 @@ def _distributed(labels: pd.DataFrame, errors: pd.DataFrame) -> PaperTable:
             predicted, error = values.get((name, *place), (NO_PREDICTION, NO_PREDICTION))
             row[f"{name}_ms"], row[f"{name}_percent"] = predicted, error
         rows.append(row)
-    columns = []
+    columns = {}
     for name in predictors:
-        columns.append(Column(f"{name}_ms", f"{naming.predictor_name(name)} forecast", "ms", digits=4))
-        columns.append(Column(f"{name}_percent", f"{naming.predictor_name(name)} error", "%", digits=3))
+        columns[f"{name}_ms"] = _latency(f"{naming.predictor_name(name)} forecast")
+        columns[f"{name}_percent"] = _error(f"{naming.predictor_name(name)} error")
     return PaperTable(
         "distributed",
         "Training on four GPUs: measured and forecast latency",
         f"{len(rows)} measured cells; batch is the global batch. Errors in percent of the measured latency.",
-        (*PLACE, Column("option", "Parallelism"), Column("measured_ms", "Measured", "ms", digits=4), *columns),
+        PLACE | {"option": ERRORS.columns["option"], "measured_ms": MEASURED} | columns,
         tuple(rows),
     )

@@ -5,11 +5,26 @@ from __future__ import annotations
 import pandas as pd
 
 from tilecast.moe.names import STRATEGIES
-from tilecast.present.paper.model import Column, PaperTable, or_why
+from tilecast.present.paper.model import PaperTable, or_why
+from tilecast.tables.declared.moe import SYSTEMS
 
 MODES = {"as_published": "as published", "physical": "physical"}
 CANNOT = "cannot run"
 NOT_MODELLED = "not modelled"
+SHOWN = {  # column of the paper table -> column of the study's
+    "mode": "mode",
+    "system": "system",
+    "strategy": "strategy",
+    "spread": "spread",
+    "experts": "verdict",
+    "baseline": "baseline_tokens_per_s",
+    "prophet": "prophet_tokens_per_s",
+    "speedup": "speedup",
+    "communication": "baseline_communication_percent",
+    "waiting": "baseline_waiting_percent",
+    "before": "baseline_usd_per_million_tokens",
+    "after": "prophet_usd_per_million_tokens",
+}
 
 
 def table(systems: pd.DataFrame) -> PaperTable:
@@ -17,41 +32,14 @@ def table(systems: pd.DataFrame) -> PaperTable:
     rows = []
     for row in systems.to_dict("records"):
         why = CANNOT if row["verdict"] == "impossible" else NOT_MODELLED
-        rows.append(
-            {
-                "mode": MODES[row["mode"]],
-                "system": row["system"],
-                "strategy": STRATEGIES[row["strategy"]],
-                "spread": row["spread"],
-                "experts": row["verdict"],
-                "baseline": or_why(row["baseline_tokens_per_s"], why),
-                "prophet": or_why(row["prophet_tokens_per_s"], why),
-                "speedup": or_why(row["speedup"], why),
-                "communication": or_why(row["baseline_communication_percent"], why),
-                "waiting": or_why(row["baseline_waiting_percent"], why),
-                "before": or_why(row["baseline_usd_per_million_tokens"], why),
-                "after": or_why(row["prophet_usd_per_million_tokens"], why),
-            }
-        )
+        about = {"mode": MODES[row["mode"]], "strategy": STRATEGIES[row["strategy"]]}
+        rows.append({name: about.get(column, or_why(row[column], why)) for name, column in SHOWN.items()})
     resident = int((systems["verdict"] == "resident").sum())
     return PaperTable(
         "moe-systems",
         "Expert prefetching on several systems, as published and as physics allows",
         f"Communication and waiting for the host: shares of the baseline's time. Of the physical rows {resident} "
         "hold all experts in GPU memory.",
-        (
-            Column("mode", "Reading"),
-            Column("system", "System"),
-            Column("strategy", "Strategy"),
-            Column("spread", "GPUs as"),
-            Column("experts", "Experts"),
-            Column("baseline", "Baseline", "tok/s", 3),
-            Column("prophet", "Prophet", "tok/s", 3),
-            Column("speedup", "Speedup", "", 3),
-            Column("communication", "Communication", "%", 3),
-            Column("waiting", "Waiting", "%", 3),
-            Column("before", "Baseline", "$/1M", 3),
-            Column("after", "Prophet", "$/1M", 3),
-        ),
+        {name: SYSTEMS.columns[column] for name, column in SHOWN.items()},
         tuple(rows),
     )

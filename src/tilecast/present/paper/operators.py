@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tilecast.present.paper.model import NEEDS_ARTIFACT, NO_PREDICTION, Column, PaperTable
+from tilecast.present.paper.model import NEEDS_ARTIFACT, NO_PREDICTION, PaperTable
 from tilecast.tables import naming
+from tilecast.tables.declared.evaluation import OPERATOR_ERRORS
+from tilecast.tables.schema import amount, text
+
+TABLES = {"results/evaluation/operator_errors.csv": "evaluation.operator_errors"}
+NAMES, ORDER = ("operators",), 40
 
 CLASSES = ("bmm", "linear", "elementwise", "softmax", "norm")  # those of the paper
 
 
-def table(operators: pd.DataFrame) -> PaperTable:
+def tables(operators: pd.DataFrame) -> list[PaperTable]:
     """A row a predictor and distribution, a column a class; NVIDIA GPUs, inference and training together."""
     part = operators[(operators["device"] == "NVIDIA") & (operators["mode"] == "all")]
     keys = part[["predictor", "distribution", "operator_class"]].itertuples(index=False, name=None)
@@ -26,15 +31,13 @@ def table(operators: pd.DataFrame) -> PaperTable:
                 | {"n": "–".join(str(n) for n in (counts[:1] + counts[-1:] if len(counts) > 1 else counts)) or "0"}
             )
     note = "Absolute error of the class's summed latency within a cell; NVIDIA GPUs, inference and training."
-    return PaperTable(
+    columns = {name: OPERATOR_ERRORS.columns[name] for name in ("distribution", "predictor")}
+    columns |= {kind: amount("MAPE", title=naming.FAMILIES[kind], unit="%") for kind in CLASSES}
+    table = PaperTable(
         "operators",
         "Mean absolute error by operator class",
         f"{note} n: cells averaged in each class." if rows else f"This table {NEEDS_ARTIFACT}.",
-        (
-            Column("distribution", "Distribution"),
-            Column("predictor", "Predictor"),
-            *(Column(kind, naming.FAMILIES[kind], "%", digits=3) for kind in CLASSES),
-            Column("n", "n"),
-        ),
+        columns | {"n": text("cells averaged, least and most", title="n")},
         tuple(rows),
     )
+    return [table]

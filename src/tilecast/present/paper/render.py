@@ -5,8 +5,9 @@ from __future__ import annotations
 from html import escape
 
 from tilecast.base.files import write_text
-from tilecast.present.paper.model import Column, PaperTable, shown
+from tilecast.present.paper.model import PaperTable, heading, numeric, one_line, shown
 from tilecast.tables.io import write_presented
+from tilecast.tables.schema import Column
 
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
@@ -18,15 +19,13 @@ _LATEX = {
 }  # fmt: skip
 
 
-def write_all(table: PaperTable, *, csv: str, html: str, tex: str, typ: str) -> None:
-    """Write the four forms."""
+def write_all(table: PaperTable, stem: str) -> None:
+    """Write the four forms: `stem` with .csv, .html, .tex and .typ."""
     import pandas as pd
 
-    names = [column.key for column in table.columns]
-    write_presented(pd.DataFrame([{name: row[name] for name in names} for row in table.rows], columns=names), csv)
-    write_text(html, as_html(table))
-    write_text(tex, as_latex(table))
-    write_text(typ, as_typst(table))
+    write_presented(pd.DataFrame(table.rows, columns=list(table.columns)), f"{stem}.csv")
+    for form, text in (("html", as_html(table)), ("tex", as_latex(table)), ("typ", as_typst(table))):
+        write_text(f"{stem}.{form}", text)
 
 
 def as_html(table: PaperTable) -> str:
@@ -34,19 +33,19 @@ def as_html(table: PaperTable) -> str:
     lines = [f'<table id="paper-{escape(table.name)}" class="paper-table" data-sortable>']
     lines.append(f"<caption>{escape(table.title)}. <span>{escape(table.note)}</span></caption>")
     lines.append("<thead><tr>")
-    for column in table.columns:
+    for column in table.columns.values():
         unit = f' <span class="unit">{escape(column.unit)}</span>' if column.unit else ""
-        lines.append(f'<th scope="col" class="{_kind(column)}">{escape(column.header)}{unit}</th>')
+        lines.append(f'<th scope="col" class="{_kind(column)}">{escape(column.title)}{unit}</th>')
     lines.append("</tr></thead>\n<tbody>")
     for row in table.rows:
         lines.append("<tr>")
-        for place, column in enumerate(table.columns):
-            value, words = row[column.key], escape(shown(row[column.key], column))
+        for place, (name, column) in enumerate(table.columns.items()):
+            value, words = row[name], escape(shown(row[name], column))
             if place == 0:
                 lines.append(f'<th scope="row" class="{_kind(column)}">{words}</th>')
-            elif column.digits is not None and isinstance(value, str):
+            elif numeric(column) and isinstance(value, str):
                 lines.append(f'<td class="n absent">{words}</td>')
-            elif column.digits is not None:
+            elif numeric(column):
                 lines.append(f'<td class="n" data-value="{float(value)!r}">{words}</td>')
             else:
                 lines.append(f'<td class="{_kind(column)}">{words}</td>')
@@ -55,7 +54,7 @@ def as_html(table: PaperTable) -> str:
 
 
 def _kind(column: Column) -> str:
-    return "n" if column.digits is not None else "prose" if column.prose else "text"
+    return "n" if numeric(column) else "prose" if column.prose else "text"
 
 
 def latex_text(text: str) -> str:
@@ -65,10 +64,11 @@ def latex_text(text: str) -> str:
 
 def as_latex(table: PaperTable) -> str:
     """A longtable with booktabs' rules."""
-    prose = sum(column.prose for column in table.columns)
+    every = table.columns.values()
+    prose = sum(column.prose for column in every)
     width = f"p{{{0.6 / prose:.2f}\\linewidth}}" if prose else ""
-    columns = "".join("r" if c.digits is not None else width if c.prose else "l" for c in table.columns)
-    head = " & ".join(f"\\textbf{{{latex_text(column.heading)}}}" for column in table.columns)
+    columns = "".join("r" if numeric(c) else width if c.prose else "l" for c in every)
+    head = " & ".join(f"\\textbf{{{latex_text(heading(column))}}}" for column in every)
     lines = [
         "% \\usepackage{booktabs,longtable} and, for other than Latin letters, LuaLaTeX",
         f"\\begin{{longtable}}{{{columns}}}",
@@ -76,7 +76,7 @@ def as_latex(table: PaperTable) -> str:
         f"\\toprule\n{head} \\\\\n\\midrule\n\\endhead\n\\bottomrule\n\\endfoot",
     ]
     for row in table.rows:
-        lines.append(" & ".join(latex_text(shown(row[c.key], c)) for c in table.columns) + " \\\\")
+        lines.append(" & ".join(latex_text(shown(row[name], c)) for name, c in table.columns.items()) + " \\\\")
     return "\n".join([*lines, "\\end{longtable}"]) + "\n"
 
 
@@ -92,14 +92,15 @@ def typst_text(text: str) -> str:
 
 def as_typst(table: PaperTable) -> str:
     """A figure of kind table, every cell a string and never markup."""
-    tracks = ", ".join("1fr" if column.prose else "auto" for column in table.columns)
-    sides = ", ".join("right" if column.digits is not None else "left" for column in table.columns)
-    head = ", ".join(f"strong({typst_text(shown(c.heading, Column('', '')))})" for c in table.columns)
+    every = table.columns.values()
+    tracks = ", ".join("1fr" if column.prose else "auto" for column in every)
+    sides = ", ".join("right" if numeric(column) else "left" for column in every)
+    head = ", ".join(f"strong({typst_text(one_line(heading(column)))})" for column in every)
     lines = [
-        f"#figure(kind: table, caption: [#{typst_text(shown(table.caption, Column('', '')))}], table(",
+        f"#figure(kind: table, caption: [#{typst_text(one_line(table.caption))}], table(",
         f"columns: ({tracks},), align: ({sides},), stroke: none,",
         f"table.hline(), table.header({head}), table.hline(stroke: 0.4pt),",
     ]
     for row in table.rows:
-        lines.append(", ".join(typst_text(shown(row[c.key], c)) for c in table.columns) + ",")
+        lines.append(", ".join(typst_text(shown(row[name], c)) for name, c in table.columns.items()) + ",")
     return "\n".join([*lines, "table.hline()))"]) + "\n"

@@ -27,7 +27,7 @@ DEVICES = Table(
     memory_bytes=positive("device memory"),
     bandwidth_bytes_per_s=positive("peak device memory bandwidth"),
     sm_count=size("streaming multiprocessors or compute units"),
-    cores_per_sm=size("fp32 lanes per multiprocessor"),
+    cores_per_sm=size("fp32 lanes per multiprocessor", unit="lanes"),
     clock_hz=positive("compute clock"),
     fp32_flops_per_s=positive("peak fp32 rate (vector units)"),
     fp32_matrix_flops_per_s=positive("peak fp32 rate of matrix products (AMD matrix cores; else the vector rate)"),

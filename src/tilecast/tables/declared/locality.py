@@ -190,7 +190,7 @@ PREDICTED = Table(
     dtype=CELL["dtype"],
     batch_size=_LENGTH["batch_size"],
     **SOURCES,
-    flops_per_byte=amount("FLOPs per byte copied either way"),
+    flops_per_byte=amount("FLOPs per byte copied either way", title="Intensity"),
     compute_ms=amount("forecast of the model", digits=3),
     launch_ms=_time("time the host takes to issue a batch"),
     h2d_local_ms=_time("copy in from the local node", title="Copy in, local"),

@@ -121,7 +121,7 @@ WHERE = Table(
     ("hit_rate", "host_bytes_per_s", "tokens_per_gpu"),
     hit_rate=amount("share of experts that are there when needed"),
     host_bytes_per_s=positive("rate of the link to the host"),
-    tokens_per_gpu=size("sequences a GPU decodes at a time"),
+    tokens_per_gpu=size("sequences a GPU decodes at a time", unit="tokens/GPU"),
     **_SPEED,
 )
 

@@ -215,7 +215,7 @@ SEARCH = Table(
     memory_gb=replace(_MEMORY, empty="cannot run"),
     step_ms=replace(_STEP, empty="serving"),
     tokens_per_s=replace(_TOKENS, empty="cannot run"),
-    usd_per_hour=positive("price of the system", empty=_NO_PRICE),
+    usd_per_hour=positive("price of the system", title="Price", empty=_NO_PRICE),
     usd_per_million_tokens=_PRICE,
     why=prose("what it does otherwise than the best", title="Against the best", empty="the best"),
     ttft_ms=replace(_TTFT, empty="training"),
