@@ -104,10 +104,13 @@ EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
         comment,
         {"evaluate_summaries", "report_page"},
     ),
-    "a helper of two statistics": (
+    "the statistics of errors": (
         "src/tilecast/evaluate/statistics.py",
         comment,
-        STATISTICS | CLAIMS,  # the audit groups by it too
+        {"evaluate_coverage", "evaluate_kernels", "half_precision_evaluate", "measure_evaluate", "moe_study"}
+        | {"moe_text", "multigpu_collectives", "multigpu_validation", "plot_parallel_collectives"}
+        | (PLOTS - {"plot_bounds", "plot_error_heatmap", "plot_predicted_vs_measured"})
+        | (MEASURE_PLOTS | MODERN_PLOTS | MOE_PLOTS | STATISTICS | CLAIMS),
     ),
     "how intervals are estimated": (
         "config/config.yaml",
