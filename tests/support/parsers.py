@@ -46,7 +46,7 @@ from tilecast.measure.store import load_run
 from tilecast.models.architecture import equal_layers
 from tilecast.models.registry import load_model
 from tilecast.moe import names as moe_names
-from tilecast.moe.model import from_spec
+from tilecast.moe.model import moe_model
 from tilecast.moe.step import Shares
 from tilecast.moe.study import load_study as load_moe_study
 from tilecast.multigpu.layout import Layout, legal
@@ -326,7 +326,7 @@ PARSERS: dict[str, Parser] = {
     "record of tilecast": trained("tilecast", "record.json"),
     "model, traced": ("json", ".json", tiny, lambda path: trace(path, mode="training", sequence_length=8)),
     "model, divided": ("json", ".json", tiny, divided),
-    "model, experts": ("json", ".json", lambda: tiny()[2:], lambda path: from_spec(load_model(path))),
+    "model, experts": ("json", ".json", lambda: tiny()[2:], lambda path: moe_model(load_model(path))),
     "names, experts": ("yaml", ".yaml", files("config/studies/moe*.yaml"), study_names),
     "anchors": ("yaml", ".yaml", ANCHORS, lambda path: experts.anchors(path, Shares(0.5, 0.5, 0.5), 0.0)),
     "gains": ("yaml", ".yaml", ANCHORS, experts.gains),

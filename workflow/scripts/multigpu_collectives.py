@@ -1,7 +1,7 @@
 """Weigh the collectives' forecasts at sizes and on systems left out."""
 
 from tilecast.base.job import run_step
-from tilecast.evaluate.collectives import collective_errors
+from tilecast.evaluate.multigpu import collective_errors
 from tilecast.multigpu.collectives import curves, curves_without_size
 from tilecast.multigpu.collectives_fit import validate
 from tilecast.tables.declared.multigpu import COLLECTIVE_MEASUREMENTS, COLLECTIVES, COLLECTIVES_MAPE

@@ -34,16 +34,9 @@ Tables = Mapping[str, pd.DataFrame]
 ROWS_LISTED = 200
 NAMES = {"device": DEVICES, "model": MODELS, "predictor": PREDICTORS, "option": OPTIONS_SHORT, "mode": MODES}
 COLUMNS_IN_WORDS = {"ape_percent": "absolute percentage error", "latency_ms": "latency"}
-STATISTICS_IN_WORDS = {
-    "mean": "mean of",
-    "accuracy": "100 % minus the mean of",
-    "median": "median of",
-    "p90": "90th percentile of",
-    "max": "largest",
-    "min": "smallest",
-    "sum": "sum of",
-    "value": "the one",
-}
+STATISTICS_IN_WORDS = {name: f"{name} of" for name in ("mean", "median", "sum")}
+STATISTICS_IN_WORDS |= {"accuracy": "100 % minus the mean of", "p90": "90th percentile of"}
+STATISTICS_IN_WORDS |= {"max": "largest", "min": "smallest", "value": "the one"}
 
 
 @dataclass
@@ -134,15 +127,10 @@ def _rows(query: Figures, chosen: pd.DataFrame) -> list[dict[str, object]]:
     listed = []
     for row in chosen.head(ROWS_LISTED).to_dict("records"):
         value = row[query.column] if query.column else 1
-        listed.append(
-            {
-                "dataset": query.dataset,
-                "row": ", ".join(str(row[name]) for name in key),
-                "measured_ms": row.get("measured_ms"),
-                "predicted_ms": row.get("predicted_ms"),
-                "value": f"{value:.6g}" if isinstance(value, float) else str(value),
-            }
-        )
+        about = {"dataset": query.dataset, "row": ", ".join(str(row[name]) for name in key)}
+        latencies = {name: row.get(name) for name in ("measured_ms", "predicted_ms")}
+        shown = f"{value:.6g}" if isinstance(value, float) else str(value)
+        listed.append(about | latencies | {"value": shown})
     if len(chosen) > ROWS_LISTED:
         rest = f"and {len(chosen) - ROWS_LISTED} more"
         listed.append({"dataset": query.dataset, "row": rest, "value": "not listed"})
@@ -247,20 +235,8 @@ def audit(
     named = {claim.id: claim for claim in claims.claims}
     for claim in claims.claims:
         finding = judge(claim, tables, facts, named, where)
-        found.append(
-            {
-                "id": claim.id,
-                "source": claim.source,
-                "quote": claim.quote,
-                "claimed": str(claim.claimed),
-                "unit": claim.unit,
-                "reproduced": finding.reproduced,
-                "n": finding.n,
-                "verdict": finding.verdict,
-                "definition": finding.definition,
-                "explanation": " ".join(finding.explanation.split()),
-            }
-        )
+        explanation = " ".join(finding.explanation.split())
+        found.append({**dict(claim), "claimed": str(claim.claimed), **vars(finding), "explanation": explanation})
         rows += [{"id": claim.id, "measured_ms": None, "predicted_ms": None, **row} for row in finding.rows]
     verdicts = pd.DataFrame(found, columns=list(CLAIMS.columns))
     evidence = pd.DataFrame(rows, columns=list(CLAIM_ROWS.columns))

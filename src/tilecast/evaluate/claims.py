@@ -58,7 +58,7 @@ _FILES = {
 # The tables a claim may be computed from, by the names that the claims file uses, and their files.
 TABLES = {table.name: table for table in _FILES}
 DATASETS = {table.name: f"results/{path}" for table, path in _FILES.items()}
-ROLL_UPS = {"device": ("NVIDIA", "AMD", "all"), "option": ("distributed", "all")}
+
 ROLLED_UP = ("mape", "operator_errors")
 MAIN_SUBJECT = "NeuSight"  # what the page's first screen counts claims about
 Scalar = str | int | float | bool
@@ -130,27 +130,18 @@ class NotTestable(Section):
     not_testable: str = Field(min_length=1)
 
 
-_KINDS: dict[str, type[Section]] = {  # the key that only this kind of query has
-    "dataset": Figures,
-    "fact": Fact,
-    "terms": Arithmetic,
-    "relation": Relation,
-    "not_testable": NotTestable,
-}
-
-
 def _kind(query: Any) -> str | None:
-    """Which of the five kinds of query is meant."""
-    found = (kind.__name__ for key, kind in _KINDS.items() if isinstance(query, dict) and key in query)
-    return next(found, None)
+    """Which of the five kinds of query is meant, by the key that only this kind has."""
+    keys = ("dataset", "fact", "terms", "relation", "not_testable")
+    return next((f"has {key}" for key in keys if isinstance(query, dict) and key in query), None)
 
 
 Query = Annotated[
-    Annotated[Figures, Tag("Figures")]
-    | Annotated[Fact, Tag("Fact")]
-    | Annotated[Arithmetic, Tag("Arithmetic")]
-    | Annotated[Relation, Tag("Relation")]
-    | Annotated[NotTestable, Tag("NotTestable")],
+    Annotated[Figures, Tag("has dataset")]
+    | Annotated[Fact, Tag("has fact")]
+    | Annotated[Arithmetic, Tag("has terms")]
+    | Annotated[Relation, Tag("has relation")]
+    | Annotated[NotTestable, Tag("has not_testable")],
     Discriminator(
         _kind,
         custom_error_type="query",
@@ -234,31 +225,25 @@ class Facts(Section):
 def load_claims(path: str | os.PathLike[str]) -> Claims:
     """Read and check the claims file; InputError names the claim at fault."""
     claims = validated(Claims, read_yaml(path), path, "docs/use/claims.md lists the keys")
-    seen: set[str] = set()
+    known: dict[str, Claim] = {}
     for claim in claims.claims:
-        if claim.id in seen:
+        if claim.id in known:
             raise InputError(f"{path}, claim {claim.id}", "occurs twice", "give each claim its own id")
         if claim.source not in claims.documents:
             raise InputError(f"{path}, claim {claim.id}", f"source `{claim.source}` is not among `documents`")
-        seen.add(claim.id)
-    _check_relations(claims, path)
-    return claims
-
-
-def _check_relations(claims: Claims, path: str | os.PathLike[str]) -> None:
-    """Raise InputError for a relation that names no claim, or one without the figure it needs."""
-    known = {claim.id: claim for claim in claims.claims}
-    for claim in claims.claims:
-        if not isinstance(claim.query, Relation):
+        known[claim.id] = claim
+    for claim in claims.claims:  # a relation needs the figures of the claims it names
+        query, place = claim.query, f"{path}, claim {claim.id}"
+        if not isinstance(query, Relation):
             continue
-        for name, other in (*claim.query.of.items(), *claim.query.recomputed.items()):
-            place = f"{path}, claim {claim.id}"
+        for name, other in {**query.of, **query.recomputed}.items():
             if other not in known:
                 raise InputError(place, f"`{name}` is of claim `{other}`, which does not exist")
-            if name in claim.query.recomputed and not isinstance(known[other].query, Figures):
+            if name in query.recomputed and not isinstance(known[other].query, Figures):
                 raise InputError(place, f"`{name}`: claim `{other}` does not recompute a figure from a table")
             if not known[other].is_number:
                 raise InputError(place, f"`{name}`: claim `{other}` states no number")
+    return claims
 
 
 def load_facts(path: str | os.PathLike[str]) -> dict[str, RecordedFact]:
@@ -294,12 +279,9 @@ def check_claims(claims: Claims, facts: dict[str, RecordedFact], cells: Cells, w
             )
         if not isinstance(query, Figures):
             continue
-        rolled = query.dataset in ROLLED_UP
-        known = {
-            "device": names | set(ROLL_UPS["device"] if rolled else ()),
-            "predictor": set(PREDICTORS),
-            "model": models,
-        }
+        known = {"device": names, "predictor": set(PREDICTORS), "model": models}
+        if query.dataset in ROLLED_UP:
+            known["device"] = names | {"NVIDIA", "AMD", "all"}
         if query.dataset.startswith("numa_"):  # that study's models and devices have names of their own
             known = {}
         for column, wanted in query.conditions().items():

@@ -26,16 +26,10 @@ def parsed(text: str) -> ast.expr:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ValueError(f"{text!r} is no arithmetic expression") from None
     for node in ast.walk(tree):
-        allowed = isinstance(
-            node, ast.BinOp | ast.UnaryOp | ast.USub | ast.Call | ast.Name | ast.Constant | ast.Load | ast.operator
-        )
-        if isinstance(node, ast.operator) and type(node) not in _OPERATORS:
-            allowed = False
-        if isinstance(node, ast.UnaryOp) and not isinstance(node.op, ast.USub):
-            allowed = False
-        if isinstance(node, ast.Constant) and type(node.value) not in (int, float):
-            allowed = False
-        if isinstance(node, ast.Call):
+        allowed = isinstance(node, (ast.BinOp, ast.UnaryOp, ast.USub, ast.Name, ast.Load, *_OPERATORS))
+        if isinstance(node, ast.Constant):
+            allowed = type(node.value) in (int, float)
+        elif isinstance(node, ast.Call):
             known = isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS
             allowed = known and not node.keywords and len(node.args) > 0
         if not allowed:

@@ -77,15 +77,17 @@ def groups_of(path: str | os.PathLike[str]) -> Groups:
     return groups
 
 
-def summary(rows: Rows, forecast: Array, half_width: Array | None) -> dict[str, Any]:
-    """Errors of one GPU's kernels: of long calls, of all, and with the flagged rows."""
+def summary(
+    about: tuple[str, ...], rows: Rows, forecast: Array, half_width: Array | None = None
+) -> dict[str, Any]:
+    """A row of COLUMNS: `about` fills the first, then errors of long calls, of all, and with the flagged rows."""
     good, measured = rows.good, rows.measured_ms
     error = absolute_error_percent(forecast, measured)
     long = good & (measured >= LARGE_MS)
     inside = np.nan
     if half_width is not None:
         inside = 100 * float(np.mean(np.abs(np.log(measured[good] / forecast[good])) <= half_width[good]))
-    return {
+    return dict(zip(COLUMNS, about)) | {
         "n": int(good.sum()),
         "n_long": int(long.sum()),
         "mape_long_percent": float(error[long].mean()) if long.any() else np.nan,
@@ -96,11 +98,6 @@ def summary(rows: Rows, forecast: Array, half_width: Array | None) -> dict[str, 
         "n_flagged": int((~good).sum()),
         "mape_with_flagged_percent": float(error.mean()),
     }
-
-
-def _row(about: tuple[str, ...], figures: dict[str, Any]) -> dict[str, Any]:
-    """A row of the table: kind of fold, generation, device, family, format and predictor, then the errors."""
-    return {**dict(zip(COLUMNS, about, strict=False)), **figures}
 
 
 def protocol(rounds: LeaveOut, progress: Callable[[str], None] = print) -> pd.DataFrame:
@@ -119,10 +116,9 @@ def protocol(rounds: LeaveOut, progress: Callable[[str], None] = print) -> pd.Da
             for device in targets:
                 rows, about = found[device], (kind, generation, device, family, dtype)
                 widths = None if width is None else width * rounds.doubt(group, device, out)
-                ours = summary(rows, rounds.forecast(group, device, out, decay), widths)
-                roofline = summary(rows, rounds.known(group, device).roofline_ms, None)
-                table.append(_row((*about, "roofline"), roofline))
-                table.append(_row((*about, "tilecast"), ours | {"law": law, "decay": decay}))
+                table.append(summary((*about, "roofline"), rows, rounds.known(group, device).roofline_ms))
+                ours = summary((*about, "tilecast"), rows, rounds.forecast(group, device, out, decay), widths)
+                table.append(ours | {"law": law, "decay": decay})
         progress(f"{group}: protocol done")
     return pd.DataFrame(table, columns=COLUMNS)
 
@@ -144,26 +140,15 @@ def by_size(rounds: LeaveOut, group: str) -> pd.DataFrame:
         for device, rows in rounds.groups[group].items():
             if GENERATIONS[device] != generation:
                 continue
-            forecasts = {
-                "roofline": rounds.known(group, device).roofline_ms,
-                "tilecast": rounds.forecast(group, device, {generation}, decay),
-            }
+            ours = rounds.forecast(group, device, {generation}, decay)
             octave = np.digitize(rows.measured_ms, SIZES_MS)
-            for predictor, forecast in forecasts.items():
+            for predictor, forecast in ("roofline", rounds.known(group, device).roofline_ms), ("tilecast", ours):
                 error = absolute_error_percent(forecast, rows.measured_ms)
                 for place in np.unique(octave[rows.good]):
                     some = rows.good & (octave == place)
-                    table.append(
-                        {
-                            "generation": generation,
-                            "device": device,
-                            "predictor": predictor,
-                            "from_ms": SIZES_MS[max(place - 1, 0)],
-                            "n": int(some.sum()),
-                            "mape_percent": float(error[some].mean()),
-                        }
-                    )
-    return pd.DataFrame(table)
+                    about = (generation, device, predictor, SIZES_MS[max(place - 1, 0)])
+                    table.append((*about, int(some.sum()), float(error[some].mean())))
+    return pd.DataFrame(table, columns=["generation", "device", "predictor", "from_ms", "n", "mape_percent"])
 
 
 def surface(rounds: LeaveOut, group: str = "gemm/bf16") -> pd.DataFrame:
@@ -262,7 +247,7 @@ def neusight_protocol(
             with np.errstate(divide="ignore"):
                 forecast = np.maximum(1e3 * known.count * known.seconds_per_wave(alpha, gamma), 0)
             about = (kind, generation, device, "gemm", "bf16", "neusight")
-            table.append(_row(about, summary(rows, forecast, None)))
+            table.append(summary(about, rows, forecast))
     return pd.DataFrame(table, columns=COLUMNS)
 
 
@@ -293,5 +278,5 @@ def shipped_errors(groups: Groups, model: Any, every: Mapping[str, Device]) -> p
             width = np.log(forecast["high_ms"] / forecast["latency_ms"])
             about = ("left out", generation, device, family, dtype, "tilecast")
             shipped = {"law": "as shipped", "decay": model.meta["decay"][group]}
-            table.append(_row(about, summary(rows, forecast["latency_ms"], width) | shipped))
+            table.append(summary(about, rows, forecast["latency_ms"], width) | shipped)
     return pd.DataFrame(table, columns=COLUMNS)

@@ -8,14 +8,13 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from tilecast.evaluate.errors import SEEN_DEVICES
 from tilecast.tables.columns import CELL_KEY
 from tilecast.tables.naming import FAMILIES, MODES, device_name, vendor
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 OURS, THEIRS = "tilecast", "neusight_published"
 COLUMNS = ("group", "n", "theirs_percent", "ours_percent", "bar_percent", "verdict")
@@ -71,14 +70,14 @@ GOALS = (
     # Matrix products in bf16, the generation left out: calls of at least 0.05 ms, and all calls.
     *(
         Goal(f"products on {name}, {calls}", "generations", {"generation": name, "calls": calls}, percent)
-        for name, *percents in (
+        for name, long, every in (
             ("Ampere", 8, 13),
             ("Ada", 11, 16),
             ("Hopper", 7, 10),
             ("Blackwell", 7, 11),
             ("RTX Blackwell", 6, 11),
         )
-        for calls, percent in zip(("long", "all"), percents, strict=True)
+        for calls, percent in (("long", long), ("all", every))
     ),
 )
 OPERATORS = ("bmm", "linear", "elementwise", "softmax", "norm")
@@ -93,12 +92,10 @@ def verdict(errors: Sequence[float | None], goals: Sequence[float | None]) -> st
     """`met` or `open`; `no goal` where none is set, `no data` where an error was not computed."""
     if not goals:
         return "no goal"
-    met = True
-    for error, goal in zip(errors, goals, strict=True):
-        if error is None or goal is None:
-            return "no data"
-        met &= error <= goal
-    return "met" if met else "open"
+    pairs = [(error, goal) for error, goal in zip(errors, goals) if error is not None and goal is not None]
+    if len(pairs) < len(goals):
+        return "no data"
+    return "met" if all(error <= goal for error, goal in pairs) else "open"
 
 
 def goals_table(cells: pd.DataFrame, phases: pd.DataFrame, operators: pd.DataFrame) -> pd.DataFrame:
@@ -107,18 +104,13 @@ def goals_table(cells: pd.DataFrame, phases: pd.DataFrame, operators: pd.DataFra
     From the tables `errors`, `phase_errors` and `operator_cells`. Both means are over the measured cells that both
     predictors forecast.
     """
-    import pandas as pd
-
     tables = {"cells": cells, "phases": phases, "operators": operators}
-    tables = {name: _of_nvidia(table) for name, table in tables.items()}
+    for name, table in tables.items():
+        mine = table[(table["device"].map(vendor) == "NVIDIA") & table["predictor"].isin((OURS, THEIRS))]
+        tables[name] = mine.assign(seen=mine["device"].isin(SEEN_DEVICES))
     wanted = [goal for goal in GOALS if goal.table in tables]
     rows = [_row(goal, tables[goal.table]) for goal in (*wanted, *_compared(tables["cells"]))]
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def _of_nvidia(table: pd.DataFrame) -> pd.DataFrame:
-    mine = table[(table["device"].map(vendor) == "NVIDIA") & table["predictor"].isin((OURS, THEIRS))]
-    return mine.assign(seen=mine["device"].isin(SEEN_DEVICES))
 
 
 def _compared(cells: pd.DataFrame) -> Iterator[Goal]:

@@ -1,13 +1,12 @@
-"""Forecasts of steps on many GPUs against measured ones, and their errors by suite beside the goals.
+"""Errors of forecasts on many GPUs: of steps by suite beside the goals, and of single collective operations.
 
-One set of assumptions for all: `tilecast.multigpu.layout.Assumptions`.
+One set of assumptions for all steps: `tilecast.multigpu.layout.Assumptions`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ import pandas as pd
 from tilecast.base.statistics import absolute_error_percent, error_percent
 from tilecast.evaluate.goals import goals_of
 from tilecast.evaluate.published_steps import SOURCES, TABLES, Case, every_case
-from tilecast.evaluate.statistics import error_summary, inside
+from tilecast.evaluate.statistics import ALL, error_summary, inside, summary_of
 from tilecast.hardware.device_file import devices
 from tilecast.hardware.system import load_system
 from tilecast.multigpu.kernels import Kernels
@@ -44,7 +43,13 @@ def validate(
         authors_ms = np.nan
         if case.suite == "artifact":
             authors_ms = float(own.get(tuple(case.row[name] for name in cell), np.nan))
-        rows.append(_row(case, forecast(case), authors_ms))
+        step = forecast(case)
+        row = {name: getattr(case, name) for name in ("suite", "system", "device", "measured_ms")}
+        row |= {"case": case.name, "gpus": step.layout.gpus, "layout": step.layout.label}
+        row |= {"forecast_ms": step.latency_ms, "low_ms": step.low_ms, "high_ms": step.high_ms}
+        row |= {"error_percent": error_percent(step.latency_ms, case.measured_ms), "authors_ms": authors_ms}
+        parts = {f"{part}_ms": value for part, value in step.parts.items()}
+        rows.append(row | {"fits": step.memory.fits} | parts)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -62,25 +67,6 @@ class Forecaster:
         planner = Planner(case.work, system, device, self.predictor, case.assume, traced=shares)
         planner.kernels = self._kernels.setdefault((key(case.work), device.name), planner.kernels)
         return planner.step(case.layout)
-
-
-def _row(case: Case, step: Step, authors_ms: float) -> dict[str, Any]:
-    return {
-        "suite": case.suite,
-        "case": case.name,
-        "system": case.system,
-        "device": case.device,
-        "gpus": step.layout.gpus,
-        "layout": step.layout.label,
-        "measured_ms": case.measured_ms,
-        "forecast_ms": step.latency_ms,
-        "low_ms": step.low_ms,
-        "high_ms": step.high_ms,
-        "error_percent": error_percent(step.latency_ms, case.measured_ms),
-        "authors_ms": authors_ms,
-        "fits": step.memory.fits,
-        **{f"{part}_ms": value for part, value in step.parts.items()},
-    }
 
 
 def scoreboard(cases: pd.DataFrame) -> pd.DataFrame:
@@ -107,3 +93,11 @@ def scoreboard(cases: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def collective_errors(cells: pd.DataFrame) -> pd.DataFrame:
+    """The `collectives_mape` table: mean and worst error of all sizes, and of those from 1 MiB."""
+    large = cells[cells["bytes"] >= 1 << 20]
+    both = pd.concat([cells.assign(sizes=ALL), large.assign(sizes="from 1 MiB")])
+    group = ["basis", "system", "op", "sizes"]
+    return summary_of(both, group)[[*group, "n", "mape_percent", "worst_percent"]]

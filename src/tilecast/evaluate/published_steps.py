@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from tilecast.models.registry import ModelSpec, load_model, model_spec
 from tilecast.models.workload import Workload
 from tilecast.multigpu.layout import STANDARD, Assumptions, Layout
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TABLES = {"megatron": "megatron_sc21_table1.csv", "recompute": "megatron_recompute_table5.csv"}
 # The artifact's servers: four GPUs that NVLink joins.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import pandas as pd
 from pydantic import Field
 
 from tilecast.base.documents import read_yaml
@@ -23,9 +24,6 @@ from tilecast.predict.kernel import Predictor
 from tilecast.tables.declared.graphs import KERNEL_LIST
 from tilecast.tables.declared.measured import SCENARIOS
 from tilecast.tables.io import read
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COMMUNICATION = ("tp", "ep", "cp", "dp", "pp")
 
@@ -74,8 +72,6 @@ def evaluate(
     lists: Mapping[str, Path] | None = None,
 ) -> pd.DataFrame:
     """The `scenarios` table; `labels` are measured cells, `lists` kernel lists of models in fp32 traced before."""
-    import pandas as pd
-
     rows, known = [], devices()
     for entry in scenarios:
         row: dict[str, Any] = {"id": entry["id"], "title": entry["title"], "outcome": "forecast", "reason": None}
@@ -111,9 +107,7 @@ def _truth(entry: Mapping[str, Any], labels: pd.DataFrame | None) -> tuple[float
         "batch_size": work.batch_size,
         "option": label.option,
     }
-    found = labels
-    for name, value in wanted.items():
-        found = found[found[name] == value]
+    found = labels[(labels[list(wanted)] == pd.Series(wanted)).all(axis=1)]
     if found.empty:
         return None, None, None
     value = float(found["latency_ms"].iloc[0])

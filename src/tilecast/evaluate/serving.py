@@ -35,16 +35,9 @@ SYSTEM_FILES = {
     "NVIDIA_GB200": "gb200",
 }
 STATED = ("point", "device", "model", "framework", "precision", "prompt", "output", "concurrency", "tp")
-FORECAST = (
-    "ttft_ms",
-    "tpot_ms",
-    "measured_ttft_ms",
-    "measured_tpot_ms",
-    "step_ms",
-    "prefill_ms",
-    "collectives_ms",
-)
-POINT_COLUMNS = [*STATED, "kind", "left_out", *FORECAST]
+LATENCIES = ("ttft_ms", "tpot_ms")
+MEASURED = [f"measured_{name}" for name in LATENCIES]
+POINT_COLUMNS = [*STATED, "kind", "left_out", *LATENCIES, *MEASURED, "step_ms", "prefill_ms", "collectives_ms"]
 MEDIANS = ("tpot_median_percent", "ttft_median_percent", "tpot_ratio", "ttft_ratio")
 ANCHOR_COLUMNS = ["forecaster", "n", *MEDIANS]
 ERROR_COLUMNS = ["left_out", "kind", "device", "framework", "n", *MEDIANS]
@@ -67,11 +60,10 @@ def point_forecasts(
     table = []
     for name, rows in points.groupby("device", sort=True):
         device = str(name)
-        without = (GENERATIONS[device],) if left_out else ()
         if device not in SYSTEM_FILES:
             continue
         system = load_system(SYSTEM_FILES[device])
-        caster = PassForecasts(model, every[device], system, without)
+        caster = PassForecasts(model, every[device], system, (GENERATIONS[device],) if left_out else ())
         jobs = []
         for row in rows.to_dict("records"):
             point = {str(key): value for key, value in row.items()}
@@ -80,8 +72,8 @@ def point_forecasts(
             if shape is None or tp > system.gpus_per_node or dp > 1 or pd.isna(point["concurrency"]):
                 continue
             formats, many = Formats.of(point), float(point["concurrency"])
-            ep = max(int(point["moe_ep"]), 1) if shape.experts and not pd.isna(point["moe_ep"]) else 1
-            ep = min(ep, tp)
+            ep = int(point["moe_ep"]) if shape.experts and not pd.isna(point["moe_ep"]) else 1
+            ep = min(max(ep, 1), tp)
             load, server = recipe(point)
             prompt, output = load.mean * load.prompt, load.mean * load.output
             prompts = int(min(max(server.budget // prompt, 1), many))
@@ -91,7 +83,7 @@ def point_forecasts(
             ]
             about = {key: point[key] for key in STATED}
             about |= {"kind": "mixture" if shape.experts else "dense", "left_out": left_out}
-            about |= {f"measured_{key}": point[key] for key in ("ttft_ms", "tpot_ms")}
+            about |= dict(zip(MEASURED, (point[key] for key in LATENCIES), strict=True))
             jobs.append((about, load, server, numbers, prompts))
         every_pass = caster.passes() if jobs else []
         for about, load, server, numbers, prompts in jobs:
@@ -105,12 +97,12 @@ def point_forecasts(
 
 def anchor_errors(table: pd.DataFrame, publisher: pd.DataFrame) -> pd.DataFrame:
     """Errors on the points that the publisher's own system answered: its own, and ours on the very same points."""
-    answered = publisher.dropna(subset=["ttft_ms", "tpot_ms"]).set_index("point")
+    answered = publisher.dropna(subset=[*LATENCIES]).set_index("point")
     same = table[table["point"].isin(answered.index)]
     if same.empty:
         return pd.DataFrame(columns=ANCHOR_COLUMNS)
     theirs = same[same["left_out"].astype(bool)].copy()
-    for name in ("ttft_ms", "tpot_ms"):
+    for name in LATENCIES:
         theirs[name] = answered.loc[theirs["point"], name].to_numpy()
     parts = [theirs.assign(forecaster="publisher")]
     for words, out in (("generation left out", True), ("kept in", False)):

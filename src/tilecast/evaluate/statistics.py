@@ -54,15 +54,8 @@ def error_summary(error: ArrayLike) -> Statistics:
     if not len(signed):
         return dict.fromkeys(SUMMARY, float("nan")) | {"n": 0}
     size = np.abs(signed)
-    values = (
-        len(size),
-        float(size.mean()),
-        float(np.median(size)),
-        float(np.percentile(size, 90)),
-        float(size.max()),
-        float(signed.mean()),
-    )
-    return dict(zip(SUMMARY, values, strict=True))
+    values = (size.mean(), np.median(size), np.percentile(size, 90), size.max(), signed.mean())
+    return dict(zip(SUMMARY, (len(size), *map(float, values)), strict=True))
 
 
 def summary_of(frame: pd.DataFrame, by: str | Sequence[str], error: str = "ape_percent") -> pd.DataFrame:

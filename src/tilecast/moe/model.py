@@ -39,13 +39,12 @@ class MoeModel:
         return replace(self, title=title, expert_bytes=own, dense_bytes=dense)
 
 
-def moe_model(name_or_path: str, weight_bytes: float = 2.0) -> MoeModel:
-    """The mixture of experts of a model by name or file, `weight_bytes` for each parameter (2: bf16)."""
-    return from_spec(load_model(name_or_path), weight_bytes)
+def moe_model(model: str | ModelSpec, weight_bytes: float = 2.0) -> MoeModel:
+    """The mixture of experts of a model, by name or file or read, with `weight_bytes` a parameter (2: bf16).
 
-
-def from_spec(spec: ModelSpec, weight_bytes: float = 2.0) -> MoeModel:
-    """The mixture of experts of a model configuration; InputError if it has no experts or no known size."""
+    InputError if it has no experts or no known size.
+    """
+    spec = load_model(model) if isinstance(model, str) else model
     found = architecture(spec)
     if found.experts < 2:
         problem, remedy = "does not describe a mixture of experts", "expected num_experts or num_local_experts"

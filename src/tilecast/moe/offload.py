@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tilecast.base.errors import InputError
 from tilecast.moe.routing import Chances
 
 
@@ -20,15 +19,6 @@ class Predictor:
     recall: float
     precision: float
     lookahead_layers: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name in ("recall", "precision"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError("predictor", f"`{name}` = {getattr(self, name):g} is not a share", "give 0 to 1")
-        if self.recall and not self.precision:
-            raise InputError("predictor", "names needed experts, but none it names is needed", "give a precision")
-        if not 0 <= self.lookahead_layers < float("inf"):
-            raise InputError("predictor", f"looks {self.lookahead_layers:g} layers ahead", "give zero or more")
 
 
 # Prefetching hides transfers behind computation: with the same cache it gains at most (compute + transfer) /

@@ -161,30 +161,23 @@ def links(system: StudySystem) -> System:
 
 
 def load_study(path: str | Path) -> Study:
-    """Read and check a study file: one line names the file, the system and the key at fault."""
+    """Read a study file; refuse keys that contradict each other, and models or systems that do not exist."""
     raw = read_yaml(path, "name a study of config/studies")
     study = validated(Study, raw, path, "docs/use/experts.md lists the keys")
-    _check(study, path)
-    return study
-
-
-def _check(study: Study, path: str | Path) -> None:
-    """Refuse a study whose keys contradict each other, or that names models or systems that do not exist."""
     names = [system.name for system in study.systems]
     if len(set(names)) < len(names):
         raise InputError(path, "two systems have one name", "the files of each are named by it")
     if study.focus not in names:
-        problem = f"`focus` = {study.focus!r} is not one of its systems"
-        raise InputError(path, problem, f"name {' or '.join(names)}")
-    experts = study.published.experts
-    model = study.model()
+        raise InputError(
+            path, f"`focus` = {study.focus!r} is not one of its systems", f"name {' or '.join(names)}"
+        )
+    experts, like, model = study.published.experts, study.physical.like, study.model()
     if model.experts != experts:
-        problem = f"`like`: {study.physical.like} has {model.experts} experts"
-        raise InputError(path, problem, f"the study has {experts}")
+        raise InputError(path, f"`like`: {like} has {model.experts} experts", f"the study has {experts}")
     if study.published.experts_per_token > experts:
         raise InputError(path, f"a token takes more than the {experts} experts there are")
     largest = max((model, *study.models()), key=lambda one: one.expert_bytes)
-    _ = study.routing, study.predictor
+    _ = study.routing
     for system in study.systems:
         degree = system.hybrid.expert_parallel
         place = f"{path}, system {system.name}"
@@ -196,3 +189,4 @@ def _check(study: Study, path: str | Path) -> None:
         if largest.expert_bytes > memory:
             need = f"one expert of {largest.title} is {largest.expert_bytes / 1e9:.3g} GB"
             raise InputError(place, f"{need}, a GPU has {memory / 1e9:.3g} GB", "take a larger GPU")
+    return study

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -11,71 +12,42 @@ from tilecast.moe.model import MoeModel
 from tilecast.moe.names import MODES, STRATEGIES
 from tilecast.moe.offload import ON_DEMAND, Predictor
 from tilecast.moe.placement import IMPOSSIBLE, Placement, Spread, place, spreads
-from tilecast.moe.published import published_rates
 from tilecast.moe.step import Gpu, Step, decode
-from tilecast.moe.study import Study, StudySystem, links
+from tilecast.moe.study import Published, Study, StudySystem, links
+from tilecast.tables.declared.moe import LAYOUTS, MODELS
 
 HOURS_A_MONTH = 730.0
-_MODEL_COLUMNS = (
-    "system",
-    "strategy",
-    "spread",
-    "verdict",
-    "resident_percent",
-    "baseline_tokens_per_s",
-    "prophet_tokens_per_s",
-    "speedup",
-    "communicated_bytes_per_token",
-    "baseline_waiting_percent",
-    "reason",
-)
+
 Row = dict[str, Any]
 
 
 def systems_table(study: Study) -> pd.DataFrame:
     """A row for each mode, system and strategy (schema `moe_systems`)."""
-    model = study.model()
-    return pd.DataFrame(
-        _row(study, model, system, strategy, mode)
-        for mode in MODES
-        for system in study.systems
-        for strategy in STRATEGIES
-    )
+    model, chosen = study.model(), product(MODES, study.systems, STRATEGIES)
+    return pd.DataFrame(_row(study, model, system, strategy, mode) for mode, system, strategy in chosen)
 
 
 def models_table(study: Study) -> pd.DataFrame:
     """The study's model and the real ones on every system with every strategy."""
-    rows = []
-    for model in (study.model(), *study.models()):
-        for system in study.systems:
-            for strategy in STRATEGIES:
-                found = _row(study, model, system, strategy, "physical")
-                rows.append({"model": model.title} | {name: found.get(name) for name in _MODEL_COLUMNS})
-    return pd.DataFrame(rows)
+    chosen = product((study.model(), *study.models()), study.systems, STRATEGIES)
+    rows = [{"model": each[0].title} | _row(study, *each, "physical") for each in chosen]
+    return pd.DataFrame(rows, columns=list(MODELS.columns))
 
 
 def layouts_table(study: Study) -> pd.DataFrame:
     """Every product of replicas, expert and tensor parallelism on every system, fastest first."""
     model = study.model()
-    rows: list[Row] = []
+    rows = []
     for order, system in enumerate(study.systems):
         for spread in spreads(system.gpus):
             placement, base, prophet = steps(study, model, system, spread)
-            rows.append(
-                {
-                    "order": order,
-                    "system": system.name,
-                    "replicas": spread.replicas,
-                    "expert_parallel": spread.expert,
-                    "tensor_parallel": spread.tensor,
-                    "verdict": placement.verdict,
-                    "baseline_tokens_per_s": base and base.tokens_per_s,
-                    "prophet_tokens_per_s": prophet and prophet.tokens_per_s,
-                    "reason": placement.reason,
-                }
-            )
+            rates = base and base.tokens_per_s, prophet and prophet.tokens_per_s
+            sizes = spread.replicas, spread.expert, spread.tensor
+            rows.append((order, system.name, *sizes, placement.verdict, *rates, placement.reason))
     keys = ["order", "baseline_tokens_per_s", "replicas", "expert_parallel"]
-    table = pd.DataFrame(rows).sort_values(keys, ascending=[True, False, True, True], kind="stable")
+    table = pd.DataFrame(rows, columns=["order", *LAYOUTS.columns]).sort_values(
+        keys, ascending=[True, False, True, True], kind="stable"
+    )
     return table.drop(columns="order").reset_index(drop=True)
 
 
@@ -144,31 +116,46 @@ def _row(study: Study, model: MoeModel, system: StudySystem, strategy: str, mode
 
 def _physical(study: Study, model: MoeModel, system: StudySystem, spread: Spread) -> Row:
     placement, base, prophet = steps(study, model, system, spread)
-    row: Row = {
-        "verdict": placement.verdict,
-        "reason": placement.reason,
-        "resident_percent": 100 * placement.resident_share,
-    }
+    row: Row = {"verdict": placement.verdict, "reason": placement.reason}
+    row["resident_percent"] = 100 * placement.resident_share
     if base is None or prophet is None:
         return row
-    before, after = base.communication_ms, prophet.communication_ms
     _, single, single_prophet = steps(study, model, system, Spread(1, 1))
-    return row | {
-        "baseline_tokens_per_s": base.tokens_per_s,
-        "prophet_tokens_per_s": prophet.tokens_per_s,
-        "baseline_communication_percent": 100 * before / base.total_ms,
-        "prophet_communication_percent": 100 * after / prophet.total_ms,
-        "baseline_waiting_percent": 100 * base.waiting_ms / base.total_ms,
-        "prophet_waiting_percent": 100 * prophet.waiting_ms / prophet.total_ms,
-        "communicated_bytes_per_token": base.sent_bytes * spread.gpus / base.tokens,
-        "communication_reduction": before / after if before else 1.0,
-        "baseline_efficiency_percent": _efficiency_percent(base, single, system.gpus),
-        "prophet_efficiency_percent": _efficiency_percent(prophet, single_prophet, system.gpus),
+    row["communicated_bytes_per_token"] = base.sent_bytes * spread.gpus / base.tokens
+    before = base.communication_ms
+    row["communication_reduction"] = before / prophet.communication_ms if before else 1.0
+    for name, step, one in (("baseline", base, single), ("prophet", prophet, single_prophet)):
+        efficiency = None if one is None else 100 * step.tokens_per_s / (system.gpus * one.tokens_per_s)
+        row[f"{name}_tokens_per_s"] = step.tokens_per_s
+        row[f"{name}_communication_percent"] = 100 * step.communication_ms / step.total_ms
+        row[f"{name}_waiting_percent"] = 100 * step.waiting_ms / step.total_ms
+        row[f"{name}_efficiency_percent"] = efficiency
+    return row
+
+
+def published_rates(inputs: Published, spread: Spread, bandwidth_bytes_per_s: float) -> dict[str, float]:
+    """The original study's own arithmetic, recovered from its output: it moves expert weights for every token.
+
+    For a token of a replica of P GPUs, t_comp = 1 / rate and t_comm = k * expert bytes * (P - 1) / P / bandwidth;
+    with r = t_comm / t_comp and R replicas, baseline = R * rate / (1 + r) and
+    Prophet = R * gain * rate / (1 + r * (1 - accuracy)). It is kept as published, although physics differs:
+    its experts never need to fit into memory, and its bandwidth counts both directions.
+    """
+    moved = inputs.experts_per_token * inputs.expert_bytes * (spread.expert - 1) / spread.expert
+    ratio = moved / bandwidth_bytes_per_s * inputs.baseline_tokens_per_s
+    left = ratio * (1 - inputs.accuracy)
+    rate = spread.replicas * inputs.baseline_tokens_per_s
+    base, prophet = rate / (1 + ratio), rate * inputs.prophet_gain / (1 + left)
+    return {
+        "baseline_tokens_per_s": base,
+        "prophet_tokens_per_s": prophet,
+        "baseline_communication_percent": 100 * (ratio / (1 + ratio)),
+        "prophet_communication_percent": 100 * (left / (1 + left)),
+        "communicated_bytes_per_token": moved,
+        "communication_reduction": ratio / left if left else 1.0,
+        "baseline_efficiency_percent": 100 * base / (spread.gpus * inputs.baseline_tokens_per_s),
+        "prophet_efficiency_percent": 100 * prophet / (spread.gpus * inputs.prophet_tokens_per_s),
     }
-
-
-def _efficiency_percent(step: Step, single: Step | None, gpus: int) -> float | None:
-    return None if single is None else 100 * step.tokens_per_s / (gpus * single.tokens_per_s)
 
 
 def _costs(study: Study, system: StudySystem, rates: Row) -> Row:

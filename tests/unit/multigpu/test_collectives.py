@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilecast import cli
-from tilecast.evaluate.collectives import collective_errors
+from tilecast.evaluate.multigpu import collective_errors
 from tilecast.hardware.system import System, load_system, route, system_names
 from tilecast.multigpu.collectives import (
     OPS,
