@@ -42,8 +42,7 @@ def length(starts: Times, ends: Times) -> int:
 
 def overlap(one: tuple[Times, Times], other: tuple[Times, Times]) -> int:
     """Time covered by both unions."""
-    starts = np.concatenate((one[0], other[0]))
-    ends = np.concatenate((one[1], other[1]))
+    starts, ends = np.concatenate((one, other), axis=1)
     order = np.argsort(starts, kind="stable")
     return length(*one) + length(*other) - length(starts[order], ends[order])
 
@@ -141,13 +140,9 @@ def timeline(work: sqlite3.Connection, batches: int = 2) -> list[dict[str, Any]]
     for batch in map(int, found[max(0, (len(found) - batches) // 2) :][:batches]):
         rows += [(batch, *row) for row in work.execute(query, (batch,)) if row[0] in _STAGES]
     origin = min((start for _, _, start, _ in rows), default=0)
+    names = ("batch", "stage", "start_ms", "end_ms")
     return [
-        {
-            "batch": batch,
-            "stage": _STAGES[kind],
-            "start_ms": (start - origin) / 1e6,
-            "end_ms": (end - origin) / 1e6,
-        }
+        dict(zip(names, (batch, _STAGES[kind], (start - origin) / 1e6, (end - origin) / 1e6)))
         for batch, kind, start, end in sorted(rows, key=lambda row: row[2])[:TIMELINE_EVENTS]
     ]
 
@@ -179,8 +174,8 @@ def analyse_folder(paths: Iterable[Path], batch_size: int) -> list[dict[str, Any
     for path in paths:
         row: dict[str, Any] = {"cell": path.stem, "profiler": "torch" if path.suffix == ".json" else "nsys"}
         try:
-            row |= asdict(parse_name(path.stem, path))
-            row |= {"status": "ok", "reason": None} | analyse(path, batch_size)[0]
+            row |= asdict(parse_name(path.stem, path)) | {"status": "ok", "reason": None}
+            row |= analyse(path, batch_size)[0]
         except TilecastError as error:
             row |= {"status": "failed", "reason": str(error)}
         rows.append(row)

@@ -10,6 +10,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from tilecast.base.errors import InputError
@@ -25,7 +26,7 @@ OTHER_TABLE = "CUPTI_ACTIVITY_KIND_MEMSET"
 LAUNCH_TABLES = ("CUPTI_ACTIVITY_KIND_RUNTIME", "CUPTI_ACTIVITY_KIND_DRIVER")
 REPORTS = (".nsys-rep", ".qdrep", ".qdstrm")
 SUFFIXES = (".sqlite", ".json", *REPORTS)
-_CPU_STAGE = re.compile(r"cpu (h2d|compute|d2h) (\d+):\d+")  # ranges of the runner's CPU device: stage and bytes
+_CPU_STAGE = re.compile(r"^cpu (h2d|compute|d2h) (\d+):\d+\Z")  # stage and bytes of the CPU device's ranges
 _BATCH = re.compile(r"(\d{1,12})\s*$")
 
 _TIMED = "typeof(start) = 'integer' AND typeof(end) = 'integer' AND end >= start"
@@ -144,8 +145,12 @@ def _copy_ranges(work: sqlite3.Connection) -> None:
     join = " LEFT JOIN export.StringIds s ON s.id = e.textId" if strings else ""
     kinds = f"e.eventType IN {RANGE_EVENTS} AND" if "eventType" in found else ""
     thread = _or("globalTid", found, _or("threadId", found, "0"))
-    for name, function in (("batch_of", _batch_of), ("stage_of", _stage_of), ("bytes_of", _bytes_of)):
-        work.create_function(name, 1, function, deterministic=True)
+    for name, pattern, group in (
+        ("batch_of", _BATCH, 1),
+        ("stage_of", _CPU_STAGE, 1),
+        ("bytes_of", _CPU_STAGE, 2),
+    ):
+        work.create_function(name, 1, partial(_part, pattern, group), deterministic=True)
     work.execute(
         f"INSERT INTO range SELECT {thread}, start, end, batch_of({text}) AS batch, stage_of({text}), "
         f"bytes_of({text}) FROM export.NVTX_EVENTS e{join} WHERE {kinds} end IS NOT NULL AND batch IS NOT NULL"
@@ -163,16 +168,7 @@ def _stages_as_work(work: sqlite3.Connection) -> int:
     ).rowcount
 
 
-def _batch_of(text: str | None) -> int | None:
-    match = _BATCH.search(text or "")
-    return int(match[1]) if match else None
-
-
-def _stage_of(text: str | None) -> str | None:
-    match = _CPU_STAGE.fullmatch(text or "")
-    return match[1] if match else None
-
-
-def _bytes_of(text: str | None) -> int | None:
-    match = _CPU_STAGE.fullmatch(text or "")
-    return int(match[2]) if match else None
+def _part(pattern: re.Pattern[str], group: int, text: str | None) -> int | str | None:
+    """A part of a range's text, as a number where it is one; None where the text has not the form."""
+    match = pattern.search(text or "")
+    return (int(match[group]) if match[group].isdigit() else match[group]) if match else None

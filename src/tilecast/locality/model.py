@@ -44,13 +44,12 @@ class Stages:
     @property
     def bound(self) -> str:
         """The slowest stage."""
-        times = asdict(self)
-        return max(times, key=lambda name: times[name])
+        return max(vars(self), key=vars(self).__getitem__)
 
     @property
     def batch_ms(self) -> float:
         """Time per batch once the pipeline is full."""
-        return max(self.h2d, self.compute, self.d2h, self.launch)
+        return float(max(vars(self).values()))
 
 
 def stages(work: Work, model: str, dtype: str, batch: int, rates: tuple[float, float], end: int = 0) -> Stages:
@@ -88,31 +87,15 @@ def predicted(hosts: pd.DataFrame, wanted: Iterable[tuple[str, str, int]], compu
             local, remote = (
                 [stages(work, model, dtype, batch, rates, end) for end in range(3)] for rates in (near, far)
             )
-            here, there = local[0], remote[0]
-            rows.append(
-                {
-                    "host": host["host"],
-                    "gpu": host["gpu"],
-                    "model": model,
-                    "dtype": dtype,
-                    "batch_size": batch,
-                    **sources(model, host["passport"]),
-                    "flops_per_byte": work.flops / (batch * (sample_bytes(dtype) + output_bytes(model, dtype))),
-                    "compute_ms": here.compute,
-                    "launch_ms": here.launch,
-                    "h2d_local_ms": here.h2d,
-                    "h2d_remote_ms": there.h2d,
-                    "d2h_local_ms": here.d2h,
-                    "d2h_remote_ms": there.d2h,
-                    "bound_local": here.bound,
-                    "bound_remote": there.bound,
-                    "local_per_s": batch / here.batch_ms * 1e3,
-                    "remote_per_s": batch / there.batch_ms * 1e3,
-                    "penalty_percent": penalty_percent(here, there),
-                    "low_percent": penalty_percent(local[2], remote[2]),
-                    "high_percent": penalty_percent(local[1], remote[1]),
-                }
-            )
+            row = {"host": host["host"], "gpu": host["gpu"], "model": model, "dtype": dtype, "batch_size": batch}
+            row |= {"compute_ms": local[0].compute, "launch_ms": local[0].launch}
+            for side, found in (("local", local[0]), ("remote", remote[0])):
+                row |= {f"h2d_{side}_ms": found.h2d, f"d2h_{side}_ms": found.d2h, f"bound_{side}": found.bound}
+                row[f"{side}_per_s"] = batch / found.batch_ms * 1e3
+            for name, end in (("penalty", 0), ("low", 2), ("high", 1)):
+                row[f"{name}_percent"] = penalty_percent(local[end], remote[end])
+            row["flops_per_byte"] = work.flops / (batch * (sample_bytes(dtype) + output_bytes(model, dtype)))
+            rows.append(row | sources(model, host["passport"]))
     return pd.DataFrame(rows, columns=list(PREDICTED.columns))
 
 

@@ -53,13 +53,13 @@ def tables(raw: Mapping[str, Any], where: object = "record") -> dict[str, pd.Dat
 
 
 def _run_row(run: Mapping[str, Any]) -> dict[str, Any]:
-    values = dict(run)
+    values = {"gpu_node": -1, "verified": "unknown", **run}
     if run["status"] == "ok":
         pages = run.get("pages") or {}
         values["batch_ms"] = run["wall_s"] / run["batches"] * 1e3
         values["placement"] = ", ".join(f"node {node}: {number}" for node, number in pages.items()) or None
         values["output_copied"] = "yes" if run["output_copied"] else "no"
-    return {"gpu_node": -1, "verified": "unknown"} | values
+    return values
 
 
 def summary(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -144,9 +144,9 @@ class _Host:
             outcome["gpu_node"] = local_node(self.topology, cell.gpu)
             outcome["verified"] = verified(placed, cell.memory_node)
             if outcome["verified"] == "no":
-                return outcome | _outcome("failed", f"its buffers lie on nodes {', '.join(outcome['pages'])}")
-            if not outcome["output_copied"]:
-                return outcome | _outcome("failed", "what came back is not the model's output")
+                outcome |= _outcome("failed", f"its buffers lie on nodes {', '.join(outcome['pages'])}")
+            elif not outcome["output_copied"]:
+                outcome |= _outcome("failed", "what came back is not the model's output")
             return outcome
 
         return _once(self.state / "runs" / f"{name}.json", request, make)
@@ -181,9 +181,8 @@ class _Host:
 
     def _request(self, cell: Cell) -> dict[str, Any]:
         """The input of the worker."""
-        study = self.study
-        length = {"batch_size": study.batch_size, "samples": study.samples, "warmup": study.warmup}
-        return asdict(cell) | length | {"device": self.device, "heads": study.heads.get(cell.model)}
+        length = self.study.model_dump(include={"batch_size", "samples", "warmup"})
+        return asdict(cell) | length | {"device": self.device, "heads": self.study.heads.get(cell.model)}
 
     def _execute(self, cell: Cell, request: Mapping[str, Any], log: str, before: tuple[str, ...] = ()) -> Outcome:
         """Run the worker for a cell, unless this host cannot."""

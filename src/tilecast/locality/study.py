@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
@@ -82,11 +82,9 @@ class Study(Section):
     @classmethod
     def _are_listed_once(cls, values: list[Any] | dict[str, list[Any]]) -> list[Any] | dict[str, list[Any]]:
         for arm in values.values() if isinstance(values, dict) else (values,):
-            seen = set()
-            for value in arm:
-                if value in seen:
-                    raise ValueError(f"{str(value).lower()} is listed twice; list it once")
-                seen.add(value)
+            twice = next((value for place, value in enumerate(arm) if value in arm[:place]), None)
+            if twice is not None:
+                raise ValueError(f"{str(twice).lower()} is listed twice; list it once")
         return values
 
 
@@ -150,17 +148,6 @@ def load_study(name: str | Path, overrides: Mapping[str, Any] | None = None) -> 
     return validated(Study, raw | changed, "numa") if changed else study
 
 
-class Repeated(NamedTuple):
-    """A cell that an arm of the study lists again after another arm."""
-
-    cell: Cell
-    arm: str
-    first: str
-
-    def __str__(self) -> str:
-        return f"{self.cell.name} (listed in {self.arm}, already in {self.first})"
-
-
 def _combinations(study: Study) -> Iterator[tuple[Cell, str]]:
     """Every combination that the study lists, and the arm that lists it."""
     for compiled, dtype, gpu, cpu_node in product(study.compiled, study.dtypes, study.gpus, study.nodes):
@@ -170,14 +157,14 @@ def _combinations(study: Study) -> Iterator[tuple[Cell, str]]:
                     yield Cell(gpu, cpu_node, memory_node, model, dtype, compiled), arm
 
 
-def cells(study: Study) -> tuple[list[Cell], list[Repeated]]:
-    """The study's cells, each once, and the repeated ones that were rejected."""
+def cells(study: Study) -> tuple[list[Cell], list[str]]:
+    """The study's cells, each once; and the repeated ones that were rejected, in words."""
     found: dict[Cell, str] = {}
     rejected = []
     for place, (cell, arm) in enumerate(_combinations(study), 1):
         check("runs", place * study.repetitions, "the study")
         if cell in found:
-            rejected.append(Repeated(cell, arm, found[cell]))
+            rejected.append(f"{cell.name} (listed in {arm}, already in {found[cell]})")
         else:
             found[cell] = arm
     return list(found), rejected
@@ -187,24 +174,13 @@ def manifest(name: str, study: Study) -> list[dict[str, Any]]:
     """Every run in order of execution: each repetition is a block of all cells, in a random order of its own."""
     chosen, _ = cells(study)
     rows: list[dict[str, Any]] = []
+    length = study.model_dump(include={"batch_size", "samples", "warmup", "timeout_s"})
     for repetition in range(1, study.repetitions + 1):
         block = list(chosen)
         random.Random(f"{study.seed}-{repetition}").shuffle(block)
         for cell in block:
-            rows.append(
-                {
-                    "study": name,
-                    "position": len(rows) + 1,
-                    "run": f"{cell.name}_r{repetition}",
-                    "cell": cell.name,
-                    "repetition": repetition,
-                    **asdict(cell),
-                    "batch_size": study.batch_size,
-                    "samples": study.samples,
-                    "warmup": study.warmup,
-                    "timeout_s": study.timeout_s,
-                }
-            )
+            row = {"study": name, "position": len(rows) + 1, "run": f"{cell.name}_r{repetition}"}
+            rows.append(row | {"cell": cell.name, "repetition": repetition} | asdict(cell) | length)
     return rows
 
 
@@ -213,18 +189,9 @@ def counts(studies: Mapping[str, Study]) -> list[dict[str, Any]]:
     rows = []
     for name, study in studies.items():
         chosen, rejected = cells(study)
-        places: list[Claimed | None] = [*study.claimed] or [None]
-        for claimed in places:
-            rows.append(
-                {
-                    "study": name,
-                    "place": claimed.where if claimed else None,
-                    "claimed": claimed.runs if claimed else None,
-                    "listed": len(chosen) + len(rejected),
-                    "cells": len(chosen),
-                    "rejected": ", ".join(map(str, rejected)) or None,
-                    "repetitions": study.repetitions,
-                    "runs": len(chosen) * study.repetitions,
-                }
-            )
+        sizes = {"listed": len(chosen) + len(rejected), "cells": len(chosen)}
+        sizes |= {"repetitions": study.repetitions, "runs": len(chosen) * study.repetitions}
+        row = {"study": name, "rejected": ", ".join(rejected) or None, **sizes}
+        claims = [{"place": claimed.where, "claimed": claimed.runs} for claimed in study.claimed]
+        rows += [row | claim for claim in claims or [{"place": None, "claimed": None}]]
     return rows

@@ -13,15 +13,6 @@ NOT_HERE = "not testable here"
 UNKNOWN = -1  # the kernel's own value for a device whose node it does not know
 
 
-def cpu_list(text: str) -> list[int]:
-    """The numbers in a kernel's list such as `0-3,8`."""
-    found: list[int] = []
-    for part in filter(None, text.strip().split(",")):
-        first, _, last = part.partition("-")
-        found += range(int(first), int(last or first) + 1)
-    return found
-
-
 def nvidia_smi() -> str:
     """NVML's description of the GPUs, a line each; empty where there is no driver."""
     command = ["nvidia-smi", f"--query-gpu={','.join(_QUERY)}", "--format=csv,noheader,nounits"]
@@ -87,13 +78,15 @@ def _gpus(sys_folder: Path, listed: str) -> list[dict[str, Any]]:
 def read_topology(sys_folder: Path = Path("/sys"), smi: Callable[[], str] = nvidia_smi) -> dict[str, Any]:
     """Nodes, GPUs, and whether locality can be tested on this host, with the reason where it cannot."""
     nodes, gpus = _nodes(sys_folder), _gpus(sys_folder, smi())
-    reason = _why_not(nodes, gpus)
-    return {
-        "nodes": nodes,
-        "gpus": gpus,
-        "testable": not reason,
-        "verdict": "testable" if not reason else f"{NOT_HERE}: {reason}",
-    }
+    hosts, reasons = memory_nodes({"nodes": nodes}), []
+    if not gpus:
+        reasons.append("no GPU")
+    if len(hosts) < 2:
+        reasons.append("one node" if hosts else "the kernel shows no NUMA node")
+    if gpus and all(gpu["node"] == UNKNOWN for gpu in gpus):
+        reasons.append("the kernel does not say which node any GPU is next to")
+    verdict = f"{NOT_HERE}: {', '.join(reasons)}" if reasons else "testable"
+    return {"nodes": nodes, "gpus": gpus, "testable": not reasons, "verdict": verdict}
 
 
 def memory_nodes(topology: Mapping[str, Any]) -> list[int]:
@@ -104,20 +97,6 @@ def memory_nodes(topology: Mapping[str, Any]) -> list[int]:
 def local_node(topology: Mapping[str, Any], gpu: int) -> int:
     """The node next to a GPU; -1 where there is no such GPU or the kernel does not know."""
     return next((int(entry["node"]) for entry in topology["gpus"] if entry["gpu"] == gpu), UNKNOWN)
-
-
-def _why_not(nodes: list[dict[str, Any]], gpus: list[dict[str, Any]]) -> str:
-    reasons = []
-    if not gpus:
-        reasons.append("no GPU")
-    hosts = memory_nodes({"nodes": nodes})
-    if not hosts:
-        reasons.append("the kernel shows no NUMA node")
-    elif len(hosts) == 1:
-        reasons.append("one node")
-    if gpus and all(gpu["node"] == UNKNOWN for gpu in gpus):
-        reasons.append("the kernel does not say which node any GPU is next to")
-    return ", ".join(reasons)
 
 
 def why_not_run(topology: Mapping[str, Any], gpu: int, nodes: set[int], device: str) -> str:
