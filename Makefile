@@ -4,22 +4,23 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 CORES ?= all
 WORKERS ?= 2
-TORCH ?= 2.13.0
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCKED := --require-hashes --no-deps --only-binary :all:
 export SOURCE_DATE_EPOCH ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce bundle cluster test check unit workflow-tests dag lock clean distclean
+.PHONY: help setup reproduce bundle cluster test check unit workflow-tests dag lock licences clean distclean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/.ready: pyproject.toml requirements/lock.txt
+$(VENV)/.ready: pyproject.toml requirements/lock.txt requirements/torch.txt
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 		|| { echo "tilecast needs Python 3.11 to 3.13; set PYTHON=python3.12, say" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' requirements/lock.txt)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/lock.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(PIP) $(LOCKED) -r requirements/lock.txt
+	$(PIP) -r requirements/torch.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@
 
 setup: $(VENV)/.ready ## create .venv with the pinned dependencies
@@ -30,7 +31,7 @@ reproduce: setup ## run the whole workflow and print where the report is
 
 build/cluster/.ready: requirements/cluster.txt requirements/cluster-test.txt $(VENV)/.ready
 	rm -rf build/cluster
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/cluster \
+	$(PIP) $(LOCKED) --target build/cluster \
 		-r requirements/cluster.txt -r requirements/cluster-test.txt
 	touch $@
 
@@ -57,11 +58,16 @@ dag: setup ## draw the workflow's rules into docs/images/dag.svg (needs graphviz
 	mkdir -p docs/images
 	$(BIN)/snakemake --rulegraph | dot -Tsvg > docs/images/dag.svg
 
-lock: ## resolve pyproject.toml afresh and write requirements/lock.txt (see docs/develop/dependencies.md)
+build/lock/.ready: requirements/tools.txt
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip install --quiet "torch==$(TORCH)"
-	build/lock/bin/python -m pip install --quiet ".[workflow,torch,report,test]"
-	build/lock/bin/python -m pip freeze | grep -v '^tilecast' | sed 's/^\(torch==[0-9.]*\)+.*/\1/' > requirements/lock.txt
+	build/lock/bin/python -m pip install --quiet --disable-pip-version-check $(LOCKED) -r $<
+	touch $@
+
+lock: build/lock/.ready ## pin what pyproject.toml asks for, with hashes; UPGRADE=--upgrade takes the newest versions
+	PATH="$(CURDIR)/build/lock/bin:$$PATH" python tests/support/lock.py $(UPGRADE)
+
+licences: setup cluster ## renew docs/develop/licences.md from what is installed
+	$(BIN)/python tests/support/licences.py docs/develop/licences.md
 
 clean: ## remove results, keep .venv and the fetched artifact
 	find results -mindepth 1 -maxdepth 1 ! -name README.md ! -name artifact -exec rm -rf {} +

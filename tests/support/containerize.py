@@ -1,4 +1,7 @@
-"""What `snakemake --containerize` writes, with the tests' stand-in for conda: `python containerize.py [FILE]`."""
+"""What `snakemake --containerize` writes, with the tests' stand-in for conda: `python containerize.py [FILE]`.
+
+Two things differ: the base image is given by the one who builds, by its digest, and the image's user is not root.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,19 @@ sys.path.insert(0, str(ROOT / "tests/support"))
 
 from conda_standin import write_commands  # noqa: E402 - found by the line above
 
+# What Snakemake puts first, and what stands there instead.
+BASE = "FROM condaforge/miniforge3:latest\n"
+HEAD = """# The base by its digest, to be had so (docs/develop/dependencies.md):
+#   docker pull condaforge/miniforge3:latest
+#   docker image inspect --format '{{index .RepoDigests 0}}' condaforge/miniforge3:latest
+ARG MINIFORGE
+FROM $MINIFORGE
+"""
+TAIL = """
+RUN useradd --create-home tilecast
+USER tilecast
+"""
+
 
 def containerize() -> str:
     """The Dockerfile with one conda environment for each file in envs/; nothing is installed, nothing is asked."""
@@ -26,7 +42,8 @@ def containerize() -> str:
             text=True,
         )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert done.stdout.startswith(BASE), "Snakemake has another base image now"
+    return done.stdout.replace(BASE, HEAD, 1).rstrip("\n") + "\n" + TAIL
 
 
 if __name__ == "__main__":

@@ -206,8 +206,8 @@ def test_every_script_names_an_environment() -> None:
 
 @pytest.mark.parametrize("env_file", ENV_FILES, ids=lambda path: path.stem)
 def test_environments_have_the_versions_of_the_lock(env_file: Path) -> None:
-    lines = (ROOT / "requirements/lock.txt").read_text().splitlines()
-    locked = {normal(name): version for name, _, version in (line.partition("==") for line in lines)}
+    text = "\n".join((ROOT / "requirements" / name).read_text() for name in ("lock.txt", "torch.txt"))
+    locked = {normal(name): version for name, version in re.findall(r"(?m)^([\w.-]+)==([\w.]+)", text)}
     conda_specs, pip_specs = dependencies(env_file)
     pins = dict(re.split(" ?==?", spec) for spec in conda_specs + pip_specs if re.match(r"[\w-]+ ?=", spec))
     assert len(pins) >= len(conda_specs) + len(pip_specs) - 2  # all but python, and pip itself
