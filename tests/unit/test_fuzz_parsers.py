@@ -75,7 +75,7 @@ EXEMPT = {
         evaluate.serving:shape_of evaluate.summaries:compare_summaries""",
     "shipped with the project": """
         base.code_graph:_names hardware.device:device_names
-        present.figures.catalog:_figure present.figures.catalog:_literal
+        present.figures.catalog:_figure
         artifact.defects:read_reference multigpu.collectives:_trained multigpu.collectives_fit:train
         predict.half_precision:HalfPrecision.load multigpu.shipped_shares:*
         predict.physics.expert_kernel:* present.page.render:asset""",
@@ -87,7 +87,7 @@ EXEMPT = {
         present.page.sections.paper_tables:context""",
     "a checkpoint of a training here": "predict.train.network:_resume predict.train.experts:Judged.load",
     "the kernel's or the driver's own words": """
-        measure.cpu:_available_bytes measure.cpu:_last_level_bytes measure.cpu:_model_name
+        measure.cpu:_last_level_bytes measure.cpu:_proc
         measure.cuda:Cuda.__init__ measure.cuda:_kineto locality.placement:allowed locality.placement:pages_by_node
         locality.worker:_lines""",
     "what its own worker, or an earlier run, wrote": """

@@ -1,5 +1,5 @@
 if settings.labels:  # a user's measurements are checked before anything runs
-    from tilecast.artifact.labels import read_label_file
+    from tilecast.artifact.cells import read_label_file
 
     try:
         for file in settings.labels:

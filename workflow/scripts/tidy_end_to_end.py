@@ -1,7 +1,7 @@
 """Tidy the end-to-end latencies and the devices; transcribed ones where nothing could be fetched."""
 
 from tilecast.artifact import cells, names
-from tilecast.artifact.labels import with_label_files
+from tilecast.artifact.cells import with_label_files
 from tilecast.artifact.published import read_published
 from tilecast.artifact.store import load
 from tilecast.base.job import run_step

@@ -53,14 +53,10 @@ def verified(path: Path, wheel: Wheel) -> Path:
     size = path.stat().st_size
     if size != wheel.size:
         raise InputError(path.name, f"has {size} bytes where the lock has {wheel.size}", "fetch it anew")
-    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    if digest.hexdigest() != wheel.sha256:
-        raise InputError(
-            path.name, f"has sha256 {digest.hexdigest()} where the lock has {wheel.sha256}", "fetch it anew"
-        )
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != wheel.sha256:
+        raise InputError(path.name, f"has sha256 {found} where the lock has {wheel.sha256}", "fetch it anew")
     return path
 
 
@@ -94,23 +90,21 @@ def fetch(
     wheel = read_lock(lock)
     about = {"package": wheel.package, "version": wheel.version, "sha256": wheel.sha256, "bytes": wheel.size}
     Path(archive).parent.mkdir(parents=True, exist_ok=True)
+    available = True
     with tempfile.TemporaryDirectory(dir=Path(archive).parent, prefix=".wheel-") as scratch:
         try:
             found = os.environ.get(WHEEL_VARIABLE)
             if found and not Path(found).is_file():
-                raise InputError(
-                    found, "is not a file", f"set {WHEEL_VARIABLE} to a copy of the wheel, or unset it"
-                )
+                raise InputError(found, "is not a file", f"{WHEEL_VARIABLE} has to name a copy of it")
             path = Path(found) if found else download(wheel, Path(scratch), timeout_s)
             verified(path, wheel)
             with atomic_path(archive) as temporary:
                 shutil.copyfile(path, temporary)
+            print(f"{wheel.file}: {wheel.size} bytes, sha256 as locked")
         except Unavailable as problem:
+            available = False
             print(problem)
             with atomic_path(archive) as temporary, zipfile.ZipFile(temporary, "w"):
                 pass
-            write_text(record, json.dumps({"available": False, **about}, indent=2) + "\n")
-            return False
-    print(f"{wheel.file}: {wheel.size} bytes, sha256 as locked")
-    write_text(record, json.dumps({"available": True, **about}, indent=2) + "\n")
-    return True
+    write_text(record, json.dumps({"available": available, **about}, indent=2) + "\n")
+    return available

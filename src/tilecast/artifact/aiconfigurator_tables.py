@@ -11,42 +11,30 @@ import os
 import re
 import zipfile
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from tilecast.base.errors import InputError
 from tilecast.base.files import atomic_path
 from tilecast.tables.declared.half_precision import SERVING_POINTS
 from tilecast.tables.io import empty
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-# Folder of the wheel -> device of data/devices.
-SYSTEMS = {
-    "a100_sxm": "NVIDIA_A100-SXM4-80GB",
-    "l40s": "NVIDIA_L40S",
-    "h100_sxm": "NVIDIA_H100_80GB_HBM3",
-    "h200_sxm": "NVIDIA_H200",
-    "b200_sxm": "NVIDIA_B200",
-    "b300_sxm": "NVIDIA_B300",
-    "gb200": "NVIDIA_GB200",
-    "gb300": "NVIDIA_GB300",
-    "rtx_pro_6000_server": "NVIDIA_RTX_PRO_6000",
-}
-# Device -> its generation, all of which is left out together when a forecast for one of them is tested.
-GENERATIONS = {
-    "NVIDIA_A100-SXM4-80GB": "Ampere",
-    "NVIDIA_L40S": "Ada",
-    "NVIDIA_H100_80GB_HBM3": "Hopper",
-    "NVIDIA_H200": "Hopper",
-    "NVIDIA_B200": "Blackwell",
-    "NVIDIA_B300": "Blackwell",
-    "NVIDIA_GB200": "Blackwell",
-    "NVIDIA_GB300": "Blackwell",
-    "NVIDIA_RTX_PRO_6000": "RTX Blackwell",
-}
+# Folder of the wheel, device of data/devices, generation: its GPUs are left out together when one is tested.
+_GPUS = (
+    ("a100_sxm", "NVIDIA_A100-SXM4-80GB", "Ampere"),
+    ("l40s", "NVIDIA_L40S", "Ada"),
+    ("h100_sxm", "NVIDIA_H100_80GB_HBM3", "Hopper"),
+    ("h200_sxm", "NVIDIA_H200", "Hopper"),
+    ("b200_sxm", "NVIDIA_B200", "Blackwell"),
+    ("b300_sxm", "NVIDIA_B300", "Blackwell"),
+    ("gb200", "NVIDIA_GB200", "Blackwell"),
+    ("gb300", "NVIDIA_GB300", "Blackwell"),
+    ("rtx_pro_6000_server", "NVIDIA_RTX_PRO_6000", "RTX Blackwell"),
+)
+SYSTEMS = {folder: device for folder, device, _ in _GPUS}
+GENERATIONS = {device: generation for _, device, generation in _GPUS}
 FILES = {
     "gemm": "gemm_perf",
     "prefill": "context_attention_perf",
@@ -66,13 +54,11 @@ DEFAULT_OF = {("gemm", "fp8_block"): "trtllm", ("prefill", "fp8"): "trtllm"}
 DTYPES = {
     "bfloat16": "bf16", "fp8": "fp8", "fp8_block": "fp8_block", "nvfp4": "nvfp4", "w4a16_mxfp4": "mxfp4",
 }  # fmt: skip
-_EXPERTS = ("tokens", "hidden", "inter", "topk", "experts", "tp", "ep", "skew")
 DIMENSIONS = {
     "gemm": ("m", "n", "k"),
     "prefill": ("batch", "tokens", "heads", "kv_heads", "head_dim", "window"),
     "decode": ("batch", "context", "heads", "kv_heads", "head_dim", "window"),
-    "moe": _EXPERTS,
-    "moe_triton": _EXPERTS,
+    **dict.fromkeys(("moe", "moe_triton"), ("tokens", "hidden", "inter", "topk", "experts", "tp", "ep", "skew")),
 }
 _NAMES = {
     "batch_size": "batch", "isl": "tokens", "num_heads": "heads", "num_key_value_heads": "kv_heads",
@@ -86,29 +72,22 @@ GROWING = {
     "gemm": ("m", "n", "k"),
     "prefill": ("tokens", "batch", "heads"),
     "decode": ("context", "batch", "heads"),
-    "moe": ("tokens",),
-    "moe_triton": ("tokens",),
+    **dict.fromkeys(("moe", "moe_triton"), ("tokens",)),
 }
 SLOW = 2.0
-# Frameworks' names for kernels that come from one library; `.*` where all of them call the vendor's product.
+_MEMBER = re.compile(r"aiconfigurator_core/systems/data/([^/]+)/[^/]+/([^/]+)/([^/]+)/([^/]+)\.parquet")
+# Frameworks' names for bf16 kernels that come from one library; `.*` where all of them call the vendor's product.
 SAME_LIBRARY = {
-    ("gemm", "bf16"): (r".*",),
-    ("prefill", "bf16"): (r"fa3$|flash_attn_fa3", r"trtllm_mha|trtllmprefill"),
-    ("decode", "bf16"): (r"fa3$|flash_attn_fa3", r"trtllm_mha|trtllmdecode"),
+    "gemm": (r".*",),
+    "prefill": (r"fa3$|flash_attn_fa3", r"trtllm_mha|trtllmprefill"),
+    "decode": (r"fa3$|flash_attn_fa3", r"trtllm_mha|trtllmdecode"),
 }
-
-
-def _member(name: str) -> tuple[str, str, str, str] | None:
-    """(system, framework, version, table) of a Parquet file of the wheel."""
-    match = re.fullmatch(r"aiconfigurator_core/systems/data/([^/]+)/[^/]+/([^/]+)/([^/]+)/([^/]+)\.parquet", name)
-    return (match[1], match[2], match[3], match[4]) if match else None
 
 
 def _newest(version: str) -> tuple[Any, ...]:
     """Versions in order: numbers as numbers, a release candidate before its release."""
-    return tuple(
-        (0, part) if part.startswith("rc") else (1, int(part)) for part in re.findall(r"\d+|rc\d+", version)
-    )
+    parts = re.findall(r"\d+|rc\d+", version)
+    return tuple((0, part) if part.startswith("rc") else (1, int(part)) for part in parts)
 
 
 class Archive:
@@ -119,7 +98,8 @@ class Archive:
             self.zip = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile) as error:
             raise InputError(path, f"cannot be read as a zip ({error})", "fetch it anew") from None
-        self.members = {place: name for name in self.zip.namelist() if (place := _member(name))}
+        found = filter(None, map(_MEMBER.fullmatch, self.zip.namelist()))
+        self.members = {match.groups(): match[0] for match in found}  # (system, framework, version, table) -> path
 
     def __bool__(self) -> bool:
         return bool(self.members)
@@ -141,7 +121,6 @@ class Archive:
 
     def kernels(self, system: str, family: str, framework: str = DEFAULT_FRAMEWORK) -> pd.DataFrame:
         """One family on one GPU by one framework: dimensions, number format, latency, source, version."""
-        import pandas as pd
         import pyarrow.parquet as parquet
 
         version = self.frameworks(system, family).get(framework)
@@ -178,8 +157,6 @@ def flagged(rows: pd.DataFrame, family: str) -> pd.Series:
     Of rows measured twice the fastest counts. A row is on a slow path where a kernel of at least its size in every
     growing dimension, alike in the others, took less than 1 / SLOW of its time.
     """
-    import pandas as pd
-
     flag = pd.Series("", index=rows.index)
     if rows.empty:
         return flag
@@ -199,19 +176,13 @@ def flagged(rows: pd.DataFrame, family: str) -> pd.Series:
 
 def noise_percent(rows: pd.DataFrame, others: Iterable[pd.DataFrame], family: str) -> np.ndarray:
     """Per row: mean deviation from their median of all frameworks' times of the same library kernel; NaN alone."""
-    import pandas as pd
-
     every = ["dtype", *DIMENSIONS[family]]
-    tables = [rows, *others]
     times = []
-    for table in tables:
+    for table in (rows, *others):
         library = pd.Series("", index=table.index)
-        for (kind, dtype), patterns in SAME_LIBRARY.items():
-            if kind != family:
-                continue
-            for number, pattern in enumerate(patterns):
-                hit = (table["dtype"] == dtype) & table["source"].astype(str).str.contains(pattern)
-                library[hit] = f"{number}"
+        for pattern in SAME_LIBRARY.get(family, ()):
+            hit = (table["dtype"] == "bf16") & table["source"].astype(str).str.contains(pattern)
+            library[hit] = pattern
         known = table.assign(library=library)[library != ""]
         times.append(known.groupby([*every, "library"])["latency_ms"].min())
     joined = pd.concat(times, axis=1, keys=range(len(times)))
@@ -229,19 +200,13 @@ def kernel_table(
 
     `dtypes` restricts the formats, where it names any.
     """
-    import pandas as pd
-
     parts = []
     default = LIBRARY[family][0] if family in LIBRARY else DEFAULT_FRAMEWORK
     stand_ins = sorted({name for (kind, _), name in DEFAULT_OF.items() if kind == family})
     for framework in (default, *stand_ins):
         rows = archive.kernels(system, family, framework)
-        wanted = [
-            dtype
-            for dtype in rows["dtype"].unique()
-            if DEFAULT_OF.get((family, dtype), default) == framework and (not dtypes or dtype in dtypes)
-        ]
-        rows = rows[rows["dtype"].isin(wanted)].reset_index(drop=True)
+        own = rows["dtype"].map(lambda dtype: DEFAULT_OF.get((family, dtype), default)) == framework
+        rows = rows[own & (rows["dtype"].isin(list(dtypes)) if dtypes else True)].reset_index(drop=True)
         rows["flag"] = flagged(rows, family)
         if noise:
             names = [name for name in archive.frameworks(system, family) if name != framework]
@@ -277,8 +242,6 @@ def write_kernels(archive: Archive, path: str | os.PathLike[str]) -> int:
 
 def serving_table(archive: Archive) -> pd.DataFrame:
     """Measured serving points where prefill and decode share GPUs; one row a point."""
-    import pandas as pd
-
     text = archive.text("systems/silicon_sample.csv")
     columns = {
         "model_path": "model", "system": "system", "backend": "framework", "backend_version": "version",

@@ -1,4 +1,4 @@
-"""End-to-end latencies, measured and as the authors predicted them, and the devices they were taken on.
+"""End-to-end latencies, measured and as the authors predicted them, their devices, and users' measurements beside.
 
 `backward_ms` is the whole backward pass, accumulation of gradients included (the artifact's `bwall_latency`).
 The artifact writes 0 for a part it did not record (all four-GPU cells); here that part is empty.
@@ -6,17 +6,21 @@ The artifact writes 0 for a part it did not record (all four-GPU cells); here th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pandas as pd
 
 from tilecast.artifact import names
 from tilecast.artifact.store import parse_json
 from tilecast.base.errors import InputError
+from tilecast.tables.columns import CELL_KEY
 from tilecast.tables.declared.artifact import DEVICES, LABELS, PREDICTIONS
-from tilecast.tables.io import check, empty
+from tilecast.tables.io import check, empty, read_raw
 from tilecast.tables.schema import Table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def _cell(path: str, device: str, data: bytes) -> dict[str, Any]:
@@ -59,12 +63,13 @@ def read_predictions(files: dict[str, bytes]) -> pd.DataFrame:
 
 def _table(rows: list[dict[str, Any]], table: Table) -> pd.DataFrame:
     """The rows as a checked table, sorted by its key."""
-    import pandas as pd
-
     if not rows:
         return empty(table)
     checked = check(pd.DataFrame(rows), table, f"the artifact's {table}")
     return checked.sort_values(list(table.key), ignore_index=True)
+
+
+_DEVICE_NUMBERS = ("Dev_Mem", "Mem_Bw", "Num_Sm", "Core_Per_SM", "Freq", "L2Cache")
 
 
 def read_devices(files: dict[str, bytes]) -> pd.DataFrame:
@@ -72,20 +77,13 @@ def read_devices(files: dict[str, bytes]) -> pd.DataFrame:
 
     `training_gpu`: the predictors were trained on its kernels, as the artifact's training folders say.
     """
-    trained = {
-        path.split("/")[-1].removesuffix(".json") for path in files if path.startswith(names.TRAINING_DEVICES)
-    }
+    trained = {PurePosixPath(path).stem for path in files if path.startswith(names.TRAINING_DEVICES)}
     rows = []
     for path, data in files.items():
         if not path.startswith(names.DEVICES) or not path.endswith(".json"):
             continue
-        device = path.split("/")[-1].removesuffix(".json")
-        found = parse_json(
-            path,
-            data,
-            ("Dev_Mem", "Mem_Bw", "Num_Sm", "Core_Per_SM", "Freq", "L2Cache"),
-            ("SingleFLOPs", "SingleFLOPsVEC", "SingleFLOPsMM"),
-        )
+        device = PurePosixPath(path).stem
+        found = parse_json(path, data, _DEVICE_NUMBERS, ("SingleFLOPs", "SingleFLOPsVEC", "SingleFLOPsMM"))
         if names.device_of(str(found.get("Device"))) != device:
             continue  # a variant of another device (NVIDIA_H100_80GB_HBM3_TP): listed among the defects
         vector = found.get("SingleFLOPsVEC", found.get("SingleFLOPs", 0))
@@ -107,3 +105,28 @@ def read_devices(files: dict[str, bytes]) -> pd.DataFrame:
             }
         )
     return _table(rows, DEVICES)
+
+
+def read_label_file(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """A user's CSV as a `labels` table: forward_ms, backward_ms, layers and source may be left out."""
+    frame = read_raw(path, LABELS)
+    source = Path(path).name if Path(path).is_absolute() else os.fspath(path)
+    absent: dict[str, Any] = {"layers": 0, "source": source, "forward_ms": math.nan, "backward_ms": math.nan}
+    frame = frame.assign(**{name: value for name, value in absent.items() if name not in frame})
+    if frame.empty:
+        raise InputError(path, "holds no row", "remove it from `labels`, or fill it")
+    return check(frame, LABELS, path)
+
+
+def with_label_files(labels: pd.DataFrame, paths: Iterable[str | os.PathLike[str]]) -> pd.DataFrame:
+    """`labels` and the rows of the users' files below; a cell that occurs in two of them is an error."""
+    key = list(CELL_KEY)
+    for path in paths:
+        added = read_label_file(path)
+        both = added.merge(labels[[*key, "source"]], on=key, suffixes=("", "_before"))
+        if len(both):
+            cell = ", ".join(str(both[name].iloc[0]) for name in key)
+            before = both["source_before"].iloc[0]
+            raise InputError(path, f"the cell ({cell}) is measured already, in {before}", "keep one of them")
+        labels = pd.concat([labels, added], ignore_index=True)
+    return labels.sort_values(key, ignore_index=True)

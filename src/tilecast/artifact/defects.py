@@ -7,7 +7,9 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import pandas as pd
 
 from tilecast.artifact import names
 from tilecast.artifact.store import parse_json
@@ -15,9 +17,6 @@ from tilecast.base.errors import InputError
 from tilecast.tables.columns import CELL_KEY
 from tilecast.tables.declared.artifact import DEFECTS
 from tilecast.tables.io import check, empty
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CELL = list(CELL_KEY)
 WORKLOAD = CELL[1:]
@@ -51,8 +50,6 @@ class Tables(NamedTuple):
 
 def read_reference(path: str | os.PathLike[str]) -> pd.DataFrame:
     """What vendors and papers say: subject, quantity, value, source."""
-    import pandas as pd
-
     try:
         return pd.read_csv(path)[["subject", "quantity", "value", "source"]].astype({"value": "float64"})
     except (OSError, KeyError, ValueError) as error:
@@ -69,8 +66,6 @@ def find_defects(
     `files` are the artifact's configuration and summary files, `fetched` all paths that were fetched, `lock` all
     that the commit holds, `reference` what vendors and papers say (subject, quantity, value, source).
     """
-    import pandas as pd
-
     found = [
         *_unpaired(tables),
         *_misnamed(tables, files),
@@ -302,8 +297,6 @@ def _parallel_graphs(tables: Tables, files: dict[str, bytes]) -> Iterator[Defect
 
 def _summary_backward(files: dict[str, bytes]) -> Iterator[Defect]:
     """The summary's labelled backward: what it is made of."""
-    import pandas as pd
-
     path = names.SUMMARIES + "summary.csv"
     if path not in files:
         return

@@ -21,9 +21,7 @@ Source = Literal["mirror", "git", "published"]
 def mirror_files(mirror: Path, entries: list[Entry]) -> Iterator[tuple[str, bytes]]:
     """Every locked file that the mirror holds, verified; InputError for one that is not what the lock names."""
     if not mirror.is_dir():
-        raise InputError(
-            mirror, "the mirror is not a directory", "set artifact.mirror or TILECAST_MIRROR, or neither"
-        )
+        raise InputError(mirror, "the mirror is not a directory", "see artifact.mirror and TILECAST_MIRROR")
     root = mirror.resolve()
     found = 0
     for entry in entries:
@@ -43,9 +41,8 @@ def mirror_files(mirror: Path, entries: list[Entry]) -> Iterator[tuple[str, byte
             raise InputError(entry.path, f"cannot be read from the mirror ({error.strerror})") from None
         yield entry.path, verify(entry, data)
     if not found:
-        raise InputError(
-            mirror, "the mirror holds none of the artifact's files", f"expected {entries[0].path} in it"
-        )
+        problem = "the mirror holds none of the artifact's files"
+        raise InputError(mirror, problem, f"expected {entries[0].path} in it")
 
 
 def write_archive(path: str | os.PathLike[str], files: Iterable[tuple[str, bytes]]) -> tuple[int, int]:
@@ -82,10 +79,10 @@ def fetch(
     passed: list[dict[str, str]] = []
     for source in sources:
         try:
-            if source == "mirror" and mirror is None:
-                raise Unavailable("no mirror is configured")
             files: Iterable[tuple[str, bytes]] = ()
-            if source == "mirror" and mirror is not None:
+            if source == "mirror":
+                if mirror is None:
+                    raise Unavailable("no mirror is configured")
                 files = mirror_files(mirror, entries)
             elif source == "git":
                 scratch = Path(archive).parent / "git.partial"
@@ -93,9 +90,8 @@ def fetch(
             count, size = write_archive(archive, files)
         except Unavailable as error:
             print(f"{source}: {error}")
-            passed.append(
-                {"source": source, "reason": "not configured" if source == "mirror" else "not available"}
-            )
+            reason = "not configured" if source == "mirror" else "not available"
+            passed.append({"source": source, "reason": reason})
             continue
         about: dict[str, Any] = {
             "source": source,

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -16,19 +17,16 @@ from tilecast.base.errors import InputError
 
 CONNECT_S = 10.0
 # Set inside git's own hooks, and would send our commands to another repository.
-_PLACES = {
-    f"GIT_{name}"
-    for name in ["DIR", "WORK_TREE", "INDEX_FILE", "OBJECT_DIRECTORY", "ALTERNATE_OBJECT_DIRECTORIES"]
-}
+_PLACES = (
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+)  # fmt: skip
 _PORTS = {"https": 443, "http": 80, "git": 9418}
 
 
 def _reachable(repository: str) -> None:
     """Raise Unavailable where the server's port does not answer soon; git itself would wait for minutes."""
     parts = urlsplit(repository)
-    proxied = any(
-        os.environ.get(name) for name in ("https_proxy", "HTTPS_PROXY", "http_proxy", "all_proxy", "ALL_PROXY")
-    )
+    proxied = any(map(os.environ.get, ("https_proxy", "HTTPS_PROXY", "http_proxy", "all_proxy", "ALL_PROXY")))
     if parts.scheme not in _PORTS or not parts.hostname or proxied:
         return
     try:
@@ -69,17 +67,6 @@ def _tree(listing: bytes) -> dict[str, str]:
     return found
 
 
-def _blobs(stream: IO[bytes], entries: list[Entry]) -> Iterator[tuple[str, bytes]]:
-    """The verified files in the output of `git cat-file --batch`."""
-    for entry in entries:
-        header = stream.readline().split()
-        if len(header) != 3 or header[1] != b"blob" or not header[2].isdigit():
-            raise InputError(entry.path, f"blob {entry.blob} did not arrive", "run again")
-        data = stream.read(int(header[2]))
-        stream.read(1)
-        yield entry.path, verify(entry, data)
-
-
 def git_files(
     repository: str, commit: str, entries: list[Entry], folder: Path, *, timeout_s: float, attempts: int
 ) -> Iterator[tuple[str, bytes]]:
@@ -87,34 +74,33 @@ def git_files(
 
     Unavailable where git or the server cannot serve; InputError where what it serves is not what the lock names.
     """
-    for attempt in range(1, attempts + 1):
-        shutil.rmtree(folder, ignore_errors=True)  # whatever an interrupted run left is not trusted
-        folder.mkdir(parents=True)
-        try:
-            _reachable(repository)
-            blobs = _fetch(repository, commit, entries, folder, timeout_s)
-            break
-        except Unavailable as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            if attempt == attempts:
-                raise
-            print(f"git, attempt {attempt} of {attempts}: {error}")
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
     try:
-        with blobs.open("rb") as stream:
-            yield from _blobs(stream, entries)
+        for attempt in range(1, attempts + 1):
+            shutil.rmtree(folder, ignore_errors=True)  # whatever an interrupted run left is not trusted
+            folder.mkdir(parents=True)
+            try:
+                _reachable(repository)
+                blobs = _fetch(repository, commit, entries, folder, timeout_s)
+                break
+            except Unavailable as error:
+                if attempt == attempts:
+                    raise
+                print(f"git, attempt {attempt} of {attempts}: {error}")
+        with blobs.open("rb") as stream:  # as `git cat-file --batch` writes them
+            for entry in entries:
+                header = stream.readline().split()
+                if len(header) != 3 or header[1] != b"blob" or not header[2].isdigit():
+                    raise InputError(entry.path, f"blob {entry.blob} did not arrive", "run again")
+                data = stream.read(int(header[2]))
+                stream.read(1)
+                yield entry.path, verify(entry, data)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _fetch(repository: str, commit: str, entries: list[Entry], folder: Path, timeout_s: float) -> Path:
     """Fetch the commit's trees, then the locked blobs and no other; the file that holds them all."""
-
-    def git(*arguments: str, feed: bytes = b"", output: IO[bytes] | None = None) -> bytes:
-        return _git(*arguments, folder=folder, timeout_s=timeout_s, feed=feed, output=output)
-
+    git = partial(_git, folder=folder, timeout_s=timeout_s)
     git("init", "--quiet", "--bare", ".")
     git("config", "remote.origin.url", repository)
     git("config", "remote.origin.promisor", "true")

@@ -5,16 +5,15 @@ from __future__ import annotations
 import ast
 import math
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from tilecast.artifact import names
 from tilecast.artifact.operators import repeats
 from tilecast.artifact.store import combine, parse_csv
 from tilecast.base.errors import InputError
 from tilecast.tables.declared.artifact import GRAPHS
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _PHASES = {"FwOps": "forward", "BwOps": "backward", "AccOps": "accumulation"}
 
@@ -51,8 +50,6 @@ def _elements(literal: str) -> int:
 
 def read_graphs(files: dict[str, bytes]) -> pd.DataFrame:
     """The `graphs` table from `results/opgraph/<workload>.csv`; a node without kernels has no row."""
-    import pandas as pd
-
     parts = []
     for path, data in files.items():
         if not path.startswith(names.GRAPHS):

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pandas as pd
 
 from tilecast.artifact import names
 from tilecast.artifact.store import combine, parse_csv
 from tilecast.tables.declared.artifact import KERNELS
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 _FAMILY = {"bmm": "bmm", "linear": "linear", "softmax": "softmax", "ln": "norm"}
-_COMMON = {
-    "OPName": "op",
-    "Latency": "latency_ms",
-    "Device": "device",
-    "Kernel Name": "kernel_name",
-} | {f"{size} {axis}": f"{size.lower()}_{axis}" for size in ("Grid", "Block") for axis in "xyz"}
+_COMMON = {"OPName": "op", "Latency": "latency_ms", "Device": "device", "Kernel Name": "kernel_name"} | {
+    f"{size} {axis}": f"{size.lower()}_{axis}" for size in ("Grid", "Block") for axis in "xyz"
+}
 # The artifact names the inner dimension N and the columns K (torch.bmm of (B, M, N) and (B, N, K)).
 _MATRIX = {"B": "b", "M": "m", "N": "k", "K": "n"}
 _VECTOR = {"B": "b", "H": "m"}
@@ -28,8 +22,6 @@ def read_kernels(files: dict[str, bytes]) -> pd.DataFrame:
 
     Matrix products: b x (m x k) @ (k x n); vector kernels: b rows of length m, n = k = 0.
     """
-    import pandas as pd
-
     parts = []
     for path, data in files.items():
         known = names.kernel_file(path)

@@ -42,9 +42,8 @@ def workload(path: str) -> Workload:
     """Read `gpt2_large-train-1024-4-dp4.json` as (gpt2_large, training, 1024, 4, dp4)."""
     found = _CELL.fullmatch(PurePosixPath(path).stem)
     if found is None:
-        raise InputError(
-            path, "is not named <model>-<inf|train>-<sequence length>-<batch size>[-<option>]", "see the artifact"
-        )
+        problem = "is not named <model>-<inf|train>-<sequence length>-<batch size>[-<option>]"
+        raise InputError(path, problem, "see the artifact")
     sequence, batch = int(found["sequence"]), int(found["batch"])
     return Workload(found["model"], _MODES[found["mode"]], sequence, batch, found["option"] or "none")
 

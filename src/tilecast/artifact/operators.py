@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from tilecast.artifact import names
 from tilecast.artifact.store import combine, parse_csv, parse_json
 from tilecast.tables.declared.artifact import OPERATOR_LABELS, OPERATOR_PREDICTIONS
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 _LAYER = re.compile(r"_(?:h|layers?|block)_(\d+)_")
 _TAIL = re.compile(r"(?:add|dropout)(?:_\d+)?")  # the residual addition that ends a layer bears no layer's name
@@ -44,8 +42,6 @@ def _part(
     path: str, files: dict[str, bytes], device: str, columns: dict[str, str]
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """The file's cell, and its columns under tidy names."""
-    import pandas as pd
-
     frame = parse_csv(path, files[path], columns | _PARTS)
     sum_of = frame[["backward_ms", "accumulation_ms"]].apply(pd.to_numeric, errors="coerce")
     # What is not a number stays as it is: the check of the whole table names it.

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from tilecast.artifact import cells, names
 from tilecast.artifact.store import load
@@ -19,9 +20,6 @@ from tilecast.tables.columns import CELL_KEY
 from tilecast.tables.declared.artifact import DEVICES, LABELS, PREDICTIONS, TRANSCRIPTION
 from tilecast.tables.io import check, write
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 COMMIT = "6945927d9afcca2b9daf021f8395e53edc5b4eef"
 MEASURED = "measured"
 PARTS = ("latency_ms", "forward_ms", "backward_ms")
@@ -30,8 +28,6 @@ COLUMNS = (*CELL_KEY, "predictor", *PARTS, "commit", "folder")
 
 def transcribe(archive: str | os.PathLike[str], folder: Path) -> None:
     """Write end_to_end.csv (six significant digits) and devices.csv into `folder` from a fetched archive."""
-    import pandas as pd
-
     files = load(archive, names.LABELS, names.PREDICTIONS, names.DEVICES, *names.TRAINING_DEVICES)
     rows = pd.concat([cells.read_labels(files).assign(predictor=MEASURED), cells.read_predictions(files)])
     rows["commit"] = COMMIT
@@ -43,8 +39,6 @@ def transcribe(archive: str | os.PathLike[str], folder: Path) -> None:
 
 def read_published(path: str | os.PathLike[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The `labels` and `predictions` tables from a transcription."""
-    import pandas as pd
-
     try:
         rows = pd.read_csv(path, keep_default_na=False, na_values=[""], index_col=False)
     except (OSError, ValueError) as error:

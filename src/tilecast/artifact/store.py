@@ -10,16 +10,14 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from tilecast.base import documents
 from tilecast.base.errors import InputError
 from tilecast.tables.io import check, empty
 from tilecast.tables.schema import Table
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 LARGEST_BYTES = 2 << 30  # of all files read at once
 
@@ -61,16 +59,13 @@ def parse_json(path: str, data: bytes, numbers: Iterable[str], optional: Iterabl
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InputError(path, f"`{key}` = {documents.shown(value)} is not a number")
         if not 0 <= value < 1e18:  # whole numbers know no infinity
-            raise InputError(
-                path, f"`{key}` = {documents.shown(value)} is not a number of at least 0, or beyond 1e18"
-            )
+            problem = f"`{key}` = {documents.shown(value)} is not a number of at least 0, or beyond 1e18"
+            raise InputError(path, problem)
     return parsed
 
 
 def parse_csv(path: str, data: bytes, columns: Mapping[str, str]) -> pd.DataFrame:
     """The columns of a CSV file that `columns` names, all of which must be there, under their tidy names."""
-    import pandas as pd
-
     try:
         header = next(csv.reader([data.split(b"\n", 1)[0].decode().rstrip("\r")]), [])
         missing = [name for name in columns if name not in header]
@@ -86,8 +81,6 @@ def parse_csv(path: str, data: bytes, columns: Mapping[str, str]) -> pd.DataFram
 
 def combine(parts: list[tuple[dict[str, Any], pd.DataFrame]], table: Table) -> pd.DataFrame:
     """One checked table from (constant columns, rows) of each file; an error names the file and its line."""
-    import pandas as pd
-
     if not parts:
         return empty(table)
     whole = pd.concat([frame for _, frame in parts], ignore_index=True)

@@ -214,7 +214,7 @@ def _model(args: argparse.Namespace) -> int:
     folder = args.output / backend.name
     if not (folder / DESCRIPTION).exists():
         write_description(_described(args, backend), folder / DESCRIPTION)
-    result = measure_models(backend, works, folder, args.budget, _about(folder, "models"), say=print)
+    result = measure_models(backend, works, folder, args.budget, _about(folder, "models"))
     print(f"{result['known']} were known, {result['left']} are left; written to {result['path'].parent}")
     return 0
 

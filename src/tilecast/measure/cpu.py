@@ -31,11 +31,12 @@ class Cpu:
             raise InputError("threads", f"{threads} on {cores} cores", f"give 1 to {cores}")
         torch.set_num_threads(threads)
         self.threads, self.cores = threads, cores
-        model = _model_name()
+        model = " ".join(_proc("cpuinfo", "model name")) or platform.processor() or platform.machine() or "unknown"
         self.title = f"{model}, {threads} thread{'s' if threads > 1 else ''}"
         self.name = "CPU_" + re.sub(r"[^A-Za-z0-9]+", "_", model).strip("_") + f"_{threads}t"
         self.resolution_ms = _resolution_ms()
-        self.memory_bytes = 0.5 * _available_bytes()
+        available = _proc("meminfo", "MemAvailable")
+        self.memory_bytes = 0.5 * (float(available[0]) * 1024 if available else 4e9)
         self.cache_bytes = _last_level_bytes()
         self._flush: torch.Tensor | None = None
 
@@ -103,14 +104,13 @@ class Cpu:
         """Nothing is cached."""
 
 
-def _model_name() -> str:
+def _proc(file: str, name: str) -> list[str]:
+    """The words that a file of /proc first gives under a name; none where it does not."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return " ".join(line.split(":", 1)[1].split())
+        lines = Path("/proc", file).read_text().splitlines()
     except OSError:
-        pass
-    return platform.processor() or platform.machine() or "unknown processor"
+        return []
+    return next((line.partition(":")[2].split() for line in lines if line.startswith(name)), [])
 
 
 def _resolution_ms() -> float:
@@ -122,16 +122,6 @@ def _resolution_ms() -> float:
             pass
         steps.append(now - start)
     return min(steps) / 1e6
-
-
-def _available_bytes() -> float:
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable"):
-                return float(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 4e9
 
 
 def _last_level_bytes() -> int:

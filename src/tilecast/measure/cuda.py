@@ -30,22 +30,18 @@ class Cuda:
 
     def __init__(
         self,
-        index: int = 0,
         layer: Any = None,
         tracer: Callable[[Action], dict[str, Any]] | None = None,
         nvml: Nvml | None = None,
         place: str | None = None,
     ) -> None:
         self._layer = layer = layer or torch.cuda
-        if not layer.is_available() or layer.device_count() <= index:
-            raise InputError(
-                "device cuda",
-                "no CUDA device is visible to torch",
-                "use --device cpu, or measure.mode replay or off",
-            )
+        if not layer.is_available() or not layer.device_count():
+            problem = "no CUDA device is visible to torch"
+            raise InputError("device cuda", problem, "use --device cpu, or measure.mode replay or off")
         self._tracer = tracer or _kineto
-        self.place = place or f"cuda:{index}"
-        properties = layer.get_device_properties(index)
+        self.place = place or "cuda:0"
+        properties = layer.get_device_properties(0)
         self.title = str(properties.name)
         self.name = self.title.replace(" ", "_").replace("/", "_")
         self.memory_bytes = float(properties.total_memory)

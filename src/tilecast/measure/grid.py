@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from tilecast.base.errors import InputError
 from tilecast.base.limits import check
 from tilecast.hardware.device import ELEMENT_BYTES
 from tilecast.tables.declared.measured import KERNEL_KEY
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # family -> (operations, least and greatest b, m, n, k). Matrix products and vector kernels as the artifact's
 # training data have them (vector kernels: its filter, many rows); attention, embedding and RMS norm as models do.
@@ -45,8 +43,6 @@ def grid(
 
     The same shapes in every format, so that formats can be compared shape by shape.
     """
-    import pandas as pd
-
     check("each", each, "shapes a family", least=1)
     unknown = sorted(set(families) - set(FAMILIES))
     if unknown:

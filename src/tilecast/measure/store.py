@@ -76,12 +76,7 @@ class Run:
         number = 1 + max((int(path.stem.rsplit("-", 1)[1]) for path in runs(folder, kind)), default=0)
         self.path, self.kind = folder / f"{kind}-{number:03d}.parquet", kind
         self.rows: list[dict[str, Any]] = []
-        self._record = {
-            "kind": kind,
-            "started": _now(),
-            **about,
-            "versions": versions(),
-        }
+        self._record = {"kind": kind, "started": _now(), **about, "versions": versions()}
         self._written = time.monotonic()
 
     def add(self, row: Mapping[str, Any]) -> None:
