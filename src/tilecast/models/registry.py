@@ -64,16 +64,12 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
     path = Path(text)
     if path.suffix.lower() == ".json" or path.is_dir():
         return _read(path / "config.json" if path.is_dir() else path)
-    shipped = MODELS / f"{text}.json"
     if text in model_names():
-        return _read(shipped)
+        return _read(MODELS / f"{text}.json")
     if match := _VIT_NAME.fullmatch(text):
         return _vision_transformer(text, *(int(part) for part in match.groups()))
-    raise InputError(
-        text,
-        "is no known model",
-        f"give a config.json, vit<patch>x<depth>x<width>, or one of {', '.join(model_names())}",
-    )
+    remedy = f"give a config.json, vit<patch>x<depth>x<width>, or one of {', '.join(model_names())}"
+    raise InputError(text, "is no known model", remedy)
 
 
 def model_spec(values: Mapping[str, Any], name: str, source: str) -> ModelSpec:
@@ -91,15 +87,9 @@ def model_spec(values: Mapping[str, Any], name: str, source: str) -> ModelSpec:
         raise InputError(source, "`tilecast.architectures` is no mapping of modes to classes", "see data/models")
     if parameters is not None and (type(parameters) not in (int, float) or not 0 < parameters < 10**18):
         raise InputError(source, "`tilecast.parameters` is no count", "give a whole number")
-    check_model({key: value for key, value in values.items() if key != "tilecast"}, source)
-    return ModelSpec(
-        name=name,
-        values={key: value for key, value in values.items() if key != "tilecast"},
-        source=source,
-        title=str(own.get("title", name)),
-        parameters=parameters,
-        architectures=by_mode,
-    )
+    kept = {key: value for key, value in values.items() if key != "tilecast"}
+    check_model(kept, source)
+    return ModelSpec(name, kept, source, str(own.get("title", name)), parameters, by_mode)
 
 
 def _read(path: Path) -> ModelSpec:
@@ -126,6 +116,5 @@ def _vision_transformer(name: str, patch: int, depth: int, width: int) -> ModelS
         "num_labels": 1000,
     }
     check_model(values, name)
-    return ModelSpec(
-        name, values, "vit<patch>x<depth>x<width>", title=f"ViT, patch {patch}, {depth} layers of {width}"
-    )
+    title = f"ViT, patch {patch}, {depth} layers of {width}"
+    return ModelSpec(name, values, "vit<patch>x<depth>x<width>", title)

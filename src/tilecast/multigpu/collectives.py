@@ -100,14 +100,11 @@ def curves_of(systems: dict[str, dict[str, dict]]) -> dict[str, dict[str, Curve]
     return {
         system: {
             op: Curve(
-                lines=tuple(Line(**line) for line in values["lines"]),
-                nvls=Line(**values["nvls"]) if values["nvls"] else None,
-                factors={
-                    kind: {int(gpus): factor for gpus, factor in sizes.items()}
-                    for kind, sizes in values["factors"].items()
-                },
-                spread=values["spread"],
-                spec_spread=values["spec_spread"],
+                tuple(Line(**line) for line in values["lines"]),
+                Line(**values["nvls"]) if values["nvls"] else None,
+                {kind: {int(n): x for n, x in sizes.items()} for kind, sizes in values["factors"].items()},
+                values["spread"],
+                values["spec_spread"],
             )
             for op, values in ops.items()
         }

@@ -1,8 +1,7 @@
 """Fit the curves of collectives to measured tables, and forecast sizes and systems left out of the fit.
 
-`python -m tilecast.multigpu.collectives_fit` writes data/collectives.json: the curves, and those
-fitted without one size each. They are shipped because a search for a least square ends a little elsewhere on every
-machine, and their errors must be the same everywhere.
+`python -m tilecast.multigpu.collectives_fit` writes data/collectives.json: the curves, and those fitted without
+one size each. They are shipped because a search for a least square ends a little elsewhere on every machine.
 """
 
 from __future__ import annotations
@@ -11,9 +10,10 @@ import hashlib
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import least_squares
 
 from tilecast.base.files import write_text
@@ -24,9 +24,6 @@ from tilecast.multigpu.collectives import Curve, Line, collective, port_bytes
 from tilecast.tables.declared.multigpu import COLLECTIVE_MEASUREMENTS
 from tilecast.tables.io import read
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 MEASURED = PUBLISHED / "nccl_collectives.csv"
 CALIBRATED = ("a100_sxm", "h100_sxm", "l40s")  # all others in the table stay out of every fit
 STAND_IN = {"a100_sxm": "h100_sxm", "h100_sxm": "a100_sxm"}  # who forecasts a measured system left out
@@ -36,7 +33,6 @@ _STARTS = 12
 _GUESS = {"start": [0.9, 1.3, 2.2, 4.0], "hop": [0.2, 0.2, 0.25, 0.3], "share": [0.03, 0.2, 0.45, 0.75]}
 _NVLS_START = 8.0  # NVLS starts later than any ring
 _PRIOR = 0.1  # pull of every logarithm towards the guess: lines that little data tells apart stay apart
-_LOSS, _LOSS_SCALE = "soft_l1", 0.1
 
 
 def _seconds(x: Any, rows: dict[str, Any], nvls: bool) -> Any:
@@ -83,13 +79,7 @@ def fit_curve(frame: pd.DataFrame, system_name: str, op: str) -> Curve:
     best = None
     for attempt in range(_STARTS):
         first = centre + (draw.normal(0, 0.4, len(guess)) if attempt else 0.0)
-        found = least_squares(
-            residuals,
-            first,
-            loss=_LOSS,
-            f_scale=_LOSS_SCALE,
-            max_nfev=200,
-        )
+        found = least_squares(residuals, first, loss="soft_l1", f_scale=0.1, max_nfev=200)
         if best is None or found.cost < best.cost:
             best = found
     x = [float(f"{value:.5g}") for value in np.exp(np.clip(best.x, -30, 5))]  # type: ignore[union-attr]
@@ -136,25 +126,20 @@ def validate(
     frame: pd.DataFrame, fitted: dict[str, dict[str, Curve]], held_out: dict[str, dict[str, dict[str, Curve]]]
 ) -> pd.DataFrame:
     """The `collectives` table: each measured row forecast without its size, or from another system's curves."""
-    import pandas as pd
-
     parts = []
     for (system, _), rows in frame.groupby(["system", "op"]):
         rows = rows.rename(columns={"latency_ms": "measured_ms"}).drop(columns="nccl")
         if system in CALIBRATED:
-            part = rows.assign(
-                basis="leave-one-size-out", reference=system, predicted_ms=_forecast(rows, fitted), held_out_ms=0.0
-            )
+            part = rows.assign(basis="leave-one-size-out", reference=system, predicted_ms=_forecast(rows, fitted))
+            part["held_out_ms"] = 0.0
             for size in sorted(rows["bytes"].unique()):
                 out = part["bytes"] == size
                 part.loc[out, "held_out_ms"] = _forecast(part[out], held_out[str(size)])
             parts.append(part)
         if system in STAND_IN or system not in CALIBRATED:
             like = STAND_IN.get(str(system)) or load_system(str(system)).tiers[0].like
-            forecast = _forecast(rows, fitted, like)
-            parts.append(
-                rows.assign(basis="spec-only", reference=like, predicted_ms=forecast, held_out_ms=forecast)
-            )
+            figures = dict.fromkeys(("predicted_ms", "held_out_ms"), _forecast(rows, fitted, like))
+            parts.append(rows.assign(basis="spec-only", reference=like, **figures))
     table = pd.concat(parts)
     table["ape_percent"] = absolute_error_percent(table["held_out_ms"], table["measured_ms"])
     return table.sort_values(["basis", "system", "op", "gpus", "bytes"]).reset_index(drop=True)
@@ -167,24 +152,19 @@ def train(path: Path = MEASURED) -> dict[str, Any]:
     table = validate(frame[frame["system"].isin(CALIBRATED)], fitted, held_out)
     table["off"] = np.abs(np.log(table["held_out_ms"] / table["measured_ms"]))
 
-    def spread(basis: str, op: str, system: str | None = None) -> float:
-        cells = table[(table["basis"] == basis) & (table["op"] == op)]
-        cells = cells if system is None else cells[cells["system"] == system]
+    def spread(cells: pd.DataFrame) -> float:
         return float(f"{np.quantile(cells['off'], 0.9):.4g}")
 
-    systems = {
-        system: {
-            op: asdict(
-                replace(
-                    curve,
-                    spread=spread("leave-one-size-out", op, system),
-                    spec_spread=spread("spec-only", op),
-                )
+    systems: dict[str, dict[str, Any]] = {}
+    for system, ops in sorted(fitted.items()):
+        systems[system] = {}
+        for op, curve in sorted(ops.items()):
+            left_out, others = (
+                table[(table["basis"] == basis) & (table["op"] == op)]
+                for basis in ("leave-one-size-out", "spec-only")
             )
-            for op, curve in sorted(ops.items())
-        }
-        for system, ops in sorted(fitted.items())
-    }
+            own = spread(left_out[left_out["system"] == system])
+            systems[system][op] = asdict(replace(curve, spread=own, spec_spread=spread(others)))
     record = {
         "command": "python -m tilecast.multigpu.collectives_fit",
         "data": f"resources/published/{path.name}",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from tilecast.base.arrays import Array
 from tilecast.graph.kernels import Kernel
@@ -17,9 +18,6 @@ from tilecast.multigpu.shard import Shape, Share, Traces, share
 from tilecast.predict.interval import total
 from tilecast.predict.kernel import HOSTS, HostAware, Predictor
 from tilecast.predict.physics.throttle import sustained
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _ENDS = ("latency_ms", "low_ms", "high_ms")
 _BESIDE = ("core", "copies")  # phases that are no part of a pass
@@ -84,21 +82,17 @@ class Kernels:
         compute_share: float,
         traced: Mapping[Shape, Share] | None,
     ) -> None:
-        self.work, self.device, self.predictor = work, device, predictor
-        self.compute_share = compute_share
+        self.work, self.device, self.predictor, self.compute_share = work, device, predictor, compute_share
         self._traced, self._traces = traced or {}, Traces()
         self._known: dict[Shape, Times] = {}
 
     def __call__(self, shape: Shape) -> Times:
         """The forecast of a shape."""
         if shape not in self._known:
-            found = self._traced.get(shape) or share(self.work, shape, self._traces)
-            self._known[shape] = self._forecast(found)
+            self._known[shape] = self._forecast(self._traced.get(shape) or share(self.work, shape, self._traces))
         return self._known[shape]
 
     def _forecast(self, found: Share) -> Times:
-        import pandas as pd
-
         rows = [
             (*kernel, count, part, phase)
             for (part, phase), kernels in found.kernels.items()

@@ -7,6 +7,8 @@ pass reads, in bytes, with dropout masks of one byte an element. For a GPT layer
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
 
 from tilecast.hardware.device import ELEMENT_BYTES
 from tilecast.models.architecture import Architecture
@@ -66,22 +68,15 @@ class Memory:
     @property
     def stage_verdicts(self) -> list[str]:
         """One line a stage; stages in a row that hold the same share a line."""
-        runs: list[list[int]] = []
-        for stage, held in enumerate(self.stages):
-            if runs and self.stages[runs[-1][0]] == held:
-                runs[-1].append(stage)
-            else:
-                runs.append([stage])
         width = len(f"stages {len(self.stages) - 1} to {len(self.stages) - 1}")
         lines = []
-        for run in runs:
-            total = self.totals[run[0]]
-            name = f"stage {run[0]}" if len(run) == 1 else f"stages {run[0]} to {run[-1]}"
-            fullest = ", the fullest" if self.fullest in run else ""
-            lines.append(
-                f"{name:{width}} {total / 1e9:7.1f} of {self.capacity_bytes / 1e9:.1f} GB, "
-                f"{_verdict(total - self.capacity_bytes)}{fullest}"
-            )
+        for _, alike in groupby(range(len(self.stages)), key=self.stages.__getitem__):
+            first, *rest = alike
+            total, known = self.totals[first], self.fullest in (first, *rest)
+            name = f"stages {first} to {rest[-1]}" if rest else f"stage {first}"
+            room = f"{total / 1e9:7.1f} of {self.capacity_bytes / 1e9:.1f} GB"
+            verdict = _verdict(total - self.capacity_bytes) + (", the fullest" if known else "")
+            lines.append(f"{name:{width}} {room}, {verdict}")
         return lines
 
 
@@ -168,6 +163,7 @@ def memory(work: Workload, layout: Layout, capacity_bytes: float, assume: Assump
     if training and layout.recompute != "none":
         again = activation_bytes(model, work, layout, "none") - kept
 
+    @cache
     def stage_bytes(layers: int, waits: float, first: bool, last: bool) -> dict[str, float]:
         ends = start * first + end * last
         if first and last and model.tied:
@@ -202,11 +198,5 @@ def memory(work: Workload, layout: Layout, capacity_bytes: float, assume: Assump
         parts["context"] = assume.context_bytes
         return parts
 
-    held: dict[tuple[int, float, bool, bool], dict[str, float]] = {}
-    found = []
-    for stage in range(pp):
-        key = (counts[stage], waiting[stage], stage == 0, stage == pp - 1)
-        if key not in held:
-            held[key] = stage_bytes(*key)
-        found.append(held[key])
-    return Memory(tuple(found), capacity_bytes)
+    held = (stage_bytes(counts[stage], waiting[stage], stage == 0, stage == pp - 1) for stage in range(pp))
+    return Memory(tuple(held), capacity_bytes)

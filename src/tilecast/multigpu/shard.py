@@ -7,8 +7,8 @@ expert; a few layers are traced, which must launch the same kernels, and one sta
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -128,10 +128,12 @@ def cut(model: nn.Module, tp: int, ep: int) -> None:
 
     done: dict[int, Any] = {}
 
-    def narrowed(parameter: Any, axis: int, parts: int) -> Any:
+    def narrowed(parameter: Any, *cuts: tuple[int, int]) -> Any:  # (axis, into how many parts)
         if id(parameter) not in done:  # a tied matrix is cut once
             size = list(parameter.shape)
-            size[axis] = math.ceil(size[axis] / parts)
+            for axis, parts in cuts:
+                if axis < len(size):
+                    size[axis] = math.ceil(size[axis] / parts)
             done[id(parameter)] = nn.Parameter(torch.empty(size, dtype=parameter.dtype, device=parameter.device))
         return done[id(parameter)]
 
@@ -141,15 +143,15 @@ def cut(model: nn.Module, tp: int, ep: int) -> None:
         if any(parameter is not None and parameter.dim() == 3 for parameter in own.values()):
             for key, parameter in own.items():  # stacked experts: [expert, outputs, inputs]
                 if parameter is not None:
-                    own[key] = _expert(parameter, 1 if "up" in key or "gate" in key else 2, tp, ep)
+                    own[key] = narrowed(parameter, (0, ep), (1 if "up" in key or "gate" in key else 2, tp))
             continue
         weight = own.get("weight")
         if weight is None or weight.dim() != 2:
             continue
         if last in WORDS:
-            own["weight"] = narrowed(weight, 0, tp)
+            own["weight"] = narrowed(weight, (0, tp))
             if own.get("bias") is not None:
-                own["bias"] = narrowed(own["bias"], 0, tp)
+                own["bias"] = narrowed(own["bias"], (0, tp))
             continue
         across = last in COLUMNS or two in COLUMNS
         if not across and last not in ROWS and two not in ROWS:
@@ -157,9 +159,9 @@ def cut(model: nn.Module, tp: int, ep: int) -> None:
         flipped = type(module).__name__ == "Conv1D"  # [inputs, outputs]
         keys = last in ("k_proj", "v_proj", "key", "value")
         parts = _parts(model, tp) if keys else tp
-        own["weight"] = narrowed(weight, int(across == flipped), parts)
+        own["weight"] = narrowed(weight, (int(across == flipped), parts))
         if across and own.get("bias") is not None:
-            own["bias"] = narrowed(own["bias"], 0, parts)
+            own["bias"] = narrowed(own["bias"], (0, parts))
         if across and flipped:
             module.__dict__["nf"] = module.__dict__["nf"] // tp
     for module in model.modules():
@@ -182,23 +184,11 @@ def _fewer_heads(module: Any, model: Any, tp: int) -> None:
         module.num_key_value_groups = (heads // tp) // (kv // _parts(model, tp))
 
 
-def _expert(parameter: Any, axis: int, tp: int, ep: int) -> Any:
-    import torch
-    from torch import nn
-
-    size = list(parameter.shape)
-    size[0] //= ep
-    if len(size) > axis:
-        size[axis] //= tp
-    return nn.Parameter(torch.empty(size, dtype=parameter.dtype, device=parameter.device))
-
-
 def _sorted(work: Workload, shape: Shape, launches: Launches) -> Share:
     """Launches by part and phase; layers compared, sequence and context parallelism applied."""
     layers = _layer_count(work)
-    parts = _part_of(launches, _layers(work, [module for _, module in launches], layers))
     lists: dict[tuple[str, str], Counted] = defaultdict(list)
-    for (kernel, _), part in zip(launches, parts, strict=True):
+    for (kernel, _), part in zip(launches, _part_of(work, launches), strict=True):
         phase = "backward" if kernel.phase == "accumulation" else kernel.phase
         core = part not in ("first", "last") and _is_core(kernel, work, shape)
         times = shape.cp if core else 1
@@ -207,7 +197,8 @@ def _sorted(work: Workload, shape: Shape, launches: Launches) -> Share:
         if core and phase == "forward":
             lists[part, "core"].append((kernel, times))
         if kernel.phase == "accumulation":
-            lists[part, "copies"].append((_copy(kernel), 2))
+            copy = kernel._replace(family="memory", op="copy", phase="backward", operands=1, flops=0)
+            lists[part, "copies"].append((copy._replace(bytes_read=kernel.bytes_written), 2))  # in and out
     found: dict[tuple[str, str], Counted] = {}
     one, other, end = str((layers - 1) // 2), str(layers // 2), str(layers - 1)
     for phase in sorted({phase for _, phase in lists}):
@@ -229,32 +220,20 @@ def _counter(rows: Counted) -> Counter[Kernel]:
     return counts
 
 
-def _layers(work: Workload, modules: Iterable[str], layers: int) -> list[str]:
-    """Paths of the layers."""
-    for module in modules:
-        parts = module.split(".")
-        for place, part in enumerate(parts):
-            if part.isdecimal() and place:
-                return [".".join([*parts[:place], str(number)]) for number in range(layers)]
-    raise InputError(work.spec.source, "has no numbered layers", "multi-GPU forecasts need equal layers")
-
-
-def _part_of(launches: Launches, prefixes: list[str]) -> list[str]:
+def _part_of(work: Workload, launches: Launches) -> list[str]:
     """A layer's number for its launches; else first or last, by order in each phase, or by module."""
-
-    def layer(module: str) -> str | None:
-        for number, prefix in enumerate(prefixes):
-            if module == prefix or module.startswith(prefix + "."):
-                return str(number)
-        return None
-
+    paths = (re.match(r"(.+?)\.\d+(?:\.|$)", module) for _, module in launches)
+    layers = next((path[1] for path in paths if path), None)
+    if layers is None:
+        raise InputError(work.spec.source, "has no numbered layers", "multi-GPU forecasts need equal layers")
+    numbered = re.compile(rf"{re.escape(layers)}\.(\d+)(?:\.|$)")
     found: list[str] = []
     seen = {"forward": False, "backward": False}
     homes: dict[str, str] = {}
     for kernel, module in launches:
-        part = layer(module)
         phase = "backward" if kernel.phase == "accumulation" else kernel.phase
-        if part is not None:
+        if layer := numbered.match(module):
+            part = layer[1]
             seen[phase] = True
         elif phase == "forward":
             part = "last" if seen["forward"] else "first"
@@ -273,12 +252,6 @@ def _is_core(kernel: Kernel, work: Workload, shape: Shape) -> bool:
     tokens = work.sequence_length // shape.cp
     heads = work.architecture.heads // shape.tp
     return not kernel.n and kernel.b * kernel.m == shape.microbatch * heads * tokens * tokens
-
-
-def _copy(kernel: Kernel) -> Kernel:
-    """The kernel that copies the gradient which `kernel` adds to."""
-    moved = kernel.bytes_written
-    return kernel._replace(family="memory", op="copy", phase="backward", operands=1, flops=0, bytes_read=moved)
 
 
 def _local(kernel: Kernel, work: Workload, shape: Shape) -> Kernel:

@@ -15,27 +15,23 @@ from tilecast.base.errors import InputError
 from tilecast.base.files import write_text
 from tilecast.graph.kernels import Kernel
 from tilecast.models.workload import Workload
-from tilecast.multigpu.shard import Counted, Shape, Share, Traces, share
+from tilecast.multigpu.shard import Shape, Share, Traces, share
 
 
 def key(work: Workload) -> str:
     """The parts of a workload that decide its kernels, as text; the global batch is not one."""
     kind = (work.spec.name, work.mode, work.phase, work.sequence_length, work.context)
-    how = (work.dtype, work.attention, work.optimizer or "none", work.fused, work.mixed)
-    parts = (*kind, *how)
-    return " ".join(str(part) for part in parts)
+    return " ".join(
+        map(str, (*kind, work.dtype, work.attention, work.optimizer or "none", work.fused, work.mixed))
+    )
 
 
 def load(path: str | Path, work: Workload) -> dict[Shape, Share]:
     """The shares of `work` in a file; none if it holds none."""
     try:
         stored, kernels = _read(Path(path), Path(path).stat().st_mtime_ns)
-        return {
-            Shape(*shape): _share(kernels, groups)
-            for shape, groups in (
-                (json.loads(name), groups) for name, groups in stored["works"].get(key(work), {}).items()
-            )
-        }
+        shapes = stored["works"].get(key(work), {})
+        return {Shape(*json.loads(shape)): _share(kernels, groups) for shape, groups in shapes.items()}
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         remedy = "write it with python benchmarks/trace_shares.py"
         raise InputError(path, f"holds no traced kernels ({error!r})", remedy) from None
@@ -49,11 +45,8 @@ def _read(path: Path, _changed: int) -> tuple[dict[str, Any], list[Kernel]]:
 
 
 def _share(kernels: list[Kernel], groups: Mapping[str, list[list[int]]]) -> Share:
-    found: dict[tuple[str, str], Counted] = {}
-    for name, rows in groups.items():
-        part, phase = name.split(" ")
-        found[part, phase] = [(kernels[place], count) for place, count in rows]
-    return Share(found)
+    parts = ((name.split(" "), rows) for name, rows in groups.items())
+    return Share({(part, phase): [(kernels[place], n) for place, n in rows] for (part, phase), rows in parts})
 
 
 def save(path: str | Path, wanted: Iterable[tuple[Workload, Iterable[Shape]]]) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,8 +29,7 @@ SMALL_KERNELS = 5
 SKEW = 1.01
 
 
-@dataclass(frozen=True)
-class Formats:
+class Formats(NamedTuple):
     """Number formats of one deployment: products, experts, cache."""
 
     gemm: str
@@ -41,9 +39,8 @@ class Formats:
     @classmethod
     def of(cls, point: Mapping[str, Any]) -> Formats:
         """Of a serving point; nothing stated means bf16 throughout."""
-        names = {"fp8": "fp8", "fp8_block": "fp8_block", "nvfp4": "nvfp4"}
-        gemm = names.get(str(point["gemm_dtype"]), "bf16")
-        moe = names.get(str(point["moe_dtype"]), "bf16")
+        stated = (str(point[name]) for name in ("gemm_dtype", "moe_dtype"))
+        gemm, moe = (name if name in ("fp8", "fp8_block", "nvfp4") else "bf16" for name in stated)
         if "gpt-oss" in str(point["model"]):  # published in mxfp4; everything but the experts in bf16
             return cls("bf16", "mxfp4", "bf16")
         return cls(gemm, moe, "bf16" if gemm == "bf16" else "fp8")
@@ -86,7 +83,7 @@ def layer_kernels(
     return found
 
 
-def small_ms(shape: Architecture, tokens: float, tp: int, device: Device, model: HalfPrecision) -> float:
+def small_ms(shape: Architecture, tokens: float, tp: int, device: Device) -> float:
     """Milliseconds of a pass's memory-bound kernels: bytes over bandwidth for each, at least one launch."""
     on = chip(device, "bf16")
     moved = 2 * tokens * (4 * shape.hidden + 3 * shape.ffn * max(shape.top_k, 1) / tp) / SMALL_KERNELS * 2
@@ -98,13 +95,11 @@ def reduce_ms(shape: Architecture, tokens: float, tp: int, system: System | None
     """Milliseconds of the two all-reduces of every layer."""
     if tp == 1 or system is None:
         return 0.0
-    return (
-        2 * shape.layers * collective("all_reduce", system, list(range(tp)), 2 * tokens * shape.hidden).latency_ms
-    )
+    forecast = collective("all_reduce", system, range(tp), 2 * tokens * shape.hidden)
+    return 2 * shape.layers * forecast.latency_ms
 
 
-@dataclass(frozen=True)
-class Pass:
+class Pass(NamedTuple):
     """A forward pass: milliseconds of kernels by family, of small kernels, of collectives."""
 
     families: Mapping[str, float]
@@ -141,13 +136,12 @@ class PassForecasts:
     ) -> int:
         """Remember one pass; its number."""
         number = len(self._rest)
-        for family, dtype, dims, count in layer_kernels(
-            shape, formats, tokens, sequences, context, tp, ep, decode
-        ):
+        kernels = layer_kernels(shape, formats, tokens, sequences, context, tp, ep, decode)
+        for family, dtype, dims, count in kernels:
             known = self._kernels[family, dtype]
             self._uses.append((number, family, dtype, len(known), count))
             known.append(dims)
-        rest = small_ms(shape, tokens, tp, self.device, self.model), reduce_ms(shape, tokens, tp, self.system)
+        rest = small_ms(shape, tokens, tp, self.device), reduce_ms(shape, tokens, tp, self.system)
         self._rest.append(rest)
         return number
 

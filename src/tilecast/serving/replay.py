@@ -1,4 +1,4 @@
-"""A serving benchmark replayed pass by pass: a closed loop of requests against a continuously batching batching.
+"""A serving benchmark replayed pass by pass: a closed loop of requests against a server that batches continuously.
 
 As a request ends, its client sends the next. A pass holds one token of every request that decodes and as many
 tokens of waiting prompts as the server's budget allows, in order of arrival. Requests of equal length stay in the
@@ -103,9 +103,8 @@ def replay(
         n, taken, done = len(running), 0.0, []
         ready = bool(waiting) and waiting[0][0] <= passed
         if ready and running and held < batching.wait_passes:
-            ready = (
-                sum(left[i] for joins, i in waiting if joins <= passed) >= batching.wait_share * batching.budget
-            )
+            tokens = sum(left[i] for joins, i in waiting if joins <= passed)
+            ready = tokens >= batching.wait_share * batching.budget
             held += not ready
         if ready:
             held, room = 0, batching.budget - (0 if batching.alone else n)
@@ -137,5 +136,7 @@ def replay(
                 sent += 1
     share = 1 / load.rounds if total > burst else 1.0
     began, ended = np.array(first), np.array(last)
-    told = (began - np.array(sent_at), (ended - began) / (np.array(outputs) - 1))
-    return MeanTimes(*(float(share * x[:burst].mean() + (1 - share) * x[-(total - burst) :].mean()) for x in told))
+    means = (began - np.array(sent_at), (ended - began) / (np.array(outputs) - 1))
+    return MeanTimes(
+        *(float(share * x[:burst].mean() + (1 - share) * x[-(total - burst) :].mean()) for x in means)
+    )

@@ -4,7 +4,7 @@ A replica holds `microbatch` sequences for each pipeline stage, so that every st
 together: time to first token (TTFT) is the prefill of the whole batch, time per output token (TPOT) one decode
 step at the mean context; waiting in a queue is in neither. Continuous batching keeps as many requests in flight
 and takes each prompt in between two steps: TTFT holds the wait for it, TPOT the prompts of others
-(`batching.steady`).
+(`serving.steady`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from tilecast.multigpu.traffic import Traffic
 from tilecast.predict.kernel import Predictor
 from tilecast.serving.steady import steady
 
-_OF_ONE_GROUP = {"bubble": "other stages"}  # while a group is there, this stage works on another group
 Ends = tuple[float, float, float]  # forecast, low, high
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)  # sequences of a stage's share of a batch that are tried
 
@@ -62,11 +61,10 @@ class Server:
     ) -> None:
         self.prompt, self.output, self.device, self.assume = prompt, output, device, assume
         self.continuous, self.system = continuous, system
-        work = Workload(spec, 1, prompt, mode="inference", dtype=dtype, attention=attention, fused=fused)
-        token = replace(work, phase="decode", context=prompt + output // 2)
-        self._full = replace(work, phase="decode", context=prompt + output - 1)
-        self.work = work
-        self._prefill = Planner(work, system, device, predictor, assume)
+        self.work = Workload(spec, 1, prompt, mode="inference", dtype=dtype, attention=attention, fused=fused)
+        token = replace(self.work, phase="decode", context=prompt + output // 2)
+        self._full = replace(token, context=prompt + output - 1)
+        self._prefill = Planner(self.work, system, device, predictor, assume)
         self._decode = Planner(token, system, device, predictor, assume)
 
     def memory(self, layout: Layout) -> Memory:
@@ -74,12 +72,11 @@ class Server:
         batch, capacity = layout.dp * layout.pp * layout.microbatch, self.device.memory_bytes
         late = memory(replace(self._full, batch_size=batch), layout, capacity, self.assume)
         if not self.continuous:
-            early = memory(replace(self._prefill.work, batch_size=batch), layout, capacity, self.assume)
+            early = memory(replace(self.work, batch_size=batch), layout, capacity, self.assume)
             return late if late.total_bytes > early.total_bytes else early
         # one prompt at a time, while the caches of all the others are full
-        one = memory(
-            replace(self._prefill.work, batch_size=layout.dp), replace(layout, microbatch=1), capacity, self.assume
-        )
+        prefill = replace(self.work, batch_size=layout.dp)
+        one = memory(prefill, replace(layout, microbatch=1), capacity, self.assume)
         both = []
         for full, prompt in zip(late.stages, one.stages, strict=True):
             parts = {name: max(size, prompt[name]) for name, size in full.items()}
@@ -118,16 +115,10 @@ class Server:
             first = sized(self._prefill, group * layout.pp).step(layout)
             ttft = _ends(first)
         whole_ms = ttft[0] + (self.output - 1) * tpot[0]
-        return Serving(
-            layout=layout,
-            sequences=sequences,
-            ttft_ms=ttft,
-            tpot_ms=tpot,
-            tokens_per_s=layout.dp * sequences * self.output / whole_ms * 1e3,
-            memory=self.memory(layout),
-            prefill=first.parts,
-            decode={_OF_ONE_GROUP.get(name, name): spent for name, spent in one.parts.items()},
-        )
+        rate = layout.dp * sequences * self.output / whole_ms * 1e3
+        # while a group waits in the pipeline, this stage works on another group
+        decode = {"other stages" if name == "bubble" else name: spent for name, spent in one.parts.items()}
+        return Serving(layout, sequences, ttft, tpot, rate, self.memory(layout), first.parts, decode)
 
     def _flowing(self, layout: Layout, step: Ends) -> tuple[Step, Ends, Ends]:
         """The prefill of one prompt; TTFT and TPOT of as many requests as `layout` holds, always in flight."""
