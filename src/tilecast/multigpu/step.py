@@ -18,7 +18,7 @@ from tilecast.base.errors import InputError
 from tilecast.hardware.device import ELEMENT_BYTES, Device
 from tilecast.hardware.system import System
 from tilecast.models.workload import Workload
-from tilecast.multigpu.kernels import NOTHING, Kernels, Run, sent
+from tilecast.multigpu.kernels import NOTHING, Kernels, sent
 from tilecast.multigpu.layout import STANDARD, Assumptions, Layout, check, stages
 from tilecast.multigpu.links import Links
 from tilecast.multigpu.memory import Memory, end_parameters, layer_parameters, memory
@@ -158,9 +158,8 @@ class Planner:
         training = self.work.mode == "training"
         for (schedule, *_), alike in groups.items():
             first = [layouts[places[0]] for places in alike]
-            whole = np.array(
-                [self._passes(layout, 1).sum(axis=0)[:, 0] for layout in first]
-            )  # case, kind, chunk, stage
+            # case, kind, chunk, stage
+            whole = np.array([self._passes(layout, 1).sum(axis=0)[:, 0] for layout in first])
             send = np.array([[float(self._hops(layout, 1)[0])] * 2 for layout in first])
             counts = np.array([layout.microbatches(self.work.batch_size) for layout in first])
             ends = stage_ends(schedule, counts, whole[:, FORWARD], whole[:, BACKWARD] if training else None, send)
@@ -206,15 +205,10 @@ class Planner:
     def _wait(self, layout: Layout, layers: int, first: bool, last: bool) -> Array:
         """Milliseconds [kind, interval's end] that a pass through a piece waits for the host."""
         key = (*self._unit_key(layout), layers, first, last)
-        if key not in self._waits:
-            runs = self.kernels(Shape.of(layout)).runs
-            assert runs is not None
-            self._waits[key] = self._host(layout, runs, layers, first, last)
-        return self._waits[key]
-
-    def _host(
-        self, layout: Layout, runs: Mapping[tuple[str, str], Run], layers: int, first: bool, last: bool
-    ) -> Array:
+        if key in self._waits:
+            return self._waits[key]
+        runs = self.kernels(Shape.of(layout)).runs
+        assert runs is not None
         messages = self._unit(layout)[2:6, :, :, 0].sum(axis=0)  # kind, place
         waits = np.zeros((2, 3))
         for kind, phase in ((FORWARD, "forward"), (BACKWARD, "backward")):
@@ -227,6 +221,7 @@ class Planner:
             end = runs["last", phase].then(sent(messages[kind, LAST])) if last else NOTHING
             ordered = (start, end) if kind == FORWARD else (end, start)
             waits[kind] = ordered[0].then(layer.times(layers)).then(ordered[1]).wait_ms
+        self._waits[key] = waits
         return waits
 
     # --- the pipeline, and what follows it ---
