@@ -59,7 +59,7 @@ def outline(page: str) -> Outline:
 
 def test_own_predictors_are_weighed(page: str, outline: Outline) -> None:
     shown = {table["id"] for table in outline.all("table") if table.get("id")}
-    assert {"bars", "logo", "own_graphs", "coverage", "kernel_errors"} <= shown
+    assert {"goals", "logo", "own_graphs", "coverage", "kernel_errors"} <= shown
     assert "Met: 1; open: 0" in page and "none claimed" in page
 
 

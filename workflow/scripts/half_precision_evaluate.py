@@ -6,8 +6,8 @@ import pandas as pd
 
 from tilecast.artifact.aiconfigurator_tables import Archive, serving_table
 from tilecast.base.job import run_step
-from tilecast.evaluate.generations import COLUMNS, known_devices, read_groups, sampled, shipped_errors
-from tilecast.evaluate.serving import POINT_COLUMNS, anchor_errors, point_forecasts, serving_errors
+from tilecast.evaluate.generations import known_devices, read_groups, sampled, shipped_errors
+from tilecast.evaluate.serving import anchor_errors, point_forecasts, serving_errors
 from tilecast.predict.half_precision import HalfPrecision
 from tilecast.tables.declared.half_precision import (
     ANCHOR,
@@ -43,7 +43,7 @@ def half_precision_evaluate(
     tables = ((protocol, PROTOCOL), (sizes, SIZES), (surface, SURFACE), (noise, NOISE))
     for source, (target, declared) in zip(records, tables, strict=True):
         write(read(source, declared) if wheel else empty(declared), target, declared)
-    errors, points = pd.DataFrame(columns=COLUMNS), pd.DataFrame(columns=POINT_COLUMNS)
+    errors, points = empty(PROTOCOL), empty(SERVING)
     if wheel:
         groups = sampled(read_groups(wheel, noise=False, families=("gemm",), dtypes=("bf16",)), count, seed)
         errors = shipped_errors(groups, model, every)

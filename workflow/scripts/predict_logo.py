@@ -10,7 +10,7 @@ from tilecast.base.job import run_step
 from tilecast.hardware.device import devices_of_table
 from tilecast.predict.baselines.li import Li
 from tilecast.predict.baselines.roofline import Roofline
-from tilecast.predict.train.leave_one_out import COLUMNS, evaluated, leave_one_out
+from tilecast.predict.train.leave_one_out import evaluated, leave_one_out
 from tilecast.tables.declared.artifact import DEVICES, KERNELS
 from tilecast.tables.declared.predict import LOGO
 from tilecast.tables.io import read, write
@@ -32,7 +32,7 @@ def predict_logo(kernels: str, devices: str, records: Sequence[str], output: str
             for family, by_device in sorted(errors.items())
             for device, percent in sorted(by_device.items())
         ]
-        parts.append(pd.DataFrame(rows, columns=COLUMNS))
+        parts.append(pd.DataFrame(rows, columns=list(LOGO.columns)))
     whole = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
     write(whole, output, LOGO)
 

@@ -23,6 +23,7 @@ from tilecast.hardware.device_file import devices
 from tilecast.predict.physics.chip import FLOPS_PER_JOULE, UNIT_EXPONENT
 from tilecast.predict.physics.half import TILES
 from tilecast.predict.train.generations import LARGE_MS, Groups, LeaveOut, Rows, group_rows
+from tilecast.tables.declared.half_precision import PROTOCOL
 
 LATER = "RTX Blackwell", "Blackwell"
 # Kind of fold, what is forecast, and what besides it must not be seen.
@@ -32,11 +33,6 @@ FOLDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("forward", "Blackwell", LATER),
     ("forward", "RTX Blackwell", LATER),
 )
-COLUMNS = [
-    "kind", "generation", "device", "family", "dtype", "predictor", "n", "n_long", "mape_long_percent",
-    "mape_percent", "ratio_median", "inside_percent", "half_width", "n_flagged", "mape_with_flagged_percent",
-    "law", "decay",
-]  # fmt: skip
 NEUSIGHT_ROWS, NEUSIGHT_TESTED = 1500, 4000
 SIZES_MS = tuple(float(2.0**power) for power in range(-9, 9))
 
@@ -80,14 +76,14 @@ def groups_of(path: str | os.PathLike[str]) -> Groups:
 def summary(
     about: tuple[str, ...], rows: Rows, forecast: Array, half_width: Array | None = None
 ) -> dict[str, Any]:
-    """A row of COLUMNS: `about` fills the first, then errors of long calls, of all, and with the flagged rows."""
+    """A row of `protocol`: `about`, then errors of long calls, of all calls, and with flagged rows."""
     good, measured = rows.good, rows.measured_ms
     error = absolute_error_percent(forecast, measured)
     long = good & (measured >= LARGE_MS)
     inside = np.nan
     if half_width is not None:
         inside = 100 * float(np.mean(np.abs(np.log(measured[good] / forecast[good])) <= half_width[good]))
-    return dict(zip(COLUMNS, about)) | {
+    return dict(zip(PROTOCOL.columns, about)) | {
         "n": int(good.sum()),
         "n_long": int(long.sum()),
         "mape_long_percent": float(error[long].mean()) if long.any() else np.nan,
@@ -120,7 +116,7 @@ def protocol(rounds: LeaveOut, progress: Callable[[str], None] = print) -> pd.Da
                 ours = summary((*about, "tilecast"), rows, rounds.forecast(group, device, out, decay), widths)
                 table.append(ours | {"law": law, "decay": decay})
         progress(f"{group}: protocol done")
-    return pd.DataFrame(table, columns=COLUMNS)
+    return pd.DataFrame(table, columns=list(PROTOCOL.columns))
 
 
 def by_generation(table: pd.DataFrame) -> pd.DataFrame:
@@ -248,7 +244,7 @@ def neusight_protocol(
                 forecast = np.maximum(1e3 * known.count * known.seconds_per_wave(alpha, gamma), 0)
             about = (kind, generation, device, "gemm", "bf16", "neusight")
             table.append(summary(about, rows, forecast))
-    return pd.DataFrame(table, columns=COLUMNS)
+    return pd.DataFrame(table, columns=list(PROTOCOL.columns))
 
 
 def sampled(groups: Groups, count: int, seed: int) -> Groups:
@@ -279,4 +275,4 @@ def shipped_errors(groups: Groups, model: Any, every: Mapping[str, Device]) -> p
             about = ("left out", generation, device, family, dtype, "tilecast")
             shipped = {"law": "as shipped", "decay": model.meta["decay"][group]}
             table.append(summary(about, rows, forecast["latency_ms"], width) | shipped)
-    return pd.DataFrame(table, columns=COLUMNS)
+    return pd.DataFrame(table, columns=list(PROTOCOL.columns))

@@ -14,10 +14,10 @@ import pandas as pd
 
 from tilecast.evaluate.errors import SEEN_DEVICES
 from tilecast.tables.columns import CELL_KEY
+from tilecast.tables.declared.evaluation import GOALS as GOALS_TABLE
 from tilecast.tables.naming import FAMILIES, MODES, device_name, vendor
 
 OURS, THEIRS = "tilecast", "neusight_published"
-COLUMNS = ("group", "n", "theirs_percent", "ours_percent", "bar_percent", "verdict")
 H100, A100_80 = "NVIDIA_H100_80GB_HBM3", "NVIDIA_A100_80GB_PCIe"
 PLAIN = {"option": "none"}
 
@@ -110,7 +110,7 @@ def goals_table(cells: pd.DataFrame, phases: pd.DataFrame, operators: pd.DataFra
         tables[name] = mine.assign(seen=mine["device"].isin(SEEN_DEVICES))
     wanted = [goal for goal in GOALS if goal.table in tables]
     rows = [_row(goal, tables[goal.table]) for goal in (*wanted, *_compared(tables["cells"]))]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(GOALS_TABLE.columns))
 
 
 def _compared(cells: pd.DataFrame) -> Iterator[Goal]:
@@ -131,8 +131,8 @@ def _row(goal: Goal, table: pd.DataFrame) -> dict[str, Any]:
     wide = chosen.pivot(index=key, columns="predictor", values="ape_percent")
     wide = wide.reindex(columns=[THEIRS, OURS]).dropna()
     if wide.empty:
-        return dict.fromkeys(COLUMNS) | {"group": goal.name, "n": 0, "verdict": "no data"}
+        return dict.fromkeys(GOALS_TABLE.columns) | {"group": goal.name, "n": 0, "verdict": "no data"}
     theirs, ours = (float(error) for error in wide.mean())
     percent = theirs if goal.percent is None else goal.percent
     figures = (len(wide), theirs, ours, percent, verdict([ours], [percent]))
-    return dict(zip(COLUMNS, (goal.name, *figures), strict=True))
+    return dict(zip(GOALS_TABLE.columns, (goal.name, *figures), strict=True))

@@ -19,13 +19,12 @@ from tilecast.hardware.device_file import devices
 from tilecast.hardware.system import load_system
 from tilecast.multigpu.kernels import Kernels
 from tilecast.multigpu.shipped_shares import key, load
-from tilecast.multigpu.step import PARTS, Planner, Step
+from tilecast.multigpu.step import Planner, Step
 from tilecast.predict.kernel import Predictor
 from tilecast.tables.columns import CELL_KEY
+from tilecast.tables.declared.multigpu import VALIDATION
 
 SUITES = ("artifact", *TABLES, "published", *SOURCES)  # `published` is all of the sources
-FIGURES = ("measured_ms", "forecast_ms", "low_ms", "high_ms", "error_percent", "authors_ms", "fits")
-COLUMNS = ("suite", "case", "system", "device", "gpus", "layout", *FIGURES, *(f"{part}_ms" for part in PARTS))
 
 
 def validate(
@@ -35,7 +34,7 @@ def validate(
     predictor: Predictor,
     traced: str | Path,
 ) -> pd.DataFrame:
-    """Every case of every suite, forecast: COLUMNS. `predictions` holds the authors' own forecasts."""
+    """Every case of every suite, forecast. `predictions` holds the authors' own forecasts."""
     cell = list(CELL_KEY)
     own = predictions[predictions["predictor"] == "neusight_published"].set_index(cell)["latency_ms"]
     forecast, rows = Forecaster(predictor, traced), []
@@ -50,7 +49,7 @@ def validate(
         row |= {"error_percent": error_percent(step.latency_ms, case.measured_ms), "authors_ms": authors_ms}
         parts = {f"{part}_ms": value for part, value in step.parts.items()}
         rows.append(row | {"fits": step.memory.fits} | parts)
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(VALIDATION.columns))
 
 
 class Forecaster:

@@ -17,6 +17,8 @@ from tilecast.models.registry import model_spec
 from tilecast.predict.half_precision import HalfPrecision
 from tilecast.serving.passes import Formats, Passes, PassForecasts
 from tilecast.serving.replay import recipe
+from tilecast.tables.declared.half_precision import ANCHOR, SERVING, SERVING_ERRORS
+from tilecast.tables.io import empty
 
 # Configurations of the wheel, by the end of a point's model name.
 CONFIGURATIONS = {
@@ -37,10 +39,6 @@ SYSTEM_FILES = {
 STATED = ("point", "device", "model", "framework", "precision", "prompt", "output", "concurrency", "tp")
 LATENCIES = ("ttft_ms", "tpot_ms")
 MEASURED = [f"measured_{name}" for name in LATENCIES]
-POINT_COLUMNS = [*STATED, "kind", "left_out", *LATENCIES, *MEASURED, "step_ms", "prefill_ms", "collectives_ms"]
-MEDIANS = ("tpot_median_percent", "ttft_median_percent", "tpot_ratio", "ttft_ratio")
-ANCHOR_COLUMNS = ["forecaster", "n", *MEDIANS]
-ERROR_COLUMNS = ["left_out", "kind", "device", "framework", "n", *MEDIANS]
 
 
 def shape_of(archive: Archive, model: str) -> Architecture | None:
@@ -92,7 +90,7 @@ def point_forecasts(
             ttft, tpot = passes.replayed(load, server)
             found = {"ttft_ms": ttft, "tpot_ms": tpot, "step_ms": step.total_ms, "prefill_ms": one.total_ms}
             table.append(about | found | {"collectives_ms": step.collectives})
-    return pd.DataFrame(table, columns=POINT_COLUMNS)
+    return pd.DataFrame(table, columns=list(SERVING.columns))
 
 
 def anchor_errors(table: pd.DataFrame, publisher: pd.DataFrame) -> pd.DataFrame:
@@ -100,22 +98,22 @@ def anchor_errors(table: pd.DataFrame, publisher: pd.DataFrame) -> pd.DataFrame:
     answered = publisher.dropna(subset=[*LATENCIES]).set_index("point")
     same = table[table["point"].isin(answered.index)]
     if same.empty:
-        return pd.DataFrame(columns=ANCHOR_COLUMNS)
+        return empty(ANCHOR)
     theirs = same[same["left_out"].astype(bool)].copy()
     for name in LATENCIES:
         theirs[name] = answered.loc[theirs["point"], name].to_numpy()
     parts = [theirs.assign(forecaster="publisher")]
     for words, out in (("generation left out", True), ("kept in", False)):
         parts.append(same[same["left_out"].astype(bool) == out].assign(forecaster=f"tilecast, {words}"))
-    return _medians(pd.concat(parts), ["forecaster"])[ANCHOR_COLUMNS]
+    return _medians(pd.concat(parts), ["forecaster"])[list(ANCHOR.columns)]
 
 
 def serving_errors(table: pd.DataFrame) -> pd.DataFrame:
     """Median errors and ratios by kind of model, GPU and framework, and over all GPUs and frameworks."""
     if table.empty:
-        return pd.DataFrame(columns=ERROR_COLUMNS)
+        return empty(SERVING_ERRORS)
     together = [["framework"], ["device"], ["device", "framework"]]
-    return _medians(table, ["left_out", "kind", "device", "framework"], together)[ERROR_COLUMNS]
+    return _medians(table, ["left_out", "kind", "device", "framework"], together)[list(SERVING_ERRORS.columns)]
 
 
 def _medians(table: pd.DataFrame, by: list[str], together: list[list[str]] | None = None) -> pd.DataFrame:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tilecast.evaluate.goals import COLUMNS, GOALS, OPERATORS, OURS, STATED, THEIRS, goals_of, goals_table, verdict
+from tilecast.evaluate.goals import GOALS, OPERATORS, OURS, STATED, THEIRS, goals_of, goals_table, verdict
+from tilecast.tables.declared.evaluation import GOALS as GOALS_TABLE
 
 CELL = {"model": "bert_large", "sequence_length": 512, "batch_size": 8, "option": "none", "distribution": "in"}
 H100, T4 = "NVIDIA_H100_80GB_HBM3", "Tesla_T4"
@@ -32,7 +33,7 @@ def test_goals_are_compared_on_the_cells_both_sides_have() -> None:
     phases = errors.assign(phase="forward")
     operators = errors.assign(operator_class="bmm", distribution="out")
     table = goals_table(errors, phases, operators)
-    assert list(table.columns) == list(COLUMNS)
+    assert list(table.columns) == list(GOALS_TABLE.columns)
     found = by_group(table)
     figures = {"n": 2, "theirs_percent": 6.0, "ours_percent": 4.5, "bar_percent": 6.5}
     assert found["all cells"] == {"group": "all cells", "verdict": "met"} | figures

@@ -26,6 +26,16 @@ def draw(errors, sizes):
     return errors
 '''
 
+PAPER = '''"""My table."""
+
+TABLES = {"results/evaluation/errors.csv": "evaluation.errors"}
+NAMES, ORDER = ("mine",), 5
+
+
+def tables(errors):
+    return []
+'''
+
 
 def test_a_module_is_read_without_importing_it(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(MODULE)
@@ -71,10 +81,11 @@ def test_the_catalog_loads_no_drawing_library() -> None:
     assert not {"matplotlib", "pandas", "numpy"} & set(loaded.split())
 
 
-def test_one_new_file_is_a_new_figure_of_the_workflow(workflow_copy: Copy) -> None:
+def test_one_new_file_is_a_new_figure_or_paper_table_of_the_workflow(workflow_copy: Copy) -> None:
     (workflow_copy.root / "src/tilecast/present/figures/mine.py").write_text(MODULE)
+    (workflow_copy.root / "src/tilecast/present/paper/mine.py").write_text(PAPER)
     run = workflow_copy.snakemake("--dry-run", "--quiet", "rules", "all")
-    assert "plot_fusion" in run.output and "plot_mine" in run.output
+    assert {"plot_fusion", "plot_mine", "table_mape", "table_mine"} <= set(run.output.split())
 
 
 STATISTICS = {"mean", "median", "quantile", "percentile", "std", "var", "corr", "agg"}

@@ -10,8 +10,8 @@ import pandas as pd
 from tilecast.base.statistics import absolute_error_percent
 from tilecast.hardware.device import Device
 from tilecast.predict.kernel import LARGE, MEASURED_FAMILIES, Predictor, complete
-
-COLUMNS = ["predictor", "family", "device", "n", "mape_percent"]
+from tilecast.tables.declared.predict import LOGO
+from tilecast.tables.io import empty
 
 
 def evaluated(kernels: pd.DataFrame) -> pd.DataFrame:
@@ -35,5 +35,5 @@ def leave_one_out(
         statistics = error.groupby(held["family"]).agg(n="size", mape_percent="mean").reset_index()
         parts.append(statistics.assign(predictor=predictor.name, device=name))
     if not parts:
-        return pd.DataFrame(columns=COLUMNS)
-    return pd.concat(parts, ignore_index=True)[COLUMNS]
+        return empty(LOGO)
+    return pd.concat(parts, ignore_index=True)[list(LOGO.columns)]
