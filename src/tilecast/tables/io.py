@@ -1,4 +1,4 @@
-"""The tidy tables through which stages speak: their columns, and the one reader and one writer of them all.
+"""Reading and writing of every declared table.
 
 Small tables that a person reads are CSV, large ones Parquet; the path's ending decides. A table is checked
 against its declared schema on the way in and on the way out, and a failure names file, row and column.

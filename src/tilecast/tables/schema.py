@@ -1,4 +1,4 @@
-"""The words by which every table is declared: its columns, what each holds, and how each is titled and shown."""
+"""What a table is declared by: its columns, what each holds, and how each is titled and shown."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def data_uri(path: Path) -> str:
 
 
 class Results:
-    """Declared files below `root`; asking for one that was not declared gives None, never a look at the disk."""
+    """Files below `root` that the page may read; others are never looked for on the disk."""
 
     def __init__(self, root: Path, files: Iterable[str | Path], claims: Path | None = None) -> None:
         self.claims = claims  # the file of claims that was audited
