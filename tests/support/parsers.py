@@ -18,9 +18,9 @@ import yaml
 
 from tilecast.artifact import cells, names, store
 from tilecast.artifact.aiconfigurator import read_lock as read_wheel_lock
-from tilecast.artifact.cells import read_label_file
 from tilecast.artifact.graphs import read_graphs
 from tilecast.artifact.kernels import read_kernels
+from tilecast.artifact.labels import read_label_file
 from tilecast.artifact.lock import read_lock
 from tilecast.artifact.operators import read_operator_labels, read_operator_predictions
 from tilecast.artifact.published import read_published

@@ -1,4 +1,4 @@
-# A small workflow that imports the project's as a module: seven of its jobs, on transcribed figures, without torch.
+# A small workflow that imports the project's as a module: eight of its jobs, on transcribed figures, without torch.
 # It overrides the configuration and one rule, as any importing workflow can, and adds jobs to test a cluster with.
 module tilecast:
     snakefile:

@@ -113,7 +113,6 @@ rule evaluate_kernels:
         **{name: weights(name) for name in TRAINED},
         kernels="results/tidy/kernels.parquet",
         devices="results/tidy/devices.csv",
-        specifications=SPECIFICATIONS,
         code=[*code("evaluate_kernels"), *predictor_code(*PREDICTORS)],
     output:
         errors="results/evaluation/kernel_errors.csv",
@@ -125,6 +124,7 @@ rule evaluate_kernels:
     params:
         predictors=PREDICTORS,
         trained=TRAINED,
+        figures=LABELLED_FIGURES,
     script:
         "../scripts/evaluate_kernels.py"
 

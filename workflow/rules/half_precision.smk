@@ -43,7 +43,6 @@ rule half_precision_evaluate:
             for name in MODERN_RECORDS
         ],
         publisher=shipped("resources/reference/half_precision/publisher.csv"),
-        specifications=SPECIFICATIONS,
         systems=shipped_folder("src/tilecast/data/systems", "*.yaml"),
         curves=shipped("src/tilecast/data/collectives.json"),
         code=code("half_precision_evaluate"),
@@ -58,6 +57,7 @@ rule half_precision_evaluate:
     conda:
         "../../envs/analysis.yaml"
     params:
+        figures=FIGURES,
         sample=settings.modern.sample,
         seed=settings.modern.seed,
     script:
@@ -84,7 +84,6 @@ rule half_precision_tidy:
 rule half_precision_protocol:
     input:
         kernels="results/modern/kernels.parquet",
-        specifications=SPECIFICATIONS,
         tuned=shipped("src/tilecast/data/tuned_expert_kernels.csv"),
         code=code("half_precision_protocol"),
     output:
@@ -97,6 +96,7 @@ rule half_precision_protocol:
         "../../envs/torch.yaml"
     threads: 1
     params:
+        figures=FIGURES,
         seed=settings.modern.seed,
     script:
         "../scripts/half_precision_protocol.py"
@@ -106,7 +106,6 @@ rule half_precision_protocol:
 rule half_precision_neusight:
     input:
         kernels="results/modern/kernels.parquet",
-        specifications=SPECIFICATIONS,
         code=code("half_precision_neusight"),
     output:
         "results/modern/trained/neusight.csv",
@@ -116,6 +115,7 @@ rule half_precision_neusight:
         "../../envs/torch.yaml"
     threads: 1
     params:
+        figures=FIGURES,
         seed=settings.modern.seed,
     script:
         "../scripts/half_precision_neusight.py"

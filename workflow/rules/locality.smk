@@ -69,7 +69,6 @@ rule locality_predict:
     input:
         hosts=shipped("resources/published/numa_hosts.csv"),
         studies=[shipped(f"config/studies/numa/{name}.yaml") for name in study_names()],
-        specifications=SPECIFICATIONS,
         weights=weights("tilecast"),
         code=code("locality_predict"),
     output:
@@ -79,6 +78,8 @@ rule locality_predict:
         "results/logs/locality_predict.log",
     conda:
         "../../envs/torch.yaml"
+    params:
+        figures=FIGURES,
     script:
         "../scripts/locality_predict.py"
 

@@ -99,7 +99,6 @@ rule measure_scenarios:
             "src/tilecast/data/weights/half_precision", "*.safetensors"
         ),
         systems=shipped_folder("src/tilecast/data/systems", "*.yaml"),
-        specifications=SPECIFICATIONS,
         models=shipped_folder("src/tilecast/data/models", "*.json"),
         curves=shipped("src/tilecast/data/collectives.json"),
         code=code("measure_scenarios"),
@@ -109,5 +108,7 @@ rule measure_scenarios:
         "results/logs/measure_scenarios.log",
     conda:
         "../../envs/torch.yaml"
+    params:
+        figures=FIGURES,
     script:
         "../scripts/measure_scenarios.py"

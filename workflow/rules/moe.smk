@@ -51,7 +51,6 @@ MOE_REPORT = MOE_TABLES
 rule moe_study:
     input:
         study=MOE_STUDY,
-        devices=shipped_folder("src/tilecast/data/devices", "*.yaml"),
         systems=shipped_folder("src/tilecast/data/systems", "*.yaml"),
         models=shipped_folder("src/tilecast/data/models", "*.json"),
         curves=shipped("src/tilecast/data/collectives.json"),
@@ -75,6 +74,8 @@ rule moe_study:
         "results/logs/moe_study.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        figures=FIGURES,
     script:
         "../scripts/moe_study.py"
 

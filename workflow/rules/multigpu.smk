@@ -27,7 +27,6 @@ rule multigpu_collectives:
         measured=shipped("resources/published/nccl_collectives.csv"),
         curves=shipped("src/tilecast/data/collectives.json"),
         systems=shipped_folder("src/tilecast/data/systems", "*.yaml"),
-        devices=shipped_folder("src/tilecast/data/devices", "*.yaml"),
         code=code("multigpu_collectives"),
     output:
         cells="results/parallel/collectives.csv",
@@ -36,6 +35,8 @@ rule multigpu_collectives:
         "results/logs/multigpu_collectives.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        figures=FIGURES,
     script:
         "../scripts/multigpu_collectives.py"
 
@@ -55,7 +56,6 @@ rule multigpu_validation:
         half=shipped("src/tilecast/data/weights/half_precision/record.json"),
         halves=MODERN_WEIGHTS,
         systems=shipped_folder("src/tilecast/data/systems", "*.yaml"),
-        devices=shipped_folder("src/tilecast/data/devices", "*.yaml"),
         models=shipped_folder("src/tilecast/data/models", "*.json"),
         code=code("multigpu_validation"),
     output:
@@ -65,6 +65,8 @@ rule multigpu_validation:
         "results/logs/multigpu_validation.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        figures=FIGURES,
     script:
         "../scripts/multigpu_validation.py"
 
@@ -80,7 +82,6 @@ if settings.parallel.compute:
             weights=weights("tilecast"),
             halves=MODERN_WEIGHTS,
             systems=shipped_folder("src/tilecast/data/systems", "*.yaml"),
-            devices=shipped_folder("src/tilecast/data/devices", "*.yaml"),
             models=shipped_folder("src/tilecast/data/models", "*.json"),
             code=code("multigpu_study"),
         output:
@@ -89,6 +90,8 @@ if settings.parallel.compute:
             "results/logs/multigpu_study.log",
         conda:
             "../../envs/torch.yaml"
+        params:
+            figures=FIGURES,
         script:
             "../scripts/multigpu_study.py"
 

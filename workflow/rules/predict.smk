@@ -28,10 +28,6 @@ def predictor_code(*names):
     )
 
 
-# The makers' figures of each GPU; tilecast is trained on them.
-SPECIFICATIONS = shipped_folder("src/tilecast/data/devices", "*.yaml")
-
-
 OWN_GRAPHS = "results/evaluation/own_graphs.csv"
 PREDICT_REPORT = [
     "results/evaluation/bars.csv",
@@ -50,9 +46,9 @@ wildcard_constraints:
 rule predict:
     input:
         graphs="results/tidy/graphs.parquet",
-        labels="results/tidy/labels.csv",
+        layers="results/tidy/layers.csv",
         devices="results/tidy/devices.csv",
-        specifications=SPECIFICATIONS,
+        added=OWN_DEVICE_FILES,
         weights=lambda wildcards: weights(wildcards.predictor),
         code=lambda wildcards: code("predict") + predictor_code(wildcards.predictor),
     output:
@@ -66,6 +62,7 @@ rule predict:
         "../../envs/analysis.yaml"
     params:
         kind=lambda wildcards: PREDICTORS[wildcards.predictor],
+        figures=LABELLED_FIGURES,
     script:
         "../scripts/predict.py"
 
@@ -94,9 +91,8 @@ rule train_predictor:
     input:
         kernels="results/tidy/kernels.parquet",
         devices="results/tidy/devices.csv",
-        specifications=SPECIFICATIONS,
         graphs="results/tidy/graphs.parquet",
-        labels="results/tidy/labels.csv",
+        layers="results/tidy/layers.csv",
         shipped=lambda wildcards: shipped(
             f"src/tilecast/data/weights/{wildcards.trained}/record.json"
         ),
@@ -111,6 +107,7 @@ rule train_predictor:
         "../../envs/torch.yaml"
     params:
         seed=settings.predictor.seed,
+        figures=LABELLED_FIGURES,
     script:
         "../scripts/train_predictor.py"
 
@@ -169,7 +166,7 @@ rule evaluate_own_graphs:
         labels="results/tidy/labels.csv",
         graphs=GRAPHS,
         devices="results/tidy/devices.csv",
-        specifications=SPECIFICATIONS,
+        added=OWN_DEVICE_FILES,
         code=[*code("evaluate_own_graphs"), *predictor_code(*PREDICTORS)],
     output:
         mape=OWN_GRAPHS,
@@ -181,6 +178,7 @@ rule evaluate_own_graphs:
     params:
         predictors=PREDICTORS,
         trained=TRAINED,
+        figures=LABELLED_FIGURES,
         resampling={
             "resamples": settings.evaluation.bootstrap_resamples,
             "confidence": settings.evaluation.confidence,

@@ -1,28 +1,78 @@
-if settings.labels:  # a user's measurements are checked before anything runs
-    from tilecast.artifact.cells import read_label_file
+import csv
+import hashlib
+
+from tilecast.hardware.device_file import devices
+
+PUBLISHED_CELLS = shipped("resources/published/end_to_end.csv")
+PUBLISHED_DEVICES = shipped("resources/published/devices.csv")
+OWN_DEVICE_FILES = [local(file) for file in settings.devices]
+# GPUs that a user's labels name and the artifact does not know, and their device files.
+NEW_GPUS = {}
+
+if settings.labels or settings.devices:  # checked before anything runs
+    from tilecast.artifact.labels import files_of_new_gpus
 
     try:
-        for file in settings.labels:
-            read_label_file(file)
+        NEW_GPUS = files_of_new_gpus(settings.labels, settings.devices, PUBLISHED_CELLS)
     except TilecastError as error:
         stop(error)
+
+
+# What each device file says, as a checksum: a parameter and no input, so that a comment in one re-runs nothing.
+try:
+    FIGURES = {
+        name: hashlib.sha256(repr(device).encode()).hexdigest()[:16]
+        for name, device in devices().items()
+    }
+except TilecastError as error:
+    stop(error)
+with open(PUBLISHED_DEVICES, newline="") as table:
+    ARTIFACT_GPUS = {row["device"] for row in csv.DictReader(table)}
+# Of the GPUs that the artifact and the labels name.
+LABELLED_FIGURES = {
+    name: FIGURES[name]
+    for name in sorted(FIGURES.keys() & (ARTIFACT_GPUS | NEW_GPUS.keys()))
+}
+
+
+rule tidy_labels:
+    input:
+        archive=ARCHIVE,
+        transcribed=PUBLISHED_CELLS,
+        added=[local(file) for file in settings.labels],
+        code=code("tidy_labels"),
+    output:
+        "results/tidy/labels.csv",
+    log:
+        "results/logs/tidy_labels.log",
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/tidy_labels.py"
 
 
 rule tidy_end_to_end:
     input:
         archive=ARCHIVE,
-        transcribed=shipped("resources/published/end_to_end.csv"),
-        transcribed_devices=shipped("resources/published/devices.csv"),
-        added=[local(file) for file in settings.labels],
+        transcribed=PUBLISHED_CELLS,
+        transcribed_devices=PUBLISHED_DEVICES,
+        added=OWN_DEVICE_FILES,
         code=code("tidy_end_to_end"),
     output:
-        labels="results/tidy/labels.csv",
         predictions="results/tidy/predictions.csv",
         devices="results/tidy/devices.csv",
+        layers="results/tidy/layers.csv",
     log:
         "results/logs/tidy_end_to_end.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        # Of the new GPUs, those that data/devices describes.
+        figures={
+            name: FIGURES[name]
+            for name, file in NEW_GPUS.items()
+            if str(file) not in settings.devices
+        },
     script:
         "../scripts/tidy_end_to_end.py"
 

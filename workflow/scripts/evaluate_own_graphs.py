@@ -22,6 +22,7 @@ def evaluate_own_graphs(
     labels: str,
     graphs: list[str],
     devices: str,
+    added: list[str],
     predictors: Mapping[str, str],
     weights: Mapping[str, Path],
     theirs: Mapping[str, str],
@@ -35,7 +36,7 @@ def evaluate_own_graphs(
     parts = []
     for name, kind in predictors.items():
         predictor = load_predictor(name, weights.get(name), kind)
-        known = specifications(predictor, stated)
+        known = specifications(predictor, stated, added)
         parts.append(forecast_traced(predictor, traced, {device: known[device] for device in nvidia}))
     own = cell_errors(measured, pd.concat(parts, ignore_index=True))
     others = cell_errors(measured, pd.concat([read(path, PREDICTIONS) for path in theirs.values()]))
@@ -59,6 +60,7 @@ if __name__ == "__main__":
         labels=snakemake.input.labels,
         graphs=list(snakemake.input.graphs),
         devices=snakemake.input.devices,
+        added=list(snakemake.input.added),
         predictors=snakemake.params.predictors,
         weights={name: Path(snakemake.input[name]).parent for name in snakemake.params.trained},
         theirs={name: snakemake.input[f"{name}_cells"] for name in snakemake.params.predictors},

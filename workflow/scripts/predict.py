@@ -11,11 +11,22 @@ from tilecast.tables.io import read
 
 
 def predict(
-    name: str, kind: str, weights: str, graphs: str, labels: str, devices: str, outputs: Mapping[str, str]
+    name: str,
+    kind: str,
+    weights: str,
+    graphs: str,
+    layers: str,
+    devices: str,
+    added: list[str],
+    outputs: Mapping[str, str],
 ) -> None:
-    """Write predictions of cells and operators, intervals, and what bounds the kernels."""
+    """Write predictions of cells and operators, intervals, and what bounds the kernels.
+
+    `added` are device files beside those shipped.
+    """
     predictor = load_predictor(name, Path(weights).parent if weights else None, kind)
-    forecast_artifact(predictor, graphs, labels, specifications(predictor, read(devices, DEVICES)), outputs)
+    known = specifications(predictor, read(devices, DEVICES), added)
+    forecast_artifact(predictor, graphs, layers, known, outputs)
 
 
 if __name__ == "__main__":
@@ -26,7 +37,8 @@ if __name__ == "__main__":
         kind=snakemake.params.kind,
         weights=str(snakemake.input.weights),
         graphs=snakemake.input.graphs,
-        labels=snakemake.input.labels,
+        layers=snakemake.input.layers,
         devices=snakemake.input.devices,
+        added=list(snakemake.input.added),
         outputs=dict(snakemake.output.items()),
     )

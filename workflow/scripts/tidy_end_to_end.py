@@ -1,11 +1,14 @@
-"""Tidy the end-to-end latencies and the devices; transcribed ones where nothing could be fetched."""
+"""Tidy the artifact's predictions, devices and numbers of layers; transcribed ones where nothing was fetched."""
+
+import pandas as pd
 
 from tilecast.artifact import cells, names
-from tilecast.artifact.cells import with_label_files
+from tilecast.artifact.labels import layers_of
 from tilecast.artifact.published import read_published
 from tilecast.artifact.store import load
 from tilecast.base.job import run_step
-from tilecast.tables.declared.artifact import DEVICES, LABELS, PREDICTIONS
+from tilecast.hardware.device import load_device, row_of_table
+from tilecast.tables.declared.artifact import DEVICES, LAYERS, PREDICTIONS
 from tilecast.tables.io import read, write
 
 
@@ -14,10 +17,11 @@ def tidy_end_to_end(
     transcribed: str,
     transcribed_devices: str,
     added: list[str],
-    labels: str,
     predictions: str,
     devices: str,
+    layers: str,
 ) -> None:
+    """`added`: GPUs that users' labels name, by device file or by name."""
     files = load(archive, names.LABELS, names.PREDICTIONS, names.DEVICES, *names.TRAINING_DEVICES)
     if files:
         measured, predicted, gpus = (
@@ -28,11 +32,12 @@ def tidy_end_to_end(
     else:
         measured, predicted = read_published(transcribed)
         gpus = read(transcribed_devices, DEVICES)
-    measured = with_label_files(measured, added)
-    print(f"{len(measured)} labels, {len(predicted)} predictions, {len(gpus)} devices")
-    write(measured, labels, LABELS)
+    if added:
+        gpus = pd.concat([gpus, pd.DataFrame([row_of_table(load_device(one), one) for one in added])])
+    print(f"{len(predicted)} predictions, {len(gpus)} devices")
     write(predicted, predictions, PREDICTIONS)
     write(gpus, devices, DEVICES)
+    write(layers_of(measured), layers, LAYERS)
 
 
 if __name__ == "__main__":
@@ -42,8 +47,8 @@ if __name__ == "__main__":
         archive=snakemake.input.archive,
         transcribed=snakemake.input.transcribed,
         transcribed_devices=snakemake.input.transcribed_devices,
-        added=snakemake.input.added,
-        labels=snakemake.output.labels,
+        added=[*snakemake.input.added, *snakemake.params.figures],
         predictions=snakemake.output.predictions,
         devices=snakemake.output.devices,
+        layers=snakemake.output.layers,
     )

@@ -3,23 +3,23 @@
 from pathlib import Path
 
 from tilecast.base.job import run_step
-from tilecast.predict.artifact_graphs import layers_of, workloads
+from tilecast.predict.artifact_graphs import layers_by_model, workloads
 from tilecast.predict.registry import load_predictor, specifications
 from tilecast.predict.train.baselines import distance, train
-from tilecast.tables.declared.artifact import DEVICES, GRAPHS, KERNELS, LABELS
+from tilecast.tables.declared.artifact import DEVICES, GRAPHS, KERNELS
 from tilecast.tables.declared.predict import DISTANCE
 from tilecast.tables.io import read, write
 
 
 def train_predictor(
-    name: str, kernels: str, devices: str, graphs: str, labels: str, seed: int, record: str, distance_to: str
+    name: str, kernels: str, devices: str, graphs: str, layers: str, seed: int, record: str, distance_to: str
 ) -> None:
     """Write the weights beside `record`, and the table of differences per kernel family."""
     shipped = load_predictor(name)
     known = specifications(shipped, read(devices, DEVICES))
     table = read(kernels, KERNELS)
     train(name, table[table["split"] == "train"], known, Path(record).parent, seed)
-    wanted = workloads(read(graphs, GRAPHS), layers_of(read(labels, LABELS))).distinct
+    wanted = workloads(read(graphs, GRAPHS), layers_by_model(layers)).distinct
     trained_on = {name: known[name] for name in sorted(table.loc[table["split"] == "train", "device"].unique())}
     apart = distance(load_predictor(name, Path(record).parent), shipped, wanted, trained_on)
     write(apart, distance_to, DISTANCE)
@@ -36,7 +36,7 @@ if __name__ == "__main__":
         kernels=snakemake.input.kernels,
         devices=snakemake.input.devices,
         graphs=snakemake.input.graphs,
-        labels=snakemake.input.labels,
+        layers=snakemake.input.layers,
         seed=snakemake.params.seed,
         record=snakemake.output.record,
         distance_to=snakemake.output.distance,

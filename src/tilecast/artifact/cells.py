@@ -1,4 +1,4 @@
-"""End-to-end latencies, measured and as the authors predicted them, their devices, and users' measurements beside.
+"""End-to-end latencies, measured and as the authors predicted them, their devices.
 
 `backward_ms` is the whole backward pass, accumulation of gradients included (the artifact's `bwall_latency`).
 The artifact writes 0 for a part it did not record (all four-GPU cells); here that part is empty.
@@ -6,10 +6,7 @@ The artifact writes 0 for a part it did not record (all four-GPU cells); here th
 
 from __future__ import annotations
 
-import math
-import os
-from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import pandas as pd
@@ -17,9 +14,8 @@ import pandas as pd
 from tilecast.artifact import names
 from tilecast.artifact.store import parse_json
 from tilecast.base.errors import InputError
-from tilecast.tables.columns import CELL_KEY
 from tilecast.tables.declared.artifact import DEVICES, LABELS, PREDICTIONS
-from tilecast.tables.io import check, empty, read_raw
+from tilecast.tables.io import check, empty
 from tilecast.tables.schema import Table
 
 
@@ -105,28 +101,3 @@ def read_devices(files: dict[str, bytes]) -> pd.DataFrame:
             }
         )
     return _table(rows, DEVICES)
-
-
-def read_label_file(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """A user's CSV as a `labels` table: forward_ms, backward_ms, layers and source may be left out."""
-    frame = read_raw(path, LABELS)
-    source = Path(path).name if Path(path).is_absolute() else os.fspath(path)
-    absent: dict[str, Any] = {"layers": 0, "source": source, "forward_ms": math.nan, "backward_ms": math.nan}
-    frame = frame.assign(**{name: value for name, value in absent.items() if name not in frame})
-    if frame.empty:
-        raise InputError(path, "holds no row", "remove it from `labels`, or fill it")
-    return check(frame, LABELS, path)
-
-
-def with_label_files(labels: pd.DataFrame, paths: Iterable[str | os.PathLike[str]]) -> pd.DataFrame:
-    """`labels` and the rows of the users' files below; a cell that occurs in two of them is an error."""
-    key = list(CELL_KEY)
-    for path in paths:
-        added = read_label_file(path)
-        both = added.merge(labels[[*key, "source"]], on=key, suffixes=("", "_before"))
-        if len(both):
-            cell = ", ".join(str(both[name].iloc[0]) for name in key)
-            before = both["source_before"].iloc[0]
-            raise InputError(path, f"the cell ({cell}) is measured already, in {before}", "keep one of them")
-        labels = pd.concat([labels, added], ignore_index=True)
-    return labels.sort_values(key, ignore_index=True)

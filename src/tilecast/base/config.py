@@ -192,6 +192,9 @@ class Settings(Section):
     labels: list[str] = Field(
         [], description="CSV files with further measured end-to-end latencies, in the `labels` table's columns"
     )
+    devices: list[str] = Field(
+        [], description="device files (YAML) of GPUs that these labels name and that data/devices does not hold"
+    )
     claims: str = Field("config/claims.yaml", description="file of published claims to audit")
     predictor: Prediction = Field(default_factory=Prediction, description="the predictors computed here")
     evaluation: Evaluation = Field(default_factory=Evaluation, description="statistics of the errors")

@@ -88,3 +88,23 @@ def devices_of_table(table: Any) -> dict[str, Device]:
         )
         for row in table.to_dict("records")
     }
+
+
+def row_of_table(device: Device, source: str) -> dict[str, Any]:
+    """A device as a row of the `devices` table: what `devices_of_table` reads back."""
+    fp32 = device.peak_flops_per_s("fp32", False)
+    return {
+        "device": device.name,
+        "name": device.title,
+        "vendor": device.vendor,
+        "memory_bytes": device.memory_bytes,
+        "bandwidth_bytes_per_s": device.bandwidth_bytes_per_s,
+        "sm_count": device.sm_count,
+        "cores_per_sm": device.cores_per_sm // (AMD_LANES if device.vendor == "AMD" else 1),
+        "clock_hz": device.clock_hz,
+        "fp32_flops_per_s": fp32,
+        "fp32_matrix_flops_per_s": device.matrix_flops_per_s.get("fp32", fp32),
+        "l2_bytes": device.l2_bytes,
+        "training_gpu": False,
+        "source": source,
+    }

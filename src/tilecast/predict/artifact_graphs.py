@@ -32,7 +32,7 @@ from tilecast.predict.kernel import (
     complete,
     wait_ms,
 )
-from tilecast.tables.declared.artifact import GRAPHS, LABELS, OPERATOR_PREDICTIONS, PREDICTIONS
+from tilecast.tables.declared.artifact import GRAPHS, LAYERS, OPERATOR_PREDICTIONS, PREDICTIONS
 from tilecast.tables.declared.predict import BREAKDOWN, INTERVALS
 from tilecast.tables.io import empty, read, write
 
@@ -108,10 +108,10 @@ def _sequence(repeats: pd.Series) -> Array:
     return np.concatenate([index[:first], np.tile(index[first:last], often[first]), index[last:]])
 
 
-def layers_of(labels: pd.DataFrame) -> dict[str, int]:
-    """Number of layers of each model, from the labels."""
-    known = labels[labels["layers"] > 0].groupby("model")["layers"].max()
-    return {str(model): int(layers) for model, layers in known.items()}
+def layers_by_model(path: str) -> dict[str, int]:
+    """Number of layers of each model, from a file with the `layers` table."""
+    table = read(path, LAYERS)
+    return dict(zip(table["model"].tolist(), table["layers"].tolist(), strict=True))
 
 
 def _parts(graphs: pd.DataFrame, node_of: Array) -> Iterator[tuple[int, bool, list[Any]]]:
@@ -356,7 +356,7 @@ def _pipelined(nodes: pd.DataFrame, microbatches: int) -> float:
 def forecast_artifact(
     predictor: Predictor,
     graphs: str,
-    labels: str,
+    layers: str,
     devices: Mapping[str, Device],
     outputs: Mapping[str, str],
 ) -> None:
@@ -367,7 +367,7 @@ def forecast_artifact(
     table = read(graphs, GRAPHS)
     vendors = getattr(predictor, "vendors", None)
     chosen = {name: device for name, device in devices.items() if vendors is None or device.vendor in vendors}
-    result = forecast_all(predictor, workloads(table, layers_of(read(labels, LABELS))), chosen)
+    result = forecast_all(predictor, workloads(table, layers_by_model(layers)), chosen)
     for name, frame, declared in (
         ("cells", result.cells, PREDICTIONS),
         ("operators", result.operators, OPERATOR_PREDICTIONS),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,17 +56,18 @@ def load_predictor(name: str, folder: str | Path | None = None, own: str | None 
     return loaded
 
 
-def specifications(predictor: Predictor, table: pd.DataFrame) -> dict[str, Device]:
-    """The devices of the artifact's `devices` table with the figures that the predictor was trained on.
+def specifications(predictor: Predictor, table: pd.DataFrame, files: Iterable[str] = ()) -> dict[str, Device]:
+    """The devices of a `devices` table with the figures that the predictor was trained on.
 
-    A class with `artifact_figures` takes them as they are, errors included; any other the makers' own.
+    A class with `artifact_figures` takes them as they are, errors included; any other the makers' own,
+    of data/devices and of an author's device `files`.
     """
-    from tilecast.hardware.device_file import devices
+    from tilecast.hardware.device_file import devices, load_device
 
     stated = devices_of_table(table)
     if getattr(predictor, "artifact_figures", False):
         return stated
-    made = devices()
+    made = devices() | {device.name: device for device in map(load_device, files)}
     return {name: made.get(name, device) for name, device in stated.items()}
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tilecast.artifact import names
-from tilecast.artifact.cells import read_label_file, read_labels, with_label_files
+from tilecast.artifact.cells import read_labels
 from tilecast.artifact.fetch import mirror_files, write_archive
+from tilecast.artifact.labels import read_label_file, with_label_files
 from tilecast.artifact.lock import read_lock
 from tilecast.artifact.published import read_published, transcribe
 from tilecast.base.errors import InputError

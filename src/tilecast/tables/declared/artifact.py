@@ -48,6 +48,14 @@ LABELS = Table(
     source=SOURCE,
 )
 
+LAYERS = Table(
+    "layers",
+    "layers",
+    ("model",),
+    model=text("model, as the artifact's files name it"),
+    layers=size("repeated layers"),
+)
+
 PREDICTIONS = Table(
     "predictions",
     "forecast latencies of whole models",
