@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from copies import Copy, copy_tree
 
-from tilecast.tables.declared.artifact import DEVICES, GRAPHS, LABELS, PREDICTIONS
+from tilecast.tables.declared.artifact import DEVICES, GRAPHS, LABELS, LAYERS, PREDICTIONS
 from tilecast.tables.io import empty, write
 
 OWN = """
@@ -48,6 +48,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     times = {"latency_ms": 1.0, "forward_ms": 1.0, "backward_ms": None, "layers": 1, "source": "toy"}
     label = CELL | {"device": "Tesla_V100-PCIE-32GB"} | times
     write(pd.DataFrame([label]), tidy / "labels.csv", LABELS)
+    write(pd.DataFrame([{"model": "toy", "layers": 1}]), tidy / "layers.csv", LAYERS)
     write(empty(PREDICTIONS), tidy / "predictions.csv", PREDICTIONS)
     return copy
 

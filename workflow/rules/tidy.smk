@@ -6,14 +6,14 @@ from tilecast.hardware.device_file import devices
 PUBLISHED_CELLS = shipped("resources/published/end_to_end.csv")
 PUBLISHED_DEVICES = shipped("resources/published/devices.csv")
 OWN_DEVICE_FILES = [local(file) for file in settings.devices]
-# GPUs that a user's labels name and the artifact does not know, and their device files.
+# Rows of GPUs that a user's labels name and the artifact does not know.
 NEW_GPUS = {}
 
 if settings.labels or settings.devices:  # checked before anything runs
-    from tilecast.artifact.labels import files_of_new_gpus
+    from tilecast.artifact.new_gpus import new_gpus
 
     try:
-        NEW_GPUS = files_of_new_gpus(settings.labels, settings.devices, PUBLISHED_CELLS)
+        NEW_GPUS = new_gpus(settings.labels, settings.devices, PUBLISHED_CELLS)
     except TilecastError as error:
         stop(error)
 
@@ -56,7 +56,6 @@ rule tidy_end_to_end:
         archive=ARCHIVE,
         transcribed=PUBLISHED_CELLS,
         transcribed_devices=PUBLISHED_DEVICES,
-        added=OWN_DEVICE_FILES,
         code=code("tidy_end_to_end"),
     output:
         predictions="results/tidy/predictions.csv",
@@ -67,12 +66,7 @@ rule tidy_end_to_end:
     conda:
         "../../envs/analysis.yaml"
     params:
-        # Of the new GPUs, those that data/devices describes.
-        figures={
-            name: FIGURES[name]
-            for name, file in NEW_GPUS.items()
-            if str(file) not in settings.devices
-        },
+        added=list(NEW_GPUS.values()),
     script:
         "../scripts/tidy_end_to_end.py"
 

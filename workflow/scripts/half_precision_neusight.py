@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from tilecast.base.job import run_step
-from tilecast.evaluate.generations import groups_of, neusight_protocol
+from tilecast.evaluate.generations import groups_of
+from tilecast.evaluate.neusight_generations import neusight_protocol
 from tilecast.tables.declared.half_precision import PROTOCOL
 from tilecast.tables.io import write
 

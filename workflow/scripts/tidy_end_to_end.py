@@ -7,7 +7,6 @@ from tilecast.artifact.labels import layers_of
 from tilecast.artifact.published import read_published
 from tilecast.artifact.store import load
 from tilecast.base.job import run_step
-from tilecast.hardware.device import load_device, row_of_table
 from tilecast.tables.declared.artifact import DEVICES, LAYERS, PREDICTIONS
 from tilecast.tables.io import read, write
 
@@ -16,12 +15,12 @@ def tidy_end_to_end(
     archive: str,
     transcribed: str,
     transcribed_devices: str,
-    added: list[str],
+    added: list[dict[str, object]],
     predictions: str,
     devices: str,
     layers: str,
 ) -> None:
-    """`added`: GPUs that users' labels name, by device file or by name."""
+    """`added` are rows of GPUs that users' labels name."""
     files = load(archive, names.LABELS, names.PREDICTIONS, names.DEVICES, *names.TRAINING_DEVICES)
     if files:
         measured, predicted, gpus = (
@@ -33,7 +32,7 @@ def tidy_end_to_end(
         measured, predicted = read_published(transcribed)
         gpus = read(transcribed_devices, DEVICES)
     if added:
-        gpus = pd.concat([gpus, pd.DataFrame([row_of_table(load_device(one), one) for one in added])])
+        gpus = pd.concat([gpus, pd.DataFrame(added)])
     print(f"{len(predicted)} predictions, {len(gpus)} devices")
     write(predicted, predictions, PREDICTIONS)
     write(gpus, devices, DEVICES)
@@ -47,7 +46,7 @@ if __name__ == "__main__":
         archive=snakemake.input.archive,
         transcribed=snakemake.input.transcribed,
         transcribed_devices=snakemake.input.transcribed_devices,
-        added=[*snakemake.input.added, *snakemake.params.figures],
+        added=snakemake.params.added,
         predictions=snakemake.output.predictions,
         devices=snakemake.output.devices,
         layers=snakemake.output.layers,

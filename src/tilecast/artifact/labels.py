@@ -7,10 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tilecast.artifact.published import read_published
 from tilecast.base.errors import InputError
-from tilecast.base.paths import DEVICES
-from tilecast.hardware.device_file import load_device
 from tilecast.tables.columns import CELL_KEY
 from tilecast.tables.declared.artifact import LABELS
 from tilecast.tables.io import check, read_raw
@@ -18,45 +15,10 @@ from tilecast.tables.io import check, read_raw
 if TYPE_CHECKING:
     import pandas as pd
 
-FORECAST_OPTIONS = ("none", "fusion")  # on a GPU between four of which no link is known
-
 
 def layers_of(labels: pd.DataFrame) -> pd.DataFrame:
     """The `layers` table: how many layers each model has, as the artifact's labels say."""
     return labels[labels["layers"] > 0].groupby("model")["layers"].max().reset_index()
-
-
-def files_of_new_gpus(
-    labels: Iterable[str], device_files: Iterable[str], published: str | os.PathLike[str]
-) -> dict[str, Path]:
-    """The device file of each GPU that label files name and the artifact does not know, by the GPU's name.
-
-    Refused are a GPU that no device file describes, a cell of it that no predictor could forecast, and a device
-    file that no label needs.
-    """
-    measured, _ = read_published(published)
-    workload = [name for name in CELL_KEY if name != "device"]
-    workloads = set(measured[workload].itertuples(index=False, name=None))
-    own = {load_device(path).name: Path(path) for path in device_files}
-    described = {load_device(path).name: path for path in sorted(DEVICES.glob("*.yaml"))} | own
-    found: dict[str, Path] = {}
-    for label_file in labels:
-        rows = read_label_file(label_file)
-        for row in rows[~rows["device"].isin(measured["device"])].to_dict("records"):
-            if row["device"] not in described:
-                remedy = "name its device file under `devices:`; known are " + ", ".join(sorted(described))
-                raise InputError(label_file, f"the GPU {row['device']} is not described anywhere", remedy)
-            if row["option"] not in FORECAST_OPTIONS or tuple(row[name] for name in workload) not in workloads:
-                cell = ", ".join(str(row[name]) for name in CELL_KEY)
-                remedy = "on such a GPU give workloads of resources/published/end_to_end.csv, on one GPU"
-                raise InputError(
-                    label_file, f"the cell ({cell}) cannot be forecast, the artifact has no graph of it", remedy
-                )
-            found[row["device"]] = described[row["device"]]
-    for name, path in own.items():
-        if name not in found:
-            raise InputError(path, f"no label needs the device file of {name}", "remove it from `devices:`")
-    return found
 
 
 def read_label_file(path: str | os.PathLike[str]) -> pd.DataFrame:
