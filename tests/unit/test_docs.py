@@ -38,7 +38,7 @@ def test_every_page_is_on_the_list() -> None:
 
 def test_paths_named_in_the_documents_exist() -> None:
     folders = (
-        "src",
+        "src/tilecast",
         "workflow",
         "tests",
         "config",

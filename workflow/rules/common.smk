@@ -140,6 +140,18 @@ def model_files(cells):
     return [shipped(file) for file in sorted(sources) if file.endswith(".json")]
 
 
+def predictor_code(*names):
+    """The modules that the named predictors are made of."""
+    shipped_ones = [PREDICTORS[name] for name in names if name not in SOURCES]
+    own = [SOURCES[name] for name in names if name in SOURCES]
+    modules = [
+        f"src/{kind.split(':')[0].replace('.', '/')}.py" for kind in shipped_ones
+    ]
+    return [file for path in [*modules, *own] for file in imported(path)] + list(
+        map(local, map(str, own))
+    )
+
+
 def weights(name):
     """The record of the weights a predictor uses, which lies beside them: shipped, or trained here."""
     if name not in TRAINED:
@@ -152,7 +164,10 @@ def weights(name):
 def declarations(tables):
     """The modules by which declared tables, each named `<stage>.<table>`, are read."""
     modules = [f"src/tilecast/tables/declared/{stage}.py" for stage in stages(tables)]
-    return [*map(shipped, modules), *(file for path in modules for file in imported(path))]
+    return [
+        *map(shipped, modules),
+        *(file for path in modules for file in imported(path)),
+    ]
 
 
 def forced(rule, target):

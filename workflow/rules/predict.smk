@@ -15,19 +15,6 @@ try:
 except TilecastError as error:
     stop(error)
 
-
-def predictor_code(*names):
-    """The modules that the named predictors are made of."""
-    shipped_ones = [PREDICTORS[name] for name in names if name not in SOURCES]
-    own = [SOURCES[name] for name in names if name in SOURCES]
-    modules = [
-        f"src/{kind.split(':')[0].replace('.', '/')}.py" for kind in shipped_ones
-    ]
-    return [file for path in [*modules, *own] for file in imported(path)] + list(
-        map(local, map(str, own))
-    )
-
-
 OWN_GRAPHS = "results/evaluation/own_graphs.csv"
 PREDICT_REPORT = [
     "results/evaluation/bars.csv",
