@@ -75,14 +75,13 @@ EXEMPT = {
         evaluate.serving:shape_of evaluate.summaries:compare_summaries""",
     "shipped with the project": """
         base.code_graph:_names hardware.device:device_names
-        present.figures.catalog:_figure
+        present.constants:constants
         artifact.defects:read_reference multigpu.collectives:_trained multigpu.collectives_fit:train
-        predict.half_precision:HalfPrecision.load multigpu.shipped_shares:*
+        multigpu.shipped_shares:*
         predict.physics.expert_kernel:* present.page.render:asset""",
     "made by this run": """
         evaluate.kernels:trained_on evaluate.generations:groups_of measure.bundle:_json
         measure.bundle:collect present.paper.pdf:write_pdf
-        present.page.results:Results.free
         present.page.results:Results.json present.page.results:data_uri
         present.page.sections.paper_tables:context""",
     "a checkpoint of a training here": "predict.train.network:_resume predict.train.experts:Judged.load",

@@ -29,6 +29,13 @@ def project(here):
 
 
 ROOT = project(workflow.current_basedir)
+# PYTHONPATH cannot hold a colon: jobs would import whichever tilecast is installed. Snakemake takes braces for wildcards.
+if set(":{}") & set(str(ROOT)):
+    print(
+        f"tilecast: error: {ROOT}: a path with a colon or a brace cannot be used; move the clone",
+        file=sys.stderr,
+    )
+    raise SystemExit(1)
 sys.path.insert(0, str(ROOT / "src"))
 
 from snakemake.io import sourcecache_entry

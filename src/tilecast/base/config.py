@@ -10,17 +10,51 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from tilecast.base.files import write_text
 from tilecast.base.inputs import Section, validated
 from tilecast.base.paths import CHECKOUT
 
 
-class Artifact(Section):
+def _takes_text(annotation: Any) -> bool:
+    """Whether a value of this type may be text."""
+    if get_origin(annotation) is Literal:
+        return any(isinstance(value, str) for value in get_args(annotation))
+    return annotation is str or any(map(_takes_text, get_args(annotation)))
+
+
+def _from_text(value: Any, annotation: Any) -> Any:
+    """A number, flag or null that Snakemake handed over as text, as `--config 'section={key: value}'` does."""
+    if isinstance(value, list):
+        return [_from_text(entry, annotation) for entry in value]
+    if not isinstance(value, str) or _takes_text(annotation):
+        return value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+
+
+class Options(Section):
+    """A section of the configuration."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _typed(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        known = cls.model_fields
+        return {
+            key: _from_text(value, known[key].annotation) if key in known else value
+            for key, value in values.items()
+        }
+
+
+class Artifact(Options):
     """Which artifact is evaluated, and where it may be taken from."""
 
     repository: str = Field(
@@ -51,7 +85,7 @@ class Artifact(Section):
         return Path(named).expanduser() if named else None
 
 
-class Evaluation(Section):
+class Evaluation(Options):
     """How errors are summarised."""
 
     bootstrap_resamples: int = Field(
@@ -74,7 +108,7 @@ _LABELLED_CELLS = [  # every workload of the artifact that has a measured label 
 ]
 
 
-class Graphs(Section):
+class Graphs(Options):
     """Which models are traced into kernel lists, and how."""
 
     cells: list[Annotated[str, Field(pattern=r"^[\w.]+-(inference|training)-[1-9]\d*-[1-9]\d*$")]] = Field(
@@ -91,7 +125,7 @@ class Graphs(Section):
     )
 
 
-class Prediction(Section):
+class Prediction(Options):
     """Which weights the predictors computed here use."""
 
     train: bool = Field(
@@ -104,11 +138,8 @@ class Prediction(Section):
     ] = Field({}, description="predictors of your own, {name: file.py:Class} or {name: module:Class}")
 
 
-class Numa(Section):
+class Numa(Options):
     """The host-memory locality study: which, whether it is run, and what of it is changed."""
-
-    # On the command line it is given as one mapping, whose numbers Snakemake hands over as text.
-    model_config = ConfigDict(strict=False)
 
     study: str = Field("quick_test", description="a name of config/studies/numa, or a YAML file")
     run: bool = Field(
@@ -138,7 +169,7 @@ class Numa(Section):
         return {key: value for key, value in self.model_dump().items() if key not in own and value is not None}
 
 
-class Moe(Section):
+class Moe(Options):
     """The study of experts on several GPUs."""
 
     study: str = Field(
@@ -149,7 +180,7 @@ class Moe(Section):
     )
 
 
-class Measure(Section):
+class Measure(Options):
     """What is timed on the machine at hand."""
 
     mode: Literal["auto", "measure", "replay", "off"] = Field(
@@ -163,7 +194,7 @@ class Measure(Section):
     threads: int = Field(1, ge=1, description="threads of a CPU that is measured")
 
 
-class Parallel(Section):
+class Parallel(Options):
     """The worked examples of many GPUs."""
 
     compute: bool = Field(
@@ -171,7 +202,7 @@ class Parallel(Section):
     )
 
 
-class Modern(Section):
+class Modern(Options):
     """Half precision on today's GPUs: a second artifact, fetched from the package index."""
 
     enabled: bool = Field(
@@ -184,7 +215,7 @@ class Modern(Section):
     seed: int = Field(0, ge=0, description="seed of that sample and of the protocol's trainings")
 
 
-class Settings(Section):
+class Settings(Options):
     """The whole configuration."""
 
     artifact: Artifact = Field(default_factory=Artifact, description="the published artifact")

@@ -13,11 +13,38 @@ import yaml
 from tilecast.base.errors import InputError
 
 LARGEST_BYTES = 32 << 20
+LARGEST_TENSORS_BYTES = 1 << 30
 DEEPEST = 64  # levels of nesting
 MOST_VALUES = 2_000_000  # with every alias written out
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # What steers a terminal, turns text around, or cannot be written down at all; no name or number needs it.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """YAML's plain data; a key that occurs twice and a number in base 60 (1:30 is ninety) are errors."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
+        keys = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if len(set(keys)) < len(keys):
+            twice = next(key for place, key in enumerate(keys) if key in keys[:place])
+            raise yaml.constructor.ConstructorError(None, None, f"the key {shown(twice[1])} occurs twice")
+        return super().construct_mapping(node, deep)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> Any:
+        return super().construct_yaml_int(_in_base_10(node))
+
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> Any:
+        return super().construct_yaml_float(_in_base_10(node))
+
+
+def _in_base_10(node: yaml.ScalarNode) -> yaml.ScalarNode:
+    if ":" in node.value:  # a long one takes minutes to compute
+        raise yaml.constructor.ConstructorError(None, None, f"{shown(node.value)} is a number in base 60")
+    return node
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
 
 
 def read_yaml(path: str | os.PathLike[str], remedy: str = "") -> Any:
@@ -25,7 +52,7 @@ def read_yaml(path: str | os.PathLike[str], remedy: str = "") -> Any:
     text = read_text(path, remedy)
     try:
         _measure(text, path, remedy)
-        return yaml.load(text, Loader=_LOADER)
+        return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:  # dates, figures of any length
         raise InputError(path, f"is not YAML ({_short(error)})", remedy) from None
 
@@ -34,7 +61,7 @@ def _measure(text: str, path: object, remedy: str) -> None:
     """Refuse YAML that is nested too deep, or that aliases blow up: a few lines can stand for gigabytes."""
     open_nodes: list[tuple[str | None, int]] = []  # anchor and size of every collection not yet closed
     sizes: dict[str, int] = {}  # values below each anchor, aliases written out
-    for event in yaml.parse(text, Loader=_LOADER):
+    for event in yaml.parse(text, Loader=_Loader):
         size, anchor = 0, getattr(event, "anchor", None)
         if isinstance(event, yaml.CollectionStartEvent):
             open_nodes.append((anchor, 1))
@@ -63,7 +90,7 @@ def read_json(path: str | os.PathLike[str], remedy: str = "") -> Any:
 def parse_json(text: str | bytes, where: object, remedy: str = "") -> Any:
     """The content of JSON text; `where` names it in the message."""
     try:
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as error:
         raise InputError(where, f"is not JSON ({_short(error)})", remedy) from None
     inside = [found]
@@ -74,6 +101,16 @@ def parse_json(text: str | bytes, where: object, remedy: str = "") -> Any:
             inside += [*value, *value.values()]
         elif isinstance(value, list):
             inside += value
+    return found
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The mapping of these pairs; a key that occurs twice is an error."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for place, key in enumerate(keys) if key in keys[:place])
+        raise ValueError(f"the key {shown(twice)} occurs twice")
     return found
 
 
@@ -95,6 +132,7 @@ def read_tensors(path: str | os.PathLike[str], remedy: str = "") -> dict[str, An
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
+    regular(path, LARGEST_TENSORS_BYTES, remedy)
     try:
         arrays = load_file(path)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
@@ -119,16 +157,25 @@ def _short(error: Exception) -> str:
     return words if len(words) <= 200 else f"{words[:197]}..."
 
 
-def read_text(path: str | os.PathLike[str], remedy: str = "") -> str:
-    """The text of a regular file of no absurd size."""
+def regular(path: str | os.PathLike[str], largest_bytes: int, remedy: str = "") -> Path:
+    """The path of a regular file of at most so many bytes; a pipe would be waited for without end."""
     try:
         file = Path(path)
         if file.exists() and not file.is_file():
             raise InputError(path, "is not a file", remedy)
-        if file.stat().st_size > LARGEST_BYTES:
-            raise InputError(path, f"is larger than {LARGEST_BYTES >> 20} MiB", remedy)
-        return file.read_text(encoding="utf-8")
+        if file.stat().st_size > largest_bytes:
+            raise InputError(path, f"is larger than {largest_bytes >> 20} MiB", remedy)
+        return file
     except FileNotFoundError:
         raise InputError(path, "does not exist", remedy) from None
+    except (OSError, ValueError) as error:
+        raise InputError(path, f"cannot be read ({_short(error)})", remedy) from None
+
+
+def read_text(path: str | os.PathLike[str], remedy: str = "") -> str:
+    """The text of a regular file of no absurd size."""
+    file = regular(path, LARGEST_BYTES, remedy)
+    try:
+        return file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:  # also text that is not UTF-8
         raise InputError(path, f"cannot be read ({_short(error)})", remedy) from None

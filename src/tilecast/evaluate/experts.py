@@ -116,7 +116,7 @@ def _anchor_file(path: str | Path) -> Iterator[Any]:
     raw = read_yaml(path)
     try:
         yield raw
-    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise InputError(path, f"is not a file of anchors ({error!r})", "see docs/use/experts.md") from None
 
 

@@ -14,6 +14,8 @@ _OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Div: operator.truediv,
 }
 _FUNCTIONS: dict[str, Callable[..., float]] = {"min": min, "max": max, "ceil": math.ceil, "abs": abs}
+_MOST = 100  # arguments of min and max
+_ARGUMENTS = {"min": range(2, _MOST), "max": range(2, _MOST), "ceil": range(1, 2), "abs": range(1, 2)}
 LONGEST = 400
 
 
@@ -30,8 +32,10 @@ def parsed(text: str) -> ast.expr:
         if isinstance(node, ast.Constant):
             allowed = type(node.value) in (int, float)
         elif isinstance(node, ast.Call):
-            known = isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS
-            allowed = known and not node.keywords and len(node.args) > 0
+            name = node.func.id if isinstance(node.func, ast.Name) else ""
+            allowed = name in _FUNCTIONS and not node.keywords
+            if allowed and len(node.args) not in _ARGUMENTS[name]:
+                raise ValueError(f"{text!r}: {name} cannot take {len(node.args)} arguments")
         if not allowed:
             raise ValueError(f"{text!r}: only + - * / and {', '.join(_FUNCTIONS)} of numbers and names")
     return tree

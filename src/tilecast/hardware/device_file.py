@@ -89,10 +89,12 @@ def load_device(path_or_name: str | Path) -> Device:
     if text.lower().endswith((".yaml", ".yml", ".json")):
         return _read(Path(text))
     known = devices()
-    for device in known.values():
-        if text in (device.name, device.short):
-            return device
-    raise InputError(text, "is not a known device", f"give a file, or one of {', '.join(sorted(known))}")
+    named = {name.lower(): device for device in known.values() for name in (device.name, device.short)}
+    if text.lower() in named:
+        return named[text.lower()]
+    like = sorted({device.short for device in known.values() if text and text.lower() in device.name.lower()})
+    remedy = f"did you mean {' or '.join(like)}?" if like else f"give a file, or one of {', '.join(sorted(known))}"
+    raise InputError(text, "is not a known device", remedy)
 
 
 def devices(folder: Path = DEVICES) -> dict[str, Device]:

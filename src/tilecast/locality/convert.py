@@ -9,8 +9,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from tilecast.base.documents import regular
 from tilecast.base.errors import InputError
 
+LARGEST_TRACE_BYTES = 256 << 20
 _TIME_LIMIT_S = 1800  # longest a conversion may take
 _IMPORTERS = ("host-linux-x64", "lib/nsight-systems/host-linux-x64")  # beside or below a folder above nsys
 _CUPTI = """
@@ -68,6 +70,7 @@ def _call(command: list[str], path: Path) -> None:
 
 def from_torch(trace: Path, target: Path) -> None:
     """Write a trace of torch's profiler as the tables of an export, without the empty ones."""
+    regular(trace, LARGEST_TRACE_BYTES)
     try:
         events = json.loads(trace.read_text(encoding="utf-8"))["traceEvents"]
         complete = [event for event in events if event.get("ph") == "X"]

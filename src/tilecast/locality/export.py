@@ -29,7 +29,17 @@ SUFFIXES = (".sqlite", ".json", *REPORTS)
 _CPU_STAGE = re.compile(r"^cpu (h2d|compute|d2h) (\d+):\d+\Z")  # stage and bytes of the CPU device's ranges
 _BATCH = re.compile(r"(\d{1,12})\s*$")
 
-_TIMED = "typeof(start) = 'integer' AND typeof(end) = 'integer' AND end >= start"
+LATEST_NS = 1 << 61  # seventy years; differences of times beyond it would overflow
+_TIMED = (
+    "typeof(start) = 'integer' AND typeof(end) = 'integer' AND end >= start "
+    f"AND start >= {-LATEST_NS} AND end <= {LATEST_NS}"
+)
+MOST_PAIRS = 50_000_000  # of a launch and what it started; a hundred times what ten million events have
+_PAIRS = """
+SELECT SUM(launched.n * ran.n)
+FROM (SELECT correlation, COUNT(*) AS n FROM launch GROUP BY correlation) AS launched
+JOIN (SELECT correlation, COUNT(*) AS n FROM gpu GROUP BY correlation) AS ran USING (correlation)
+"""
 _SCHEMA = """
 CREATE TABLE gpu (kind INT, start INT, end INT, bytes INT, pinned INT, correlation INT);
 CREATE TABLE launch (thread INT, start INT, end INT, correlation INT);
@@ -63,6 +73,9 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
             _copy(work, path)
             work.execute("COMMIT")
             work.executescript(_INDEXES + "ANALYZE main;")
+            if (work.execute(_PAIRS).fetchone()[0] or 0) > MOST_PAIRS:
+                problem = "the same correlation ids stand for many launches and much of the GPU's work"
+                raise InputError(path, problem, "export it again")
             yield work
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the second: text that is not UTF-8
             raise InputError(path, f"cannot be read as SQLite ({error})", "export it again") from None
@@ -132,7 +145,10 @@ def _copy(work: sqlite3.Connection, path: Path) -> None:
         found = _columns(work, table)
         if "correlationId" in found:
             thread = _or("globalTid", found, _or("threadId", found, "0"))
-            work.execute(f"INSERT INTO launch SELECT {thread}, start, end, correlationId FROM export.{table}")
+            work.execute(
+                f"INSERT INTO launch SELECT {thread}, start, end, correlationId FROM export.{table} "
+                f"WHERE start BETWEEN {-LATEST_NS} AND {LATEST_NS}"
+            )
 
 
 def _copy_ranges(work: sqlite3.Connection) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 import pandas as pd
 
-from tilecast.base.documents import parse_json, shown
+from tilecast.base.documents import parse_json, regular, shown
 from tilecast.base.errors import InputError, TilecastError
 from tilecast.base.files import write_bytes
 from tilecast.measure.describe import DESCRIPTION, device_of, read_description
@@ -164,6 +164,7 @@ def _unpacked(path: Path) -> dict[str, bytes]:
     """Regular files of the archive by name, in memory; nothing is written, nothing outside is named."""
     found: dict[str, bytes] = {}
     total = 0
+    regular(path, LARGEST_BYTES)
     try:
         with gzip.open(path) as packed:  # at once: a header's length alone can stand for gigabytes
             data = packed.read(LARGEST_BYTES + HEADERS_BYTES + 1)
@@ -183,8 +184,6 @@ def _unpacked(path: Path) -> dict[str, bytes]:
                     raise InputError(path, f"holds {entry.name} twice", _DISTRUST)
                 stream = archive.extractfile(entry)
                 found[entry.name] = stream.read() if stream else b""
-    except FileNotFoundError:
-        raise InputError(path, "does not exist") from None
     except TilecastError:
         raise
     except Exception as error:  # damaged archives make their readers raise anything

@@ -11,12 +11,15 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tilecast.base.documents import regular
 from tilecast.base.errors import InputError
 from tilecast.base.files import atomic_path
 from tilecast.tables.schema import Column, Table
 
 if TYPE_CHECKING:
     import pandas as pd
+LARGEST_TABLE_BYTES = 4 << 30
+MOST_CELLS = 100_000_000  # of a Parquet file that is read whole: a gigabyte in memory
 DTYPES: dict[str, Any] = {"text": "str", "integer": "int64", "number": "float64", "flag": "bool"}
 WITH_EMPTY = DTYPES | {"integer": "Int64", "flag": "boolean"}
 
@@ -116,9 +119,11 @@ def read_raw(path: str | os.PathLike[str], table: Table, only: tuple[str, str] |
     """
     import pandas as pd
 
-    source = Path(path)
+    source = regular(path, LARGEST_TABLE_BYTES)
     try:
         if source.suffix == ".parquet":
+            if only is None:
+                _fits(source, len(table.columns))
             return pd.read_parquet(source, filters=[(only[0], "==", only[1])] if only else None)
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # a row longer than the header is cut with a warning only
@@ -132,10 +137,22 @@ def read_raw(path: str | os.PathLike[str], table: Table, only: tuple[str, str] |
                 encoding="utf-8-sig",
             )
         return frame.dropna(how="all")  # blank lines, counted
-    except FileNotFoundError:
-        raise InputError(str(source), "does not exist") from None
+    except InputError:
+        raise
     except Exception as error:  # a parser's own words, whatever it raises on foreign bytes
         raise InputError(str(source), f"cannot be read as a table ({error})") from None
+
+
+def _fits(source: Path, declared: int) -> None:
+    """Refuse a Parquet file that would not fit in memory: equal rows take next to no space in the file."""
+    from pyarrow import parquet
+
+    about = parquet.read_metadata(source)
+    if about.num_columns > 10 * declared or about.num_rows * about.num_columns > MOST_CELLS:
+        size = f"{about.num_rows:,} rows of {about.num_columns:,} columns"
+        raise InputError(
+            str(source), f"holds {size}", f"expected {declared} columns and at most {MOST_CELLS:,} cells"
+        )
 
 
 def read(path: str | os.PathLike[str], table: Table, only: tuple[str, str] | None = None) -> pd.DataFrame:

@@ -28,7 +28,8 @@ def test_the_default_file_says_what_the_model_says(repository: Path) -> None:
     [
         ({"artefact": {}}, "unknown key `artefact`"),
         ({"artifact": {"comit": COMMIT}}, "unknown key `artifact.comit`"),
-        ({"artifact": {"timeout_s": "120"}}, "`artifact.timeout_s` = '120'"),
+        ({"artifact": {"timeout_s": "soon"}}, "`artifact.timeout_s` = 'soon'"),
+        ({"artifact": {"timeout_s": "1.5"}}, "`artifact.timeout_s` = 1.5"),
         ({"artifact": {"timeout_s": 0}}, "`artifact.timeout_s` = 0"),
         ({"artifact": {"attempts": True}}, "`artifact.attempts` = True"),
         ({"artifact": {"commit": COMMIT[:12]}}, "`artifact.commit`"),
@@ -45,6 +46,22 @@ def test_a_mistake_is_one_line_that_names_the_key(config: dict[str, object], pla
         load_config(config)
     assert place in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_numbers_and_flags_of_the_command_line_are_what_they_say() -> None:
+    """`--config 'section={key: value}'` hands every value below the first level over as text."""
+    given = {
+        "predictor": {"train": "true"}, "modern": {"sample": "50"}, "measure": {"budget_s": "1.5", "mode": "off"},
+        "evaluation": {"bootstrap_resamples": "200"}, "numa": {"gpus": ["0", "1"], "samples": "null"},
+    }  # fmt: skip
+    settings = load_config(given)
+    assert settings.predictor.train is True
+    assert settings.modern.sample == 50
+    assert settings.measure.budget_s == 1.5
+    assert settings.measure.mode == "off"  # text stays text, also where YAML would read a flag
+    assert settings.evaluation.bootstrap_resamples == 200
+    assert settings.numa.gpus == [0, 1]
+    assert settings.numa.samples is None
 
 
 def test_the_environment_decides_where_the_mirror_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tilecast.base.documents import DEEPEST, LARGEST_BYTES, listed, read_json, read_yaml, shown
+from tilecast.base.documents import (
+    DEEPEST,
+    LARGEST_BYTES,
+    LARGEST_TENSORS_BYTES,
+    listed,
+    read_json,
+    read_tensors,
+    read_yaml,
+    shown,
+)
 from tilecast.base.errors import InputError
 
 LAUGHS = "\n".join([*(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30))]).replace("*a0", "x")
@@ -26,6 +35,11 @@ LAUGHS = "\n".join([*(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in 
         ("a: 1" + "0" * 5000, "is not YAML"),
         ("a: [1, 2", "is not YAML"),
         ("a: \0", "is not YAML"),
+        ("a: 1\nb: 2\na: 3", "the key 'a' occurs twice"),
+        ("x:\n  - {b: 1, b: 2}", "the key 'b' occurs twice"),
+        ("a: 1:30", "a number in base 60"),
+        ("a: 1:30.5", "a number in base 60"),
+        ("a: 1" + ":1" * 200_000, "a number in base 60"),
     ],
 )
 def test_hostile_yaml_is_one_short_line(tmp_path: Path, text: str, said: str) -> None:
@@ -79,3 +93,19 @@ def test_what_is_no_list_is_one_line(value: object) -> None:
 def test_a_list_is_itself_and_nothing_is_an_empty_one() -> None:
     assert listed([1, 2], "links", "gpu.yaml") == [1, 2]
     assert listed(None, "links", "gpu.yaml") == []
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '[{"b": {"c": 1, "c": 1}}]'])
+def test_a_key_of_json_that_occurs_twice_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(InputError, match="occurs twice"):
+        read_json(tmp_path / "x.json")
+
+
+def test_weights_are_a_regular_file_of_bounded_size(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    (tmp_path / "sparse.safetensors").touch()
+    os.truncate(tmp_path / "sparse.safetensors", LARGEST_TENSORS_BYTES + 1)
+    for name, said in (("pipe", "not a file"), ("sparse", "larger than"), ("absent", "does not exist")):
+        with pytest.raises(InputError, match=said):
+            read_tensors(tmp_path / f"{name}.safetensors")

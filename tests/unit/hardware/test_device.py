@@ -117,3 +117,11 @@ def test_a_wrong_unit_in_the_artifacts_json_is_refused(tmp_path):
     path.write_text(json.dumps(ARTIFACT | {"SingleFLOPs": 8.141}))
     with pytest.raises(InputError, match="fp32"):
         load_device(path)
+
+
+def test_a_device_is_named_as_people_type_it() -> None:
+    assert load_device("h100").name == "NVIDIA_H100_80GB_HBM3"
+    with pytest.raises(InputError, match="did you mean A100-40GB or A100-80GB"):
+        load_device("A100")
+    with pytest.raises(InputError, match="did you mean RTX4090"):
+        load_device("4090")

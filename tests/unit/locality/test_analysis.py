@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from tilecast.base.errors import InputError
 from tilecast.cli import main
-from tilecast.locality.analysis import analyse, analyse_folder, length, merged, overlap, profiles_in
+from tilecast.locality.analysis import analyse, analyse_folder, length, merged, metrics, overlap, profiles_in
 from tilecast.locality.convert import nsys
+from tilecast.locality.export import opened
 
 NVTX_LIBRARY = "libnvToolsExt.so.1"
 
@@ -325,3 +326,29 @@ def test_a_real_recording_without_work_on_a_gpu_is_one_line(tmp_path: Path) -> N
     )
     with pytest.raises(InputError, match="has no CUDA tables; nothing ran on a GPU"):
         analyse(recorded(tmp_path, NAME, [sys.executable, "-c", marks]))
+
+
+def test_one_correlation_id_for_everything_is_refused_not_joined_without_end(tmp_path: Path) -> None:
+    path = export(tmp_path / f"{NAME}.sqlite")
+    with sqlite3.connect(path) as work:
+        for table in ("CUPTI_ACTIVITY_KIND_RUNTIME", "CUPTI_ACTIVITY_KIND_KERNEL"):
+            columns = [row[1] for row in work.execute(f"PRAGMA table_info({table})")]
+            values = ", ".join("1" if name == "start" else "2" if name == "end" else "7" for name in columns)
+            work.execute(
+                f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) "
+                f"INSERT INTO {table} SELECT {values} FROM n"
+            )
+    with pytest.raises(InputError, match="correlation ids"), opened(path):
+        pass
+
+
+def test_times_that_would_overflow_do_not_count(tmp_path: Path) -> None:
+    path = export(tmp_path / f"{NAME}.sqlite")
+    with opened(path) as work:
+        before = metrics(work, 10)
+    with sqlite3.connect(path) as work:
+        columns = [row[1] for row in work.execute("PRAGMA table_info(CUPTI_ACTIVITY_KIND_KERNEL)")]
+        values = [{"start": -(2**63), "end": 2**63 - 1}.get(name, 0) for name in columns]
+        work.execute(f"INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES ({', '.join('?' * len(columns))})", values)
+    with opened(path) as work:
+        assert metrics(work, 10) == before

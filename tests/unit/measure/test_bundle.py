@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -153,7 +154,8 @@ def test_links_and_broken_archives_are_refused(bundle: Path, tmp_path: Path) -> 
     (tmp_path / "cut.tar.gz").write_bytes(bundle.read_bytes()[:-200])
     (tmp_path / "text.tar.gz").write_text("hello")
     (tmp_path / "bomb.tar.gz").write_bytes(gzip.compress(b"\0" * 100_000)[:50])
-    for name in ("link", "cut", "text", "bomb", "absent"):
+    os.mkfifo(tmp_path / "pipe.tar.gz")
+    for name in ("link", "cut", "text", "bomb", "absent", "pipe"):
         with pytest.raises(InputError):
             verify(tmp_path / f"{name}.tar.gz")
 

@@ -1,16 +1,20 @@
 """Tables: declared columns are enforced, in and out, with the line an editor shows."""
 
+import os
 import re
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from tilecast.base.errors import InputError
 from tilecast.tables.columns import MAPE_PERCENT
 from tilecast.tables.declared.artifact import DEFECTS
 from tilecast.tables.declared.claims import CLAIMS
 from tilecast.tables.document import stages
-from tilecast.tables.io import check, dtype, empty, read, write
+from tilecast.tables.io import MOST_CELLS, check, dtype, empty, read, write
 from tilecast.tables.schema import Table, flag, positive, size
 
 DEFECT = {"kind": "unit", "where": "a, b", "detail": 'says "GHz"\n<script>', "severity": "note"}
@@ -134,3 +138,20 @@ def test_no_table_is_written_that_is_not_declared(repository):
         if calls:
             found[path.relative_to(repository).as_posix()] = calls
     assert found == allowed
+
+
+def test_a_small_file_that_stands_for_gigabytes_is_refused_before_it_is_read(tmp_path):
+    """Equal rows take next to no space in Parquet: what its header says is asked first."""
+    rows = MOST_CELLS // len(DEFECTS.columns) + 1
+    one = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, dtype="int32")), pa.array(["x"]))
+    parquet.write_table(pa.table(dict.fromkeys(DEFECTS.columns, one)), tmp_path / "bomb.parquet")
+    wide = pa.table({f"c{number}": pa.array([1]) for number in range(10 * len(DEFECTS.columns) + 1)})
+    parquet.write_table(wide, tmp_path / "wide.parquet")
+    os.mkfifo(tmp_path / "pipe.csv")
+    for name, said in (
+        ("bomb.parquet", "100,000,000 cells"),
+        ("wide.parquet", "columns"),
+        ("pipe.csv", "not a file"),
+    ):
+        with pytest.raises(InputError, match=said):
+            read(tmp_path / name, DEFECTS)
