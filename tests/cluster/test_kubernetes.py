@@ -50,7 +50,7 @@ def test_pods_that_share_no_file_system_give_the_same_bytes(
     further = ["--jobs", "4", "--seconds-between-status-checks", "1", "--storage-s3-endpoint-url", s3.url]
     with kubernetes(tmp_path / "api", str(FOLDER)) as (api, config):
         clone.snakemake("results/evaluation/errors.csv", *workflow, *further, KUBECONFIG=config)
-    assert len(api.jobs) == 3
+    assert len(api.jobs) == 4
     for job in api.jobs.values():
         assert job["code"] == 0, job["output"]
         for private in (str(ROOT), str(clone.root), *KEYS.values()):

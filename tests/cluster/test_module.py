@@ -46,7 +46,7 @@ def test_a_module_from_a_hosted_repository_brings_its_library(
     importing = smoke(tmp_path / "importing", XDG_CACHE_HOME=str(tmp_path / "cache"), **hosted)
     (importing.root / "workflow").mkdir(parents=True)
     (importing.root / "workflow/Snakefile").write_text(IMPORT)
-    importing.snakemake("results/tidy/labels.csv")
+    importing.snakemake("results/tidy/labels.csv", "results/tidy/devices.csv")
     assert importing.results() == undisturbed[0].results("artifact", "tidy")
 
 
@@ -63,7 +63,7 @@ def test_what_snakedeploy_writes_runs(
     deployed = smoke(tmp_path / "deployed", XDG_CACHE_HOME=str(tmp_path / "cache"), **hosted)
     config = deployed.root / "config/config.yaml"
     config.write_text(re.sub(r"sources: \[.*\]", "sources: [published]", config.read_text()))
-    deployed.snakemake("results/tidy/labels.csv")
+    deployed.snakemake("results/tidy/labels.csv", "results/tidy/devices.csv")
     assert deployed.results() == undisturbed[0].results("artifact", "tidy")
 
 

@@ -44,8 +44,10 @@ def script_rules(root: Path) -> list[Rule]:
     """Every rule below `root` that runs a script."""
     found = []
     for file in sorted((root / "workflow/rules").glob("*.smk")):
-        pieces = re.split(r"^ *(?:rule|checkpoint) (\w+):$", file.read_text(), flags=re.MULTILINE)
+        pieces = re.split(r"^ *(?:rule|checkpoint)( \w+)?:$", file.read_text(), flags=re.MULTILINE)
         for name, body in zip(pieces[1::2], pieces[2::2], strict=True):
+            made = re.search(r'^ +name:\s+f"(\w+)\{.*\}"$', body, re.MULTILINE)  # one of a loop's
+            name = name.strip() if name else rf"{made[1]}\w+"
             script = re.search(r'^ +script:\s+"\.\./scripts/(.*)"$', body, re.MULTILINE)
             conda = re.search(r'^ +conda:\s+"\.\./\.\./envs/(.*)"$', body, re.MULTILINE)
             if script:
@@ -120,7 +122,9 @@ def test_every_script_of_the_default_workflow_runs_in_a_conda_environment(
     prefixes = {}
     for record in records:
         prefixes.setdefault(record["script"], set()).add(Path(record["prefix"]).parent)
-    expected = {rule.script for rule in script_rules(copy.root) if rule.name in run.rules}
+    expected = {
+        rule.script for rule in script_rules(copy.root) if any(re.fullmatch(rule.name, ran) for ran in run.rules)
+    }
     assert expected
     assert prefixes == {script: {copy.root / ".snakemake/conda"} for script in expected}
     library = {record["modules"]["tilecast"] for record in records}

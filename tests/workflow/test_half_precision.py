@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 
 TARGETS = ["results/modern/serving_errors.csv", *(f"results/figures/modern_{n}.svg" for n in ("sizes", "serving"))]
 LLAMA = {
+    "model_type": "llama",
     "num_hidden_layers": 80, "hidden_size": 8192, "intermediate_size": 28672, "num_attention_heads": 64,
     "num_key_value_heads": 8, "vocab_size": 128256,
 }  # fmt: skip

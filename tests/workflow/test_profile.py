@@ -24,7 +24,7 @@ def test_the_plain_command_uses_the_default_profile(tree: Copy) -> None:
     assert re.search(r"^Provided resources: gpu\D+1\D*$", run.output, re.MULTILINE)
     begun = tree.root / ".snakemake/incomplete" / base64.b64encode(TARGET.encode()).decode()
     begun.touch()  # how Snakemake marks what a step has begun to write
-    assert tree.would_run(TARGET) == {"tidy_end_to_end"}
+    assert tree.would_run(TARGET) == {"tidy_labels"}
     assert (
         "IncompleteFilesException" in tree.snakemake("-n", TARGET, "--workflow-profile", "none", fails=True).output
     )
@@ -35,6 +35,6 @@ def test_a_named_profile_takes_its_place(tree: Copy) -> None:
     named = tree.root / "profiles/own"
     named.mkdir()
     (named / "config.yaml").write_text("quiet: [rules]\n")
-    run = tree.snakemake("--forcerun", "tidy_end_to_end", "--workflow-profile", "profiles/own", TARGET)
+    run = tree.snakemake("--forcerun", "tidy_labels", "--workflow-profile", "profiles/own", TARGET)
     assert USED.format("profiles/own") in run.output
     assert "profiles/default" not in run.output and "Provided resources" not in run.output
