@@ -12,7 +12,6 @@ import pandas as pd
 from tilecast.base.errors import InputError
 from tilecast.hardware.device_file import load_device
 from tilecast.predict.half_precision import shipped
-from tilecast.predict.kernel import HALF_PASSPORT
 from tilecast.predict.registry import load_predictor
 
 DTYPES = ("fp32", "bf16", "fp16", "fp8", "fp8_block", "nvfp4", "mxfp4")
@@ -41,7 +40,6 @@ def run(args: argparse.Namespace) -> int:
         dims = {name: np.array([value], dtype=float) for name, value in zip("mnk", (m, n, k), strict=True)}
         forecast = {key: values[0] for key, values in model.forecast("gemm", measured, dims, device).items()}
         result = {key: value if isinstance(value, str) else float(value) for key, value in forecast.items()}
-        result["passport"] = HALF_PASSPORT
     elif args.dtype not in ("fp32", "bf16", "fp16"):
         raise InputError(device.name, f"has no matrix units in {args.dtype}", "choose another format or device")
     else:

@@ -19,6 +19,7 @@ from tilecast.predict.physics.chip import Chip, Estimate, chip
 
 Loaded = TypeVar("Loaded")
 LEAST_WEIGHT = 0.02  # in single precision; donors of less are left out
+LEAST_DEVIATION = 1e-3  # of a feature over the training data: with less it says nothing, and does nothing
 # Share of a product's correction that the longest calls keep; calls this long keep the middle between it and all.
 LASTING, LASTING_MS = 0.25, 0.05
 LEVEL_DOUBT = 0.1  # of a GPU's rates, beside what generations disagree about, in logs
@@ -28,7 +29,8 @@ LEVEL_DOUBT = 0.1  # of a GPU's rates, beside what generations disagree about, i
 class Expert:
     """A network of two hidden layers over standardised features: log of measured time over base time.
 
-    Features are held within the range it was trained on, where that is given.
+    Features are held within the range it was trained on, where that is given. One that did not vary in training
+    stays at the value it had: nothing was learned of any other, and its weights are chance.
     """
 
     mean: Array
@@ -43,10 +45,31 @@ class Expert:
         weight = self.layers[0].astype(float) / self.scale[:, None]
         return weight.astype(np.float32), (self.layers[1] - self.mean @ weight).astype(np.float32)
 
+    @cached_property
+    def fixed(self) -> Array:
+        """Places of the features that did not vary in training."""
+        return np.flatnonzero(self.scale < 2 * LEAST_DEVIATION)
+
+    @cached_property
+    def bounds(self) -> tuple[Array, Array] | None:
+        """Least and largest value of each feature that the network is asked with."""
+        if self.low is not None and self.high is not None:
+            return self.low, self.high
+        if not len(self.fixed):
+            return None
+        low, high = np.full(len(self.mean), -np.inf), np.full(len(self.mean), np.inf)
+        low[self.fixed] = high[self.fixed] = self.mean[self.fixed]
+        return low, high
+
+    def unknown(self, features: Array) -> Array:
+        """Rows in which a feature that did not vary in training has another value."""
+        away = np.abs(features[:, self.fixed] - self.mean[self.fixed]) > LEAST_DEVIATION
+        return np.asarray(away.any(axis=1))
+
     def correction(self, features: Array) -> Array:
         """The log of the correction, one a row of features: in double precision, whatever it is computed with."""
-        if self.low is not None and self.high is not None:
-            features = np.clip(features, self.low, self.high)
+        if self.bounds is not None:
+            features = np.clip(features, *self.bounds)
         # Rounded singly, a product's last bits depend on how many rows there are.
         x = features.astype(float, copy=False)
         for weight, bias in (self.first, self.layers[2:4]):

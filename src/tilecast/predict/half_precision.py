@@ -124,7 +124,7 @@ class HalfPrecision:
     def forecast(
         self, family: str, dtype: str, dims: Mapping[str, Array], device: Device, without: Collection[str] = ()
     ) -> dict[str, Array]:
-        """latency_ms, low_ms, high_ms and bound of kernels of one family and format, as if the GPU
+        """latency_ms, low_ms, high_ms, bound and passport of kernels of one family and format, as if the GPU
         generations `without` had never been measured."""
         if family not in DIMENSIONS or dtype not in FORMATS:
             raise InputError(f"{family} in {dtype}", "is not measured", f"families {', '.join(DIMENSIONS)}")
@@ -132,7 +132,7 @@ class HalfPrecision:
         if group not in self.meta["rows"]:
             expected = f"expected one of {', '.join(sorted(self.meta['rows']))}"
             raise InputError(group, "no GPU was measured in it", expected)
-        on, doubt = chip(device, dtype), np.ones(1)
+        on, doubt, trained = chip(device, dtype), np.ones(1), np.ones(1)
         values = {name: np.asarray(dims[name], dtype=float) for name in DIMENSIONS[family]}
         if family == expert_kernel.FAMILY:
             known, work = triton(values, dtype, on)
@@ -146,17 +146,27 @@ class HalfPrecision:
             weights = self.weights(device, on, group, without)
             if not weights:
                 raise InputError(group, "no GPU that counts was measured in it", "leave fewer generations out")
-            correction = np.zeros(len(known.base_ms))
+            correction, trained = np.zeros(len(known.base_ms)), np.ones(len(known.base_ms))
             for name, weight in weights.items():
-                correction += weight * self.experts[name][group].correction(known.features)
+                expert = self.experts[name][group]
+                correction += weight * expert.correction(known.features)
+                trained -= weight * expert.unknown(known.features)
             latency = known.base_ms * np.exp(correction)
         # loads of experts are estimated: no floor follows from them
         floor = np.zeros_like(known.floor_ms) if family.startswith("moe") else known.floor_ms
         latency = np.maximum(latency, floor)
         kind = "seen" if self.seen(device, group, without) else "unseen"
         width = np.full(len(latency), self.meta["half_width"][kind][group]) * doubt
-        low, high = interval.interval(latency, width, floor)
-        return {"latency_ms": latency, "low_ms": low, "high_ms": high, "bound": BOUNDS[known.bound]}
+        new = trained < 0.5
+        low, high = interval.interval(latency, np.where(new, self._widest(dtype), width), floor)
+        passport = np.where(new, "extrapolated", np.full(len(latency), HALF_PASSPORT))
+        ends = {"latency_ms": latency, "low_ms": low, "high_ms": high}
+        return ends | {"bound": BOUNDS[known.bound], "passport": passport}
+
+    def _widest(self, dtype: str) -> float:
+        """Half-width of inputs nobody trained on: the widest in that format, of groups without fitted rates."""
+        widths = self.meta["half_width"]["unseen"].items()
+        return max(width for group, width in widths if group.endswith(f"/{dtype}") and group not in self.folds)
 
     def covers(self, device: Device, dtype: str) -> bool:
         """Whether a device is of the kind measured: NVIDIA, with matrix units in bf16 and in that format."""
@@ -219,5 +229,5 @@ def half_precision(kernels: pd.DataFrame, device: Device, model: HalfPrecision |
                     back = (mine["phase"] == "backward").to_numpy()[rows]
                     times = np.where(back, _backward_times(some["tokens"]), 1.0)
                     forecast |= {end: forecast[end] * times for end in ("latency_ms", "low_ms", "high_ms")}
-                parts.append(pd.DataFrame(forecast | {"passport": HALF_PASSPORT}, index=mine.index[rows]))
+                parts.append(pd.DataFrame(forecast, index=mine.index[rows]))
     return pd.concat(parts) if parts else pd.DataFrame()

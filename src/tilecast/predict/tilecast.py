@@ -151,6 +151,7 @@ class Tilecast:
         if isolated:
             columns["isolated"] = frame["isolated"].to_numpy(dtype=bool)
         latency, width, floor = (np.zeros(len(frame)) for _ in range(3))
+        known = np.zeros(len(frame), dtype=bool)
         bound = np.full(len(frame), 1, dtype=np.int8)
         code = family.cat.codes.to_numpy().astype(int) * len(dtype.cat.categories) + dtype.cat.codes.to_numpy()
         for group in np.unique(code):
@@ -161,17 +162,18 @@ class Tilecast:
             for start in range(0, len(rows), CHUNK):
                 part = rows[start : start + CHUNK]
                 values = {name: column[part] for name, column in columns.items()}
-                latency[part], width[part], floor[part], bound[part] = forecast(values, op, part, isolated)
+                found = forecast(values, op, part, isolated)
+                latency[part], width[part], floor[part], bound[part], known[part] = found
         low, high = interval.interval(latency, width, floor)
         measured = np.isin(family.cat.categories, MEASURED_FAMILIES)[family.cat.codes.to_numpy()]
-        covered = measured & (dtype == "fp32").to_numpy() & (device.vendor == "NVIDIA")
+        covered = known & measured & (dtype == "fp32").to_numpy() & (device.vendor == "NVIDIA")
         passport = np.where(covered, "predicted", "extrapolated").astype(object)
         table = {"latency_ms": latency, "low_ms": low, "high_ms": high, "bound": BOUNDS[bound]}
         whole = pd.DataFrame(table | {"passport": passport})
         if not set(dtype.cat.categories) <= {"fp32", "tf32"}:
-            known = half_precision.half_precision(frame.reset_index(drop=True), device)
-            for name in known.columns:
-                whole.loc[known.index, name] = known[name]
+            half = half_precision.half_precision(frame.reset_index(drop=True), device)
+            for name in half.columns:
+                whole.loc[half.index, name] = half[name]
         whole.index = kernels.index
         return whole
 
@@ -185,6 +187,7 @@ class _FamilyForecast:
         self.size = float(ELEMENT_BYTES[dtype])
         seen = model.seen(device) and dtype == "fp32"
         self.width = model.half_width(device, family, seen)
+        self.widest = model.half_width(device, "any other", seen=False)  # of inputs nobody trained on
         short = self.on.sustained_flops_per_s < SHORT_OF_POWER * self.on.peak_flops_per_s
         self.relief = SHARED_POWER if seen and short and family in MATRIX_FAMILIES else 1.0
         self.peak = device.peak_flops_per_s(dtype, matrix=family in PRODUCT_FAMILIES)
@@ -194,6 +197,7 @@ class _FamilyForecast:
         floor = np.maximum(compute, memory if self.family in MATRIX_FAMILIES else 0.0)
         bound = np.where(compute > memory, 0, 1)
         streamed = busy = memory / STREAM_SHARE + compute / WORK_SHARE
+        known = np.ones(len(busy))  # share of the experts asked that were trained on such inputs
         if self.weights:
             if self.family in MATRIX_FAMILIES:
                 features, base = matrix_features(self.family, v, self.on, self.size)
@@ -206,6 +210,7 @@ class _FamilyForecast:
             for name, weight in self.weights.items():
                 members = self.model.experts[name][self.family]
                 members = members[:1] if len(self.weights) > 1 else members  # donors average each other
+                known -= weight * members[0].unknown(features)
                 for member in members:
                     correction += weight / len(members) * member.correction(features)
             busy = base * np.exp(np.clip(correction, -3, 5))
@@ -216,7 +221,7 @@ class _FamilyForecast:
         latency = np.maximum(np.maximum(busy * self.relief, floor), SHORTEST_MS) + GAP_MS
         if isolated:
             latency = np.where(v["isolated"], busy + self._launch(op, rows), latency)
-        return latency, np.full(len(busy), self.width), floor, bound
+        return latency, np.where(known > 0.5, self.width, self.widest), floor, bound, known > 0.5
 
     def _launch(self, op: Any, rows: Array) -> Array:
         """Milliseconds a harness that times one kernel waits for its launch, as measured on the same hosts."""

@@ -42,6 +42,7 @@ SIZES = (  # family, op, b, m, n, k, dtype, phase
     ("softmax", "softmax", 64, 4098, 0, 0, "fp32", "backward"),
     ("norm", "ln", 16384, 1280, 0, 0, "fp32", "forward"),
     ("norm", "ln", 16384, 1280, 0, 0, "bf16", "backward"),
+    ("norm", "ln", 16384, 1281, 0, 0, "fp32", "forward"),
     ("memory", "copy", 1, 1 << 22, 0, 0, "fp32", "forward"),
     ("attention", "attention", 512, 1, 2048, 128, "bf16", "forward"),
     ("attention", "attention", 32, 2048, 2048, 128, "fp16", "forward"),

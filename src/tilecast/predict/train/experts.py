@@ -18,7 +18,7 @@ from tilecast.base.files import atomic_path, write_text
 from tilecast.base.statistics import absolute_error_percent
 from tilecast.hardware.device import Device
 from tilecast.predict import interval
-from tilecast.predict.experts import Expert, chip_weights
+from tilecast.predict.experts import LEAST_DEVIATION, Expert, chip_weights
 from tilecast.predict.kernel import BINARY_OPS, MATRIX_FAMILIES, MEASURED_FAMILIES
 from tilecast.predict.physics.chip import Chip, single_chip
 from tilecast.predict.physics.single import OPS, matrix_features, vector_features
@@ -87,7 +87,7 @@ def fit_expert(features: Array, target: Array, weight: Array, seed: int, bounded
 
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True)
-    mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-3
+    mean, scale = features.mean(axis=0), features.std(axis=0) + LEAST_DEVIATION
     inputs = torch.from_numpy(((features - mean) / scale).astype(np.float32))
     wanted = torch.from_numpy(target.astype(np.float32))[:, None]
     shares = torch.from_numpy((weight / weight.mean()).astype(np.float32))[:, None]
