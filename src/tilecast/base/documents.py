@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +49,26 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
 
 
-def read_yaml(path: str | os.PathLike[str], remedy: str = "") -> Any:
-    """The content of a YAML file; no tag constructs an object, no alias stands for more than a file can hold."""
+class _ExactLoader(_Loader):
+    """The same, but numbers with a point keep the digits they are written with."""
+
+    def construct_exact(self, node: yaml.ScalarNode) -> Any:
+        found = super().construct_yaml_float(node)
+        return Decimal(node.value) if math.isfinite(found) else found
+
+
+_ExactLoader.add_constructor("tag:yaml.org,2002:float", _ExactLoader.construct_exact)
+
+
+def read_yaml(path: str | os.PathLike[str], remedy: str = "", exact: bool = False) -> Any:
+    """The content of a YAML file; no tag constructs an object, no alias stands for more than a file can hold.
+
+    With `exact`, a number with a point is a Decimal of the digits written: 8.10 is not 8.1.
+    """
     text = read_text(path, remedy)
     try:
         _measure(text, path, remedy)
-        return yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=_ExactLoader if exact else _Loader)
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:  # dates, figures of any length
         raise InputError(path, f"is not YAML ({_short(error)})", remedy) from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -19,8 +20,15 @@ class Section(BaseModel):
 
 def _number(value: Any) -> Any:
     try:
-        return float(value) if isinstance(value, str) else value
+        return float(value) if isinstance(value, str | Decimal) else value
     except ValueError:
+        return value
+
+
+def _exact(value: Any) -> Any:
+    try:
+        return value if isinstance(value, bool) else Decimal(str(value))
+    except InvalidOperation:
         return value
 
 
@@ -28,6 +36,7 @@ Number = Annotated[  # also `1.5e9`, which YAML reads as text
     float, BeforeValidator(_number), Field(allow_inf_nan=False)
 ]
 Positive = Annotated[Number, Field(gt=0)]
+Exact = Annotated[Decimal, BeforeValidator(_exact), Field(allow_inf_nan=False)]  # the digits that a file holds
 Count = Annotated[int, Field(ge=1)]
 AsTuple = Field(strict=False)  # of a tuple: a file holds a list
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")

@@ -6,8 +6,10 @@ tried, and the explanation says how many were, so that a chance match is not tak
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import pandas as pd
 
@@ -83,19 +85,13 @@ def definition(query: Figures) -> str:
 
 def agreement(claim: Claim, value: float) -> str:
     """Verdict on a number: to the digits printed, within the claim's tolerance, or neither."""
-    claimed = float(claim.claimed)
-    printed = 0.5 * 10**-claim.decimals + 1e-9 * abs(claimed)
-    off = abs(value - claimed)
-    if claim.comparison == "at_most":
-        off = max(value - claimed, 0.0)
-    elif claim.comparison == "at_least":
-        off = max(claimed - value, 0.0)
-    if off <= printed:
+    off = claim.off(value)
+    if off <= claim.half_unit:
         return "reproduced"
     return "within tolerance" if off <= claim.tolerance else "contradicted"
 
 
-def figure(value: float, decimals: int, unit: str | None) -> str:
+def figure(value: float | Decimal, decimals: int, unit: str | None) -> str:
     """A number with its unit; whole numbers without digits after the point."""
     text = f"{value:,.{decimals}f}"
     return text + (unit if unit == "%" else f" {unit}" if unit else "")
@@ -107,8 +103,10 @@ def _joined(*sentences: str) -> str:
 
 def _judged(claim: Claim, value: float, decimals: int, basis: str, gives: str = "gives") -> tuple[str, str, str]:
     """The verdict on a number, the number as it is shown, and the sentence that says so."""
+    if not math.isfinite(value):
+        raise InputError(f"claim {claim.id}", "its query comes to no finite figure")
     verdict, shown = agreement(claim, value), figure(value, decimals, claim.unit)
-    claimed = figure(float(claim.claimed), claim.decimals, claim.unit)
+    claimed = figure(claim.figure, claim.decimals, claim.unit)
     if verdict == "reproduced":
         words = {"equals": "as claimed", "at_most": f"no more than {claimed}", "at_least": "as the claim needs"}
         sentence = f"{basis} {gives} {shown}, {words[claim.comparison]}."
@@ -175,7 +173,7 @@ def _fact(claim: Claim, query: Fact, facts: Mapping[str, RecordedFact]) -> Findi
 def _arithmetic(claim: Claim, query: Arithmetic) -> Finding:
     terms = " ".join(f"{term:+g}" for term in query.terms)
     basis = f"Its own terms, {terms},"
-    verdict, shown, sentence = _judged(claim, sum(query.terms), claim.decimals, basis, "give")
+    verdict, shown, sentence = _judged(claim, float(sum(query.terms)), claim.decimals, basis, "give")
     rows = [
         {"dataset": "the document", "row": f"term {place}", "value": f"{term:+g}"}
         for place, term in enumerate(query.terms, start=1)
@@ -186,7 +184,7 @@ def _arithmetic(claim: Claim, query: Arithmetic) -> Finding:
 
 def _relation(claim: Claim, query: Relation, tables: Tables, others: Mapping[str, Claim], place: str) -> Finding:
     """The expression over what other claims state, or over what those come to."""
-    known = {name: float(others[other].claimed) for name, other in query.of.items()}
+    known = {name: float(others[other].figure) for name, other in query.of.items()}
     for name, other in query.recomputed.items():
         asked = others[other].query
         assert isinstance(asked, Figures)
@@ -236,7 +234,7 @@ def audit(
     for claim in claims.claims:
         finding = judge(claim, tables, facts, named, where)
         explanation = " ".join(finding.explanation.split())
-        found.append({**dict(claim), "claimed": str(claim.claimed), **vars(finding), "explanation": explanation})
+        found.append({**dict(claim), **vars(finding), "explanation": explanation})
         rows += [{"id": claim.id, "measured_ms": None, "predicted_ms": None, **row} for row in finding.rows]
     verdicts = pd.DataFrame(found, columns=list(CLAIMS.columns))
     evidence = pd.DataFrame(rows, columns=list(CLAIM_ROWS.columns))

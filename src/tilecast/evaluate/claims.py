@@ -11,13 +11,14 @@ import csv
 import io
 import os
 from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from tilecast.base.documents import read_text, read_yaml
 from tilecast.base.errors import InputError
-from tilecast.base.inputs import Section, validated
+from tilecast.base.inputs import Exact, Number, Section, validated
 from tilecast.evaluate import expression
 from tilecast.tables.columns import CELL_KEY
 from tilecast.tables.declared.artifact import DEFECTS, GRAPHS, LABELS, PREDICTIONS
@@ -61,7 +62,19 @@ DATASETS = {table.name: f"results/{path}" for table, path in _FILES.items()}
 
 ROLLED_UP = ("mape", "operator_errors")
 MAIN_SUBJECT = "NeuSight"  # what the page's first screen counts claims about
-Scalar = str | int | float | bool
+SLACK = Decimal("1e-9")  # of the larger figure: what sums of floating-point numbers may be off
+LARGEST_EXPONENT = 30  # of a claimed figure, as a power of ten
+
+
+def _plain(value: Any) -> Any:
+    return float(value) if isinstance(value, Decimal) else value
+
+
+def _written(value: Any) -> Any:
+    return str(value) if isinstance(value, int | float | Decimal) and not isinstance(value, bool) else value
+
+
+Scalar = Annotated[str | int | float | bool, BeforeValidator(_plain)]
 Statistic = Literal["mean", "accuracy", "median", "p90", "max", "min", "sum", "count", "value"]
 
 
@@ -72,7 +85,7 @@ class Figures(Section):
     where: dict[str, Scalar | list[Scalar]] = Field(default_factory=dict)
     column: str | None = None
     statistic: Statistic
-    scale: float = 1.0
+    scale: Number = 1.0
 
     @model_validator(mode="after")
     def _is_computable(self) -> Figures:
@@ -104,7 +117,7 @@ class Fact(Section):
 class Arithmetic(Section):
     """The sum of figures the document itself gives."""
 
-    terms: list[float] = Field(min_length=1)
+    terms: list[Exact] = Field(min_length=1)
 
 
 class Relation(Section):
@@ -156,9 +169,9 @@ class Claim(Section):
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     source: str
     quote: str = Field(min_length=1)
-    claimed: Scalar
+    claimed: Annotated[str, BeforeValidator(_written)]  # the text of the file: 8.10 has two decimals
     unit: str | None = None
-    tolerance: Annotated[float, Field(ge=0)] = 0.0
+    tolerance: Annotated[Exact, Field(ge=0)] = Decimal(0)
     comparison: Literal["equals", "at_most", "at_least"] = "equals"
     query: Query
     expect: Literal["no_data"] | None = None
@@ -167,25 +180,44 @@ class Claim(Section):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Claim:
-        if isinstance(self.query, Figures | Arithmetic | Relation) and not self.is_number:
-            raise ValueError(f"claimed {self.claimed!r} is not a number, but its query computes one")
+        if isinstance(self.query, Figures | Arithmetic | Relation) and self.number is None:
+            raise ValueError(f"claimed {self.claimed!r} is not a finite number, but its query computes one")
         if self.expect and not self.note:
             raise ValueError("`expect: no_data` needs `note`, the reason why there are none")
         return self
 
     @property
-    def is_number(self) -> bool:
-        """Whether the claim states a figure."""
+    def number(self) -> Decimal | None:
+        """The figure the claim states; None where it states words."""
         try:
-            float(self.claimed)
-        except ValueError:
-            return False
-        return True
+            number = Decimal(self.claimed)
+        except InvalidOperation:
+            return None
+        return number if number.is_finite() and abs(number.adjusted()) <= LARGEST_EXPONENT else None
+
+    @property
+    def figure(self) -> Decimal:
+        """The figure of a claim that states one."""
+        assert self.number is not None, self.id
+        return self.number
 
     @property
     def decimals(self) -> int:
         """Digits after the point the claim is printed with."""
-        return len(str(self.claimed).partition(".")[2])
+        exponent = self.figure.as_tuple().exponent
+        assert isinstance(exponent, int)
+        return max(0, -exponent)
+
+    @property
+    def half_unit(self) -> Decimal:
+        """Half a unit of the last digit printed."""
+        return Decimal(5).scaleb(-self.decimals - 1)
+
+    def off(self, value: float) -> Decimal:
+        """How far `value` is from the claim, in the direction it denies, less what adding floats may be off."""
+        found = Decimal(str(float(value)))
+        far = {"equals": abs(found - self.figure), "at_most": found - self.figure, "at_least": self.figure - found}
+        return far[self.comparison] - SLACK * max(abs(found), abs(self.figure))
 
 
 class Document(Section):
@@ -224,7 +256,7 @@ class Facts(Section):
 
 def load_claims(path: str | os.PathLike[str]) -> Claims:
     """Read and check the claims file; InputError names the claim at fault."""
-    claims = validated(Claims, read_yaml(path), path, "docs/use/claims.md lists the keys")
+    claims = validated(Claims, read_yaml(path, exact=True), path, "docs/use/claims.md lists the keys")
     known: dict[str, Claim] = {}
     for claim in claims.claims:
         if claim.id in known:
@@ -241,7 +273,7 @@ def load_claims(path: str | os.PathLike[str]) -> Claims:
                 raise InputError(place, f"`{name}` is of claim `{other}`, which does not exist")
             if name in query.recomputed and not isinstance(known[other].query, Figures):
                 raise InputError(place, f"`{name}`: claim `{other}` does not recompute a figure from a table")
-            if not known[other].is_number:
+            if known[other].number is None:
                 raise InputError(place, f"`{name}`: claim `{other}` states no number")
     return claims
 

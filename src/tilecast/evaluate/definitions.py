@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import combinations, product
 
 import numpy as np
@@ -18,7 +19,9 @@ from tilecast.evaluate.claims import Claim, Figures
 from tilecast.evaluate.statistics import BY_NAME, DISTRIBUTED_OPTIONS
 from tilecast.tables.naming import DEVICES, MODELS, MODES, PREDICTORS, is_published, ordered, vendor
 
-NEAR = 0.002  # a definition also counts as found where it misses the claim by this fraction: 9.42 for 9.43
+NEAR = Decimal(
+    "0.002"
+)  # a definition also counts as found where it misses the claim by this fraction: 9.42 for 9.43
 MOST_NAMED = 3  # definitions named in the explanation
 Mask = NDArray[np.bool_]
 Choices = list[tuple[str, Mask | str]]  # in words, and the cells chosen or the statistic
@@ -131,16 +134,15 @@ def search(claim: Claim, query: Figures, errors: pd.DataFrame) -> str:
     if query.statistic == "value":
         query = query.model_copy(update={"statistic": "mean"})
     cells = errors[errors["predictor"].map(is_published)].reset_index(drop=True)
-    claimed = float(claim.claimed)
-    printed = 0.5 * 10**-claim.decimals + 1e-9
+    near = max(claim.half_unit, NEAR * abs(claim.figure))
     tried = list(definitions(query, cells))
-    matches = [found for found in tried if abs(found.value - claimed) <= max(printed, NEAR * claimed)]
+    matches = [found for found in tried if claim.off(found.value) <= near]
     if not matches:
         return f"None of {len(tried):,} other definitions tried gives it."
 
     def rank(match: Match) -> tuple[object, ...]:
         # First what a reader could have meant: all models, few changes; then the exact, then the broad.
-        exact = abs(match.value - claimed) <= printed
+        exact = claim.off(match.value) <= claim.half_unit
         return not match.all_models, match.changes, not exact, -match.n, match.words
 
     matches.sort(key=rank)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +86,16 @@ TWO = errors(("neusight_published", H100, "bert_large", 8, 8.0), ("neusight_publ
             {"query": {}},
             "claim one: `query`: expected one of `dataset`, `fact`, `terms`, `relation` and `not_testable`",
         ),
-        ({"claimed": "ten"}, "claim one: claimed 'ten' is not a number"),
+        ({"claimed": "ten"}, "claim one: claimed 'ten' is not a finite number"),
+        ({"claimed": float("inf")}, "claim one: claimed 'inf' is not a finite number"),
+        ({"claimed": "-.inf"}, "claim one: claimed '-.inf' is not a finite number"),
+        ({"claimed": float("nan")}, "claim one: claimed 'nan' is not a finite number"),
+        ({"claimed": True}, "claim one: `claimed` = True"),
+        ({"tolerance": float("inf")}, "claim one: `tolerance` = .*: Input should be a finite number"),
+        ({"tolerance": float("nan")}, "claim one: `tolerance` = .*: Input should be a finite number"),
+        ({"query": {"terms": [1, float("inf")]}}, "claim one: `query.terms"),
         ({"tolerance": -1.0}, "claim one: `tolerance`"),
-        ({"tolerance": "0.1"}, "claim one: `tolerance`"),
+        ({"tolerance": "a tenth"}, "claim one: `tolerance`"),
         ({"expect": "no_data"}, "claim one: `expect: no_data` needs `note`"),
         ({"source": "rumour"}, "claim one: source `rumour` is not among `documents`"),
         ({"id": "Not an id"}, "claim Not an id: `id`"),
@@ -177,6 +185,46 @@ def test_an_unrecorded_fact_is_refused(tmp_path: Path) -> None:
 def test_agreement_is_to_the_digits_printed(claimed: Any, value: float, comparison: Any, verdict: str) -> None:
     made = Claim.model_validate(claim(claimed=claimed, comparison=comparison, tolerance=0.5))
     assert agreement(made, value) == verdict
+
+
+@pytest.mark.parametrize(
+    ("written", "value", "verdict"),
+    [
+        ("1e-5", 0.4, "contradicted"),
+        ("0.00001", 0.4, "contradicted"),
+        ("1.0e-05", 0.4, "contradicted"),
+        ("1.0e-05", 0.0000106, "contradicted"),
+        ("1e-5", 0.0000104, "reproduced"),
+        ("8.1", 8.14, "reproduced"),
+        ("8.10", 8.14, "contradicted"),
+        ("8.10", 8.104, "reproduced"),
+        ("4.5, tolerance: 0.5", 5.000000000000001, "within tolerance"),
+        ("4.5, tolerance: 0.5", 5.0000001, "contradicted"),
+        ("0.3, tolerance: 0.1", 0.1 + 0.1 + 0.2, "within tolerance"),
+    ],
+)
+def test_a_figure_counts_with_the_digits_the_file_has(
+    tmp_path: Path, written: str, value: float, verdict: str
+) -> None:
+    """Through a file: YAML alone would make 8.1 of 8.10, and Python writes 1e-05 for 0.00001."""
+    path = tmp_path / "claims.yaml"
+    query = "query: {terms: [" + repr(value) + "]}"
+    path.write_text(
+        "documents: {guide: {title: Guide}}\n"
+        f"claims:\n- {{id: one, source: guide, quote: words, claimed: {written}, {query}}}\n"
+    )
+    claims = load_claims(path)
+    assert agreement(claims.claims[0], value) == verdict
+    found, _ = audit(claims, {}, KNOWN)
+    assert found["verdict"].tolist() == [verdict]
+    (shown,) = found["claimed"]
+    assert Decimal(shown).as_tuple() == Decimal(written.partition(",")[0]).as_tuple()
+
+
+def test_what_comes_to_no_finite_figure_is_one_line(tmp_path: Path) -> None:
+    claims = loaded(tmp_path, claim(claimed="1e30"), relation(" * ".join(["a"] * 12), of={"a": "one"}))
+    with pytest.raises(InputError, match="claim two: its query comes to no finite figure"):
+        audit(claims, {"errors": TWO}, KNOWN)
 
 
 def test_the_audit_shows_value_count_rows_and_reason(tmp_path: Path) -> None:
