@@ -53,6 +53,7 @@ from tilecast.multigpu.layout import Layout, legal
 from tilecast.planner.study import load_study as load_parallel_study
 from tilecast.predict import calibrate
 from tilecast.predict.registry import load_predictor
+from tilecast.predict.weights import read_record, write_record
 from tilecast.tables.declared.artifact import KERNELS as KERNELS_TABLE
 from tilecast.tables.io import read, write
 
@@ -116,12 +117,16 @@ def configured(path: Path) -> object:
 
 
 def trained(name: str, part: str) -> Parser:
-    """One file of a predictor's weights, the others as shipped."""
+    """One file of a predictor's weights, the others as shipped; the record holds checksums of what is there."""
+    shipped = read_record(WEIGHTS / name)
 
     def parse(path: Path) -> object:
         with tempfile.TemporaryDirectory() as folder:
             for file in (WEIGHTS / name).iterdir():
                 Path(folder, file.name).symlink_to(path if file.name == part else file)
+            if part != "record.json":
+                Path(folder, "record.json").unlink()
+                write_record(Path(folder), shipped, shipped["sha256"])
             return load_predictor(name, folder)
 
     kind = "bytes" if part.endswith(".safetensors") else "json"

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tilecast.base.arrays import Array
-from tilecast.base.documents import read_json, read_tensors
 from tilecast.base.errors import InputError
 from tilecast.hardware.device import Device
 from tilecast.predict.physics import products
 from tilecast.predict.physics.chip import Chip, Estimate, chip
+from tilecast.predict.weights import read_arrays, read_record
 
 Loaded = TypeVar("Loaded")
 LEAST_WEIGHT = 0.02  # in single precision; donors of less are left out
@@ -95,7 +95,8 @@ class Expert:
 
 def load_trained(folder: Path, what: str, hint: str, make: Callable[[Any, dict[str, Array]], Loaded]) -> Loaded:
     """What `make(record, arrays)` builds of a folder's `record.json` and `experts.safetensors`, or one line."""
-    record, stored = read_json(folder / "record.json", hint), read_tensors(folder / "experts.safetensors", hint)
+    record = read_record(folder, hint)
+    stored = read_arrays(folder, record, "experts", hint)
     try:
         return make(record, stored)
     except (OSError, ValueError, KeyError, TypeError) as error:

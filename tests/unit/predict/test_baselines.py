@@ -12,6 +12,7 @@ from tilecast.predict.baselines.li import Li
 from tilecast.predict.baselines.roofline import Roofline
 from tilecast.predict.kernel import complete
 from tilecast.predict.train.leave_one_out import leave_one_out
+from tilecast.predict.weights import write_record
 
 T4, V100, H100 = (load_device(name) for name in ("T4", "V100", "H100"))
 DEVICES = {device.name: device for device in (T4, V100, load_device("P100"), load_device("P4"))}
@@ -74,6 +75,7 @@ def test_li_survives_its_file(tmp_path):
     table = pd.concat([measured(1e-13, device) for device in DEVICES.values()])
     li = Li.fit(table, DEVICES)
     (tmp_path / "lines.json").write_text(li.to_json())
+    write_record(tmp_path, {}, ["lines.json"])
     assert Li.load(tmp_path).lines == li.lines
     with pytest.raises(InputError, match="tilecast train"):
         Li.load(tmp_path / "nowhere")

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from tilecast.base.arrays import Array
-from tilecast.base.documents import read_tensors
 from tilecast.hardware.device import Device
 from tilecast.predict.baselines.network import evaluate_network
 from tilecast.predict.kernel import MATRIX_FAMILIES, complete, forecast_frame, moved_bytes, streamed_ms
+from tilecast.predict.weights import read_arrays, read_record
 
 VECTOR_FAMILIES = ("elementwise", "softmax", "norm")
 REFERENCES = ("Tesla_V100-PCIE-32GB", "Tesla_P100-PCIE-16GB")  # the first that is not the device itself
@@ -47,8 +47,9 @@ class Habitat:
     @classmethod
     def load(cls, folder: Path) -> Habitat:
         """Read `bmm`, `linear` and `references.safetensors` of a folder."""
-        weights = {family: read_tensors(folder / f"{family}.safetensors") for family in MATRIX_FAMILIES}
-        references = read_tensors(folder / "references.safetensors")
+        record = read_record(folder)
+        weights = {family: read_arrays(folder, record, family) for family in MATRIX_FAMILIES}
+        references = read_arrays(folder, record, "references")
         single = {f: {name: array.astype(np.float32) for name, array in w.items()} for f, w in weights.items()}
         return cls(single, references)
 

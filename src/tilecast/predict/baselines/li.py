@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tilecast.base.documents import read_json
 from tilecast.base.errors import InputError
 from tilecast.hardware.device import Device
 from tilecast.predict.kernel import (
@@ -26,6 +25,7 @@ from tilecast.predict.kernel import (
     moved_bytes,
     streamed_ms,
 )
+from tilecast.predict.weights import read_numbers, read_record
 
 Lines = dict[str, dict[str, tuple[float, float]]]  # family -> device -> (slope in s, intercept in s)
 
@@ -59,7 +59,7 @@ class Li:
     @classmethod
     def load(cls, folder: Path) -> Li:
         """Read `lines.json` of a folder."""
-        stored = read_json(folder / "lines.json", "train it: `tilecast train`")
+        stored = read_numbers(folder, read_record(folder), "lines")
         lines = {
             family: {device: (float(a), float(b)) for device, (a, b) in known.items()}
             for family, known in stored["lines"].items()

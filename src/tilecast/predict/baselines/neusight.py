@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 
 from tilecast.base.arrays import Array
-from tilecast.base.documents import read_tensors
 from tilecast.hardware.device import ELEMENT_BYTES, Device
 from tilecast.predict.baselines.network import evaluate_network
 from tilecast.predict.kernel import (
@@ -30,6 +29,7 @@ from tilecast.predict.kernel import (
     moved_bytes,
     streamed_ms,
 )
+from tilecast.predict.weights import read_arrays, read_record
 
 LAYERS, HIDDEN = 8, 512
 _TILE_NAMES = (r"_mt(\d+)x(\d+)", r"sgemm_(\d+)x(\d+)", r"tilesize(\d+)x(\d+)", r"gemm_\w*?(\d+)x(\d+)")
@@ -171,14 +171,12 @@ class NeuSight:
     @classmethod
     def load(cls, folder: Path) -> NeuSight:
         """Read `<family>.safetensors` and `profiles.safetensors` of a folder of trained weights."""
+        record = read_record(folder)
         weights = {
-            family: {
-                name: array.astype(np.float32)
-                for name, array in read_tensors(folder / f"{family}.safetensors").items()
-            }
+            family: {name: array.astype(np.float32) for name, array in read_arrays(folder, record, family).items()}
             for family in MEASURED_FAMILIES
         }
-        return cls(weights, unpack_profiles(read_tensors(folder / "profiles.safetensors")))
+        return cls(weights, unpack_profiles(read_arrays(folder, record, "profiles")))
 
     def predict(self, kernels: pd.DataFrame, device: Device) -> pd.DataFrame:
         """Latencies without intervals; families the paper does not know are streamed from memory."""

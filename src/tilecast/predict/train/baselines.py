@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,14 @@ import pandas as pd
 
 from tilecast.base.arrays import Array
 from tilecast.base.errors import InputError
-from tilecast.base.files import atomic_path, write_text
+from tilecast.base.files import write_text
 from tilecast.hardware.device import Device
 from tilecast.predict.baselines import habitat, neusight
 from tilecast.predict.baselines.li import Li
 from tilecast.predict.kernel import LARGE, MATRIX_FAMILIES, Predictor, complete
 from tilecast.predict.registry import load_predictor
 from tilecast.predict.train.network import Recipe, fit
+from tilecast.predict.weights import write_arrays, write_record
 
 Progress = Callable[[str], None]
 
@@ -119,10 +119,10 @@ def train_networks(
         weights, records[family] = fit(data, sizes, head, recipe, seed, checkpoint, progress)
         halves = {key: array.astype(np.float16) for key, array in weights.items()}
         single = {key: array.astype(np.float32) for key, array in exact.items()}
-        _save(halves | single, folder / f"{family}.safetensors")
+        write_arrays(folder, family, halves | single)
     for stem, arrays in looked_up.items():
-        _save(arrays, folder / f"{stem}.safetensors")
-    return _record(folder, name, kernels, records)
+        write_arrays(folder, stem, arrays)
+    return _record(folder, name, kernels, records, [f"{stem}.safetensors" for stem in (*recipes, *looked_up)])
 
 
 def leave_one_out_networks(
@@ -166,7 +166,7 @@ def train_li(
     write_text(folder / "lines.json", fitted.to_json())
     progress(f"li: {sum(len(lines) for lines in fitted.lines.values())} lines")
     rows = {family: {"devices": sorted(lines)} for family, lines in fitted.lines.items()}
-    return _record(folder, "li", kernels, rows)
+    return _record(folder, "li", kernels, rows, ["lines.json"])
 
 
 def train(
@@ -194,18 +194,11 @@ def train(
     return train_networks(name, kernels, devices, folder, seed, progress)
 
 
-def _save(arrays: Mapping[str, Array], path: Path) -> None:
-    from safetensors.numpy import save_file
-
-    whole = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
-    with atomic_path(path) as temporary:
-        save_file(whole, temporary)
-
-
-def _record(folder: Path, name: str, kernels: pd.DataFrame, families: Mapping[str, Any]) -> dict[str, Any]:
+def _record(
+    folder: Path, name: str, kernels: pd.DataFrame, families: Mapping[str, Any], files: Iterable[str]
+) -> dict[str, Any]:
     record = {"predictor": name, "devices": sorted(kernels["device"].unique()), "families": families}
-    write_text(folder / "record.json", json.dumps(record, indent=2, sort_keys=True) + "\n")
-    return record
+    return write_record(folder, record, files)
 
 
 def distance(new: Any, shipped: Any, kernels: pd.DataFrame, devices: Mapping[str, Device]) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import pandas as pd
 
 from tilecast.base.arrays import Array
 from tilecast.base.errors import InputError
-from tilecast.base.files import atomic_path, write_text
+from tilecast.base.files import atomic_path
 from tilecast.base.statistics import absolute_error_percent
 from tilecast.hardware.device import Device
 from tilecast.predict import interval
@@ -23,6 +22,7 @@ from tilecast.predict.kernel import BINARY_OPS, MATRIX_FAMILIES, MEASURED_FAMILI
 from tilecast.predict.physics.chip import Chip, single_chip
 from tilecast.predict.physics.single import OPS, matrix_features, vector_features
 from tilecast.predict.tilecast import DECAY, SHORTEST_MS, Tilecast
+from tilecast.predict.weights import write_arrays, write_record
 
 HIDDEN, EPOCHS, BATCH, RATE, DECAY_WEIGHTS = 32, 120, 512, 5e-3, 1e-4
 MEMBERS = 2  # networks an expert, of different seeds, averaged
@@ -284,14 +284,10 @@ def train_tilecast(
 ) -> dict[str, Any]:
     """Train into `folder`, going on where an earlier call stopped; returns the record."""
     model = fit(kernels, devices, folder / ".checkpoints", seed, progress)
-    save(model.arrays(), model.meta, folder)
-    return dict(model.meta)
+    return save(model.arrays(), model.meta, folder)
 
 
-def save(arrays: dict[str, Array], record: Mapping[str, Any], folder: Path) -> None:
-    """Write trained experts as `experts.safetensors` and `record.json`."""
-    from safetensors.numpy import save_file
-
-    with atomic_path(folder / "experts.safetensors") as temporary:
-        save_file(arrays, temporary)
-    write_text(folder / "record.json", json.dumps(record, indent=2, sort_keys=True) + "\n")
+def save(arrays: Mapping[str, Array], record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Write trained experts as `experts.safetensors` and `record.json`, which is returned."""
+    write_arrays(folder, "experts", arrays)
+    return write_record(folder, record, ["experts.safetensors"])
