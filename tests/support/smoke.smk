@@ -17,6 +17,10 @@ use rule evaluate_errors from tilecast with:
         code=tilecast.code("evaluate_errors"),
 
 
+onstart:
+    tilecast.onstart(log=log)
+
+
 onerror:
     tilecast.onerror(log=log)
 

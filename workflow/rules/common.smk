@@ -46,11 +46,22 @@ from tilecast.base.errors import TilecastError
 from tilecast.models.registry import load_model
 from tilecast.present.constants import stages
 from tilecast.models.choices import Cell
-from tilecast.base.run_lock import claim
+from tilecast.base.run_lock import HOLD, claim, end_on_sigterm, end_orphans
 
 # Conda jobs drop PYTHONPATH, but keep the shell prefix: the library reaches them this way.
 library = shlex.quote(f"{ROOT / 'src'}:{ROOT / 'workflow/site'}")
-shell.prefix(f"export PYTHONPATH={library} PYTHONDONTWRITEBYTECODE=1; ")
+hold = "" if workflow.remote_exec else HOLD
+shell.prefix(f"{hold}export PYTHONPATH={library} PYTHONDONTWRITEBYTECODE=1; ")
+
+
+onstart:
+    try:
+        told = end_orphans(Path(".snakemake"))
+    except TilecastError as error:
+        stop(error)
+    if told:
+        print(f"tilecast: {told}", file=sys.stderr)
+    end_on_sigterm()
 
 
 onerror:

@@ -21,9 +21,10 @@ def run_step(function: Callable[..., None], snakemake: Any, /, **arguments: Any)
     """Call `function(**arguments)` as one job: prints go to the rule's log, bad input is one line on stderr.
 
     The thread count of numerical libraries follows the rule's `threads`. SystemExit(1) after a TilecastError or
-    a disk that is full or read-only, SystemExit(130) after Ctrl-C; half-written files are gone by then.
+    a disk that is full or read-only, SystemExit(130) after Ctrl-C or SIGTERM; half-written files are gone by then.
     """
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # see workflow/site
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, signal.default_int_handler)  # see workflow/site
     log = Path(snakemake.log[0]) if snakemake.log else None
     os.environ["OMP_NUM_THREADS"] = str(snakemake.threads)
     if "torch" in sys.modules:

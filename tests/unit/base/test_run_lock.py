@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,12 +11,16 @@ from pathlib import Path
 
 import pytest
 from copies import ROOT
+from smoke import wait_for
 
-HOLD = """
+from tilecast.base.run_lock import HOLD
+
+HELD = """
 import sys
 from pathlib import Path
-from tilecast.base.run_lock import claim
+from tilecast.base.run_lock import claim, end_orphans
 print(claim(Path(sys.argv[1]), cluster=sys.argv[2] == "cluster"), flush=True)
+print(end_orphans(Path(sys.argv[1])) if sys.argv[2] != "cluster" else "", flush=True)
 sys.stdin.read()
 """
 
@@ -25,14 +30,14 @@ class Other:
 
     def __init__(self, folder: Path, where: str = "here") -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", HOLD, str(folder), where],
+            [sys.executable, "-c", HELD, str(folder), where],
             env={"PYTHONPATH": str(ROOT / "src")},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         assert self.process.stdout
-        self.said = self.process.stdout.readline().strip()
+        self.said, self.ended = (self.process.stdout.readline().strip() for _ in range(2))
 
     def kill(self) -> None:
         self.process.kill()
@@ -43,6 +48,49 @@ class Other:
 def folder(tmp_path: Path) -> Iterator[Path]:
     """Snakemake's folder, as it is before a first run."""
     yield tmp_path / ".snakemake"
+
+
+def job(folder: Path, command: str = "sleep 600") -> subprocess.Popen[bytes]:
+    """A job as Snakemake starts one in this folder, no open file of ours handed on."""
+    started = subprocess.Popen(["bash", "-c", f"{HOLD} touch started; {command}; true"], cwd=folder.parent)
+    wait_for((folder.parent / "started").exists)
+    (folder.parent / "started").unlink()
+    return started
+
+
+def test_jobs_of_a_killed_run_are_ended(folder: Path) -> None:
+    first = Other(folder)
+    mild, stubborn = job(folder), job(folder, "trap '' TERM; while :; do sleep 0.1; done")
+    first.kill()
+    second = Other(folder)
+    assert "was killed" in second.said and "ended what the killed run had left at work" in second.ended
+    assert all(str(process.pid) in second.ended for process in (mild, stubborn))
+    assert (mild.wait(), stubborn.wait()) == (-signal.SIGTERM, -signal.SIGKILL)
+    second.kill()
+
+
+@pytest.mark.parametrize("change", [{"host": "another"}, {"cluster": True}])
+def test_jobs_that_may_outlive_their_run_are_left_alone(folder: Path, change: dict[str, object]) -> None:
+    Other(folder).kill()
+    record = folder / "tilecast-run.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | change))
+    process = job(folder)
+    other = Other(folder)
+    assert other.ended == "None" and process.poll() is None
+    other.kill()
+    process.kill()
+    process.wait()
+
+
+def test_jobs_of_a_living_run_are_left_alone(folder: Path) -> None:
+    first = Other(folder)
+    process = job(folder)
+    second = Other(folder)
+    assert second.ended == "None" and process.poll() is None
+    second.kill()
+    first.kill()
+    process.kill()
+    process.wait()
 
 
 def lock(folder: Path) -> list[Path]:
