@@ -12,6 +12,7 @@ from copies import Copy, copy_tree
 SAMPLED = 4
 COMPARED = {"evaluate_kernels", "evaluate_own_graphs"}  # steps that forecast with every predictor
 FORECAST = COMPARED | {
+    "evaluate_ablation",
     "half_precision_evaluate",
     "locality_predict",
     "measure_evaluate",

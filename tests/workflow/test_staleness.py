@@ -40,6 +40,7 @@ CLAIMS = {"audit_claims", "table_claims", "table_pdf", "report_page"}
 PREDICTIONS = {"predict", "predict_logo"}
 EVALUATION = {
     "audit_claims",
+    "evaluate_ablation",
     "evaluate_goals",
     "evaluate_coverage",
     "evaluate_errors",

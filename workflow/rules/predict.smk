@@ -20,6 +20,8 @@ PREDICT_REPORT = [
     "results/evaluation/bars.csv",
     "results/evaluation/coverage.csv",
     "results/evaluation/kernel_errors.csv",
+    "results/evaluation/ablation.csv",
+    "results/evaluation/constants.csv",
     *([OWN_GRAPHS] if settings.graphs.cells else []),
 ]
 
@@ -144,6 +146,28 @@ rule evaluate_goals:
         "../../envs/analysis.yaml"
     script:
         "../scripts/evaluate_goals.py"
+
+
+rule evaluate_ablation:
+    input:
+        weights=weights("tilecast"),
+        graphs="results/tidy/graphs.parquet",
+        layers="results/tidy/layers.csv",
+        devices="results/tidy/devices.csv",
+        labels="results/tidy/labels.csv",
+        errors="results/evaluation/errors.csv",
+        evaluations=shipped("resources/reference/evaluations.csv"),
+        registry=shipped("src/tilecast/data/constants.csv"),
+        code=[*code("evaluate_ablation"), *predictor_code("tilecast")],
+    output:
+        ablation="results/evaluation/ablation.csv",
+        constants="results/evaluation/constants.csv",
+    log:
+        "results/logs/evaluate_ablation.log",
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/evaluate_ablation.py"
 
 
 rule evaluate_own_graphs:

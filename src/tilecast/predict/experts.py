@@ -19,6 +19,8 @@ from tilecast.predict.weights import read_arrays, read_record
 
 Loaded = TypeVar("Loaded")
 LEAST_WEIGHT = 0.02  # in single precision; donors of less are left out
+# Distance of two GPUs for each generation, the step from Pascal, and each doubling; peaks this near are the same.
+MATRIX_STEPS, VECTOR_STEPS, SAME_PEAK = (1.0, 1.0, 0.5), (0.4, 0.8, 0.0), 0.05
 LEAST_DEVIATION = 1e-3  # of a feature over the training data: with less it says nothing, and does nothing
 # Share of a product's correction that the longest calls keep; calls this long keep the middle between it and all.
 LASTING, LASTING_MS = 0.25, 0.05
@@ -123,24 +125,23 @@ def likeness(distance: float, decay: float) -> float:
 
 
 def distance(one: Chip, other: Chip, matrix: bool) -> float:
-    """Distance between two GPUs, in generations; the step from Pascal counts twice: libraries were rewritten then.
+    """Distance between two GPUs: generations, the rewriting of libraries after Pascal, and doublings.
 
-    Matrix products also differ with the lanes a multiprocessor has and with operations per byte (half a
-    generation a doubling). Vector kernels change less from one generation to the next.
+    Doublings are of the lanes of a multiprocessor and of operations per byte. They matter for matrix products;
+    vector kernels change less from one generation to the next.
     """
     generations = abs(one.generation - other.generation)
     rewritten = float((one.generation == 0) != (other.generation == 0))
-    if not matrix:
-        return 0.4 * generations + 0.8 * rewritten
     ratio = [gpu.sustained_flops_per_s / gpu.bandwidth_bytes_per_s for gpu in (one, other)]
     doublings = abs(np.log2(one.lanes / other.lanes)) + abs(np.log2(ratio[0] / ratio[1]))
-    return float(generations + rewritten + 0.5 * doublings)
+    steps = MATRIX_STEPS if matrix else VECTOR_STEPS
+    return float(steps[0] * generations + steps[1] * rewritten + steps[2] * doublings)
 
 
 def same_chip(one: Chip, other: Chip) -> bool:
     """Whether two boards carry the same silicon at the same clock: they differ in memory or power alone."""
     alike = (one.sm_count, one.lanes, one.generation) == (other.sm_count, other.lanes, other.generation)
-    return alike and abs(one.peak_flops_per_s / other.peak_flops_per_s - 1) < 0.05
+    return alike and abs(one.peak_flops_per_s / other.peak_flops_per_s - 1) < SAME_PEAK
 
 
 def chip_weights(target: Chip, donors: Mapping[str, Chip], matrix: bool, decay: float) -> dict[str, float]:

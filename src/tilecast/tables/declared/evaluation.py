@@ -215,3 +215,33 @@ OWN_GRAPHS = Table(
     mape_percent_artifact=_theirs("MAPE on the artifact's graphs", title="MAPE, artifact’s graphs", minimum=0),
     bias_percent_artifact=_theirs("bias on the artifact's graphs"),
 )
+
+_group = partial(amount, empty="not recorded")
+EVALUATIONS = Table(
+    "evaluations",
+    "evaluations of `tilecast` on held-out data, in order, as docs/evidence/design-log.md records them",
+    ("evaluation",),
+    evaluation=size("number of the evaluation"),
+    design=text("what was evaluated"),
+    mape_percent=c.MAPE_PERCENT,
+    seen_percent=_group("of GPUs trained on", title="GPUs trained on"),
+    unseen_percent=_group("of GPUs not trained on", title="GPUs not trained on"),
+    motivated=prose("what it made this project change"),
+)
+ABLATION = Table(
+    "ablation",
+    "errors without the constants that were chosen after an evaluation on held-out data",
+    ("variant",),
+    variant=text("what was forecast with", title="Forecast"),
+    basis=text("whether computed in this run or recorded", values=("computed", "recorded")),
+    value=text("the constant's value", empty="all"),
+    without=text("its value here", empty="as shipped"),
+    n=size("cells averaged"),
+    mape_percent=c.MAPE_PERCENT,
+    seen_percent=EVALUATIONS.columns["seen_percent"],
+    unseen_percent=EVALUATIONS.columns["unseen_percent"],
+    h100_percent=_group("of the H100", title="H100"),
+    l4_percent=_group("of the L4", title="L4"),
+    t4_percent=_group("of the T4", title="T4"),
+    p4_percent=_group("of the P4", title="P4"),
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from tilecast.tables.columns import CELL, CELL_KEY, FAMILY, MAPE_PERCENT, PREDICTOR
-from tilecast.tables.schema import Table, amount, count, size, text
+from tilecast.tables.schema import Table, amount, count, prose, size, text
 
 _end = partial(amount, empty="none claimed")
 INTERVALS = Table(
@@ -48,4 +48,19 @@ DISTANCE = Table(
     kernels=size("kernels forecast"),
     median_percent=amount("median distance, of the shipped forecast"),
     worst_percent=amount("largest distance"),
+)
+
+CHOSEN = ("definition", "before", "training", "after", "unrecorded", "apart")
+CONSTANTS = Table(
+    "constants",
+    "every constant in the code of the predictors",
+    ("module", "name", "values"),
+    module=text("file of the library"),
+    name=text("constant, field of a class, or the function that holds it", title="Constant"),
+    values=text("the literals in the code, as they stand there"),
+    meaning=prose("what they are"),
+    unit=text("their unit", empty="none", title="In"),
+    source=prose("where they are from: paper, document, definition, fitted or argued, and on what"),
+    chosen=text("when, by what was known of held-out data; docs/understand/constants.md", values=CHOSEN),
+    off=text("the value that takes a constant out of the forecast", title="Without", empty="not ablated"),
 )

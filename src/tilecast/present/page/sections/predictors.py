@@ -1,4 +1,4 @@
-"""This project's own predictors: goals, kernels of GPUs not seen, graphs traced here, intervals."""
+"""This project's own predictors: goals, constants, kernels of GPUs not seen, graphs traced here, intervals."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 from tilecast.evaluate.statistics import error_summary
 from tilecast.present.page.results import Results
 from tilecast.present.page.shown import arranged, records, shown
-from tilecast.tables.declared.evaluation import COVERAGE, GOALS, KERNEL_ERRORS, OWN_GRAPHS
-from tilecast.tables.declared.predict import LOGO
+from tilecast.tables.declared.evaluation import ABLATION, COVERAGE, GOALS, KERNEL_ERRORS, OWN_GRAPHS
+from tilecast.tables.declared.predict import CONSTANTS, LOGO
 from tilecast.tables.naming import DEVICES, FAMILIES, PREDICTORS, ordered
 from tilecast.tables.schema import amount
 
@@ -16,7 +16,8 @@ Context = dict[str, Any]
 
 
 def context(results: Results) -> Context:
-    """The five tables of the section, each without rows where its file was not computed."""
+    """The tables of the section, each without rows where its file was not computed."""
+    constants = results.table("evaluation/constants.csv", CONSTANTS)
     goals = results.table("evaluation/bars.csv", GOALS)
     graphs = results.table("evaluation/own_graphs.csv", OWN_GRAPHS)
     plain = (graphs["device"] == "all") & (graphs["option"] == "none") & (graphs["distribution"] == "all")
@@ -28,6 +29,14 @@ def context(results: Results) -> Context:
     kernels = kernels[(kernels["device"] == "all") & (kernels["gpu"] != "all")].sort_values("gpu")
     return {
         **_left_out(results),
+        "ablation": shown(
+            results.table("evaluation/ablation.csv", ABLATION),
+            ABLATION,
+            "variant basis value without n mape_percent seen_percent unseen_percent "
+            "h100_percent l4_percent t4_percent p4_percent",
+        ),
+        "constants": shown(constants, CONSTANTS, "module name values unit meaning source chosen"),
+        "chosen": constants["chosen"].value_counts().to_dict(),
         "goals": shown(goals, GOALS, "group n theirs_percent ours_percent bar_percent verdict"),
         "reached": {word: int((goals["verdict"] == word).sum()) for word in ("met", "open")},
         "graphs": shown(
@@ -48,6 +57,8 @@ def context(results: Results) -> Context:
         "links": {
             name: results.links(f"{path}.csv")
             for name, path in {
+                "ablation": "evaluation/ablation",
+                "constants": "evaluation/constants",
                 "logo": "predict/logo",
                 "goals": "evaluation/bars",
                 "graphs": "evaluation/own_graphs",

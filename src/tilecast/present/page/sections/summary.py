@@ -9,7 +9,7 @@ from tilecast.present.page.results import Results
 from tilecast.present.page.sections import claims
 from tilecast.present.page.sections.provenance import SERVED
 from tilecast.tables.declared.artifact import LABELS
-from tilecast.tables.declared.evaluation import MAPE
+from tilecast.tables.declared.evaluation import ABLATION, MAPE
 from tilecast.tables.naming import MODES, PREDICTORS, display, method, ordered
 
 
@@ -43,6 +43,7 @@ def context(results: Results) -> dict[str, Any]:
         "transcribed": source is not None and source["source"] == "published",
         "evidence": _evidence(results),
         "headline": _headline(results),
+        "rests": _rests(results),
     }
 
 
@@ -57,6 +58,18 @@ def _evidence(results: Results) -> dict[str, int] | None:
     if labels is None:
         return None
     return {"cells": len(labels), "devices": labels["device"].nunique(), "models": labels["model"].nunique()}
+
+
+def _rests(results: Results) -> dict[str, float] | None:
+    """The blind figure, the present one, and that without the constants that nothing public gives."""
+    table = results.table("evaluation/ablation.csv", ABLATION)
+    if table.empty:
+        return None
+    authors, first, present, bare = (table.iloc[place] for place in (0, 1, 2, -2))
+    figures = {"authors": authors, "present": present, "bare": bare}
+    found = {name: float(row["mape_percent"]) for name, row in (figures | {"first": first}).items()}
+    unseen = {f"{name}_unseen": float(row["unseen_percent"]) for name, row in figures.items()}
+    return found | unseen | {"unseen": float(present["unseen_percent"])}
 
 
 def _headline(results: Results) -> list[dict[str, Any]]:
