@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from math import log10
 from pathlib import Path
+from typing import TypeGuard
 
 import pandas as pd
 
@@ -83,8 +84,8 @@ def _numbers(node: ast.AST, scope: tuple[str, ...]) -> Iterator[tuple[str, str]]
     for child in ast.iter_child_nodes(node):
         if _structural(node, child):
             continue
-        if isinstance(child, ast.Constant) and type(child.value) in (int, float):
-            if not _unit(child.value):
+        if isinstance(child, ast.Constant):
+            if _is_number(child.value) and not _unit(child.value):
                 yield ".".join(scope), repr(child.value)
         elif isinstance(child, (ast.Assign, ast.AnnAssign)) and isinstance(node, (ast.Module, ast.ClassDef)):
             for name, value in _assigned(child):
@@ -111,6 +112,10 @@ def _structural(node: ast.AST, child: ast.AST) -> bool:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "round":
         return child in node.args[1:]
     return False
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _unit(value: float) -> bool:
