@@ -89,8 +89,8 @@ def without_results(copy: Copy, target: Path, **environment: str) -> Copy:
     return Copy(target, environment)
 
 
-def copy_tree(target: Path, **environment: str) -> Copy:
-    """Copy every file that git tracks, or would offer to add, into `target`; the network is not asked there."""
+def copy_files(target: Path) -> None:
+    """Copy every file that git tracks, or would offer to add, into `target`."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -102,6 +102,11 @@ def copy_tree(target: Path, **environment: str) -> Copy:
         if (ROOT / name).is_file():  # tracked, but deleted
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
+
+
+def copy_tree(target: Path, **environment: str) -> Copy:
+    """A copy of the working tree in which the network is not asked, and nothing is timed."""
+    copy_files(target)
     config = target / "config/config.yaml"
     sources = "[mirror, published]" if os.environ.get("TILECAST_MIRROR") else "[published]"
     text = re.sub(r"sources: \[.*\]", f"sources: {sources}", config.read_text())

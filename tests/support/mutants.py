@@ -1,0 +1,297 @@
+"""How many small faults the unit tests notice: `python tests/support/mutants.py [--count N] [--seed N]`.
+
+A seeded sample of changes (mutate.py) of the rooms below is applied one by one to a copy of the working tree. For
+each only the tests that execute the changed line run, the shortest first, until one fails. Which those are is
+recorded in one run of all unit tests before. What survived and is known to change nothing that a test could see is
+listed, with the reason, in tests/mutants.csv; the score is what was killed of all the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import hashlib
+import importlib
+import json
+import os
+import resource
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from functools import _lru_cache_wrapper
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import pytest
+from copies import ROOT, copy_files
+from mutate import Mutant, of_rooms
+
+ROOMS = ["predict", "multigpu", "serving", "evaluate", "moe", "locality", "artifact", "base"]
+EQUIVALENT = ROOT / "tests/mutants.csv"
+KEY = ("path", "function", "kind", "statement", "old", "new")
+GOAL = 0.9
+SECONDS = 240  # for all tests of one mutant; one that nothing has noticed by then has survived
+MEMORY = 12 << 30
+OUTSIDE = [
+    "--ignore=tests/unit/test_fuzz_parsers.py",
+    "--ignore=tests/unit/cli/test_fuzz_commands.py",
+]  # minutes each
+OPTIONS = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not gpu and not browser", *OUTSIDE]
+PRELOADED = ["hypothesis", "numpy", "pandas", "pyarrow.parquet", "pydantic", "scipy.optimize", "scipy.stats",
+             "torch", "transformers", "yaml", "safetensors.numpy"]  # fmt: skip
+
+
+class Recorder:
+    """A plugin of pytest: which tests execute the changed statements, and how long each test takes."""
+
+    def __init__(self, tree: Path, sample: list[Mutant], target: Path) -> None:
+        self.tree, self.test, self.setting_up, self.began = f"{tree}/", "", False, 0.0
+        self.wanted: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
+        self.tests: dict[str, set[str]] = defaultdict(set)  # of a place
+        self.files: dict[str, set[str]] = defaultdict(set)  # of a place that a fixture of several tests executes
+        self.seconds: dict[str, float] = {}  # of the tests that pass
+        self.failed: list[str] = []
+        for mutant in sample:
+            first, last = mutant.lines
+            for line in range(first, last + 1):
+                self.wanted[mutant.path][line].append(place(mutant))
+        self.codes: dict[CodeType, dict[int, list[str]]] = {}
+        self.target = target
+
+    def of(self, code: CodeType) -> dict[int, list[str]]:
+        """The places to look for in a function; 0 stands for the call itself."""
+        wanted = self.wanted.get(code.co_filename.removeprefix(self.tree), {})
+        return {line: wanted[line] for line in {0, *(line for *_, line in code.co_lines() if line)} & set(wanted)}
+
+    def trace(self, frame: FrameType, event: str, _: object) -> object:
+        found = self.codes.get(frame.f_code)
+        if found is None:
+            found = self.codes[frame.f_code] = self.of(frame.f_code)
+        if not found or not self.test:
+            return None
+        self.saw(found, 0)
+
+        def lines(frame: FrameType, event: str, _: object) -> object:
+            self.saw(found, frame.f_lineno)
+            return lines
+
+        return lines
+
+    def saw(self, found: dict[int, list[str]], line: int) -> None:
+        for at in found.get(line, ()):
+            self.tests[at].add(self.test)
+            if self.setting_up:
+                self.files[at].add(self.test.partition("::")[0])
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Iterator[None]:
+        """What an earlier test left in a cache is computed anew, so that this one is seen to execute it."""
+        for name, module in list(sys.modules.items()):
+            for value in list(vars(module).values()) if name.startswith("tilecast.") else ():
+                if isinstance(value, _lru_cache_wrapper):
+                    value.cache_clear()
+        self.test, self.setting_up, self.began = item.nodeid, True, time.process_time()
+        sys.settrace(self.trace)  # type: ignore[arg-type]
+        threading.settrace(self.trace)  # type: ignore[arg-type]
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
+        self.setting_up = False
+        return (yield)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.failed.append(report.nodeid)
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        sys.settrace(None)
+        self.seconds[nodeid] = round(time.process_time() - self.began, 2)
+        self.test = ""
+
+    def pytest_sessionfinish(self) -> None:
+        """Keep the tests of each place, the shortest first; what fails without any change is no test of one."""
+        known = {test: seconds for test, seconds in self.seconds.items() if test not in self.failed}
+        for at, files in self.files.items():
+            self.tests[at] |= {test for test in known if test.partition("::")[0] in files}
+        tests = {
+            at: sorted(set(tests) & set(known), key=lambda test: (known[test], test))
+            for at, tests in self.tests.items()
+        }
+        self.target.write_text(json.dumps({"tests": tests, "seconds": known, "failed": self.failed}))
+
+
+class Chosen:
+    """A plugin of pytest: only these tests, in this order; each is told to the pipe as it begins."""
+
+    def __init__(self, tests: list[str], pipe: int) -> None:
+        self.rank, self.pipe = {test: rank for rank, test in enumerate(tests)}, pipe
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = sorted((i for i in items if i.nodeid in self.rank), key=lambda item: self.rank[item.nodeid])
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        os.write(self.pipe, f"{nodeid}\n".encode())
+
+
+def place(mutant: Mutant) -> str:
+    """Where a mutant is, for the record of what executes it."""
+    return f"{mutant.path}:{mutant.lines[0]}"
+
+
+def in_child(tree: Path, tests: list[str], plugin: object, output: Path) -> int:
+    """Within a forked process: run these tests of the tree with the plugin; pytest's exit code."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    os.chdir(tree)
+    ours = {str(ROOT / "src"), str(ROOT / "tests/support")}
+    sys.path[:] = [str(tree / "src"), *(path for path in sys.path if path not in ours)]
+    for name in ("copies", "mutate"):  # those of the tree from here on
+        sys.modules.pop(name, None)
+    os.environ["PYTHONPATH"] = str(tree / "src")
+    said = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    stop = [] if isinstance(plugin, Recorder) else ["-x"]
+    return int(
+        pytest.main([*OPTIONS, *stop, "--rootdir", str(tree), f"--basetemp={output}.d", *tests], plugins=[plugin])
+    )
+
+
+def forked(tree: Path, tests: list[str], plugin: Any, output: Path, seconds: float) -> tuple[int | None, str]:
+    """The same in a process of its own: (exit code, None at the time limit; the last words to the pipe)."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        os.close(reading)
+        code = 99
+        with contextlib.suppress(BaseException):
+            code = in_child(tree, tests, plugin(writing), output)
+        os._exit(code)
+    os.close(writing)
+    words, end = b"", time.monotonic() + seconds
+    with os.fdopen(reading, "rb", buffering=0) as pipe:
+        while left := max(0.0, end - time.monotonic()):
+            if not select.select([pipe], [], [], left)[0]:
+                continue
+            if not (read := pipe.read(1 << 16)):
+                break
+            words += read
+    late = time.monotonic() >= end
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)  # what its tests started, too
+    _, status = os.waitpid(child, 0)
+    shutil.rmtree(f"{output}.d", ignore_errors=True)
+    code = None if late else os.waitstatus_to_exitcode(status)
+    return code, words.decode(errors="replace")
+
+
+def record(tree: Path, sample: list[Mutant], target: Path) -> dict[str, list[str]]:
+    """Which tests execute each place, the shortest first: from one run of all of them, or kept from it.
+
+    Where none does, in this process at least, those of the room.
+    """
+    if not target.exists():
+        forked(tree, ["tests/unit"], lambda _: Recorder(tree, sample, target), target.with_suffix(".txt"), 7200)
+    kept = json.loads(target.read_text())
+    if kept["failed"]:
+        print("these fail without any change, and are left out:", *kept["failed"], sep="\n  ")
+    tests, seconds = kept["tests"], kept["seconds"]
+    for mutant in sample:
+        room = f"tests/unit/{mutant.path.split('/')[2]}/"
+        if not tests.get(place(mutant)):
+            own = (test for test in seconds if test.startswith(room))
+            tests[place(mutant)] = sorted(own, key=lambda test: (seconds[test], test))
+    return dict(tests)
+
+
+def chosen(everything: list[Mutant], count: int, seed: int) -> list[Mutant]:
+    """The sample: by a checksum of each change's own words, so that an edit leaves most of it as it was."""
+    met: Counter[tuple[str, ...]] = Counter()
+    rank = {}
+    for mutant in everything:
+        met[key(mutant)] += 1
+        rank[mutant] = hashlib.sha256(repr((seed, key(mutant), met[key(mutant)])).encode()).digest()
+    return sorted(sorted(everything, key=lambda mutant: rank[mutant])[:count])
+
+
+def key(mutant: Mutant) -> tuple[str, ...]:
+    """A mutant's words: what tests/mutants.csv names it by."""
+    return mutant.path, mutant.function, mutant.kind, mutant.statement, mutant.old, mutant.new
+
+
+def tried(tree: Path, mutant: Mutant, tests: list[str], stamp: int, output: Path) -> tuple[str, str]:
+    """Apply a mutant, run its tests, take it back: (killed or survived, by which test or why)."""
+    path = tree / mutant.path
+    before = path.read_bytes()
+    try:
+        path.write_bytes(mutant.applied(before))
+        os.utime(path, (stamp, stamp))  # an age of its own, so that no compiled file of another is taken
+        files = sorted({test.partition("::")[0] for test in tests})
+        code, words = forked(tree, files, lambda pipe: Chosen(tests, pipe), output, SECONDS)
+    finally:
+        path.write_bytes(before)
+        os.utime(path, (stamp + 1, stamp + 1))
+    begun = words.split("\n")[:-1]
+    last = begun[-1] if begun else "collection"
+    if code == 0:
+        return "survived", f"{len(begun)} tests pass"
+    if code is None:
+        return "survived", f"{len(begun)} tests begun within {SECONDS} s"
+    return "killed", last
+
+
+def main() -> int:
+    """Print a line a mutant, those that survive, and the score; 1 where it is below the goal."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=200, help="mutants in the sample")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample")
+    parser.add_argument("--folder", type=Path, default=ROOT / "build/mutants", help="for the copy and the records")
+    parser.add_argument("--only", default="", help="mutants whose path or function holds these words")
+    options = parser.parse_args()
+    folder = options.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    tree = folder / f"tree-{os.getpid()}"
+    for name in PRELOADED:
+        importlib.import_module(name)
+    copy_files(tree)
+    for words in (["init", "-q"], ["add", "-A"]):  # some tests ask git for the files
+        subprocess.run(["git", *words], cwd=tree, check=True)
+    try:
+        sample = chosen(of_rooms(tree, ROOMS), options.count, options.seed)
+        tests = record(tree, sample, folder / f"tests-{options.seed}.json")
+        return judged(tree, [m for m in sample if options.only in f"{m.path}:{m.function}"], tests, folder)
+    finally:
+        shutil.rmtree(tree, ignore_errors=True)
+
+
+def judged(tree: Path, sample: list[Mutant], tests: dict[str, list[str]], folder: Path) -> int:
+    """Try each mutant of the sample, and print what came out."""
+    with EQUIVALENT.open(newline="") as file:
+        reasons = {tuple(row[name] for name in KEY): row["reason"] for row in csv.DictReader(file)}
+    met: Counter[str] = Counter()
+    for number, mutant in enumerate(sample):
+        what, by = tried(
+            tree, mutant, tests.get(place(mutant), []), 10**9 + 2 * number, folder / f"{os.getpid()}.txt"
+        )
+        if what == "survived" and key(mutant) in reasons:
+            what, by = "equivalent", reasons[key(mutant)]
+        met[what] += 1
+        changed = f"{mutant.kind} | {mutant.old!r} -> {mutant.new!r}"
+        print(f"{what} | {mutant.path}:{mutant.line} {mutant.function} | {changed} | {by}", flush=True)
+    score = met["killed"] / max(met["killed"] + met["survived"], 1)
+    print(f"\n{len(sample)} mutants:", ", ".join(f"{count} {what}" for what, count in sorted(met.items())))
+    print(f"score: {100 * score:.1f} % killed; goal: {100 * GOAL:.0f} %")
+    return int(score < GOAL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
