@@ -4,12 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 CORES ?= all
 WORKERS ?= 2
+FUZZ_SECONDS ?= 3600
+MUTANTS_SEED ?= 0
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKED := --require-hashes --no-deps --only-binary :all:
 export SOURCE_DATE_EPOCH ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce bundle cluster test check unit workflow-tests dag lock licences clean distclean
+.PHONY: help setup reproduce bundle cluster test check fuzz mutants kills dag lock licences clean distclean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +45,15 @@ bundle: reproduce ## pack results and measurements into build/tilecast-results.t
 test: check cluster ## every check and every test
 	$(BIN)/python -m pytest -n $(WORKERS) tests/unit
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/workflow tests/cluster tests/report
+
+fuzz: setup ## hostile files for every parser, seeds random; FUZZ_SECONDS=3600, FUZZ_REPLAY='parser:number' for one
+	$(BIN)/python tests/support/fuzz.py --seconds $(FUZZ_SECONDS) $(if $(FUZZ_REPLAY),--replay '$(FUZZ_REPLAY)')
+
+mutants: setup ## how many of 200 small faults the unit tests notice; MUTANTS_SEED=0
+	$(BIN)/python tests/support/mutants.py --seed $(MUTANTS_SEED)
+
+kills: setup ## kill `make reproduce` at seeded moments, go on, compare every byte
+	$(BIN)/python tests/support/kills.py
 
 check: setup ## style, types and the workflow's own linter: the cheapest checks
 	$(BIN)/ruff check .

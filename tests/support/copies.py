@@ -9,11 +9,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+REPRODUCE = ("make", "reproduce")
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,19 @@ class Copy:
     def snakemake(self, *arguments: str, cores: int = 2, fails: bool = False, **environment: str) -> Run:
         """Run snakemake here; it has to succeed, or to fail where `fails` says so."""
         command = [sys.executable, "-m", "snakemake", "--cores", str(cores), *arguments]
+        return self.run(command, fails=fails, **environment)
+
+    def reproduce(self, fails: bool = False, **environment: str) -> Run:
+        """The command of the README, in a copy that `literal` made ready for it."""
+        return self.run(REPRODUCE, fails=fails, **environment)
+
+    def run(self, command: Sequence[str], fails: bool = False, **environment: str) -> Run:
+        """Run a command here; it has to succeed, or to fail where `fails` says so."""
         started = time.perf_counter()
         done = subprocess.run(
             command,
             cwd=self.root,
-            # No test waits for a package index: the half-precision track runs as it does without a network.
-            env={"PIP_NO_INDEX": "1", **os.environ, **self.environment, **environment},
+            env=self.variables(**environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -54,6 +62,12 @@ class Copy:
         seconds = time.perf_counter() - started
         assert (done.returncode != 0) == fails, f"exit code {done.returncode}:\n{done.stdout[-8000:]}"
         return Run(done.returncode, done.stdout, seconds)
+
+    def variables(self, **environment: str) -> dict[str, str]:
+        """The environment of what runs here; one that is empty is not there."""
+        # No test waits for a package index: the half-precision track runs as it does without a network.
+        held = {"PIP_NO_INDEX": "1", **os.environ, **self.environment, **environment}
+        return {name: value for name, value in held.items() if value}
 
     def would_run(self, *arguments: str) -> set[str]:
         """The rules that are stale now."""
@@ -112,3 +126,14 @@ def copy_tree(target: Path, **environment: str) -> Copy:
     text = re.sub(r"sources: \[.*\]", f"sources: {sources}", config.read_text())
     config.write_text(text.replace("  mode: auto\n", "  mode: replay\n"))  # what is timed is never the same twice
     return Copy(target, environment)
+
+
+def literal(target: Path, small: bool = True, **environment: str) -> Copy:
+    """A copy in which `make reproduce` has nothing to set up first; it runs the smoke workflow, where `small`."""
+    own = target / ".venv"
+    own.mkdir(parents=True)
+    (own / "bin").symlink_to(Path(sys.executable).parent)
+    chosen = {"SNAKEMAKE_PROFILE": "tests/support/smoke", "TILECAST_MIRROR": ""} if small else {}
+    copy = copy_tree(target, **chosen | environment)
+    (own / ".ready").touch()
+    return copy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import io
 import json
 import os
@@ -11,27 +12,30 @@ import random
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import yaml
 from hypothesis import HealthCheck, settings
+from pyarrow import parquet
 
 from tilecast.base.errors import TilecastError
 
-# As many inputs a parser or command as TILECAST_FUZZ says; the same ones every time.
+# As many inputs a command as TILECAST_FUZZ says, other ones every time; one that fails is printed with its number.
 FUZZED = settings(
     max_examples=int(os.environ.get("TILECAST_FUZZ", "25")),
     deadline=None,
-    derandomize=True,
     database=None,
     suppress_health_check=list(HealthCheck),
 )
 SECONDS = 20  # longer is a hang, on however busy a machine
 HUGE = "HUGEHUGEHUGE"  # becomes a figure of 5,000 digits, which Python refuses to print
+TWICE = "TWICETWICE"  # is taken out of the text: a key that ends so occurs twice
 TOKENS = [
     "", "x" * 10_000, "\0", "\ufeff", "\u202e", "é" * 50, "../../../etc/passwd", "/etc/passwd",
     "<script>alert(1)</script>", "\\input{/etc/passwd}", "=cmd|' /C calc'!A0", "${HOME}", "$(touch hacked)",
@@ -66,28 +70,77 @@ def _places(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ..
             yield from _places(value, (*path, key))
 
 
-def edited(document: Any, draw: random.Random) -> Any:
-    """The document with a value replaced, removed, renamed or doubled; now and then two or three."""
+def _retyped(value: Any, draw: random.Random) -> Any:
+    """The same value as another type."""
+    match value:
+        case dict():
+            return draw.choice([list(value.values()), list(value), [value]])
+        case list():
+            return draw.choice(
+                [{str(number): part for number, part in enumerate(value)}, value[:1] and value[0], [value]]
+            )
+        case str():
+            return draw.choice([list(value[:50]), {value: value}, [value], len(value), value.encode().hex()])
+        case bool() | None:
+            return draw.choice([str(value), int(bool(value)), [value]])
+    return draw.choice([str(value), [value], {"value": value}, bool(value), float(value) + 0.5, -value])
+
+
+def _scaled(value: Any, draw: random.Random) -> Any:
+    """A number times a power of ten; what is no number is retyped."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return _retyped(value, draw)
+    power = draw.randint(1, 40)
+    if isinstance(value, int) and draw.random() < 0.7:
+        return value * 10**power if draw.random() < 0.7 else value // 10**power
+    return value * 10.0 ** draw.choice([power, -power])
+
+
+def edited(document: Any, draw: random.Random, others: Sequence[Any] = ()) -> Any:
+    """The document with one change of its structure; now and then two or three.
+
+    A value is replaced, removed, renamed, doubled, retyped, scaled, exchanged with another one, or its key comes
+    twice; or a part of one of the other documents is put in its place.
+    """
     document = deepcopy(document)
     for _ in range(draw.choice([1, 1, 1, 2, 3])):
-        path = draw.choice(list(_places(document)))
-        new = draw.choice([*VALUES, *TOKENS, _deep(30), _deep(200)])
+        places = list(_places(document))
+        path = draw.choice(places)
         if not path:
             if draw.random() < 0.1:
-                document = new
+                document = draw.choice([*VALUES, *TOKENS, _deep(30), _deep(200)])
+                break
             continue
-        parent = document
-        for key in path[:-1]:
-            parent = parent[key]
-        match draw.randint(0, 4):
+        parent, key = _at(document, path[:-1]), path[-1]
+        match draw.randint(0, 9):
             case 0 if isinstance(parent, dict):
-                del parent[path[-1]]
+                del parent[key]
             case 1 if isinstance(parent, dict):
-                parent[draw.choice([*TOKENS, 1, None, True, 1.5])] = parent.pop(path[-1])
+                parent[draw.choice([*TOKENS, 1, None, True, 1.5])] = parent.pop(key)
             case 2 if isinstance(parent, list):
-                parent.append(deepcopy(parent[path[-1]]))
+                parent.append(deepcopy(parent[key]))
+            case 3 if isinstance(parent, dict):
+                parent[f"{key}{TWICE}"] = deepcopy(parent[key])
+            case 4:
+                other = draw.choice(places)
+                if other and other[: len(path)] != path and path[: len(other)] != other:
+                    place = _at(document, other[:-1])
+                    parent[key], place[other[-1]] = place[other[-1]], parent[key]
+            case 5 if others:
+                graft = draw.choice(others)
+                parent[key] = deepcopy(_at(graft, draw.choice(list(_places(graft)))))
+            case 6:
+                parent[key] = _retyped(parent[key], draw)
+            case 7:
+                parent[key] = _scaled(parent[key], draw)
             case _:
-                parent[path[-1]] = deepcopy(new)
+                parent[key] = deepcopy(draw.choice([*VALUES, *TOKENS, _deep(30), _deep(200)]))
+    return document
+
+
+def _at(document: Any, path: tuple[Any, ...]) -> Any:
+    for key in path:
+        document = document[key]
     return document
 
 
@@ -117,25 +170,70 @@ def _as_yaml(document: Any) -> str:
         return str(yaml.dump(document, Dumper=yaml.SafeDumper))
 
 
-def hostile(data: bytes, kind: str, draw: random.Random) -> bytes:
+@functools.cache
+def parsed(data: bytes, kind: str) -> Any:
+    """A sound file as lists and dictionaries of plain values."""
+    match kind:
+        case "yaml":
+            return yaml.load(data, Loader=LOADER)
+        case "json":
+            return json.loads(data)
+        case "csv" | "tsv":
+            return list(csv.reader(io.StringIO(data.decode()), delimiter="," if kind == "csv" else "\t"))
+        case "safetensors":
+            size = int.from_bytes(data[:8], "little")
+            return json.loads(data[8 : 8 + size])
+        case "parquet":
+            return parquet.read_table(io.BytesIO(data)).slice(0, 20).to_pydict()
+        case "zip":
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                return {name: archive.read(name).decode() for name in archive.namelist()}
+    raise ValueError(kind)
+
+
+def _packed(document: Any, kind: str, data: bytes) -> bytes:
+    """A document as a file of its kind; what that cannot hold is left out, or is an error."""
+    match kind:
+        case "csv" | "tsv":
+            text = io.StringIO()
+            with contextlib.suppress(csv.Error, TypeError):
+                csv.writer(text, delimiter="," if kind == "csv" else "\t").writerows(document)
+            return text.getvalue().replace(HUGE, "1" + "0" * 5000).encode(errors="surrogatepass")
+        case "safetensors":
+            header = json.dumps(document).replace(TWICE, "").encode()
+            size = int.from_bytes(data[:8], "little")
+            return len(header).to_bytes(8, "little") + header + data[8 + size :]
+        case "parquet":
+            buffer = io.BytesIO()
+            parquet.write_table(pyarrow.table(document), buffer)
+            return buffer.getvalue()
+        case "zip":
+            buffer = io.BytesIO()
+            with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+                for name, text in document.items():
+                    archive.writestr(
+                        str(name).replace(TWICE, ""), text if isinstance(text, str) else json.dumps(text)
+                    )
+            return buffer.getvalue()
+    words = _as_yaml(document) if kind == "yaml" else json.dumps(document)
+    for token in BARE:
+        words = words.replace(f"'{token}'", token)  # as a tag or a number, not as text
+        words = words.replace(f'"{token}"', token) if token in ("1e999", "1e400") else words
+    quoted = {"yaml": f"{HUGE}", "json": f'"{HUGE}"'}[kind]
+    return words.replace(TWICE, "").replace(quoted, "1" + "0" * 5000).encode(errors="surrogatepass")
+
+
+def hostile(data: bytes, kind: str, draw: random.Random, others: Sequence[Any] = ()) -> bytes:
     """A hostile version of a sound file: of its structure four times in five, else of its bytes."""
     if kind == "bytes" or draw.random() < 0.2:
         return scrambled(data, draw)
-    if kind == "csv":
-        rows = list(csv.reader(io.StringIO(data.decode())))
-        rows = [rows[0], *draw.sample(rows[1:], min(len(rows) - 1, 20))]
-        table: list[list[str]] = edited(rows, draw)
-        text = io.StringIO()
-        with contextlib.suppress(csv.Error, TypeError):
-            csv.writer(text).writerows(table)
-        return text.getvalue().replace(HUGE, "1" + "0" * 5000).encode(errors="surrogatepass")
-    document = edited(yaml.load(data, Loader=LOADER) if kind == "yaml" else json.loads(data), draw)
-    text_of = _as_yaml(document) if kind == "yaml" else json.dumps(document)
-    for token in BARE:
-        text_of = text_of.replace(f"'{token}'", token)  # as a tag or a number, not as text
-        text_of = text_of.replace(f'"{token}"', token) if token in ("1e999", "1e400") else text_of
-    quoted = {"yaml": f"{HUGE}", "json": f'"{HUGE}"'}[kind]
-    return text_of.replace(quoted, "1" + "0" * 5000).encode(errors="surrogatepass")
+    document = parsed(data, kind)
+    if kind in ("csv", "tsv"):
+        document = [document[0], *draw.sample(document[1:], min(len(document) - 1, 20))]
+    try:
+        return _packed(edited(document, draw, others), kind, data)
+    except (pyarrow.ArrowException, AttributeError, LookupError, OverflowError, TypeError, ValueError):
+        return scrambled(data, draw)  # this kind of file cannot hold it
 
 
 STARTS = {"os.system", "subprocess.Popen", "socket.connect", "pickle.find_class", "os.exec", "os.posix_spawn"}

@@ -129,7 +129,7 @@ def trained(name: str, part: str) -> Parser:
                 write_record(Path(folder), shipped, shipped["sha256"])
             return load_predictor(name, folder)
 
-    kind = "bytes" if part.endswith(".safetensors") else "json"
+    kind = "safetensors" if part.endswith(".safetensors") else "json"
     return kind, Path(part).suffix, files(f"src/tilecast/data/weights/{name}/{part}"), parse
 
 
@@ -168,7 +168,11 @@ def members(path: Path) -> object:
     listed = read_json(path)
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder, "x.tar.gz")
-        named = [entry if isinstance(entry, list) else [entry] for entry in listed if entry] if listed else []
+        named = (
+            [entry if isinstance(entry, list) else [entry] for entry in listed if entry]
+            if isinstance(listed, list)
+            else []
+        )
         entries = [(str(entry[0]), str(entry[-1])[:1] or "0") for entry in named]
         held = {name: INSIDE.get(name, b"{}") for name, _ in entries}
         crate = {"@graph": [{"@type": "File", "@id": name} for name in held]}
@@ -308,10 +312,10 @@ PARSERS: dict[str, Parser] = {
     "labels of a user": ("csv", ".csv", lambda: [USERS], read_label_file),
     "transcribed latencies": ("csv", ".csv", files("resources/published/end_to_end.csv"),
                               read_published),
-    "table, Parquet": ("bytes", ".parquet", parquets, lambda path: read(path, KERNELS_TABLE)),
-    "lock": ("bytes", ".tsv", lambda: [b"path\tblob\tbytes\na/b\t" + b"a" * 40 + b"\t12\n"],
+    "table, Parquet": ("parquet", ".parquet", parquets, lambda path: read(path, KERNELS_TABLE)),
+    "lock": ("tsv", ".tsv", lambda: [b"path\tblob\tbytes\na/b\t" + b"a" * 40 + b"\t12\n"],
              read_lock),
-    "archive": ("bytes", ".zip", zipped, lambda path: store.load(path, names.ROOT)),
+    "archive": ("zip", ".zip", zipped, lambda path: store.load(path, names.ROOT)),
     "label": ("json", ".json", lambda: [WHOLE], artifact(LABEL, cells.read_labels)),
     "prediction": ("json", ".json", lambda: [WHOLE],
                    artifact(PREDICTION, cells.read_predictions)),
@@ -346,7 +350,7 @@ PARSERS: dict[str, Parser] = {
     "description, as a device": ("json", ".json", files("resources/measured/CPU*/description.json"),
                                  lambda path: describe.device_of(describe.read_description(path), path)),
     "calibration": ("json", ".json", dumped(SCALES), lambda path: calibrate.load(path, "here", "tilecast")),
-    "run, its table": ("bytes", ".parquet", lambda: [INSIDE["measured/here/kernels-001.parquet"]], measured_run),
+    "run, its table": ("parquet", ".parquet", lambda: [INSIDE["measured/here/kernels-001.parquet"]], measured_run),
     "bundle, its record": ("json", ".json", lambda: [INSIDE["measured/here/kernels-001.json"]],
                            bundled("kernels-001.json")),
     "bundle, its description": ("json", ".json", lambda: [INSIDE["measured/here/description.json"]],
@@ -354,5 +358,5 @@ PARSERS: dict[str, Parser] = {
     "bundle, names": ("json", ".json", dumped([[name, "0"] for name in INSIDE]), members),
     "labels, as cells": ("csv", ".csv", lambda: [USERS], lambda path: known_cells(path)),
     "kernels to train on": ("csv", ".csv", trainable, read_training_kernels),
-    "lock of the wheel": ("bytes", ".tsv", lambda: [WHEEL.encode()], read_wheel_lock),
+    "lock of the wheel": ("tsv", ".tsv", lambda: [WHEEL.encode()], read_wheel_lock),
 }  # fmt: skip

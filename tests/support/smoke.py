@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO
 
 from copies import ROOT, Copy
 
@@ -29,33 +29,22 @@ def arguments(*further: str, tree: Path = ROOT, profile: str = "default") -> lis
 
 def begin(copy: Copy, *words: str) -> subprocess.Popen[str]:
     """Start snakemake with these arguments in a process group of its own; what it says can be read."""
+    return started(copy, [sys.executable, "-m", "snakemake", *words], subprocess.PIPE)
+
+
+def started(copy: Copy, command: Sequence[str], output: int | IO[str]) -> subprocess.Popen[str]:
+    """Start a command in a process group of its own, as from a terminal: an interrupt is not ignored."""
     return subprocess.Popen(
-        [sys.executable, "-m", "snakemake", *words],
+        command,
         cwd=copy.root,
-        env={**os.environ, **copy.environment},
+        env=copy.variables(),
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-
-
-def killed_after(copy: Copy, seconds: float) -> tuple[int, str]:
-    """Run the workflow and kill its whole process group at a moment; (exit code, output)."""
-    process = begin(copy, "--cores", "2", *arguments())
-    try:
-        output, _ = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        output, _ = process.communicate()
-    return process.returncode, output
-
-
-def moments(count: int, seed: int, duration: float) -> list[float]:
-    """Seeded moments, seconds after the start of a run that takes `duration` undisturbed."""
-    draw = random.Random(seed)
-    return [draw.uniform(0.02, 1.0) * duration for _ in range(count)]
 
 
 def left_behind(copy: Copy) -> list[str]:
@@ -63,9 +52,8 @@ def left_behind(copy: Copy) -> list[str]:
     return sorted(path.name for path in (copy.root / "results").rglob(LEFT_BEHIND))
 
 
-def wait_for(condition: object, seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
     """Return as soon as `condition()` holds."""
-    assert callable(condition)
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"

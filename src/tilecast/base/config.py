@@ -30,7 +30,8 @@ def _takes_text(annotation: Any) -> bool:
 def _from_text(value: Any, annotation: Any) -> Any:
     """A number, flag or null that Snakemake handed over as text, as `--config 'section={key: value}'` does."""
     if isinstance(value, list):
-        return [_from_text(entry, annotation) for entry in value]
+        # no option is a list of lists, and one that holds itself has no end
+        return [entry if isinstance(entry, list) else _from_text(entry, annotation) for entry in value]
     if not isinstance(value, str) or _takes_text(annotation):
         return value
     try:

@@ -128,7 +128,7 @@ def _anchor(raw: dict[str, Any], entry: dict[str, Any], shares: Shares, reserved
         float(peak["bandwidth_bytes_per_s"]) * shares.memory,
         float(peak["host_bytes_per_s"]) * shares.host,
     )
-    model, method, spread = moe_model(entry["model"]), entry["method"], Spread(1, 1)
+    model, method, spread = moe_model(str(entry["model"])), entry["method"], Spread(1, 1)
     placement = place(
         model,
         spread,

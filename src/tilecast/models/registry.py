@@ -62,8 +62,12 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
     """The configuration of a shipped model by name, of a JSON file, or of a folder with a config.json."""
     text = str(name_or_path)
     path = Path(text)
-    if path.suffix.lower() == ".json" or path.is_dir():
-        return _read(path / "config.json" if path.is_dir() else path)
+    try:
+        folder = path.is_dir()
+    except OSError:  # a name longer than a file's may be
+        folder = False
+    if folder or path.suffix.lower() == ".json":
+        return _read(path / "config.json" if folder else path)
     if text in model_names():
         return _read(MODELS / f"{text}.json")
     if match := _VIT_NAME.fullmatch(text):

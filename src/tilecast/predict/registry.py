@@ -94,7 +94,11 @@ def source_file(where: str) -> Path:
                 where, f"no module {module} is installed", "give a file that ends in .py, or install it"
             )
         file = Path(spec.origin)
-    if not file.is_file():
+    try:
+        found = file.is_file()
+    except OSError:  # a name longer than a file's may be
+        found = False
+    if not found:
         raise InputError(where, f"the file {file} does not exist", "paths start at the working directory")
     return file
 
