@@ -78,7 +78,7 @@ def write_locality(root: Path) -> Path:
     raw = load(ROOT / "resources/measured/numa/quick_test.json")
     for name, table in tables(raw).items():
         write(table, root / f"numa/record/{name}.csv", locality.RECORD[name])
-    for name, content in (("topology", raw["topology"]), ("record/summary", summary(raw))):
+    for name, content in (("topology", raw["topology"] | {"host": "this host"}), ("record/summary", summary(raw))):
         (root / f"numa/{name}.json").write_text(json.dumps(content))
     found = pd.DataFrame(counts({name: load_study(name) for name in study_names()}))
     write(found, root / "numa/counts.csv", locality.COUNTS)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import shutil
+import signal
 from pathlib import Path
 
 import pytest
 from copies import Copy
+from smoke import begin, wait_for
+
+from tilecast.locality.topology import read_topology
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +71,7 @@ def test_a_study_of_ones_own_is_run_by_its_name(workflow_copy: Copy) -> None:
 
 def test_the_default_run_plans_forecasts_and_shows_the_record(finished: Copy) -> None:
     folder = finished.root / "results/numa"
-    sizes = {path.parent.name: len(rows(path)) for path in folder.glob("*/manifest.csv")}
+    sizes = {path.stem: len(rows(path)) for path in folder.glob("manifests/*.csv")}
     assert (sizes["numa_study"], sizes["quick_test"], sizes["comprehensive"]) == (240, 15, 480)
     counted = {(row["study"], row["place"]): row["cells"] for row in rows(folder / "counts.csv")}
     assert counted["scaling_study", "section 3"] == "8"
@@ -77,3 +83,50 @@ def test_the_default_run_plans_forecasts_and_shows_the_record(finished: Copy) ->
     page = (finished.root / "results/report/index.html").read_text(encoding="utf-8")
     topology = json.loads((folder / "topology.json").read_text())
     assert f"<strong>{topology['verdict']}</strong>" in page and 'id="numa"' in page
+    assert finished.would_run(TARGET) == {"locality_study"}
+
+
+def test_replayed_the_topology_is_the_records_and_measured_it_is_this_hosts(workflow_copy: Copy) -> None:
+    """Two runs that only replay make the same file on any machine."""
+    path = workflow_copy.root / "results/numa/topology.json"
+    record = json.loads((workflow_copy.root / "resources/measured/numa/quick_test.json").read_text())
+    workflow_copy.snakemake(str(path.relative_to(workflow_copy.root)), "--force")
+    assert json.loads(path.read_text()) == {"host": "the host of the record"} | record["topology"]
+    workflow_copy.snakemake("results/numa/topology.json", "--config", "measure={mode: auto}")
+    assert json.loads(path.read_text()) == {"host": "this host"} | read_topology()
+
+
+def test_after_the_default_run_the_command_of_the_guide_measures_and_goes_on(workflow_copy: Copy) -> None:
+    """`snakemake --cores all results/numa/<study>` as typed: killed in the middle, gone on with, replayed."""
+    root = workflow_copy.root
+    (root / "mine.yaml").write_text(
+        "title: mine\ngpus: [0]\nnodes: [0]\nmodels: [vit0x0x0]\nsamples: 5\nwarmup: 5\nrepetitions: 3\n"
+    )
+    config = root / "config/config.yaml"
+    config.write_text(config.read_text().replace("study: quick_test", "study: mine.yaml"))
+    workflow_copy.snakemake("locality_manifests", "locality_topology")  # what the default run plans of this
+    assert len(rows(root / "results/numa/manifests/mine.csv")) == 3
+    command = ("--cores", "all", "results/numa/mine")
+    kept = root / "results/measured/numa/mine/runs"
+    run = begin(workflow_copy, *command)
+    wait_for(lambda: any(kept.glob("*.json")))
+    os.killpg(run.pid, signal.SIGKILL)
+    run.communicate()
+    first = {path: path.read_bytes() for path in kept.glob("*.json")}
+    assert len(first) < 3
+    output, code = completed(workflow_copy, command)
+    assert code == 0, output
+    assert len(rows(root / "results/numa/mine/runs.csv")) == len(list(kept.glob("*.json"))) == 3
+    assert all(path.read_bytes() == data for path, data in first.items())
+    assert "Nothing to be done" in completed(workflow_copy, command)[0]
+    made = {path: path.read_bytes() for path in kept.glob("*.json")}
+    shutil.rmtree(root / "results/numa/mine")
+    completed(workflow_copy, command)
+    assert (root / "results/numa/mine/runs.csv").is_file()
+    assert {path: path.read_bytes() for path in kept.glob("*.json")} == made
+
+
+def completed(copy: Copy, command: tuple[str, ...]) -> tuple[str, int]:
+    """What snakemake says to a command as typed, and its exit code."""
+    run = begin(copy, *command)
+    return run.communicate()[0], run.returncode

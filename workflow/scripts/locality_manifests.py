@@ -18,7 +18,7 @@ def locality_manifests(
     """A manifest for every study, with what the command line changes; and their sizes as shipped."""
     files = {Path(study).stem: study for study in studies}
     for path in manifests:
-        name = Path(path).parent.name
+        name = Path(path).stem
         write(pd.DataFrame(manifest(name, load_study(files[name], overrides))), path, MANIFEST)
     shipped = {name: load_study(file) for name, file in files.items()}
     write(pd.DataFrame(counts(shipped)), output, COUNTS)

@@ -52,6 +52,7 @@ def context(results: Results) -> dict[str, Any]:
     ]
     cells = by_cell(runs, results.table("numa/record/profiles.csv", PROFILES))
     return {
+        "host": str(topology["host"]).capitalize(),
         "verdict": topology["verdict"],
         "nodes": len(topology["nodes"]),
         "gpus": len(topology["gpus"]),
