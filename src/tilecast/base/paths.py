@@ -10,6 +10,7 @@ PRICES = DATA / "prices.yaml"
 WEIGHTS = DATA / "weights"
 CURVES = DATA / "collectives.json"  # fitted curves of collective operations
 SHARES = DATA / "shares.json"  # kernels of one GPU's share of the published training steps
+SERVING_INTERVALS = DATA / "serving_intervals.csv"  # measured serving points against their forecasts
 TUNED_KERNELS = DATA / "tuned_expert_kernels.csv"
 
 SOURCE = DATA.parents[1]  # the folder that Python imports the library from

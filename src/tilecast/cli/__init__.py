@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "import": "add somebody else's measurements, from their bundle",
     "kernel": "latency of one matrix product on a GPU",
     "measure": "time kernels and models on this machine, forecasts first",
+    "serve": "requests served on GPUs: time to first token and per token, throughput, cost",
     "numa": "host-memory locality: topology, studies, analysis of profiles",
     "search": "the best layout of a model on a system of GPUs, and why the others are not",
     "train": "train predictors on measured kernels",
@@ -36,6 +37,8 @@ def module_of(name: str) -> ModuleType:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command; bad input is one line on stderr and exit code 1, bad usage is exit code 2."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["forecast"] and "--serve" in arguments:
+        arguments = ["serve", *(text for text in arguments[1:] if text != "--serve")]
     parser = argparse.ArgumentParser(prog="tilecast", description="GPU performance forecasting, weighed.")
     parser.add_argument("--version", action="version", version=f"tilecast {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

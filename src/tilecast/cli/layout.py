@@ -11,7 +11,7 @@ from tilecast.base.errors import InputError
 from tilecast.base.files import write_text
 from tilecast.base.limits import amount, option
 from tilecast.base.paths import PRICES
-from tilecast.cli.words import chrome_trace, costs, serving_text, serving_values, step_text, step_values
+from tilecast.cli.words import chrome_trace, costs, step_text, step_values
 from tilecast.cli.work import torch_needed, workload
 from tilecast.hardware.device_file import load_device
 from tilecast.hardware.price import Prices, load_prices
@@ -20,7 +20,6 @@ from tilecast.models.registry import ModelSpec
 from tilecast.multigpu.layout import RECOMPUTE, SCHEDULES, Layout, check, from_runs
 from tilecast.multigpu.step import Planner
 from tilecast.predict.kernel import Predictor
-from tilecast.serving.server import Server
 
 _RANKS = {
     "dp": "data-parallel replicas",
@@ -33,8 +32,7 @@ _RANKS = {
 }
 _LIMITS = {"microbatch": "microbatch", "interleave": "layers"}
 _LAYOUT = (*_RANKS, "schedule", "recompute", "zero", "sequence_parallel", "stages")
-_SERVING = ("output", "ttft_ms", "tpot_ms")
-_OPTIONS = (*_LAYOUT, "no_overlap", "fused", "timeline", "tokens", "prices", "serve", *_SERVING)
+_OPTIONS = (*_LAYOUT, "no_overlap", "fused", "timeline", "tokens", "prices")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,11 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     words = "training: cost of a run on so many tokens, such as 3e11"
     group.add_argument("--tokens", type=amount("tokens"), help=words)
     group.add_argument("--prices", metavar="FILE", help="in place of data/prices.yaml")
-    words = "TTFT, TPOT and throughput of every number of requests at once that fits (prompts of --sequence)"
-    group.add_argument("--serve", choices=("continuous", "static"), nargs="?", const="continuous", help=words)
-    group.add_argument("--output", type=option("output"), help="--serve: tokens of an answer (default: 256)")
-    group.add_argument("--ttft-ms", type=amount("ttft-ms"), help="--serve: bound on the time to first token")
-    group.add_argument("--tpot-ms", type=amount("tpot-ms"), help="--serve: bound on the time per output token")
+    group.add_argument("--serve", action="store_true", help="requests over time: the same as `tilecast serve`")
 
 
 def _flag(name: str) -> str:
@@ -89,7 +83,7 @@ def layout_of(args: argparse.Namespace) -> Layout:
 
 
 def run(args: argparse.Namespace, spec: ModelSpec, predictor: Predictor) -> int:
-    """Forecast a step on a system, or serving, and print it."""
+    """Forecast a step on a system and print it."""
     system, layout = load_system(args.system), layout_of(args)
     if args.device is None and not system.device:
         raise InputError(args.system, "names no `device`", "add --device")
@@ -97,37 +91,17 @@ def run(args: argparse.Namespace, spec: ModelSpec, predictor: Predictor) -> int:
     prices = load_prices(args.prices or PRICES)
     _bounds(args)
     work = workload(args, spec, fused=bool(args.fused))
-    check(layout, work.architecture, None, None if args.serve else work.batch_size, work.sequence_length)
+    check(layout, work.architecture, None, work.batch_size, work.sequence_length)
     with torch_needed(args.command):
-        if not args.serve:
-            return _step(args, Planner(work, system, device, predictor), layout, prices)
-        server = Server(
-            spec, system, device, predictor, work.sequence_length, args.output or 256, work.dtype, work.attention,
-            work.fused, continuous=args.serve == "continuous",
-        )  # fmt: skip
-        bounds = {name: getattr(args, name) for name in ("ttft_ms", "tpot_ms") if getattr(args, name) is not None}
-        values = serving_values(server, layout, prices, bounds)
-    print(json.dumps(values, indent=2) if args.json else serving_text(values))
-    return 0 if values["requests"] else 3
+        return _step(args, Planner(work, system, device, predictor), layout, prices)
 
 
 def _bounds(args: argparse.Namespace) -> None:
-    """One line for numbers that mean nothing, and for options of another kind of forecast."""
-    for name in ("tokens", *_SERVING):
-        value = getattr(args, name)
-        if value is not None and not (0 < value < 1e18 and math.isfinite(value)):
-            raise InputError(_flag(name), f"{value:g} is no number above zero")
+    """One line for a number of tokens that means nothing."""
+    if args.tokens is not None and not (0 < args.tokens < 1e18 and math.isfinite(args.tokens)):
+        raise InputError("--tokens", f"{args.tokens:g} is no number above zero")
     if args.tokens is not None and args.mode != "training":
         raise InputError("--tokens", "is of a training run", "add --mode training")
-    if not args.serve:
-        for name in _SERVING:
-            if getattr(args, name) is not None:
-                raise InputError(_flag(name), "is of serving", "add --serve")
-        return
-    usual = {"mode": "inference", "phase": "prefill", "batch": 1, "context": 0, "timeline": None}
-    for name, value in usual.items():
-        if getattr(args, name) != value:
-            raise InputError(_flag(name), "is of one step", "--serve tries every number of requests that fits")
 
 
 def _step(args: argparse.Namespace, planner: Planner, layout: Layout, prices: Prices) -> int:

@@ -25,8 +25,12 @@ from tilecast.multigpu.step import Planner
 from tilecast.planner import search as searching
 from tilecast.planner.candidates import Layouts, ServingLayouts, TrainingLayouts
 from tilecast.planner.search import Candidate, Found, Space
+from tilecast.predict.half_precision import shipped
 from tilecast.predict.registry import PREDICTORS, load_predictor
-from tilecast.serving.server import Server
+from tilecast.serving.deployment import Deployment, check
+from tilecast.serving.engines import ENGINES, engine
+from tilecast.serving.load import Lengths, Load
+from tilecast.serving.passes import Formats
 from tilecast.tables.columns import DTYPE_NAMES
 
 OBJECTIVES = {"step_time": "step time", "tokens_per_dollar": "tokens per dollar", "ttft": "time to first token"}
@@ -58,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sequence", type=option("sequence"), default=2048, help=words)
     words = "inference: tokens of an answer (default: 256)"
     parser.add_argument("--output", type=option("output"), default=256, help=words)
+    parser.add_argument("--engine", help="inference: how passes are filled: " + ", ".join(ENGINES))
     parser.add_argument("--dtype", default="bf16", help="number format: " + ", ".join(DTYPE_NAMES))
     parser.add_argument("--attention", choices=ATTENTION, default="fused")
     parser.add_argument("--optimizer", choices=OPTIMIZER_STATES, default="adam")
@@ -87,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--objective", f"{args.objective} is no figure of {mode}", f"expected {other}")
     if mode == "inference" and args.batch is not None:
         raise InputError("--batch", "is of training", "the search chooses how many requests are served at once")
+    if mode == "training" and args.engine is not None:
+        raise InputError("--engine", "is of inference", "add --mode inference")
     context = None if args.cp is None else _ranks(args.cp)
     if mode == "inference" and context is not None:
         raise InputError("--cp", "is of training", "a request's cache is not divided over GPUs by tokens here")
@@ -122,8 +129,17 @@ def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) 
     if args.gpus > system.gpus:
         raise InputError("--gpus", f"{args.gpus} are more than the {system.gpus} of {system.name}")
     if mode == "inference":
-        server = Server(spec, system, device, predictor, args.sequence, args.output, args.dtype, args.attention)
-        return ServingLayouts(server, prices, args.objective, args.price), searching.SERVING
+        if args.predictor != "tilecast" or args.weights:
+            raise InputError("--predictor", "serving is forecast by tilecast's own weights alone", "leave it out")
+        serves, dtype = engine(args.engine or "vllm"), "bf16" if args.dtype == "fp16" else args.dtype
+        work = Workload(spec, 1, args.sequence, dtype="bf16", attention="fused", fused=True)
+        formats = Formats(dtype, dtype, "bf16")
+        server = Deployment(
+            work.architecture, device, system, serves.batching, formats, memory_share=serves.memory_share
+        )
+        check(server, shipped())
+        load = Load(Lengths(args.sequence), Lengths(args.output))
+        return ServingLayouts(work, server, load, prices, args.objective, args.price), searching.SERVING
     batch = 512 if args.batch is None else args.batch
     alike = {name: getattr(args, name) for name in ("dtype", "attention", "optimizer")}
     work = Workload(spec, batch, args.sequence, mode, fused=True, **alike)

@@ -18,3 +18,8 @@ def text_table(columns: Mapping[str, str], rows: Iterable[Sequence[str]], gap: s
     return [
         gap.join(f"{cell:{form}}" for cell, form in zip(line, formats, strict=True)).rstrip() for line in lines
     ]
+
+
+def short(value: float) -> str:
+    """Four digits, thousands set apart."""
+    return f"{float(f'{value:.4g}'):,.10g}"

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
-from tilecast.cli.text_table import text_table
+from tilecast.cli.text_table import short, text_table
 from tilecast.hardware.device import Device
 from tilecast.hardware.price import KINDS, Prices, bill, per_million_tokens, training_run
 from tilecast.models.workload import Workload
-from tilecast.multigpu.layout import Layout
 from tilecast.multigpu.schedule import BACKWARD
 from tilecast.multigpu.step import Step
-from tilecast.serving.server import Server, best
 
 STAGES = 16  # verdicts of stages that are printed; the values hold all
 
@@ -153,69 +151,10 @@ def _cost_lines(cost: Mapping[str, Any]) -> list[str]:
     amounts = {f"{kind}_usd": f"${{}} {kind.replace('_', ' ')}" for kind in KINDS} | {"energy_kwh": "{} kWh"}
     for name, words in (("hour", "an hour"), ("million_tokens", "per 1M tokens"), ("training_run", "")):
         if paid := cost.get(name):
-            paid_for = words or f"for {paid['tokens']:.4g} tokens in {_short(paid['hours'])} hours"
-            known = [text.format(_short(paid[key])) for key, text in amounts.items() if paid[key] is not None]
+            paid_for = words or f"for {paid['tokens']:.4g} tokens in {short(paid['hours'])} hours"
+            known = [text.format(short(paid[key])) for key, text in amounts.items() if paid[key] is not None]
             lines += [f"{', '.join(known)} {paid_for}"] if known else []
     return lines
-
-
-def _short(value: float) -> str:
-    """Four digits, thousands set apart."""
-    return f"{float(f'{value:.4g}'):,.10g}"
-
-
-def serving_values(server: Server, layout: Layout, prices: Prices, bounds: Mapping[str, float]) -> dict[str, Any]:
-    """The forecast of serving: every number of requests that fits, and the best within `bounds`."""
-    one = replace(layout, microbatch=1)
-    tried = server.tried(one)
-    within = best(tried, **bounds)
-    rows = []
-    for served in tried:
-        row: dict[str, Any] = {"requests": served.sequences * layout.dp}
-        for name, ends in (("ttft", served.ttft_ms), ("tpot", served.tpot_ms)):
-            row |= zip((f"{name}_ms", f"{name}_low_ms", f"{name}_high_ms"), ends, strict=True)
-        row |= {"tokens_per_s": served.tokens_per_s, "memory_gb": served.memory.total_bytes / 1e9}
-        million = per_million_tokens(prices, server.device, layout.gpus, served.tokens_per_s)
-        rows.append(row | {"usd_per_million_tokens": million.on_demand_usd})
-    return {
-        "model": server.work.spec.name,
-        "system": server.system.title,
-        "device": server.device.name,
-        "batching": "continuous" if server.continuous else "static",
-        "prompt": server.prompt,
-        "output": server.output,
-        "layout": one.label.replace(" mb1", ""),
-        "gpus": layout.gpus,
-        "most": server.most(layout) * layout.dp,
-        "memory_of_one": server.memory(one).verdict,
-        "bounds": dict(bounds),
-        "best": None if within is None else within.sequences * layout.dp,
-        "requests": rows,
-    }
-
-
-def serving_text(values: Mapping[str, Any]) -> str:
-    """The forecast of serving, for a reader."""
-    lines = [
-        f"{values['model']} on {values['gpus']} x {values['device']} of {values['system']}: serving, "
-        f"{values['batching']} batching, prompts of {values['prompt']} and answers of {values['output']} tokens",
-        f"layout    {values['layout']}; at most {values['most']:,} requests at once fit",
-    ]
-    if not values["requests"]:
-        return "\n".join([*lines, f"memory    of one request a stage: {values['memory_of_one']}"])
-    columns = {
-        "requests": ("requests", ","), "TTFT ms": ("ttft_ms", ",.4g"), "TPOT ms": ("tpot_ms", ",.4g"),
-        "tokens/s": ("tokens_per_s", ",.4g"), "memory GB": ("memory_gb", ".1f"),
-        "$/1M tokens": ("usd_per_million_tokens", ",.4g"),
-    }  # fmt: skip
-    rows = (
-        ["no price" if row[name] is None else f"{row[name]:{form}}" for name, form in columns.values()]
-        for row in values["requests"]
-    )
-    limits = " and ".join(f"{name[:4].upper()} within {limit:g} ms" for name, limit in values["bounds"].items())
-    which = f"{values['best']:,} requests at once" if values["best"] is not None else "none"
-    lines += ["", *text_table(dict.fromkeys(columns, ">13"), rows), ""]
-    return "\n".join([*lines, f"most tokens per second{f', {limits}' if limits else ''}: {which}"])
 
 
 def chrome_trace(step: Step) -> dict[str, Any]:

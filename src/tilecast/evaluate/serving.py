@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from tilecast.artifact.aiconfigurator_tables import GENERATIONS, Archive
+from tilecast.base.arrays import Array
 from tilecast.base.documents import parse_json
 from tilecast.base.statistics import absolute_error_percent
 from tilecast.evaluate.statistics import joined
@@ -15,9 +19,12 @@ from tilecast.hardware.system import load_system
 from tilecast.models.architecture import Architecture, architecture
 from tilecast.models.registry import model_spec
 from tilecast.predict.half_precision import HalfPrecision
-from tilecast.serving.passes import Formats, Passes, PassForecasts
-from tilecast.serving.replay import recipe
-from tilecast.tables.declared.half_precision import ANCHOR, SERVING, SERVING_ERRORS
+from tilecast.predict.interval import LEVEL
+from tilecast.serving.deployment import Deployment, Desk, Pool
+from tilecast.serving.load import Lengths, Load
+from tilecast.serving.passes import Formats
+from tilecast.serving.replay import Batching
+from tilecast.tables.declared.half_precision import ANCHOR, SERVING, SERVING_ERRORS, SERVING_INTERVALS
 from tilecast.tables.io import empty
 
 # Configurations of the wheel, by the end of a point's model name.
@@ -50,6 +57,48 @@ def shape_of(archive: Archive, model: str) -> Architecture | None:
     return architecture(model_spec(values if isinstance(values, dict) else {}, name, name))
 
 
+def formats_of(point: Mapping[str, Any]) -> Formats:
+    """Number formats of a measured point; nothing stated means bf16 throughout."""
+    # ASSUME: the cache is in fp8 where the weights are in fp8 or fp4, as the recipes of these benchmarks set it.
+    stated = (str(point[name]) for name in ("gemm_dtype", "moe_dtype"))
+    gemm, moe = (name if name in ("fp8", "fp8_block", "nvfp4") else "bf16" for name in stated)
+    if "gpt-oss" in str(point["model"]):  # published in mxfp4; everything but the experts in bf16
+        return Formats("bf16", "mxfp4", "bf16")
+    return Formats(gemm, moe, "bf16" if gemm == "bf16" else "fp8")
+
+
+def recipe(point: Mapping[str, Any]) -> tuple[Load, Batching]:
+    """Client and server of a measured point, as far as the two campaigns publish their scripts.
+
+    The open sweep (SemiAnalysisAI/InferenceX, benchmarks/*.sh): lengths between 0.8 and 1 of the longest, token
+    budgets as set there; its TensorRT-LLM holds prompts back where prompt and output are of 1,024 tokens.
+    The publisher's own (ai-dynamo/aiconfigurator, eval/benchmarks and generator/rule_plugin): equal lengths,
+    budget 512 + prompt + 1500. Both send ten requests for each in flight.
+    SGLang by its documented defaults: prompts first, 8,192 tokens a pass.
+    """
+    # ASSUME: the publisher deployed by the rules it publishes; which version of them its points had is not stated.
+    # ASSUME: the open sweep's longest sequence on H200 is prompt + output + 200; gpt-oss's budget there is B200's.
+    # ASSUME: measured times are means over a run; the sample file does not say.
+    # ASSUME: a server that overlaps host and GPU has two passes under way when a client answers, any other one.
+    sweep, framework = bool(point["sweep"]), str(point["framework"])
+    prompt, output, share = float(point["prompt"]), float(point["output"]), 0.8 if point["sweep"] else 1.0
+    load = Load(Lengths(prompt, share), Lengths(output, share), int(point["concurrency"]))
+    if framework == "sglang":
+        return load, Batching(8192, chunked=True, alone=True, late=3, reserves=False)
+    if not sweep:
+        batching = Batching(512 + prompt + 1500)
+        return load, replace(batching, late=3) if framework == "trtllm" else replace(
+            batching, chunked=True, reserves=False
+        )
+    if framework == "vllm":
+        return load, Batching(8192, chunked=True, late=3, reserves=False)
+    if "gpt-oss" in str(point["model"]):
+        return load, Batching(20000, late=3)
+    budget = prompt + output + 200 if point["device"] == "NVIDIA_H200" else 16384.0
+    held = prompt == output == 1024 and point["tp"] < 8
+    return load, Batching(budget, late=3, wait_passes=20 if held else 0, wait_share=0.9)
+
+
 def point_forecasts(
     points: pd.DataFrame, archive: Archive, model: HalfPrecision, every: Mapping[str, Device], left_out: bool
 ) -> pd.DataFrame:
@@ -61,35 +110,30 @@ def point_forecasts(
         if device not in SYSTEM_FILES:
             continue
         system = load_system(SYSTEM_FILES[device])
-        caster = PassForecasts(model, every[device], system, (GENERATIONS[device],) if left_out else ())
-        jobs = []
+        desk = Desk(model, every[device], system, (GENERATIONS[device],) if left_out else ())
+        asked = []
         for row in rows.to_dict("records"):
             point = {str(key): value for key, value in row.items()}
             shape, tp = shapes[point["model"]], int(point["tp"])
             dp = 0 if pd.isna(point["attention_dp"]) else int(point["attention_dp"])
             if shape is None or tp > system.gpus_per_node or dp > 1 or pd.isna(point["concurrency"]):
                 continue
-            formats, many = Formats.of(point), float(point["concurrency"])
             ep = int(point["moe_ep"]) if shape.experts and not pd.isna(point["moe_ep"]) else 1
-            ep = min(max(ep, 1), tp)
-            load, server = recipe(point)
-            prompt, output = load.mean * load.prompt, load.mean * load.output
-            prompts = int(min(max(server.budget // prompt, 1), many))
-            numbers = [caster.add(shape, formats, n, n, prompt + output / 2, tp, ep, True) for n in (many, 1)] + [
-                caster.add(shape, formats, n * length, n, length, tp, ep, False)
-                for n, length in ((1, prompt / 4), (1, prompt), (prompts, prompt))
-            ]
+            load, batching = recipe(point)
+            pool = Pool(tp, ep=min(max(ep, 1), tp))
+            desk.ask(
+                Deployment(
+                    shape, every[device], system, batching, formats_of(point), pool, limited=not shape.experts
+                ),
+                load,
+            )
             about = {key: point[key] for key in STATED}
             about |= {"kind": "mixture" if shape.experts else "dense", "left_out": left_out}
-            about |= dict(zip(MEASURED, (point[key] for key in LATENCIES), strict=True))
-            jobs.append((about, load, server, numbers, prompts))
-        every_pass = caster.passes() if jobs else []
-        for about, load, server, numbers, prompts in jobs:
-            step, single, short, one, full = (every_pass[number] for number in numbers)
-            passes = Passes(step, single, short, one, full, prompts)
-            ttft, tpot = passes.replayed(load, server)
-            found = {"ttft_ms": ttft, "tpot_ms": tpot, "step_ms": step.total_ms, "prefill_ms": one.total_ms}
-            table.append(about | found | {"collectives_ms": step.collectives})
+            asked.append(about | dict(zip(MEASURED, (point[key] for key in LATENCIES), strict=True)))
+        for about, served in zip(asked, desk.answers(), strict=True):
+            found = {"ttft_ms": served.mean(served.ttft_ms), "tpot_ms": served.mean(served.tpot_ms)}
+            found |= {"step_ms": served.decode.total_ms, "prefill_ms": served.prefill.total_ms}
+            table.append(about | found | {"collectives_ms": served.decode.collectives})
     return pd.DataFrame(table, columns=list(SERVING.columns))
 
 
@@ -114,6 +158,50 @@ def serving_errors(table: pd.DataFrame) -> pd.DataFrame:
         return empty(SERVING_ERRORS)
     together = [["framework"], ["device"], ["device", "framework"]]
     return _medians(table, ["left_out", "kind", "device", "framework"], together)[list(SERVING_ERRORS.columns)]
+
+
+def serving_intervals(table: pd.DataFrame) -> pd.DataFrame:
+    """80 % intervals of serving times: measured over forecast, with the GPU's generation left out.
+
+    Points of one model on one GPU err alike, so each such group has the same weight. The tails beyond the ends are
+    the widest that still leave 80 % of the points within the interval made of all other groups.
+    """
+    found = []
+    for kind, rows in table[table["left_out"].astype(bool)].groupby("kind", sort=True):
+        group = rows["model"] + rows["device"]
+        if group.nunique() < 2:
+            continue
+        for what in ("ttft", "tpot"):
+            ratio = (rows[f"measured_{what}_ms"] / rows[f"{what}_ms"]).to_numpy()
+            for percent in range(20, 0, -1):
+                held = _held(ratio, group.to_numpy(), percent / 100)
+                if held >= LEVEL:
+                    break
+            low, high = _ends(ratio, group.to_numpy(), percent / 100)
+            words = {"kind": kind, "what": what, "n": len(rows), "groups": group.nunique()}
+            ends = {"tail_percent": percent, "low_ratio": low, "high_ratio": high, "held_percent": 100 * held}
+            found.append(words | ends)
+    return pd.DataFrame(found, columns=list(SERVING_INTERVALS.columns)) if found else empty(SERVING_INTERVALS)
+
+
+def _ends(ratio: Array, group: Array, tail: float) -> tuple[float, float]:
+    """The `tail` and 1 - `tail` quantiles, every group weighing alike."""
+    _, index, size = np.unique(group, return_inverse=True, return_counts=True)
+    order = np.argsort(ratio)
+    reached = np.cumsum(1 / size[index][order]) / len(size)
+    places = np.searchsorted(reached, (tail, 1 - tail - 1e-12))
+    low, high = ratio[order][np.minimum(places, len(ratio) - 1)]
+    return float(low), float(high)
+
+
+def _held(ratio: Array, group: Array, tail: float) -> float:
+    """Share of points within the interval made of all other groups."""
+    within = 0
+    for one in np.unique(group):
+        mine = group == one
+        low, high = _ends(ratio[~mine], group[~mine], tail)
+        within += int(((ratio[mine] >= low) & (ratio[mine] <= high)).sum())
+    return within / len(ratio)
 
 
 def _medians(table: pd.DataFrame, by: list[str], together: list[list[str]] | None = None) -> pd.DataFrame:

@@ -26,7 +26,11 @@ _NAMES = {
     "sparse_decoder": ("num_sparse_decoder_layers",),
     "sparse_encoder": ("num_sparse_encoder_layers",),
 }
-_GATED = ("llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "gemma", "gemma2", "phi3")
+_GATED = (
+    "cohere", "cohere2", "exaone4", "gemma", "gemma2", "gemma3_text", "glm", "glm4", "gpt_oss", "granite",
+    "llama", "mistral", "mixtral", "olmo", "olmo2", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3",
+    "stablelm",
+)  # fmt: skip
 _SWITCH = "switch_transformers"  # an encoder and a decoder, experts of two matrices, one expert a token
 
 

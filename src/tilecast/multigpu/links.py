@@ -17,7 +17,7 @@ class Links:
     """The links of a system, every rate times `share`."""
 
     def __init__(self, system: System, share: float = 1.0) -> None:
-        self.system = _scaled(system, share)
+        self.system = scaled(system, share)
         self._routes: dict[Group, Route] = {}
         self._times: dict[tuple[str, Group, float], Array] = {}
 
@@ -56,7 +56,7 @@ class Links:
         return (0, stride, 2, used)
 
 
-def _scaled(system: System, share: float) -> System:
+def scaled(system: System, share: float) -> System:
     """`system` with every link's rate times `share`."""
     if share == 1:
         return system

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -294,3 +295,11 @@ class Planner:
         )
         whole = (start if first else NOTHING).then(layer.times(layers)).then(end if last else NOTHING)
         return busy / share + whole.wait_ms
+
+
+def sized(planner: Planner, batch: int) -> Planner:
+    """The same planner for another batch; it shares all forecasts, which do not depend on it."""
+    other = copy(planner)
+    other.work = replace(planner.work, batch_size=batch)
+    other.traffic = Traffic(other.work, planner.links, planner.assume)
+    return other

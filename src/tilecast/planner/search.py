@@ -45,7 +45,7 @@ class Space:
 TRAINING = Space()
 # Serving keeps neither gradients nor activations; a replica's batch is its microbatch.
 SERVING = Space(
-    microbatch=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+    ep=(1,), microbatch=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
     interleave=(1,), schedule=("1f1b",), recompute=("none",), zero=(0,), sequence_parallel=(False,),
     overlap=(True,),
 )  # fmt: skip

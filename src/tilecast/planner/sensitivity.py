@@ -10,22 +10,43 @@ from tilecast.hardware.device import Device
 from tilecast.hardware.system import System
 from tilecast.models.workload import Workload
 from tilecast.multigpu.layout import STANDARD, Assumptions, Layout
+from tilecast.multigpu.links import scaled
 from tilecast.multigpu.step import Planner
+from tilecast.predict.half_precision import shipped
 from tilecast.predict.kernel import Predictor
-from tilecast.serving.server import Server
+from tilecast.serving.deployment import Deployment, served
+from tilecast.serving.load import Load
 
 
 @dataclass(frozen=True)
 class Case:
-    """All that a forecast is made from."""
+    """All that the forecast of a training step is made from."""
 
-    work: Workload  # of training; of serving: the prefill of one prompt
+    work: Workload
     system: System
     device: Device
     predictor: Predictor
     layout: Layout
     assume: Assumptions = STANDARD
-    output: int = 0  # serving: tokens of an answer
+
+    def figures(self) -> dict[str, float]:
+        """Time of the step, and the memory of the fullest GPU."""
+        step = Planner(self.work, self.system, self.device, self.predictor, self.assume).step(self.layout)
+        return {"step_ms": step.latency_ms, "memory_gb": step.memory.total_bytes / 1e9}
+
+
+@dataclass(frozen=True)
+class ServingCase:
+    """All that the forecast of serving is made from."""
+
+    server: Deployment
+    load: Load
+
+    def figures(self) -> dict[str, float]:
+        """Mean times to first token and per output token, and output tokens a second of one server."""
+        found = served(self.server, self.load, shipped())
+        times = {"ttft_ms": found.mean(found.ttft_ms), "tpot_ms": found.mean(found.tpot_ms)}
+        return times | {"tokens_per_s": found.tokens_per_s}
 
 
 @dataclass(frozen=True)
@@ -35,7 +56,7 @@ class Change:
     name: str
     low: str
     high: str
-    applied: Callable[[Case, bool], Case | None]  # (case, whether the high end) -> changed case
+    applied: Callable[[Any, bool], Any]  # (case, whether the high end) -> changed case
 
 
 def _assume(**ends: tuple[Any, Any]) -> Callable[[Case, bool], Case]:
@@ -56,7 +77,7 @@ def _thinner(case: Case, high: bool) -> Case | None:
 
 
 def _overlapped(case: Case, high: bool) -> Case | None:
-    if case.work.mode == "inference" or case.layout.dp * case.layout.cp == 1:
+    if case.layout.dp * case.layout.cp == 1:
         return None
     return replace(case, layout=replace(case.layout, overlap=high))
 
@@ -97,34 +118,53 @@ CHANGES = (
 )
 
 
-def figures(case: Case) -> dict[str, float]:
-    """The forecasts of a case: step time, or TTFT and TPOT; and the memory of the fullest GPU."""
-    work = case.work
-    if work.mode == "training":
-        step = Planner(work, case.system, case.device, case.predictor, case.assume).step(case.layout)
-        return {"step_ms": step.latency_ms, "memory_gb": step.memory.total_bytes / 1e9}
-    served = server(case).serve(case.layout)
-    times = {"ttft_ms": served.ttft_ms[0], "tpot_ms": served.tpot_ms[0]}
-    return times | {"memory_gb": served.memory.total_bytes / 1e9}
+def _server(**ends: tuple[Any, Any]) -> Callable[[ServingCase, bool], ServingCase]:
+    """A change of a server's settings to the low or the high end."""
+    return lambda case, high: replace(
+        case, server=replace(case.server, **{name: end[high] for name, end in ends.items()})
+    )
 
 
-def server(case: Case) -> Server:
-    """The server of a case's requests."""
-    work = case.work
-    return Server(
-        work.spec, case.system, case.device, case.predictor, work.sequence_length, case.output,
-        work.dtype, work.attention, work.fused, case.assume,
-    )  # fmt: skip
+def _links(case: ServingCase, high: bool) -> ServingCase | None:
+    system = case.server.system
+    if system is None or case.server.pool.tp * case.server.pool.pp == 1:
+        return None
+    return replace(case, server=replace(case.server, system=scaled(system, 2.0 if high else 0.5)))
 
 
-def tornado(case: Case, changes: Iterable[Change] = CHANGES) -> Iterator[Mapping[str, object]]:
+def _batched(**ends: tuple[Any, Any]) -> Callable[[ServingCase, bool], ServingCase]:
+    """A change of how passes are filled to the low or the high end."""
+
+    def applied(case: ServingCase, high: bool) -> ServingCase:
+        batching = replace(case.server.batching, **{name: end[high] for name, end in ends.items()})
+        return replace(case, server=replace(case.server, batching=batching))
+
+    return applied
+
+
+def _cached(case: ServingCase, high: bool) -> ServingCase:
+    return replace(case, load=replace(case.load, cached=0.5 if high else 0.0))
+
+
+SERVING_CHANGES = (
+    Change("speed of every kernel", "-10 %", "+10 %", _server(kernels=(1 / 0.9, 1 / 1.1))),
+    Change("rate of every link", "half", "double", _links),
+    Change("tokens of a pass", "2,048", "16,384", _batched(budget=(2048.0, 16384.0))),
+    Change("prompts", "between decoding", "in passes of their own", _batched(alone=(False, True))),
+    Change("passes until a client's next request", "1", "4", _batched(late=(1, 4))),
+    Change("memory the engine takes", "80 %", "95 %", _server(memory_share=(0.8, 0.95))),
+    Change("prompts found in the prefix cache", "none", "half", _cached),
+)
+
+
+def tornado(case: Case | ServingCase, changes: Iterable[Change] = CHANGES) -> Iterator[Mapping[str, object]]:
     """A row a figure and assumption that moves it: the figure as forecast, at the low and at the high end."""
-    base = figures(case)
+    base = case.figures()
     for change in changes:
         cases = [change.applied(case, high) for high in (False, True)]
         if None in cases:
             continue
-        low, high = (base if end == case else figures(end) for end in cases if end)
+        low, high = (base if end == case else end.figures() for end in cases if end)
         for figure, value in base.items():
             if not low[figure] == value == high[figure]:
                 settings = {"low_setting": change.low, "high_setting": change.high}

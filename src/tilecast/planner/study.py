@@ -20,12 +20,15 @@ from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model
 from tilecast.models.workload import Workload
 from tilecast.multigpu.layout import Layout, legal
-from tilecast.multigpu.step import Planner
+from tilecast.multigpu.step import Planner, sized
 from tilecast.planner import search as searching
 from tilecast.planner.candidates import ServingLayouts, TrainingLayouts
-from tilecast.planner.sensitivity import Case, server, tornado
+from tilecast.planner.sensitivity import SERVING_CHANGES, Case, ServingCase, tornado
 from tilecast.predict.kernel import Predictor
-from tilecast.serving.server import SIZES, sized
+from tilecast.serving.answer import ends
+from tilecast.serving.deployment import Deployment
+from tilecast.serving.engines import engine
+from tilecast.serving.load import Lengths, Load
 from tilecast.tables.declared.multigpu import STUDY
 
 TOP = 10
@@ -69,6 +72,7 @@ class TrainingExample(Example):
 class ServingExample(Example):
     """Requests of `prompt` tokens answered with `output`, at most `tpot_ms` for each of these."""
 
+    engine: str = "vllm"
     prompt: Tokens
     output: Annotated[int, Field(ge=1, le=MOST["output"][0])]
     tpot_ms: Positive
@@ -98,21 +102,28 @@ def tables(study: Study, predictor: Predictor, prices: Prices) -> dict[str, pd.D
     """The tables named in TABLES, as resources/studies/multigpu records them."""
     rows: dict[str, Rows] = {name: [] for name in STUDY}
     _train(study, predictor, prices, rows)
-    _serve(study, predictor, prices, rows)
+    _serve(study, prices, rows)
     return {name: pd.DataFrame(found, columns=list(STUDY[name].columns)) for name, found in rows.items()}
 
 
-def case_of(part: TrainingExample | ServingExample, predictor: Predictor) -> Case:
-    """The forecast that a part of the study asks for, at its own layout."""
+def case_of(part: TrainingExample, predictor: Predictor) -> Case:
+    """The training step of a study, at its own layout."""
     system, spec = load_system(part.system), load_model(part.model)
-    if isinstance(part, TrainingExample):
-        sizes: dict[str, Any] = {"batch_size": part.batch, "sequence_length": part.sequence}
-        sizes |= {"mode": "training", "optimizer": "adam"}
-    else:
-        sizes = {"sequence_length": part.prompt}
-    work = Workload(spec, dtype="bf16", attention="fused", fused=True, **sizes)
-    output = getattr(part, "output", 0)
-    return Case(work, system, load_device(system.device), predictor, part.layout, output=output)
+    work = Workload(
+        spec, part.batch, part.sequence, mode="training", optimizer="adam", dtype="bf16", attention="fused",
+        fused=True,
+    )  # fmt: skip
+    return Case(work, system, load_device(system.device), predictor, part.layout)
+
+
+def serving_of(part: ServingExample, prices: Prices) -> ServingLayouts:
+    """The layouts that the serving example may have, its requests always in flight."""
+    system, spec = load_system(part.system), load_model(part.model)
+    serves, device = engine(part.engine), load_device(system.device)
+    work = Workload(spec, 1, part.prompt, dtype="bf16", attention="fused", fused=True)
+    server = Deployment(work.architecture, device, system, serves.batching, memory_share=serves.memory_share)
+    load = Load(Lengths(part.prompt), Lengths(part.output))
+    return ServingLayouts(work, server, load, prices, "tokens_per_dollar")
 
 
 def _figure(
@@ -217,54 +228,52 @@ def _scale(study: Study, planner: Planner, prices: Prices, rows: Rows) -> None:
             rows.append(row)
 
 
-def _serve(study: Study, predictor: Predictor, prices: Prices, rows: dict[str, Rows]) -> None:
+def _serve(study: Study, prices: Prices, rows: dict[str, Rows]) -> None:
     part = study.serving
-    title, case = part.title, case_of(part, predictor)
-    model, gpus = case.work.architecture, part.gpus
-    desk = server(case)
-    judge = ServingLayouts(desk, prices, "tokens_per_dollar")
+    title, gpus, judge = part.title, part.gpus, serving_of(part, prices)
+    model, device = judge.work.architecture, judge.device
     tried = searching.layouts(searching.SERVING, model, gpus, 1)
-    possible = [layout for layout in tried if legal(layout, model, gpus, None, case.work.sequence_length) is None]
-    for base in sorted({replace(layout, microbatch=1) for layout in possible}, key=lambda found: found.label):
-        room = desk.most(base)
-        for size in SIZES:
-            if size * base.pp > room:
-                break
-            served = desk.serve(replace(base, microbatch=size))
-            bill = per_million_tokens(prices, case.device, gpus, served.tokens_per_s)
+    possible = [layout for layout in tried if legal(layout, model, gpus, None, part.prompt) is None]
+    rooms = {replace(layout, microbatch=1): 0 for layout in possible}
+    for candidate in judge(sorted(possible, key=lambda found: (found.label, found.microbatch))):
+        if candidate.reason is None:
+            layout, base = candidate.layout, replace(candidate.layout, microbatch=1)
+            rooms[base] = max(rooms[base], layout.microbatch * layout.pp * layout.dp)
             rows["serving"].append(
                 {
                     "example": title,
-                    "tp": base.tp,
+                    "tp": layout.tp,
                     "layout": base.label.replace(" mb1", "").replace(" 1f1b", ""),
-                    "sequences": served.sequences * base.dp,
-                    "most": room * base.dp,
-                    "ttft_ms": served.ttft_ms[0],
-                    "tpot_ms": served.tpot_ms[0],
-                    "tokens_per_s": served.tokens_per_s,
-                    "memory_gb": served.memory.total_bytes / 1e9,
-                    "usd_per_million_tokens": bill.on_demand_usd,
+                    "sequences": layout.microbatch * layout.pp * layout.dp,
+                    "usd_per_million_tokens": None,
+                    "base": base,
+                    **candidate.figures,
                 }
             )
+    for row in rows["serving"]:
+        row["most"] = rooms[row.pop("base")]
+    rows["serving"].sort(key=lambda row: (row["layout"], row["sequences"]))
     cheapest = float("inf")  # of those that are faster: the Pareto front
     for row in sorted(rows["serving"], key=lambda row: (row["tpot_ms"], row["usd_per_million_tokens"] or 0.0)):
         usd = row["usd_per_million_tokens"]
         row["front"] = usd is not None and usd < cheapest
         cheapest = usd if row["front"] else cheapest
-    served = desk.serve(case.layout)
-    for name, ends in (("ttft_ms", served.ttft_ms), ("tpot_ms", served.tpot_ms)):
-        _figure(rows["figures"], title, case.layout.label, name, *ends)
-    _figure(rows["figures"], title, case.layout.label, "tokens_per_s", served.tokens_per_s)
-    _figure(rows["figures"], title, case.layout.label, "memory_gb", served.memory.total_bytes / 1e9)
-    for place, (phase, parts) in enumerate((("prefill", served.prefill), ("one token", served.decode))):
-        rows["parts"] += _parts(title, place, f"{case.layout.label}, {phase}", "time_ms", parts)
+    asked, served = judge.asked(part.layout), judge.served([part.layout])[0]
+    for name, values in (("ttft", served.ttft_ms), ("tpot", served.tpot_ms)):
+        mean = served.mean(values)
+        _figure(rows["figures"], title, part.layout.label, f"{name}_ms", mean, *ends(asked[0], name, mean))
+    rate = part.layout.dp * part.layout.pp * served.tokens_per_s
+    _figure(rows["figures"], title, part.layout.label, "tokens_per_s", rate)
+    _figure(rows["figures"], title, part.layout.label, "memory_gb", judge.held_bytes(part.layout) / 1e9)
+    for place, (phase, one) in enumerate((("one prompt", served.prefill), ("one token", served.decode))):
+        rows["parts"] += _parts(title, place, f"{part.layout.label}, {phase}", "time_ms", one.parts)
     found = judge.search(searching.SERVING, gpus, "tokens_per_dollar", {"tpot_ms": part.tpot_ms})
     rows["infeasible"] += _infeasible(title, found)
     if found.ranked:
         rows["search"] += _found(title, found, judge.parts, "tpot_ms", "usd_per_million_tokens")
         best = found.ranked[0]
-        bill = per_million_tokens(prices, case.device, gpus, best.figures["tokens_per_s"])
+        bill = per_million_tokens(prices, device, gpus, best.figures["tokens_per_s"])
         hours = 1e6 / best.figures["tokens_per_s"] / 3600
         what = f"TPOT within {part.tpot_ms:g} ms: {best.layout.label}"
         rows["cost"].append(_cost(title, what, "million output tokens", hours, bill))
-    rows["sensitivity"] += [{"example": title, **row} for row in tornado(case)]
+    rows["sensitivity"] += [{"example": title, **row} for row in tornado(ServingCase(*asked), SERVING_CHANGES)]

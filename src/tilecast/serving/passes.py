@@ -1,13 +1,11 @@
-"""Forward passes of a served transformer: its kernels and collectives, and the replay of a benchmark made of them.
-
-Each point is `concurrency` requests that are always in flight on one tensor-parallel group.
-"""
+"""Forward passes of a served transformer: the kernels and collectives of each, and its time."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,12 +17,11 @@ from tilecast.multigpu.collectives import collective
 from tilecast.predict.half_precision import DIMENSIONS, HalfPrecision
 from tilecast.predict.physics.chip import chip
 from tilecast.predict.physics.half import STREAM_SHARE
-from tilecast.serving.replay import Batching, Load, MeanTimes, replay
+from tilecast.serving.replay import PassTimes
 
 # ASSUME: besides products, attention and collectives a layer runs five memory-bound kernels: two norms, the
 # rotation of queries and keys, the activation's product, a quantisation.
 SMALL_KERNELS = 5
-# ASSUME: the cache is kept in fp8 where the weights are in fp8 or fp4, as the recipes of these benchmarks set it.
 # ASSUME: tokens over experts follow the milder of the two power laws the publisher measures.
 SKEW = 1.01
 
@@ -36,36 +33,30 @@ class Formats(NamedTuple):
     moe: str
     cache: str
 
-    @classmethod
-    def of(cls, point: Mapping[str, Any]) -> Formats:
-        """Of a serving point; nothing stated means bf16 throughout."""
-        stated = (str(point[name]) for name in ("gemm_dtype", "moe_dtype"))
-        gemm, moe = (name if name in ("fp8", "fp8_block", "nvfp4") else "bf16" for name in stated)
-        if "gpt-oss" in str(point["model"]):  # published in mxfp4; everything but the experts in bf16
-            return cls("bf16", "mxfp4", "bf16")
-        return cls(gemm, moe, "bf16" if gemm == "bf16" else "fp8")
+
+BF16 = Formats("bf16", "bf16", "bf16")
+
+
+class Work(NamedTuple):
+    """What one pass computes."""
+
+    decode: bool
+    sequences: float
+    tokens: float  # of all sequences
+    context: float = 0.0  # tokens each sequence finds in the cache
 
 
 Kernel = tuple[str, str, tuple[float, ...], float]  # family, format, dimensions in order, count
 
 
-def layer_kernels(
-    shape: Architecture,
-    formats: Formats,
-    tokens: float,
-    sequences: float,
-    context: float,
-    tp: int,
-    ep: int,
-    decode: bool,
-) -> list[Kernel]:
-    """Every product, attention call and expert layer of one forward pass on one GPU."""
+def layer_kernels(shape: Architecture, formats: Formats, work: Work, tp: int, ep: int) -> list[Kernel]:
+    """Every product, attention call and expert layer of one forward pass on one GPU; counts below 0 take away."""
     heads, kv = max(shape.heads // tp, 1), max(shape.kv_heads // tp, 1)
-    width = (heads + 2 * kv) * shape.head_dim
+    width, tokens = (heads + 2 * kv) * shape.head_dim, work.tokens
     found: list[Kernel] = [
         ("gemm", formats.gemm, (tokens, width, shape.hidden), shape.layers),
         ("gemm", formats.gemm, (tokens, shape.hidden, heads * shape.head_dim), shape.layers),
-        ("gemm", "bf16", (sequences, shape.vocab / tp, shape.hidden), 1),
+        ("gemm", "bf16", (tokens if work.decode else work.sequences, shape.vocab / tp, shape.hidden), 1),
     ]
     if shape.experts:
         moe_tp = max(tp // ep, 1)
@@ -73,13 +64,20 @@ def layer_kernels(
         found.append(("moe", formats.moe, dims, shape.layers))
         found.append(("gemm", "bf16", (tokens, shape.experts, shape.hidden), shape.layers))
     else:
-        found.append(("gemm", formats.gemm, (tokens, 2 * shape.ffn / tp, shape.hidden), shape.layers))
+        wide = (2 if shape.gated else 1) * shape.ffn / tp
+        found.append(("gemm", formats.gemm, (tokens, wide, shape.hidden), shape.layers))
         found.append(("gemm", formats.gemm, (tokens, shape.hidden, shape.ffn / tp), shape.layers))
-    family, dtype = ("decode", formats.cache) if decode else ("prefill", "bf16")
-    length = context if decode else tokens / sequences
+    if work.decode:
+        calls = [("decode", formats.cache, work.context, 1)]
+    else:
+        # Of a prompt whose beginning is cached the rest alone is computed: all attention but the beginning's own.
+        calls = [("prefill", "bf16", work.context + tokens / work.sequences, 1)]
+        calls += [("prefill", "bf16", work.context, -1)] if work.context else []
     layers = [(0, shape.layers)] if not shape.window else [(0, shape.layers / 2), (shape.window, shape.layers / 2)]
-    for window, count in layers:
-        found.append((family, dtype, (sequences, length, heads, kv, shape.head_dim, window), count))
+    for family, dtype, length, sign in calls:
+        for window, count in layers:
+            call = (work.sequences, length, heads, kv, shape.head_dim, window)
+            found.append((family, dtype, call, sign * count))
     return found
 
 
@@ -91,12 +89,16 @@ def small_ms(shape: Architecture, tokens: float, tp: int, device: Device) -> flo
     return shape.layers * SMALL_KERNELS * each
 
 
-def reduce_ms(shape: Architecture, tokens: float, tp: int, system: System | None) -> float:
-    """Milliseconds of the two all-reduces of every layer."""
-    if tp == 1 or system is None:
+def sent_ms(shape: Architecture, tokens: float, tp: int, pp: int, system: System | None) -> float:
+    """Milliseconds of the two all-reduces of every layer, and of passing activations between stages."""
+    if system is None:
         return 0.0
-    forecast = collective("all_reduce", system, range(tp), 2 * tokens * shape.hidden)
-    return 2 * shape.layers * forecast.latency_ms
+    size, spent = 2 * tokens * shape.hidden, 0.0
+    if tp > 1:
+        spent += 2 * shape.layers * collective("all_reduce", system, range(tp), size).latency_ms
+    for stage in range(1, pp):
+        spent += collective("send_recv", system, ((stage - 1) * tp, stage * tp), size).latency_ms
+    return spent
 
 
 class Pass(NamedTuple):
@@ -111,38 +113,37 @@ class Pass(NamedTuple):
         """Milliseconds of the whole pass."""
         return sum(self.families.values()) + self.small + self.collectives
 
+    @property
+    def parts(self) -> dict[str, float]:
+        """Milliseconds by part."""
+        return {**self.families, "small kernels": self.small, "communication": self.collectives}
+
+    def slowed(self, kernels: float) -> Pass:
+        """The same pass with the time of every kernel times `kernels`."""
+        families = {name: kernels * ms for name, ms in self.families.items()}
+        return Pass(families, kernels * self.small, self.collectives)
+
 
 class PassForecasts:
     """Passes on one GPU, their kernels forecast together."""
 
     def __init__(
-        self, model: HalfPrecision, device: Device, system: System | None, without: Collection[str]
+        self, model: HalfPrecision, device: Device, system: System | None, without: Collection[str] = ()
     ) -> None:
         self.model, self.device, self.system, self.without = model, device, system, without
         self._kernels: dict[tuple[str, str], list[tuple[float, ...]]] = defaultdict(list)
         self._uses: list[tuple[int, str, str, int, float]] = []  # pass, family, format, place, count
         self._rest: list[tuple[float, float]] = []
 
-    def add(
-        self,
-        shape: Architecture,
-        formats: Formats,
-        tokens: float,
-        sequences: float,
-        context: float,
-        tp: int,
-        ep: int,
-        decode: bool,
-    ) -> int:
+    def add(self, shape: Architecture, formats: Formats, work: Work, tp: int = 1, ep: int = 1, pp: int = 1) -> int:
         """Remember one pass; its number."""
         number = len(self._rest)
-        kernels = layer_kernels(shape, formats, tokens, sequences, context, tp, ep, decode)
-        for family, dtype, dims, count in kernels:
+        for family, dtype, dims, count in layer_kernels(shape, formats, work, tp, ep):
             known = self._kernels[family, dtype]
             self._uses.append((number, family, dtype, len(known), count))
             known.append(dims)
-        rest = small_ms(shape, tokens, tp, self.device), reduce_ms(shape, tokens, tp, self.system)
-        self._rest.append(rest)
+        sent = sent_ms(shape, work.tokens, tp, pp, self.system)
+        self._rest.append((small_ms(shape, work.tokens, tp, self.device), sent))
         return number
 
     def passes(self) -> list[Pass]:
@@ -159,31 +160,41 @@ class PassForecasts:
 
 
 class Passes(NamedTuple):
-    """The passes a point's replay is made of, all at mean lengths."""
+    """The passes that a replay is made of, all at mean lengths."""
 
-    step: Pass  # all requests decode
-    single: Pass  # one does
+    steps: Mapping[int, Pass]  # requests -> a pass in which so many decode
     short: Pass  # a quarter of a prompt
     prefill: Pass  # one prompt
     full: Pass  # as many prompts as the budget holds, at most all
     prompts: int  # so many
+    prompt: float  # tokens of one
+    tokens: int = 1  # that a request brings to a pass that decodes: more with drafts
 
-    def replayed(self, load: Load, batching: Batching) -> MeanTimes:
-        """Times to first token and per output token; between these passes time is linear in tokens."""
-        one, many = load.mean * load.prompt, self.prompts * load.mean * load.prompt
+    def times(self) -> PassTimes:
+        """Times of any pass; between these passes time is linear in tokens."""
+        one, many = self.prompt, self.prompts * self.prompt
         short, prefill, full = self.short.total_ms, self.prefill.total_ms, self.full.total_ms
-        single, cache = self.single.total_ms, self.step.families["decode"] / load.concurrency
-        more = (self.step.total_ms - single) / max(load.concurrency - 1, 1)
+        most = max(self.steps)
+        counts, steps = zip(*sorted((n, found.total_ms) for n, found in self.steps.items()), strict=True)
+        cache, tokens = self.steps[most].families["decode"] / most, self.tokens
         first = (prefill - short) / (0.75 * one)
         second = (full - prefill) / (many - one) if self.prompts > 1 else first
         beyond = full / many if self.prompts > 1 else first
 
+        def step_ms(requests: int) -> float:
+            if len(counts) == 1:
+                return float(steps[0])
+            place = min(max(bisect_left(counts, requests), 1), len(counts) - 1)
+            low, high = counts[place - 1], counts[place]
+            more = (steps[place] - steps[place - 1]) / (high - low)
+            return float(steps[place - 1] + more * (requests - low))
+
         def mixed_ms(prompt: float, requests: int) -> float:
-            every = prompt + requests
+            every = prompt + tokens * requests
             if every <= one:
                 return max(short, prefill - first * (one - every)) + cache * requests
             if every <= many:
                 return prefill + second * (every - one) + cache * requests
             return full + beyond * (every - many) + cache * requests
 
-        return replay(load, batching, lambda n: single + more * (n - 1), mixed_ms)
+        return PassTimes(step_ms, mixed_ms)

@@ -1,43 +1,29 @@
-"""A serving benchmark replayed pass by pass: a closed loop of requests against a server that batches continuously.
+"""Requests replayed pass by pass against servers that batch continuously.
 
-As a request ends, its client sends the next. A pass holds one token of every request that decodes and as many
-tokens of waiting prompts as the server's budget allows, in order of arrival. Requests of equal length stay in the
-groups they were first served in, so each group waits for the pass of the one before; a queueing formula for mean
-values misses that.
+A pass holds one token of every request that decodes and as many tokens of waiting prompts as the server's
+budget allows, in order of arrival. In a closed loop a client sends its next request as one ends. Requests of
+equal length stay in the groups they were first served in, so each group waits for the pass of the one before; a
+queueing formula for mean values misses that.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+import math
+from bisect import insort
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-REPLAYED = 3  # rounds replayed; those after the first stand for all but the first
-
-
-@dataclass(frozen=True)
-class Load:
-    """What a client sends: requests in flight, lengths in tokens, and how many requests for each in flight."""
-
-    concurrency: int
-    prompt: float
-    output: float
-    shortest: float = 1.0  # lengths are drawn evenly between this share and all of them
-    rounds: int = 10
-
-    @property
-    def mean(self) -> float:
-        """Mean length, as a share of the longest."""
-        return (1 + self.shortest) / 2
+from tilecast.base.arrays import Array
+from tilecast.serving.load import Requests
 
 
 @dataclass(frozen=True)
 class Batching:
-    """How a framework fills a pass."""
+    """How an engine fills a pass."""
 
     budget: float  # tokens
     chunked: bool = False  # a prompt may be split over passes
@@ -45,98 +31,189 @@ class Batching:
     late: int = 2  # passes after a request's last one until its client's next can join
     wait_passes: int = 0  # passes without a prompt that prompts wait at most,
     wait_share: float = 0.0  # until they fill this share of the budget
+    sequences: float = math.inf  # requests at once
+    reserves: bool = (
+        True  # room for all of an answer is kept from the start; else the youngest is put off if need be
+    )
 
 
-class MeanTimes(NamedTuple):
-    """Mean times of a run."""
+class PassTimes(NamedTuple):
+    """Milliseconds of a pass that only decodes, and of one that also prefills, by prompt tokens and requests."""
 
-    ttft_ms: float
-    tpot_ms: float
+    step_ms: Callable[[int], float]
+    mixed_ms: Callable[[float, int], float]
 
 
-def recipe(point: Mapping[str, Any]) -> tuple[Load, Batching]:
-    """Client and server of a measured serving point, as far as the two campaigns publish their scripts.
+class Times(NamedTuple):
+    """When each request was sent, when its first token came and when its last, in milliseconds."""
 
-    The open sweep (SemiAnalysisAI/InferenceX, benchmarks/*.sh): lengths between 0.8 and 1 of the longest, token
-    budgets as set there; its TensorRT-LLM holds prompts back where prompt and output are of 1,024 tokens.
-    The publisher's own (ai-dynamo/aiconfigurator, eval/benchmarks and generator/rule_plugin): equal lengths,
-    budget 512 + prompt + 1500. Both send ten requests for each in flight.
-    SGLang by its documented defaults: prompts first, 8,192 tokens a pass.
-    """
-    # ASSUME: the publisher deployed by the rules it publishes; which version of them its points had is not stated.
-    # ASSUME: the open sweep's longest sequence on H200 is prompt + output + 200; gpt-oss's budget there is B200's.
-    # ASSUME: measured times are means over a run; the sample file does not say.
-    # ASSUME: a server that overlaps host and GPU has two passes under way when a client answers, any other one.
-    sweep, framework = bool(point["sweep"]), str(point["framework"])
-    prompt, output = float(point["prompt"]), float(point["output"])
-    load = Load(int(point["concurrency"]), prompt, output, 0.8 if sweep else 1.0)
-    if framework == "sglang":
-        return load, Batching(8192, chunked=True, alone=True, late=3)
-    if not sweep:
-        batching = Batching(512 + prompt + 1500)
-        return load, replace(batching, late=3) if framework == "trtllm" else replace(batching, chunked=True)
-    if framework == "vllm":
-        return load, Batching(8192, chunked=True, late=3)
-    if "gpt-oss" in str(point["model"]):
-        return load, Batching(20000, late=3)
-    budget = prompt + output + 200 if point["device"] == "NVIDIA_H200" else 16384.0
-    held = prompt == output == 1024 and point["tp"] < 8
-    return load, Batching(budget, late=3, wait_passes=20 if held else 0, wait_share=0.9)
+    sent: Array
+    first: Array
+    last: Array
+
+
+class Server:
+    """One server's passes. A request's cache takes `cache` bytes by its prompt's end and `token` more a token."""
+
+    def __init__(
+        self,
+        batching: Batching,
+        times: PassTimes,
+        left: list[float],
+        passes: list[int],
+        cache: Sequence[float] | None = None,
+        token: float = 0.0,
+        room: float = math.inf,
+    ) -> None:
+        self.batching, self.times, self.room = batching, times, room
+        self.left, self.passes = left, passes  # tokens to prefill, then decoding passes, of each request
+        self.prompt = list(left)
+        self.cache, self.token = list(cache) if cache is not None else [0.0] * len(left), token
+        self.waiting: list[tuple[float, int, int]] = []  # when and in which pass it may join, request
+        self.running: list[tuple[int, int]] = []  # decoding pass after which it ends, request
+        self.begun: dict[int, float] = {}  # when requests were sent whose caches are held
+        self.now, self.passed, self.decoded, self.held = 0.0, 0, 0, 0
+
+    def submit(self, request: int, at_ms: float, late: int = 0) -> None:
+        """A request that may join after `late` more passes, not before `at_ms`."""
+        insort(self.waiting, (at_ms, self.passed + late, request))
+
+    @property
+    def next_ms(self) -> float:
+        """When the next pass begins; infinity where there is nothing to do."""
+        if self.running:
+            return self.now
+        return max(self.now, self.waiting[0][0]) if self.waiting else math.inf
+
+    def advance(self, horizon_ms: float = math.inf) -> tuple[list[int], list[int]]:
+        """Run one pass, or decoding passes until something changes; requests that began and that ended."""
+        self.now = self.next_ms
+        n, batching = len(self.running), self.batching
+        taken, done, full = self._admit(n)
+        if taken:
+            others = 0 if batching.alone else n
+            self.now += self.times.mixed_ms(taken, others)
+            self.passed, self.decoded = self.passed + 1, self.decoded + (not batching.alone)
+            self._grown(int(not batching.alone))
+        elif n and not done:  # nothing but decoding until one ends or one may join
+            step_ms = self.times.step_ms(n)
+            ahead = self._passes_ahead(step_ms, horizon_ms, full)
+            self.now += ahead * step_ms
+            self.passed, self.decoded = self.passed + ahead, self.decoded + ahead
+            self._grown(ahead)
+        elif not done:  # the host alone: a client's next request is on its way
+            self.passed += max(self.waiting[0][1] - self.passed, 1)
+        for i in done:
+            heapq.heappush(self.running, (self.decoded + self.passes[i], i))
+        ended = []
+        while self.running and self.running[0][0] <= self.decoded:
+            ended.append(heapq.heappop(self.running)[1])
+            del self.begun[ended[-1]]
+            self.room += self.cache[ended[-1]] + self.token * self.passes[ended[-1]]
+        self._put_off()
+        return done, ended
+
+    def _grown(self, passes: int) -> None:
+        """Take the room of the tokens that all who decode have made."""
+        if not self.batching.reserves:
+            self.room -= self.token * passes * len(self.running)
+
+    def _put_off(self) -> None:
+        """Where the caches have outgrown their room, the last to come begins anew, all its tokens as a prompt."""
+        while self.room < 0 and len(self.running) > 1:
+            ends, i = max(self.running, key=lambda running: (self.begun[running[1]], running[1]))
+            self.running.remove((ends, i))
+            heapq.heapify(self.running)
+            made = self.passes[i] - (ends - self.decoded)
+            self.room += self.cache[i] + self.token * made
+            self.left[i], self.passes[i] = self.prompt[i] + made, self.passes[i] - made
+            self.cache[i] += self.token * made
+            self.prompt[i] += made
+            insort(self.waiting, (self.begun.pop(i), 0, i))
+
+    def _passes_ahead(self, step_ms: float, horizon_ms: float, full: bool) -> int:
+        ahead = self.running[0][0] - self.decoded
+        if self.waiting and not full:
+            at_ms, joins, _ = self.waiting[0]
+            ahead = min(ahead, max(joins - self.passed, math.ceil((at_ms - self.now) / step_ms)))
+        if horizon_ms < math.inf:
+            ahead = min(ahead, math.ceil((horizon_ms - self.now) / step_ms))
+        if not self.batching.reserves and self.token:
+            ahead = min(ahead, int(self.room // (self.token * len(self.running))) + 1)
+        return max(ahead, 1)
+
+    def _ready(self, place: int = 0) -> bool:
+        at_ms, joins, _ = self.waiting[place]
+        return joins <= self.passed and at_ms <= self.now
+
+    def _admit(self, n: int) -> tuple[float, list[int], bool]:
+        """Prompt tokens of the next pass, the requests whose prompts end in it, and whether one has to wait
+        until another ends."""
+        batching, taken, done = self.batching, 0.0, list[int]()
+        if not self.waiting or not self._ready():
+            return taken, done, False
+        if self.running and self.held < batching.wait_passes:
+            tokens = sum(self.left[self.waiting[k][2]] for k in range(len(self.waiting)) if self._ready(k))
+            if tokens < batching.wait_share * batching.budget:
+                self.held += 1
+                return taken, done, False
+        self.held, room = 0, batching.budget - (0 if batching.alone else n)
+        while self.waiting and self._ready():
+            i = self.waiting[0][2]
+            if i not in self.begun:
+                needed = self.cache[i] + (self.token * self.passes[i] if batching.reserves else 0.0)
+                if needed > self.room or n + len(done) >= batching.sequences:
+                    return taken, done, True
+                if self.left[i] <= room or batching.chunked or not taken:
+                    self.begun[i] = self.waiting[0][0]
+                    self.room -= needed
+            if self.left[i] > room and (taken or batching.chunked):
+                part = max(room, 0.0) if batching.chunked else 0.0
+                self.left[i], taken = self.left[i] - part, taken + part
+                break
+            room, taken, self.left[i] = room - self.left[i], taken + self.left[i], 0.0
+            done.append(i)
+            self.waiting.pop(0)
+        return taken, done, False
 
 
 def replay(
-    load: Load, batching: Batching, step_ms: Callable[[int], float], mixed_ms: Callable[[float, int], float]
-) -> MeanTimes:
-    """Mean time to first token and per output token of a run.
+    requests: Requests,
+    servers: Sequence[Server],
+    clients: int = 0,
+    decoders: Sequence[Server] = (),
+    transfer_ms: Sequence[float] = (),
+) -> Times:
+    """When the requests were sent and answered; requests go to the servers in turn.
 
-    `step_ms(requests)` is a pass that only decodes, `mixed_ms(prompt tokens, requests)` one that prefills as well.
+    Without arrival times `clients` send one request each, and the next as one is answered. With `decoders` the
+    servers only prefill: a request's cache then takes `transfer_ms` to one of these, which makes its tokens.
     """
-    total, burst = load.concurrency * min(REPLAYED, load.rounds), load.concurrency
-    draws = np.random.default_rng(0).uniform(load.shortest, 1, (total, 2))
-    left = np.maximum(np.rint(draws[:, 0] * load.prompt), 1).tolist()
-    outputs = np.maximum(np.rint(draws[:, 1] * load.output), 2).astype(int).tolist()
-    sent_at, first, last = [0.0] * total, [0.0] * total, [0.0] * total
-    waiting: deque[tuple[int, int]] = deque((0, i) for i in range(burst))  # pass it may join, request
-    running: list[tuple[int, int]] = []  # decoding pass after which it ends, request
-    now, passed, decoded, held, sent = 0.0, 0, 0, 0, burst
-    while running or waiting:
-        n, taken, done = len(running), 0.0, []
-        ready = bool(waiting) and waiting[0][0] <= passed
-        if ready and running and held < batching.wait_passes:
-            tokens = sum(left[i] for joins, i in waiting if joins <= passed)
-            ready = tokens >= batching.wait_share * batching.budget
-            held += not ready
-        if ready:
-            held, room = 0, batching.budget - (0 if batching.alone else n)
-            while waiting and waiting[0][0] <= passed:
-                i = waiting[0][1]
-                if left[i] > room and (taken or batching.chunked):
-                    part = max(room, 0.0) if batching.chunked else 0.0
-                    left[i], taken = left[i] - part, taken + part
-                    break
-                room, taken, left[i] = room - left[i], taken + left[i], 0
-                done.append(i)
-                waiting.popleft()
-        if taken:
-            now += mixed_ms(taken, 0 if batching.alone else n)
-            passed, decoded = passed + 1, decoded + (not batching.alone)
-        else:  # nothing but decoding until one ends or one may join
-            ends = running[0][0] - decoded if running else 1
-            ahead = max(min(ends, waiting[0][0] - passed if waiting else ends), 1)
-            now += ahead * step_ms(n) if n else 0.0
-            passed, decoded = passed + ahead, decoded + ahead
-        for i in done:
-            first[i] = now
-            heapq.heappush(running, (decoded + outputs[i] - 1, i))
-        while running and running[0][0] <= decoded:
-            last[heapq.heappop(running)[1]] = now
-            if sent < total:
-                sent_at[sent] = now
-                waiting.append((passed + batching.late - 1, sent))
-                sent += 1
-    share = 1 / load.rounds if total > burst else 1.0
-    began, ended = np.array(first), np.array(last)
-    means = (began - np.array(sent_at), (ended - began) / (np.array(outputs) - 1))
-    return MeanTimes(
-        *(float(share * x[:burst].mean() + (1 - share) * x[-(total - burst) :].mean()) for x in means)
-    )
+    total, every = len(requests.prompt), [*servers, *decoders]
+    sent, first, last = np.zeros(total), np.zeros(total), np.zeros(total)
+    if requests.arrival_ms is not None:
+        sent, clients = requests.arrival_ms.copy(), total
+    for i in range(clients):
+        servers[i % len(servers)].submit(i, float(sent[i]))
+    following = clients
+    while True:
+        starts = [server.next_ms for server in every]
+        place = starts.index(min(starts))
+        if starts[place] == math.inf:
+            return Times(sent, first, last)
+        server = every[place]
+        began, ended = server.advance(min(starts[:place] + starts[place + 1 :], default=math.inf))
+        if place < len(servers):
+            for i in began:
+                first[i] = server.now
+            if decoders:
+                for i in ended:
+                    decoders[i % len(decoders)].submit(i, server.now + transfer_ms[i])
+                continue
+        for i in ended:
+            last[i] = server.now
+            if following < total:
+                sent[following] = server.now
+                target = servers[following % len(servers)]
+                target.submit(following, server.now, target.batching.late - 1)
+                following += 1

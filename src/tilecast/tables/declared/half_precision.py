@@ -143,6 +143,20 @@ SERVING_ERRORS = Table(
     **_MEDIANS,
 )
 
+SERVING_INTERVALS = Table(
+    "serving_intervals",
+    "how far measured serving times lie from forecasts with the GPU's generation left out",
+    ("kind", "what"),
+    kind=text("kind of model", title="Models", values=KINDS),
+    what=text("time", values=("ttft", "tpot"), title="Time"),
+    n=N,
+    groups=count("models on a GPU, which count alike"),
+    tail_percent=amount("share of the groups' points beyond each end", unit="%"),
+    low_ratio=positive("low end over forecast", unit="ratio"),
+    high_ratio=positive("high end over forecast", unit="ratio"),
+    held_percent=amount("points within the interval of the other groups", unit="%", title="In 80 % interval"),
+)
+
 ANCHOR = Table(
     "anchor",
     "the publisher's own system beside this project's, on the same points",
