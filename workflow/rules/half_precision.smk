@@ -6,7 +6,14 @@ MODERN_WEIGHTS = [
 MODERN_RECORDS = ["protocol", "sizes", "surface", "noise"]
 MODERN_TABLES = expand(
     "results/modern/{name}.csv",
-    name=[*MODERN_RECORDS, "sample", "serving", "serving_errors", "anchor"],
+    name=[
+        *MODERN_RECORDS,
+        "sample",
+        "serving",
+        "serving_errors",
+        "serving_intervals",
+        "anchor",
+    ],
 )
 # What the default run makes of this stage, and what of it the page reads.
 MODERN_REPORT = (
@@ -51,6 +58,7 @@ rule half_precision_evaluate:
         sample="results/modern/sample.csv",
         serving="results/modern/serving.csv",
         serving_errors="results/modern/serving_errors.csv",
+        serving_intervals="results/modern/serving_intervals.csv",
         anchor="results/modern/anchor.csv",
     log:
         "results/logs/half_precision_evaluate.log",

@@ -7,7 +7,7 @@ import pandas as pd
 from tilecast.artifact.aiconfigurator_tables import Archive, serving_table
 from tilecast.base.job import run_step
 from tilecast.evaluate.generations import known_devices, read_groups, sampled, shipped_errors
-from tilecast.evaluate.serving import anchor_errors, point_forecasts, serving_errors
+from tilecast.evaluate.serving import anchor_errors, point_forecasts, serving_errors, serving_intervals
 from tilecast.predict.half_precision import HalfPrecision
 from tilecast.tables.declared.half_precision import (
     ANCHOR,
@@ -16,6 +16,7 @@ from tilecast.tables.declared.half_precision import (
     PUBLISHER,
     SERVING,
     SERVING_ERRORS,
+    SERVING_INTERVALS,
     SIZES,
     SURFACE,
 )
@@ -33,6 +34,7 @@ def half_precision_evaluate(
     sample: str,
     serving_points: str,
     serving_summary: str,
+    intervals: str,
     publisher: str,
     anchor: str,
     count: int,
@@ -54,6 +56,7 @@ def half_precision_evaluate(
     write(errors, sample, PROTOCOL)
     write(points, serving_points, SERVING)
     write(serving_errors(points), serving_summary, SERVING_ERRORS)
+    write(serving_intervals(points), intervals, SERVING_INTERVALS)
     write(anchor_errors(points, read(publisher, PUBLISHER)), anchor, ANCHOR)
     print(f"{len(errors)} GPUs sampled, {len(points)} serving forecasts")
 
@@ -72,6 +75,7 @@ if __name__ == "__main__":
         sample=snakemake.output.sample,
         serving_points=snakemake.output.serving,
         serving_summary=snakemake.output.serving_errors,
+        intervals=snakemake.output.serving_intervals,
         publisher=snakemake.input.publisher,
         anchor=snakemake.output.anchor,
         count=snakemake.params.sample,

@@ -194,11 +194,11 @@ class Served(NamedTuple):
     @property
     def overloaded(self) -> bool:
         """Whether requests of an open loop come faster than they are answered, so that the queue grows."""
-        if self.load.concurrency or len(self.ttft_ms) < 20:
+        sent, first = self.times.sent, self.times.first
+        if self.load.concurrency:
             return False
-        quarter = len(self.ttft_ms) // 4
-        early, late = self.ttft_ms[quarter : 2 * quarter].mean(), self.ttft_ms[-quarter:].mean()
-        return bool(late > 2 * early + self.end_to_end_ms.min())
+        half, end = ((sent <= at) & (first > at) for at in (sent[len(sent) // 2], sent[-1]))
+        return bool(end.sum() > 1.5 * half.sum() and end.mean() > 0.05)
 
 
 @dataclass

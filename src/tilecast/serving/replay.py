@@ -205,7 +205,7 @@ def replay(
         began, ended = server.advance(min(starts[:place] + starts[place + 1 :], default=math.inf))
         if place < len(servers):
             for i in began:
-                first[i] = server.now
+                first[i] = first[i] or server.now  # not anew where one was put off
             if decoders:
                 for i in ended:
                     decoders[i % len(decoders)].submit(i, server.now + transfer_ms[i])

@@ -51,22 +51,6 @@ def test_stages_prices_and_a_run_are_told(capsys):
     assert "no price for NVIDIA_GB200" in words and "$" not in words
 
 
-def test_serving_is_told_within_bounds(capsys):
-    serve = ["forecast", "--model", "gpt2", "--system", "h100_sxm", "--predictor", "roofline", "--dtype", "bf16"]
-    serve += ["--fused", "--attention", "fused", "--sequence", "128", "--output", "32", "--serve"]
-    assert main([*serve, "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    rows = said["requests"]
-    assert said["batching"] == "continuous" and [row["requests"] for row in rows][:3] == [1, 2, 4]
-    assert said["best"] == max(rows, key=lambda row: row["tokens_per_s"])["requests"]
-    bound = rows[2]["tpot_ms"] * 1.001
-    assert main([*serve, "--tpot-ms", str(bound), "--ttft-ms", "1e6"]) == 0
-    assert f"TPOT within {bound:g} ms: 4 requests at once" in capsys.readouterr().out
-    large = ["forecast", "--model", "llama2_70b", "--system", "h100_sxm", "--dtype", "bf16", "--serve", "static"]
-    assert main([*large, "--predictor", "roofline"]) == 3
-    assert "at most 0 requests" in capsys.readouterr().out
-
-
 def test_one_gpu_of_a_system_is_that_gpu(capsys):
     plain = ["forecast", "--model", "gpt2", "--sequence", "128", "--predictor", "roofline", "--json"]
     assert main([*plain, "--device", "H100"]) == 0
@@ -95,9 +79,6 @@ def test_one_gpu_of_a_system_is_that_gpu(capsys):
         (["--device", "H100", "--stages", "12"], "--stages: needs a system"),
         (["--system", "dgx_h100", "--tokens", "1e9"], "--tokens: is of a training run"),
         (["--system", "dgx_h100", "--mode", "training", "--tokens", "nan"], "is no number above zero"),
-        (["--system", "dgx_h100", "--tpot-ms", "5"], "--tpot-ms: is of serving"),
-        (["--system", "dgx_h100", "--serve", "--batch", "4"], "--batch: is of one step"),
-        (["--system", "dgx_h100", "--serve", "--tpot-ms", "-1"], "is no number above zero"),
         (["--system", "dgx_h100", "--prices", "nowhere.yaml"], "nowhere.yaml"),
     ],
 )

@@ -24,6 +24,7 @@ from tilecast.planner import search as searching
 from tilecast.predict.baselines.roofline import Roofline
 
 SMALL = ["search", "--model", "gpt2", "--system", "h100_sxm", "--predictor", "roofline", "--sequence", "512"]
+SERVED = ["search", "--model", "llama3_8b", "--system", "h100_sxm", "--sequence", "512", "--gpus", "2", "--json"]
 
 
 def answered(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> dict:
@@ -69,16 +70,21 @@ def test_context_ranks_are_tried_where_asked_for(capsys: pytest.CaptureFixture[s
 
 
 def test_serving_keeps_the_bounds(capsys: pytest.CaptureFixture[str]) -> None:
-    told = answered(["--gpus", "2", "--objective", "ttft", "--output", "16"], capsys)
-    every = [row["ttft_ms"] for row in told["top"]]
+    def served(*more: str) -> dict:
+        assert main([*SERVED, "--output", "16", *more]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    every = [row["ttft_ms"] for row in served("--objective", "ttft")["top"]]
     assert every == sorted(every)
     bound = every[1]
     bounded = ["--objective", "tokens_per_dollar", "--mode", "inference", "--constraints", f"ttft_ms={bound:.6f}"]
-    kept = answered(["--gpus", "2", "--output", "16", *bounded, "--why-not", "pp=2"], capsys)
+    kept = served(*bounded, "--why-not", "pp=2")
     assert kept["top"] and all(row["ttft_ms"] <= bound + 1e-6 for row in kept["top"])
     assert len(kept["why_not"]) == 1 and kept["why_not"][0].startswith("pp 2:")
     prices = [row["usd_per_million_tokens"] for row in kept["top"]]
     assert prices == sorted(prices)
+    assert main([*SERVED, "--objective", "ttft", "--predictor", "roofline"]) == 1
+    assert "serving is forecast by tilecast" in capsys.readouterr().err
 
 
 def test_text_and_nothing_feasible(capsys: pytest.CaptureFixture[str]) -> None:

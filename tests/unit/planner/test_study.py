@@ -12,12 +12,13 @@ import yaml
 
 from tilecast.base.errors import InputError
 from tilecast.hardware.device_file import load_device
+from tilecast.hardware.price import load_prices
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model
 from tilecast.models.workload import Workload
 from tilecast.multigpu.layout import Layout
 from tilecast.planner import study
-from tilecast.planner.sensitivity import CHANGES, Case, figures, tornado
+from tilecast.planner.sensitivity import CHANGES, SERVING_CHANGES, Case, ServingCase, tornado
 from tilecast.predict.baselines.roofline import Roofline
 from tilecast.predict.registry import load_predictor
 from tilecast.tables.declared.multigpu import STUDY
@@ -43,6 +44,12 @@ def moved() -> dict[tuple[str, str], dict[str, float]]:
     )
     case = Case(work, system, load_device(system.device), Roofline(), Layout(dp=4, tp=4, microbatch=4))
     return {(row["figure"], row["assumption"]): dict(row) for row in tornado(case)}  # type: ignore[misc,call-overload]
+
+
+def serving_case() -> ServingCase:
+    """The serving example at its own layout."""
+    part = study.load_study(FILE).serving
+    return ServingCase(*study.serving_of(part, load_prices()).asked(part.layout))
 
 
 def test_the_study_file_is_understood() -> None:
@@ -74,8 +81,12 @@ def test_the_record_is_todays_forecast() -> None:
     read = study.load_study(FILE)
     predictor = load_predictor("tilecast")
     recorded = pd.read_csv(RECORD / "figures.csv")
-    for part, name in ((read.training, "as Megatron-LM"), (read.serving, "tp4 mb16")):
-        found = figures(study.case_of(part, predictor))
+    cases = (
+        (read.training, "as Megatron-LM", study.case_of(read.training, predictor)),
+        (read.serving, "tp4 mb16", serving_case()),
+    )
+    for part, name, case in cases:
+        found = case.figures()
         rows = recorded[(recorded["example"] == part.title) & (recorded["layout"] == name)]
         shown = dict(zip(rows["figure"], rows["value"], strict=True))
         assert found.keys() <= shown.keys()
@@ -124,3 +135,13 @@ def test_only_what_moves_is_told() -> None:
     assert all(row["low"] != row["forecast"] or row["high"] != row["forecast"] for row in rows.values())
     assert {assumption for _, assumption in rows} <= {change.name for change in CHANGES}
     assert ("step_ms", "memory lost by the allocator") not in rows
+
+
+def test_what_a_server_is_set_to_moves_serving_as_it_should() -> None:
+    rows = {(row["figure"], row["assumption"]): row for row in tornado(serving_case(), SERVING_CHANGES)}
+    for figure in ("ttft_ms", "tpot_ms"):
+        for assumption in ("speed of every kernel", "rate of every link"):
+            row: dict[str, float] = dict(rows[figure, assumption])  # type: ignore[call-overload]
+            assert row["low"] > row["forecast"] > row["high"]
+    cached: dict[str, float] = dict(rows["ttft_ms", "prompts found in the prefix cache"])  # type: ignore[call-overload]
+    assert cached["high"] < cached["forecast"] == cached["low"]

@@ -1,0 +1,211 @@
+"""What clients of a deployment see: by command the same as in the evaluation, and within physics."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tilecast.base.errors import InputError
+from tilecast.base.paths import SERVING_INTERVALS as SHIPPED
+from tilecast.cli import main
+from tilecast.evaluate.serving import recipe, serving_intervals
+from tilecast.hardware.device_file import load_device
+from tilecast.hardware.price import load_prices
+from tilecast.hardware.system import load_system
+from tilecast.models.architecture import equal_layers
+from tilecast.models.registry import load_model
+from tilecast.multigpu.memory import parameters
+from tilecast.predict.half_precision import shipped
+from tilecast.serving.answer import figures
+from tilecast.serving.deployment import Deployment, Draft, Pool, check, served, sweep
+from tilecast.serving.engines import engine
+from tilecast.serving.load import Lengths, Load
+from tilecast.serving.passes import Formats
+from tilecast.tables.declared.half_precision import SERVING_INTERVALS
+from tilecast.tables.io import read
+
+MODEL = equal_layers(load_model("llama3_8b"))
+ONE = Deployment(MODEL, load_device("H100"), load_system("dgx_h100"), engine("vllm").batching)
+LOAD = Load(Lengths(1024), Lengths(64), 8)
+
+
+def mean(deployment: Deployment = ONE, load: Load = LOAD) -> tuple[float, float]:
+    found = served(deployment, load, shipped())
+    return found.mean(found.ttft_ms), found.mean(found.tpot_ms)
+
+
+def told(capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:
+    assert main(["serve", *options, "--json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_the_command_answers_what_the_evaluation_holds_against_measurements(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    point = {"sweep": True, "framework": "vllm", "model": "m", "device": "NVIDIA_H100_80GB_HBM3", "tp": 2}
+    load, batching = recipe(point | {"prompt": 1000, "output": 50, "concurrency": 16.0})
+    evaluated = mean(replace(ONE, batching=batching, pool=Pool(2)), load)
+    options = ["--model", "llama3_8b", "--system", "dgx_h100", "--tp", "2", "--concurrency", "16"]
+    row = told(capsys, *options, "--input", "800-1000", "--output", "40-50")["loads"][0]
+    assert [row[name]["mean"] for name in ("ttft_ms", "tpot_ms")] == pytest.approx(list(evaluated), rel=1e-9)
+
+
+def test_every_weight_is_held_once() -> None:
+    for name in ("llama3_8b", "mixtral_8x7b"):
+        model = equal_layers(load_model(name))
+        one = replace(ONE, model=model)
+        assert one.weight_bytes(Pool()) == pytest.approx(2 * parameters(model), rel=1e-3)
+        assert 4 * one.weight_bytes(Pool(tp=4)) == pytest.approx(2 * parameters(model), rel=2e-2)
+        narrow = replace(one, formats=Formats("fp8", "fp8", "bf16"))
+        ends = 2 * 2 * model.vocab * model.hidden
+        assert narrow.weight_bytes(Pool()) == pytest.approx(parameters(model) + ends / 2, rel=1e-2)
+
+
+def test_caches_are_of_key_value_heads_and_windows_bound_them() -> None:
+    assert float(ONE.cache_bytes(1000, Pool())) == 2 * 32 * 8 * 128 * 2 * 1000
+    assert float(ONE.cache_bytes(1000, Pool(tp=8))) == 2 * 32 * 1 * 128 * 2 * 1000
+    assert float(ONE.cache_bytes(1000, Pool(tp=16))) == float(ONE.cache_bytes(1000, Pool(tp=8)))  # copied
+    windowed = replace(ONE, model=replace(MODEL, window=100))
+    assert float(windowed.cache_bytes(1000, Pool())) == pytest.approx(0.55 * float(ONE.cache_bytes(1000, Pool())))
+    narrow = replace(ONE, formats=Formats("bf16", "bf16", "fp8"))
+    assert 2 * float(narrow.cache_bytes(1000, Pool())) == float(ONE.cache_bytes(1000, Pool()))
+
+
+def test_more_clients_wait_longer_and_get_more_tokens_in_all() -> None:
+    found = [served(ONE, one, shipped()) for one in sweep(ONE, LOAD)]
+    tpot = [one.mean(one.tpot_ms) for one in found]
+    rate = [one.tokens_per_s for one in found]
+    assert len(found) >= 8 and tpot == sorted(tpot) and rate == sorted(rate)
+
+
+def test_percentiles_are_in_order_and_hold_the_mean_between_them() -> None:
+    found = served(ONE, replace(LOAD, output=Lengths(64, 0.3)), shipped())
+    for values in (found.ttft_ms, found.tpot_ms, found.end_to_end_ms):
+        shares = [found.percentile(values, share) for share in (0.01, 0.5, 0.9, 0.99, 1.0)]
+        assert shares == sorted(shares) and shares[0] <= found.mean(values) <= shares[-1] == values.max()
+
+
+def test_what_is_cached_is_not_computed_and_half_a_cache_is_between() -> None:
+    times = [mean(load=replace(LOAD, cached=share))[0] for share in (0.0, 0.5, 0.9)]
+    assert times[0] > times[1] > times[2] > 0
+
+
+def test_drafts_that_are_accepted_save_passes_and_others_cost_them() -> None:
+    assert Draft(3, 0.0).per_pass == 1 and Draft(3, 1.0).per_pass == 4
+    assert Draft(2, 0.5).per_pass == pytest.approx(1.75)
+    plain, none, every = (mean(replace(ONE, draft=draft))[1] for draft in (None, Draft(3, 0.0), Draft(3, 1.0)))
+    assert every < plain / 2 and none > plain
+    drafted = replace(ONE, draft=Draft(3, 1.0, MODEL))
+    assert mean(drafted)[1] > every  # a model that drafts costs its passes
+
+
+def test_servers_that_only_prefill_leave_decoding_undisturbed() -> None:
+    load = Load(Lengths(2000), Lengths(64), rate_per_s=6)
+    together = replace(ONE, pool=Pool(2, replicas=2))
+    apart = replace(ONE, pool=Pool(2), decoders=Pool(2))
+    found = [served(one, load, shipped()) for one in (together, apart)]
+    spread = [one.percentile(one.tpot_ms, 0.99) / one.percentile(one.tpot_ms, 0.5) for one in found]
+    assert spread[1] < spread[0] and together.gpus == apart.gpus == 4
+
+
+def test_replicas_and_stages_share_the_requests() -> None:
+    one = served(ONE, LOAD, shipped())
+    two = served(replace(ONE, pool=Pool(replicas=2)), replace(LOAD, concurrency=16), shipped())
+    assert (one.times.last == two.times.last).all()
+
+
+def test_too_many_requests_a_second_are_called_an_overload() -> None:
+    calm, full = (served(ONE, Load(Lengths(1024), Lengths(64), rate_per_s=rate), shipped()) for rate in (2, 500))
+    assert full.overloaded and not calm.overloaded
+    assert calm.tokens_per_s == pytest.approx(128, rel=0.1) and full.tokens_per_s < 32_000
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"device": load_device("A100-SXM"), "formats": Formats("fp8", "fp8", "bf16")}, "has no rate of fp8"),
+        ({"device": load_device("V100")}, "has no rate of bf16"),
+        ({"formats": Formats("mxfp4", "bf16", "bf16")}, "was measured on no GPU"),
+        ({"pool": Pool(tp=7)}, "does not divide"),
+        ({"pool": Pool(ep=2)}, "needs experts"),
+        ({"pool": Pool(tp=8, replicas=100_000)}, "fewer than"),
+        ({"pool": Pool(tp=2), "system": None}, "need a system"),
+    ],
+)
+def test_what_cannot_be_forecast_is_refused(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        check(replace(ONE, **change), shipped())
+
+
+def test_shipped_intervals_hold_and_bound_the_mean() -> None:
+    table = read(SHIPPED, SERVING_INTERVALS)
+    assert (table["held_percent"] >= 80).all() and (table["low_ratio"] < table["high_ratio"]).all()
+    row = figures(ONE, served(ONE, LOAD, shipped()), load_prices())
+    for name in ("ttft_ms", "tpot_ms", "end_to_end_ms", "output_tokens_per_s"):
+        assert row[name]["low"] < row[name]["mean"] < row[name]["high"]
+
+
+def test_intervals_are_as_wide_as_groups_differ() -> None:
+    random = np.random.default_rng(0)
+    rows = []
+    for group, shift in enumerate((-0.4, -0.2, 0.0, 0.1, 0.3, 0.5)):
+        for error in random.normal(shift, 0.02, 50):
+            rows.append({"kind": "dense", "left_out": True, "model": "m", "device": str(group), "ttft_ms": 1.0})
+            rows[-1] |= {"tpot_ms": 1.0, "measured_ttft_ms": np.exp(error), "measured_tpot_ms": np.exp(error / 9)}
+    found = serving_intervals(pd.DataFrame(rows)).set_index("what")
+    assert found.loc["ttft", "groups"] == 6 and found.loc["ttft", "held_percent"] >= 60
+    assert found.loc["ttft", "low_ratio"] < np.exp(-0.3) and found.loc["ttft", "high_ratio"] > np.exp(0.4)
+    assert found.loc["tpot", "high_ratio"] < 1.1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--engine", "tgi"], "is no engine"),
+        (["--rate", "1", "--concurrency", "2"], "are two loads"),
+        (["--acceptance", "1.5", "--draft-tokens", "2"], "is no chance"),
+        (["--acceptance", "0.5"], "go together"),
+        (["--input", "900-100"], "is no range"),
+        (["--cached", "1"], "is no share"),
+        (["--dtype", "fp8", "--device", "A100-SXM"], "has no rate of fp8"),
+        (["--decoders", "x", "--rate", "1"], "is no pool"),
+    ],
+)
+def test_bad_options_are_one_line(options: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["serve", "--model", "llama3_8b", *([] if "--device" in options else ["--device", "H100"]), *options]
+    assert main(given) == 1
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a,b,c\n1,2,3", "seconds,prompt,output\n-1,5,5", "seconds,prompt,output\n2,5,5\n1,5,5"]
+)
+def test_a_bad_trace_is_refused(text: str, tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text(text)
+    assert main(["serve", "--model", "llama3_8b", "--device", "H100", "--trace", str(path)]) == 1
+    assert str(path) in capsys.readouterr().err
+
+
+def test_a_trace_is_replayed_as_it_came(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text("seconds,prompt,output\n" + "".join(f"{n},500,20\n" for n in range(30)))
+    row = told(capsys, "--model", "llama3_8b", "--device", "H100", "--trace", str(path))["loads"][0]
+    assert row["requests_per_s"] == pytest.approx(30 / 29, rel=0.1)  # one a second, answered before the next
+    assert row["ttft_ms"]["p99"] == pytest.approx(row["ttft_ms"]["p50"])
+
+
+def test_a_model_that_does_not_fit_says_so_and_forecast_serves_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["forecast", "--serve", "--model", "llama2_70b", "--device", "H100"]) == 3
+    assert "does not fit" in capsys.readouterr().out
+    options = ["--model", "llama3_8b", "--device", "H100", "--tpot-ms"]
+    assert main(["serve", *options, "0.001"]) == 3
+    assert main(["serve", *options, "30"]) == 0
+    assert "most tokens per second, TPOT within 30 ms" in capsys.readouterr().out
