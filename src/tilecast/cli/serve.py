@@ -148,6 +148,8 @@ def _answers(args: argparse.Namespace, load: Load, prices: Prices) -> dict[str, 
         raise InputError(args.system, "names no `device`", "add --device")
     device = load_device(args.device or system.device)  # type: ignore[union-attr]
     model = equal_layers(load_model(args.model))
+    if args.moe_dtype and not model.experts:
+        raise InputError("--moe-dtype", f"needs experts: {args.model} has none")
     draft = None
     if args.draft_tokens:
         drafts = equal_layers(load_model(args.draft_model)) if args.draft_model else None

@@ -13,7 +13,7 @@ import pytest
 from tilecast.base.errors import InputError
 from tilecast.base.paths import SERVING_INTERVALS as SHIPPED
 from tilecast.cli import main
-from tilecast.evaluate.serving import recipe, serving_intervals
+from tilecast.evaluate.serving import serving_intervals
 from tilecast.hardware.device_file import load_device
 from tilecast.hardware.price import load_prices
 from tilecast.hardware.system import load_system
@@ -22,6 +22,7 @@ from tilecast.models.registry import load_model
 from tilecast.multigpu.memory import parameters
 from tilecast.predict.half_precision import shipped
 from tilecast.serving.answer import figures
+from tilecast.serving.campaigns import recipe
 from tilecast.serving.deployment import Deployment, Draft, Pool, check, served, sweep
 from tilecast.serving.engines import engine
 from tilecast.serving.load import Lengths, Load

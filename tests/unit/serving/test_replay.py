@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilecast.evaluate.serving import recipe
+from tilecast.serving.campaigns import recipe
 from tilecast.serving.load import ROUNDS, Lengths, Load, Requests
 from tilecast.serving.replay import Batching, PassTimes, Server, Times, replay
 
