@@ -16,6 +16,9 @@ from tilecast.base.paths import DEVICES
 from tilecast.cli.work import torch_needed
 from tilecast.hardware.device import Device
 from tilecast.hardware.device_file import devices, load_device
+from tilecast.measure.describe import DESCRIPTION, device_of, read_description
+from tilecast.measure.store import training_kernels
+from tilecast.predict.kernel import MEASURED_FAMILIES
 from tilecast.predict.registry import TRAINED
 from tilecast.tables.declared.artifact import KERNELS
 from tilecast.tables.io import read
@@ -28,9 +31,9 @@ OPERATIONS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    words = "measured kernels: a .parquet or .csv `kernels` table, or a folder in the artifact's layout "
-    words += "(<op>/<torch version>/<device>.csv anywhere below it)"
-    parser.add_argument("--data", required=True, metavar="DIR", help=words)
+    words = "measured kernels: kernels-001.parquet of `tilecast measure` or a folder of such, a .parquet or .csv "
+    words += "`kernels` table, or the artifact's layout (<op>/<torch version>/<device>.csv anywhere below it)"
+    parser.add_argument("--data", required=True, metavar="PATH", help=words)
     parser.add_argument("--predictor", choices=TRAINED, action="append", help="repeatable (default: tilecast)")
     parser.add_argument("--output", default="results/predict/trained", metavar="DIR", help="a folder a predictor")
     parser.add_argument("--devices", default=str(DEVICES), metavar="DIR", help="YAML files of the GPUs measured")
@@ -49,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         train(name, kernels, found, folder, args.seed, progress=_progress)
         _progress("")
         gpus = kernels["device"].nunique()
-        print(f"{name}: trained on {len(kernels)} kernels of {gpus} GPUs; weights in {folder}")
+        print(f"{name}: trained on {len(kernels)} kernels of {gpus} GPU{'s' * (gpus > 1)}; weights in {folder}")
     return 0
 
 
@@ -62,8 +65,11 @@ def _progress(line: str) -> None:
 
 
 def read_kernels(data: Path) -> pd.DataFrame:
-    """The training kernels of a table, or of the artifact's files below a folder."""
-    if data.is_dir():
+    """The training kernels of measured runs, of a table, or of the artifact's files below a folder."""
+    if runs := _measured(data):
+        table = training_kernels(runs)
+        table = table[table["family"].isin(MEASURED_FAMILIES)]
+    elif data.is_dir():
         table = _folder(data)
     elif data.suffix in (".parquet", ".csv"):
         table = read(data, KERNELS)
@@ -71,9 +77,16 @@ def read_kernels(data: Path) -> pd.DataFrame:
         raise InputError(data, "is neither a folder nor a .parquet or .csv table", "name one of them")
     table = table[table["split"] == "train"]
     if table.empty:
-        remedy = "expected <op>/<torch version>/<device>.csv below it"
+        remedy = "expected kernels timed in fp32, or <op>/<torch version>/<device>.csv below it"
         raise InputError(data, "holds no kernels to train on", remedy)
     return table
+
+
+def _measured(data: Path) -> list[Path]:
+    """The runs of `tilecast measure` at a path: one, those of a device's folder, or of the folders below."""
+    if data.is_dir():
+        return sorted(path for found in ("", "*/") for path in data.glob(f"{found}kernels-*.parquet"))
+    return [data] if data.suffix == ".parquet" and data.with_suffix(".json").is_file() else []
 
 
 def _folder(data: Path) -> pd.DataFrame:
@@ -86,7 +99,11 @@ def _folder(data: Path) -> pd.DataFrame:
 
 
 def known_devices(folder: Path, data: Path) -> dict[str, Device]:
-    """Specifications of a folder's YAML files; the artifact's own JSON files beside the data take precedence."""
+    """Specifications of a folder's YAML files; those beside the data take precedence: JSON, or as measured."""
     places = (data, *data.parents[:2])
     beside = [load_device(path) for place in places for path in sorted(place.glob("device_configs/*.json"))]
-    return dict(devices(folder)) | {device.name: device for device in beside}
+    found = dict(devices(folder)) | {device.name: device for device in beside}
+    for path in sorted({run.with_name(DESCRIPTION) for run in _measured(data)}):
+        description = read_description(path)
+        found[description["name"]] = device_of(description, path)
+    return found

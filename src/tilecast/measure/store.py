@@ -10,7 +10,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ import pandas as pd
 from tilecast.base.documents import read_json
 from tilecast.base.errors import InputError
 from tilecast.base.files import write_text
+from tilecast.tables.declared.artifact import KERNELS
 from tilecast.tables.declared.measured import MEASURED
-from tilecast.tables.io import DTYPES, read, write
+from tilecast.tables.io import DTYPES, empty, read, write
 
 EVERY_S = 5.0  # how often a running measurement is written down
 PLANS = {"kernels": "forecasts-kernels.parquet", "models": "forecasts-models.parquet"}  # beside the runs
@@ -49,6 +50,25 @@ def load_run(path: Path, kind: str) -> pd.DataFrame:
 def runs(folder: Path, kind: str) -> list[Path]:
     """Parquet files of one kind in a device's folder, in the order they were made."""
     return sorted(folder.glob(f"{kind}-*.parquet"))
+
+
+def training_kernels(paths: Iterable[Path]) -> pd.DataFrame:
+    """Runs of measured kernels as a `kernels` table to train on: what was timed in single precision."""
+    parts = []
+    for path in paths:
+        rows = load_run(path, "kernels")
+        rows = rows[(rows["outcome"] == "measured") & (rows["dtype"] == "fp32")]
+        blocks, threads = _axes(rows["grid"]), _axes(rows["block"])
+        sizes = {f"grid_{axis}": blocks[axis] for axis in "xyz"}
+        sizes |= {"grid": blocks.prod(axis=1), "block": threads.prod(axis=1)}
+        parts.append(rows.assign(split="train", source=path.name, **sizes)[list(KERNELS.columns)])
+    return pd.concat(parts, ignore_index=True) if parts else empty(KERNELS)
+
+
+def _axes(sizes: pd.Series) -> pd.DataFrame:
+    """Columns x, y, z of sizes such as 4x2x1; 0 where not recorded."""
+    found = sizes.astype("str").str.extract(r"^(?P<x>\d+)x(?P<y>\d+)x(?P<z>\d+)$")
+    return found.astype(float).fillna(0).astype(int)
 
 
 def done(folder: Path, kind: str) -> set[tuple[Any, ...]]:

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from tilecast.base.arrays import Array
+from tilecast.base.errors import InputError
 from tilecast.hardware.device import ELEMENT_BYTES, Device
 from tilecast.predict.baselines.network import evaluate_network
 from tilecast.predict.kernel import (
@@ -235,6 +236,9 @@ def profiles_of(kernels: pd.DataFrame, devices: Mapping[str, Device]) -> dict[st
         tiles, family = profiled_tiles(rows), rows["family"].iloc[0]
         points = point(family, dimensions(complete(rows)), table_features(rows, devices))
         known = tiles[:, 0] > 0
+        if not known.any():
+            problem = f"no {op} kernel has the name and the grid of what was launched"
+            raise InputError("kernels", problem, "NeuSight learns tiles from them: measure on a GPU")
         result[str(op)] = Profile(points[known], tiles[known])
     return result
 

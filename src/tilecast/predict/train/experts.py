@@ -27,7 +27,7 @@ from tilecast.predict.weights import write_arrays, write_record
 HIDDEN, EPOCHS, BATCH, RATE, DECAY_WEIGHTS = 32, 120, 512, 5e-3, 1e-4
 MEMBERS = 2  # networks an expert, of different seeds, averaged
 HELD_BACK = 0.2  # share of a GPU's octaves of shape an expert is judged on before it is trained on all
-LEAST_ROWS = 200
+LEAST_ROWS = 100  # of a family on a GPU: `tilecast measure kernels` plans 160
 LEAST_MS = 0.003  # the shortest time told apart from zero
 LARGE_FLOPS, LARGE_BYTES, LARGE_WEIGHT = 1e10, 3e7, 3.0  # kernels that make up a model's time count thrice
 
@@ -202,6 +202,11 @@ def fit(
     names = sorted(set(kernels["device"].unique()) & set(devices))
     if not names:
         raise InputError("kernels", "no fp32 kernel of a known device to train on", "measure some first")
+    most = kernels.groupby(["device", "family"]).size()
+    if most.max() < LEAST_ROWS:
+        problem = "{} has {} fp32 kernels of {}, no family of a GPU has more"
+        problem = problem.format(most.idxmax()[0], most.max(), most.idxmax()[1])
+        raise InputError("kernels", problem, f"an expert takes {LEAST_ROWS} of a family; measure more")
     launch = launch_offsets(kernels)
     on = {name: single_chip(devices[name]) for name in names}
     examples: dict[tuple[str, str], Examples] = {}

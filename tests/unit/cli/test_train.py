@@ -1,0 +1,106 @@
+"""`tilecast train` on what `tilecast measure` wrote: collect, train, forecast."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tilecast.cli import main
+from tilecast.cli.train import known_devices, read_kernels
+from tilecast.measure.grid import grid
+from tilecast.measure.store import Run, training_kernels
+from tilecast.predict.kernel import MEASURED_FAMILIES
+
+pytest.importorskip("torch")
+KEPT = "resources/measured/CPU_AMD_EPYC_1t"
+
+
+def trained(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["train", *words]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("place", ["kernels-001.parquet", "", ".."])
+def test_the_kept_record_of_a_cpu_trains_and_its_weights_forecast(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    """A run's file, its device's folder, the folder of all devices: each as `tilecast measure` leaves it."""
+    data = repository / KEPT / place
+    said = trained(capsys, "--data", str(data), "--predictor", "li", "--output", str(tmp_path))
+    timed = pd.concat(pd.read_parquet(path) for path in sorted((repository / KEPT).glob("kernels-*.parquet")))
+    if place.endswith(".parquet"):
+        timed = pd.read_parquet(data)
+    used = timed[(timed["dtype"] == "fp32") & timed["family"].isin(MEASURED_FAMILIES)]
+    assert f"trained on {len(used)} kernels of 1 GPU;" in said
+    device = repository / KEPT / "description.json"
+    work = ["--model", "gpt2", "--sequence", "32", "--device", str(device), "--predictor", "li"]
+    code = main(["forecast", *work, "--weights", str(tmp_path / "li"), "--json"])
+    answered = capsys.readouterr()
+    if place.endswith(".parquet"):  # its vector kernels are too small for a line
+        assert code == 1 and "no line for elementwise" in answered.err
+    else:
+        assert code == 0 and json.loads(answered.out)["latency_ms"] > 0
+
+
+@pytest.fixture
+def collected(repository: Path, tmp_path: Path) -> Path:
+    """A folder as `tilecast measure kernels` leaves it: its default plan, with made-up times."""
+    folder = tmp_path / "measured/CPU_AMD_EPYC_1t"
+    folder.mkdir(parents=True)
+    shutil.copy(repository / KEPT / "description.json", folder)
+    run = Run(folder, "kernels", {"device": folder.name})
+    for row in grid(["fp32", "bf16"], ("linear", "softmax")).to_dict("records"):
+        sizes = [max(int(row[name]), 1) for name in "bmnk"]
+        run.add(
+            row
+            | {"latency_ms": 1e-9 * np.prod(sizes, dtype=float) + 0.01, "repetitions": 5, "outcome": "measured"}
+            | {"kernel_name": "gemm", "grid": "4x2x1", "block": "128x1x1"}
+        )
+    run.add(row | {"b": 7, "outcome": "failed", "reason": "no memory", "repetitions": 0})
+    run.save("complete")
+    return folder
+
+
+def test_a_default_plan_is_enough_for_tilecast(
+    collected: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = trained(capsys, "--data", str(collected / "kernels-001.parquet"), "--output", str(tmp_path / "out"))
+    assert "tilecast: trained on 320 kernels of 1 GPU;" in said
+    work = ["--model", "gpt2", "--sequence", "32", "--device", str(collected / "description.json")]
+    assert main(["forecast", *work, "--weights", str(tmp_path / "out/tilecast"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["latency_ms"] > 0
+
+
+def test_only_what_was_timed_in_single_precision_is_taken_with_its_grid(collected: Path) -> None:
+    table = training_kernels([collected / "kernels-001.parquet"])
+    assert len(table) == 320 and set(table["dtype"]) == {"fp32"} and table["latency_ms"].notna().all()
+    assert table[["grid", "grid_x", "grid_y", "grid_z", "block"]].drop_duplicates().to_numpy().tolist() == [
+        [8, 4, 2, 1, 128]
+    ]
+    assert set(read_kernels(collected)["device"]) <= set(known_devices(Path("nowhere"), collected))
+
+
+@pytest.mark.parametrize("predictor", ["tilecast", "neusight", "habitat"])
+def test_too_few_kernels_are_one_line(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], predictor: str
+) -> None:
+    words = ["--data", str(repository / KEPT), "--predictor", predictor, "--output", str(tmp_path)]
+    assert main(["train", *words]) == 1
+    said = capsys.readouterr().err.strip().splitlines()
+    assert said[-1].startswith("tilecast: error: ") and "Traceback" not in "".join(said)
+    assert not (tmp_path / predictor / "record.json").exists()
+
+
+def test_a_measurement_that_was_changed_is_not_trained_on(
+    collected: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = collected / "kernels-001.parquet"
+    table = pd.read_parquet(file)
+    table.assign(latency_ms=1.0).to_parquet(file)
+    assert main(["train", "--data", str(file), "--predictor", "li"]) == 1
+    assert "is not what was measured (its checksum differs)" in capsys.readouterr().err
