@@ -204,9 +204,8 @@ def fit(
         raise InputError("kernels", "no fp32 kernel of a known device to train on", "measure some first")
     most = kernels.groupby(["device", "family"]).size()
     if most.max() < LEAST_ROWS:
-        problem = "{} has {} fp32 kernels of {}, no family of a GPU has more"
-        problem = problem.format(most.idxmax()[0], most.max(), most.idxmax()[1])
-        raise InputError("kernels", problem, f"an expert takes {LEAST_ROWS} of a family; measure more")
+        problem = f"no family of a GPU has {LEAST_ROWS} fp32 kernels, the most is {most.max()}"
+        raise InputError("kernels", problem, "measure more: an expert takes so many")
     launch = launch_offsets(kernels)
     on = {name: single_chip(devices[name]) for name in names}
     examples: dict[tuple[str, str], Examples] = {}
