@@ -24,6 +24,8 @@ MOST: dict[str, tuple[int, str]] = {  # name -> (the most there may be, of what)
     "gpus_per_node": (1_024, "GPUs of a node"),
     "nodes": (100_000, "nodes of a system"),
     "passes": (1_000_000, "microbatches times pieces of a pipeline"),
+    "clients": (20_000, "clients that each have a request in flight"),
+    "steps": (300_000, "passes of a replay, those alike in a row as one"),
     "layouts": (2_000_000, "layouts that one search tries"),
     "runs": (100_000, "runs of a study, with their repetitions"),
     "samples": (100_000_000, "samples of a run"),

@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--system", help="a system file (YAML), or one of: " + ", ".join(system_names()))
     parser.add_argument("--engine", default="vllm", help="how passes are filled: " + ", ".join(ENGINES))
     group = parser.add_argument_group("requests; without a load every number of clients that fits is tried")
-    group.add_argument("--concurrency", type=option("concurrency", "batch"), help="clients that wait for answers")
+    group.add_argument(
+        "--concurrency", type=option("concurrency", "clients"), help="clients that wait for answers"
+    )
     group.add_argument("--rate", type=amount("rate"), metavar="PER_S", help="requests that come in a second")
     group.add_argument("--trace", metavar="FILE", help="CSV of seconds,prompt,output: requests as they came")
     lengths = "tokens: 1024, 800-1024, or lognormal:600:0.8 (median, sigma)"

@@ -18,6 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tilecast.base.arrays import Array
+from tilecast.base.errors import InputError
+from tilecast.base.limits import MOST
 from tilecast.serving.load import Requests
 
 
@@ -196,7 +198,7 @@ def replay(
     for i in range(clients):
         servers[i % len(servers)].submit(i, float(sent[i]))
     following = clients
-    while True:
+    for _ in range(MOST["steps"][0]):
         starts = [server.next_ms for server in every]
         place = starts.index(min(starts))
         if starts[place] == math.inf:
@@ -217,3 +219,5 @@ def replay(
                 target = servers[following % len(servers)]
                 target.submit(following, server.now, target.batching.late - 1)
                 following += 1
+    problem = f"take more than {MOST['steps'][0]:,} steps to replay"
+    raise InputError("these requests", problem, "ask for fewer clients or shorter answers")
