@@ -9,7 +9,7 @@ from tilecast.base.files import write_text
 from tilecast.base.job import run_step
 from tilecast.measure.describe import open_backend
 from tilecast.measure.session import distinct, measure_kernels
-from tilecast.measure.store import PLANS, digest, runs
+from tilecast.measure.store import PLANS, Run, digest, runs
 from tilecast.tables.declared.measured import PLANNED_KERNELS
 from tilecast.tables.io import read
 
@@ -23,10 +23,11 @@ def measure_on_device(before: str, device: str, threads: int, budget_s: float, o
     if not plan.exists() or digest(plan) != planned["forecasts_sha256"]:
         raise InputError(plan, "are not the forecasts made for this device", f"delete {before} and run again")
     about = {"command": "snakemake", "forecasts": plan.name, "forecasts_sha256": planned["forecasts_sha256"]}
-    result = measure_kernels(backend, distinct(read(plan, PLANNED_KERNELS)), folder, budget_s, about)
+    run = Run(backend, folder, "kernels", about)
+    result = measure_kernels(backend, distinct(read(plan, PLANNED_KERNELS)), run, budget_s)
     made = {path.name: digest(path) for path in runs(folder, "kernels")}
     write_text(output, json.dumps({"device": backend.name, "runs": made}, indent=2) + "\n")
-    print({name: value for name, value in result.items() if name != "path"})
+    print(result)
 
 
 if __name__ == "__main__":

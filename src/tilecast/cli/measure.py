@@ -17,7 +17,7 @@ from tilecast.evaluate.machine import kernels, models, summary
 from tilecast.hardware.device import device_names
 from tilecast.measure.describe import DESCRIPTION, describe, open_backend, read_description, write_description
 from tilecast.measure.grid import EACH, FAMILIES
-from tilecast.measure.store import PLANS, digest
+from tilecast.measure.store import PLANS, Run, digest
 from tilecast.predict.calibrate import fit, save
 from tilecast.predict.plan import write_kernel_plan, write_model_plan
 from tilecast.tables.columns import DTYPE_NAMES
@@ -26,7 +26,7 @@ from tilecast.tables.io import read
 
 _NAMED = ("forecast", "calibrate", "errors")  # which take the name of a described device too
 LONGEST_S = 0.1  # kernels the device needs longer for at its peak rates are not in the grid
-STUDY = Path("config/studies/live.yaml")
+STUDY, KEPT = Path("config/studies/live.yaml"), Path("resources/measured")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "forecast": "write forecasts down, before anything is measured",
         "kernels": "time kernels, least sure forecasts first, until the budget is spent; goes on where it stopped",
         "model": "time whole models: one, or those of a study",
+        "campaign": "everything there is to measure on a borrowed device, within a budget",
         "calibrate": "fit the scales that measurements on a device ask for (tilecast forecast --calibration)",
         "errors": "forecasts made before against what was measured",
     }.items():
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         added[name].add_argument("--each", type=option("each"), default=EACH, help=words)
     for name in ("forecast", "model"):
         added[name].add_argument("--study", type=Path, metavar="FILE", help=f"workloads, such as {STUDY}")
-    for name in ("kernels", "model"):
+    for name in ("kernels", "model", "campaign"):
         added[name].add_argument("--budget", default="60s", help="time to measure: 90s, 5m, 1h (default: 60s)")
     model = added["model"]
     model.add_argument("--model", help="a name of data/models, or a config.json")
@@ -68,6 +69,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--dtype", default="fp32", help="number format: " + ", ".join(DTYPE_NAMES))
     model.add_argument("--attention", choices=("eager", "fused"), default="eager")
     model.add_argument("--execution", choices=("eager", "compiled"), default="eager", help="torch.compile or not")
+    words = "folder with forecasts and earlier runs, one folder a device (default: %(default)s)"
+    added["campaign"].add_argument("--kept", type=Path, default=KEPT, metavar="DIR", help=words)
+    words = "models (default: %(default)s)"
+    added["campaign"].add_argument("--study", type=Path, default=STUDY, metavar="FILE", help=words)
+    added["campaign"].add_argument("--stages", help="some of them, such as peaks,copies (default: all)")
+    words = "print seconds a stage, and measure nothing"
+    added["campaign"].add_argument("--plan", action="store_true", help=words)
     added["calibrate"].add_argument("--predictor", choices=("tilecast", "roofline"), default="tilecast")
     words = "where to write (default: DIR/<device>/calibration.json)"
     added["calibrate"].add_argument("--file", type=Path, help=words)
@@ -84,12 +92,12 @@ def seconds(text: str) -> float:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do one of the six."""
+    """Do one of them."""
     if hasattr(args, "budget"):
         args.budget = seconds(args.budget)  # wrong words cost no time
     actions = {
         "device": _device, "forecast": _forecast, "kernels": _kernels, "model": _model, "calibrate": _calibrate,
-        "errors": _errors,
+        "errors": _errors, "campaign": _campaign,
     }  # fmt: skip
     return actions[args.what](args)
 
@@ -173,10 +181,19 @@ def _forecast(args: argparse.Namespace) -> int:
 def _about(folder: Path, kind: str) -> dict[str, Any]:
     """What a run's record says of how it came about; of the command, options and names alone."""
     plan = folder / PLANS[kind]
-    words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
-    return {"command": "tilecast " + " ".join(words)} | (
+    return {"command": _command()} | (
         {"forecasts": plan.name, "forecasts_sha256": digest(plan)} if plan.exists() else {}
     )
+
+
+def _command() -> str:
+    return "tilecast " + " ".join(Path(word).name if "/" in word else word for word in sys.argv[1:])
+
+
+def _campaign(args: argparse.Namespace) -> int:
+    with torch_needed("measure"):
+        from tilecast.cli import campaign
+    return campaign.run(args, _opened(args), _command())
 
 
 def _kernels(args: argparse.Namespace) -> int:
@@ -186,14 +203,15 @@ def _kernels(args: argparse.Namespace) -> int:
     folder = args.output / backend.name
     path = _planned(args, _described(args, backend), backend.dtypes, renew=False)
     plan = read(path, PLANNED_KERNELS)
-    result = measure_kernels(backend, distinct(plan), folder, args.budget, _about(folder, "kernels"))
+    run = Run(backend, folder, "kernels", _about(folder, "kernels"))
+    result = measure_kernels(backend, distinct(plan), run, args.budget)
     print(
         f"{backend.title}: {result['measured']} kernels measured, {result['out of memory']} out of memory, "
         f"{result['failed']} failed; {result['known']} were known, {result['left']} are left "
         f"({result['too_long']} of them longer than a tenth of this budget)"
     )
     if result["measured"] + result["out of memory"] + result["failed"]:
-        print(f"written to {result['path']}")
+        print(f"written to {run.path}")
     return 0
 
 
@@ -214,8 +232,10 @@ def _model(args: argparse.Namespace) -> int:
     folder = args.output / backend.name
     if not (folder / DESCRIPTION).exists():
         write_description(_described(args, backend), folder / DESCRIPTION)
-    result = measure_models(backend, works, folder, args.budget, _about(folder, "models"))
-    print(f"{result['known']} were known, {result['left']} are left; written to {result['path'].parent}")
+    run = Run(backend, folder, "models", _about(folder, "models"))
+    lines = Run(backend, folder, "timelines", {"of": run.path.name})
+    result = measure_models(backend, works, run, lines, args.budget)
+    print(f"{result['known']} were known, {result['left']} are left; written to {folder}")
     return 0
 
 

@@ -15,7 +15,8 @@ from tilecast.graph.tracer import trace
 from tilecast.hardware.device_file import devices, load_device
 from tilecast.locality.guide import NO_OP
 from tilecast.locality.model import Compute, Work, expected
-from tilecast.locality.study import Study, cells, vit
+from tilecast.locality.study import Study, cells
+from tilecast.locality.vits import vit
 from tilecast.predict import interval
 from tilecast.predict.kernel import HOSTS
 from tilecast.predict.tilecast import Tilecast

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,12 +20,10 @@ from tilecast.base.errors import InputError
 from tilecast.base.inputs import Section, validated
 from tilecast.base.limits import MOST, check
 from tilecast.base.paths import STUDIES
-from tilecast.locality.guide import NO_OP
-from tilecast.models.registry import ModelSpec, load_model
+from tilecast.locality.vits import vit
 
 STUDY_FOLDER = STUDIES / "numa"
 WHOLE = ""  # the arm of a study that has but one
-_MODEL = re.compile(r"vit(\d+)x(\d+)x(\d+)")
 _CELL = re.compile(
     r"pipeline_gpu(?P<gpu>\d+)_numa(?P<cpu_node>\d+)(?:_mem(?P<memory_node>\d+))?_(?P<model>vit\d+x\d+x\d+)"
     r"(?P<dtype>_bf16)?(?P<compiled>_compiled)?"
@@ -118,16 +116,6 @@ def parse_name(name: str, where: object = None) -> Cell:
     memory = int(part["memory_node"]) if part["memory_node"] else node
     dtype = "bf16" if part["dtype"] else "fp32"
     return Cell(int(part["gpu"]), node, memory, part["model"], dtype, part["compiled"] is not None)
-
-
-def vit(name: str, heads: int | None = None) -> ModelSpec | None:
-    """The configuration of `vit{patch}x{depth}x{width}`, with as many heads as given; None for the no-op."""
-    if not _MODEL.fullmatch(name):
-        raise InputError(name, "does not parse", "expected vit{patch}x{depth}x{width}, such as vit32x6x512")
-    if name == NO_OP:
-        return None
-    spec = load_model(name)
-    return replace(spec, values={**spec.values, "num_attention_heads": heads}) if heads else spec
 
 
 def study_names(folder: Path = STUDY_FOLDER) -> tuple[str, ...]:

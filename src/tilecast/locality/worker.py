@@ -25,7 +25,7 @@ from tilecast.base.errors import TilecastError
 from tilecast.base.files import write_text
 from tilecast.graph.vit import VisionTransformer
 from tilecast.locality.placement import allowed, pages_by_node
-from tilecast.locality.study import vit
+from tilecast.locality.vits import vit
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 STAGES = ("h2d", "compute", "d2h")

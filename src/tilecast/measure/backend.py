@@ -52,8 +52,17 @@ class Backend(Protocol):
     memory_bytes: float  # that a kernel may take
     dtypes: tuple[str, ...]
 
-    def time(self, action: Action, repetitions: int, flush: bool) -> list[float]:
-        """Milliseconds of each run; with `flush`, caches hold none of its data when it starts."""
+    def time(self, action: Action, repetitions: int, flush: bool, before: Action | None = None) -> list[float]:
+        """Milliseconds of each run; `before` each, untimed, that; with `flush`, caches hold none of its data."""
+
+    def graphed(self, action: Action) -> Action:
+        """What replays the launches of `action`, recorded once, as one CUDA graph."""
+
+    def synchronize(self) -> None:
+        """Wait until the device has done its work."""
+
+    def answers(self) -> bool:
+        """Whether the device still works, after an error."""
 
     def launches(self, action: Action) -> list[LaunchRecord]:
         """What one run launches, in order; empty where the profiler may not look."""
@@ -84,6 +93,12 @@ class Timing:
     repetitions: int
 
 
+def outcome_of(error: Exception) -> dict[str, Any]:
+    """The columns that say why nothing was timed."""
+    kind = "out of memory" if isinstance(error, OutOfMemory) else "failed"
+    return {"repetitions": 0, "outcome": kind, "reason": str(error)}
+
+
 def timed(backend: Backend, action: Action, seconds: float, flush: bool = True) -> Timing:
     """Warm up, then repeat for about `seconds`, LEAST to MOST times: median and 5th to 95th percentile.
 
@@ -98,8 +113,8 @@ def timed(backend: Backend, action: Action, seconds: float, flush: bool = True) 
 
 
 @contextlib.contextmanager
-def guarded(what: str) -> Iterator[None]:
-    """Within: what torch raises becomes OutOfMemory, DeviceLost or Unsupported."""
+def guarded(what: str, backend: Backend) -> Iterator[None]:
+    """Within: what torch raises becomes OutOfMemory, Unsupported or, if the device answers no more, DeviceLost."""
     try:
         yield
     except (OutOfMemory, Unsupported, TilecastError):
@@ -110,7 +125,7 @@ def guarded(what: str) -> Iterator[None]:
         words = str(error).strip().split("\n")[0][:200]
         if any(sign in str(error) for sign in NO_MEMORY):
             raise OutOfMemory(words) from None
-        if any(sign in str(error) for sign in LOST):
+        if any(sign in str(error) for sign in LOST) and not backend.answers():
             problem = f"the device was lost while measuring {what} ({words}); what was measured is kept"
             raise DeviceLost(problem) from None
         raise Unsupported(f"{type(error).__name__}: {words}") from None

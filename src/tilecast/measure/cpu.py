@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from tilecast.base.errors import InputError
-from tilecast.measure.backend import Action, LaunchRecord
+from tilecast.measure.backend import Action, LaunchRecord, Unsupported
 
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 DEFAULT_CACHE_BYTES = 32 << 20
@@ -31,19 +31,21 @@ class Cpu:
             raise InputError("threads", f"{threads} on {cores} cores", f"give 1 to {cores}")
         torch.set_num_threads(threads)
         self.threads, self.cores = threads, cores
-        model = " ".join(_proc("cpuinfo", "model name")) or platform.processor() or platform.machine() or "unknown"
+        model = " ".join(proc("cpuinfo", "model name")) or platform.processor() or platform.machine() or "unknown"
         self.title = f"{model}, {threads} thread{'s' if threads > 1 else ''}"
         self.name = "CPU_" + re.sub(r"[^A-Za-z0-9]+", "_", model).strip("_") + f"_{threads}t"
         self.resolution_ms = _resolution_ms()
-        available = _proc("meminfo", "MemAvailable")
+        available = proc("meminfo", "MemAvailable")
         self.memory_bytes = 0.5 * (float(available[0]) * 1024 if available else 4e9)
         self.cache_bytes = _last_level_bytes()
         self._flush: torch.Tensor | None = None
 
-    def time(self, action: Action, repetitions: int, flush: bool) -> list[float]:
+    def time(self, action: Action, repetitions: int, flush: bool, before: Action | None = None) -> list[float]:
         """Milliseconds of each run by the monotonic clock."""
         samples = []
         for _ in range(repetitions):
+            if before:
+                before()
             if flush:
                 self._write_over()
             start = time.perf_counter_ns()
@@ -56,6 +58,17 @@ class Cpu:
             size = min(2 * self.cache_bytes, LARGEST_FLUSH_BYTES)
             self._flush = torch.zeros(size // 4, dtype=torch.float32)
         self._flush.add_(1.0)
+
+    def graphed(self, action: Action) -> Action:
+        """Refused."""
+        raise Unsupported("a CPU has no CUDA graphs")
+
+    def synchronize(self) -> None:
+        """Done already."""
+
+    def answers(self) -> bool:
+        """Always."""
+        return True
 
     def launches(self, action: Action) -> list[LaunchRecord]:
         """The outermost operations of one run."""
@@ -104,7 +117,7 @@ class Cpu:
         """Nothing is cached."""
 
 
-def _proc(file: str, name: str) -> list[str]:
+def proc(file: str, name: str) -> list[str]:
     """The words that a file of /proc first gives under a name; none where it does not."""
     try:
         lines = Path("/proc", file).read_text().splitlines()

@@ -52,7 +52,7 @@ class Cuda:
         self._notes: list[str] = [] if self._nvml.works else [f"no clocks, power or temperature: {self._nvml.why}"]
         self._buffer: Any = None
 
-    def time(self, action: Action, repetitions: int, flush: bool) -> list[float]:
+    def time(self, action: Action, repetitions: int, flush: bool, before: Action | None = None) -> list[float]:
         """Milliseconds of each run between two events on the device's own clock."""
         layer = self._layer
         if flush and self._buffer is None:
@@ -62,6 +62,8 @@ class Cuda:
         if not flush:
             layer._sleep(AHEAD_CYCLES)
         for start, end in pairs:
+            if before:
+                before()
             if flush:
                 self._buffer.zero_()
             start.record()
@@ -69,6 +71,31 @@ class Cuda:
             end.record()
         layer.synchronize()
         return [float(start.elapsed_time(end)) for start, end in pairs]
+
+    def graphed(self, action: Action) -> Action:
+        """A replay of its launches; torch wants them run on a stream of their own first."""
+        layer, side = self._layer, self._layer.Stream()
+        side.wait_stream(layer.current_stream())
+        with layer.stream(side):
+            action()
+        layer.current_stream().wait_stream(side)
+        graph = layer.CUDAGraph()
+        with layer.graph(graph):
+            action()
+        replay: Action = graph.replay
+        return replay
+
+    def synchronize(self) -> None:
+        """Wait for all streams."""
+        self._layer.synchronize()
+
+    def answers(self) -> bool:
+        """Whether a copy there and back still works: most errors end every later call of this process too."""
+        try:
+            self._layer.synchronize()
+            return bool(torch.ones(1, device=self.place).item())
+        except RuntimeError:
+            return False
 
     def launches(self, action: Action) -> list[LaunchRecord]:
         """Kernels of one run; where the profiler may not look, none, and a note says so."""

@@ -30,6 +30,7 @@ RANGES: dict[str, tuple[tuple[str, ...], tuple[tuple[int, int], ...]]] = {
     "conv": (("conv",), ((1, 64), (14, 224), (32, 512), (16, 512))),
 }
 EACH = 160  # shapes an operation family
+PRODUCTS = ("bmm", "linear", "conv")  # what tf32 makes a difference to
 TABLE_ROWS = (30522, 50257, 128256)  # vocabularies
 FAMILIES = tuple(RANGES)
 _FLOPS = {"softmax": 5, "norm": 6, "memory": 0}
@@ -41,7 +42,7 @@ def grid(
 ) -> pd.DataFrame:  # fmt: skip
     """Kernels of the named families in each number format, none beyond the limits; log-uniform in every dimension.
 
-    The same shapes in every format, so that formats can be compared shape by shape.
+    The same shapes in every format, so that formats can be compared shape by shape; in tf32 products alone.
     """
     check("each", each, "shapes a family", least=1)
     unknown = sorted(set(families) - set(FAMILIES))
@@ -61,7 +62,8 @@ def grid(
             if found == each:
                 break
     frame = pd.DataFrame(rows).drop_duplicates()
-    parts = [frame.assign(dtype=dtype) for dtype in dtypes]
+    in_tf32 = frame["family"].isin(PRODUCTS)
+    parts = [frame[in_tf32 | (dtype != "tf32")].assign(dtype=dtype) for dtype in dtypes]
     return pd.concat(parts, ignore_index=True)[list(KERNEL_KEY)]
 
 

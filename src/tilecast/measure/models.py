@@ -7,8 +7,9 @@ rest of the layers added at the difference.
 from __future__ import annotations
 
 import gc
+import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,24 @@ from tilecast.base.errors import InputError, TilecastError
 from tilecast.base.limits import check
 from tilecast.graph.build import DTYPES, build, offline
 from tilecast.hardware.device import ELEMENT_BYTES
-from tilecast.measure.backend import Action, Backend, OutOfMemory, Timing, Unsupported, guarded, timed
-from tilecast.measure.store import Run, done
+from tilecast.measure.backend import (
+    Action,
+    Backend,
+    DeviceLost,
+    OutOfMemory,
+    Timing,
+    Unsupported,
+    guarded,
+    outcome_of,
+    timed,
+)
+from tilecast.measure.store import Run
 from tilecast.models.registry import LAYER_KEYS, ModelSpec, load_model
 from tilecast.tables.declared.measured import WORKLOAD, WORKLOAD_KEY
 
 SHORTENED = (2, 4)  # layers of the models a composed figure comes from
 FITS = 0.8  # of the device's memory, for weights and what training adds to them
+IMAGE = 224  # pixels, of a model that names no size
 DEFAULTS: dict[str, Any] = {
     "mode": "inference", "phase": "prefill", "sequence_length": 1024, "batch_size": 1, "context": 0,
     "dtype": "fp32", "attention": "eager", "execution": "eager",
@@ -59,12 +71,12 @@ def workload(given: Mapping[str, Any], where: object = "workload") -> dict[str, 
     return {name: work[name] for name in WORKLOAD_KEY}
 
 
-def read_study(path: Path) -> list[dict[str, Any]]:
-    """The workloads of a study: `workloads:` with one mapping each; a list as a value means one workload each."""
+def read_study(path: Path, key: str = "workloads") -> list[dict[str, Any]]:
+    """The workloads of a study's list: one mapping each; a list as a value means one workload each."""
     raw = read_yaml(path, "see config/studies/live.yaml")
-    entries = raw.get("workloads") if isinstance(raw, dict) else None
+    entries = raw.get(key) if isinstance(raw, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise InputError(path, "`workloads` is not a list of mappings", "see config/studies/live.yaml")
+        raise InputError(path, f"`{key}` is not a list of mappings", "see config/studies/live.yaml")
     found: list[dict[str, Any]] = []
     for place, entry in enumerate(entries, 1):
         spread = [entry]
@@ -79,23 +91,28 @@ def read_study(path: Path) -> list[dict[str, Any]]:
 def measure_models(
     backend: Backend,
     works: Iterable[Mapping[str, Any]],
-    folder: Path,
+    run: Run,
+    lines: Run,
     budget_s: float,
-    about: Mapping[str, Any],
+    seconds: float = 3.0,
+    also: Callable[[Mapping[str, Any], Action, Action | None], None] | None = None,
 ) -> dict[str, Any]:
-    """Time workloads in order until the budget is spent, printing each; known ones are passed over."""
-    known, start = done(folder, "models"), time.monotonic()
-    todo = [dict(work) for work in works]
-    left = [work for work in todo if tuple(work[name] for name in WORKLOAD_KEY) not in known]
-    own = dict(about) | {"device": backend.name, "title": backend.title, "facts": backend.facts()}
-    run = Run(folder, "models", own | {"budget_s": budget_s})
-    lines = Run(folder, "timelines", own | {"of": run.path.name})
+    """Time workloads in order until the budget is spent, printing each; known ones are passed over.
+
+    `also` is called with each workload that was timed whole: its step, and of training its forward pass.
+    """
+    start, todo = time.monotonic(), [dict(work) for work in works]
+    left = [work for work in todo if run.key(work) not in run.known]
     tally, ended = {"measured": 0, "out of memory": 0, "failed": 0}, "interrupted"
     try:
         for work in left:
             if time.monotonic() - start >= budget_s:
                 break
-            row, timeline = measure_model(backend, work)
+            try:
+                row, timeline = measure_model(backend, work, seconds, also)
+            except DeviceLost as error:  # not tried again
+                run.add(work | outcome_of(error) | {"passport": "measured"})
+                raise
             run.add(row)
             for line in timeline:
                 lines.add(work | line)
@@ -106,7 +123,7 @@ def measure_models(
     finally:
         for part in (run, lines):
             part.save(ended, facts=backend.facts())
-    return tally | {"known": len(todo) - len(left), "left": len(left) - len(run.rows), "path": run.path}
+    return tally | {"known": len(todo) - len(left), "left": len(left) - sum(tally.values())}
 
 
 def title(work: Mapping[str, Any]) -> str:
@@ -119,7 +136,10 @@ def title(work: Mapping[str, Any]) -> str:
 
 
 def measure_model(
-    backend: Backend, work: Mapping[str, Any], seconds: float = 3.0
+    backend: Backend,
+    work: Mapping[str, Any],
+    seconds: float = 3.0,
+    also: Callable[[Mapping[str, Any], Action, Action | None], None] | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """One row of `measured_models` and its timeline: timed whole, composed of layers, or why not."""
     spec = load_model(work["model"])
@@ -127,16 +147,14 @@ def measure_model(
     try:
         if work["dtype"] not in backend.dtypes:
             raise Unsupported(f"{work['dtype']} is not measured on {backend.title}")
-        with guarded(f"the model {spec.name}"):
+        with guarded(f"the model {spec.name}", backend):
             backend.precision(work["dtype"])
             _check_room(backend, spec, work)
             if _needed_bytes(spec, work) > FITS * backend.memory_bytes:
                 return result | _composed(backend, spec, work, seconds) | {"outcome": "measured"}, []
-            return _whole(backend, spec, work, seconds, result)
+            return _whole(backend, spec, work, seconds, also)
     except (OutOfMemory, Unsupported) as error:
-        outcome = "out of memory" if isinstance(error, OutOfMemory) else "failed"
-        nothing = {"repetitions": 0, "outcome": outcome, "reason": str(error), "passport": "measured"}
-        return result | nothing, []
+        return result | outcome_of(error) | {"passport": "measured"}, []
     finally:
         _release(backend)
 
@@ -154,7 +172,8 @@ def _check_room(backend: Backend, spec: ModelSpec, work: Mapping[str, Any]) -> N
 def _release(backend: Backend) -> None:
     """Give the model's memory back; a device that is lost takes nothing."""
     try:
-        torch._dynamo.reset()
+        if "torch._dynamo" in sys.modules:  # loading it takes seconds
+            torch._dynamo.reset()
         gc.collect()
         backend.free()
     except (RuntimeError, TilecastError):
@@ -162,9 +181,13 @@ def _release(backend: Backend) -> None:
 
 
 def _whole(
-    backend: Backend, spec: ModelSpec, work: Mapping[str, Any], seconds: float, result: dict[str, Any]
+    backend: Backend,
+    spec: ModelSpec,
+    work: Mapping[str, Any],
+    seconds: float,
+    also: Callable[[Mapping[str, Any], Action, Action | None], None] | None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    step, alone = prepare(spec, work, backend.place)
+    step, alone = prepare(spec, work, backend)
     backend.peak_memory_bytes()
     found = _timed(backend, step, seconds)
     peak = backend.peak_memory_bytes()
@@ -185,7 +208,9 @@ def _whole(
         "kernel_ms": sum(one.duration_ms for one in launches) or None,
         "memory_bytes": peak,
     }
-    return result | vars(found) | state | more, timeline
+    if also:
+        also(work, step, alone)
+    return dict(work) | vars(found) | state | more, timeline
 
 
 def _timed(backend: Backend, action: Action, seconds: float) -> Timing:
@@ -208,7 +233,7 @@ def _composed(backend: Backend, spec: ModelSpec, work: Mapping[str, Any], second
         raise Unsupported(f"{spec.name} does not fit and names no number of layers to shorten")
     times = []
     for layers in SHORTENED:
-        step, _ = prepare(spec.shortened(layers), work, backend.place)
+        step, _ = prepare(spec.shortened(layers), work, backend)
         times.append(_timed(backend, step, seconds))
         del step, _
         _release(backend)
@@ -228,15 +253,26 @@ def _composed(backend: Backend, spec: ModelSpec, work: Mapping[str, Any], second
     }
 
 
-def prepare(spec: ModelSpec, work: Mapping[str, Any], place: str) -> tuple[Action, Action | None]:
-    """Build the model on the device, with random weights and inputs: a step, and of training its forward pass."""
+def prepare(spec: ModelSpec, work: Mapping[str, Any], backend: Backend) -> tuple[Action, Action | None]:
+    """Build the model on the device, with random weights and inputs: a step, and of training its forward pass.
+
+    With execution `graphs` the step replays what one eager step launched.
+    """
+    step, forward = _prepared(spec, work, backend.place)
+    if work["execution"] == "graphs":
+        step()  # libraries choose their kernels
+        step = backend.graphed(step)
+    return step, forward
+
+
+def _prepared(spec: ModelSpec, work: Mapping[str, Any], place: str) -> tuple[Action, Action | None]:
     torch.manual_seed(0)
     training = work["mode"] == "training"
     module: Any = build(spec, work["mode"], work["dtype"], work["attention"], place)
     module.train(training)
     module.requires_grad_(training)
     call: Any = torch.compile(module) if work["execution"] == "compiled" else module
-    arguments = _arguments(module, work, place)
+    arguments = _arguments(module, spec, work, place)
     if work["phase"] == "decode":
         return _decode(module, call, work, place), None
 
@@ -249,17 +285,13 @@ def prepare(spec: ModelSpec, work: Mapping[str, Any], place: str) -> tuple[Actio
     for parameter in module.parameters():
         parameter.grad = torch.zeros_like(parameter)
 
-    def step() -> None:
-        outputs = _differentiable(forward())
-        torch.autograd.backward(outputs, [torch.ones_like(output) for output in outputs])
-
-    return step, forward
+    return lambda: backward(differentiable(forward())), forward
 
 
-def _arguments(module: Any, work: Mapping[str, Any], place: str) -> dict[str, Tensor]:
+def _arguments(module: Any, spec: ModelSpec, work: Mapping[str, Any], place: str) -> dict[str, Tensor]:
     name, batch = getattr(module, "main_input_name", "input_ids"), work["batch_size"]
     if name == "pixel_values":
-        size, channels = module.config.image_size, module.config.num_channels
+        size, channels = spec.values.get("image_size", IMAGE), spec.values.get("num_channels", 3)
         dtype = DTYPES[work["dtype"]]
         return {name: torch.rand(batch, channels, size, size, device=place).to(dtype)}
     if name != "input_ids":
@@ -290,7 +322,12 @@ def _decode(module: Any, call: Any, work: Mapping[str, Any], place: str) -> Acti
     return step
 
 
-def _differentiable(result: Any) -> list[Tensor]:
+def backward(outputs: list[Tensor]) -> None:
+    """Backward from given gradients of a model's outputs, added to the gradients there are."""
+    torch.autograd.backward(outputs, [torch.ones_like(output) for output in outputs])
+
+
+def differentiable(result: Any) -> list[Tensor]:
     """The outputs a loss would be computed from: logits where the model names some, else its last hidden state."""
     named = dict(result.items()) if hasattr(result, "items") else {"logits": result}
     chosen = [value for key, value in named.items() if key.endswith("logits") and "router" not in key]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,9 +12,18 @@ import pandas as pd
 from tilecast.base.errors import InputError
 from tilecast.hardware.device import ELEMENT_BYTES
 from tilecast.measure import kernels as torch_kernels
-from tilecast.measure.backend import Backend, OutOfMemory, Unsupported, guarded, timed
+from tilecast.measure.backend import (
+    Action,
+    Backend,
+    DeviceLost,
+    OutOfMemory,
+    Unsupported,
+    guarded,
+    outcome_of,
+    timed,
+)
 from tilecast.measure.grid import held
-from tilecast.measure.store import Run, done
+from tilecast.measure.store import Run
 from tilecast.tables.declared.measured import KERNEL_KEY
 
 EACH_S = 0.15  # timed for at most about so long, each of the two ways
@@ -51,23 +59,20 @@ class Progress:
 def measure_kernels(
     backend: Backend,
     plan: pd.DataFrame,
-    folder: Path,
+    run: Run,
     budget_s: float,
-    about: Mapping[str, Any],
     clock: Callable[[], float] = time.monotonic,
     action: Callable[..., Any] = torch_kernels.action,
+    also: Callable[[dict[str, Any], Action], None] | None = None,
 ) -> dict[str, Any]:
-    """Time the kernels of `plan` in its order until the budget is spent; rows go to a new run in `folder`.
+    """Time the kernels of `plan` in its order until the budget is spent; rows go to `run`.
 
-    Returns counts: measured, out_of_memory, failed, known (timed earlier), left, and the run's path.
-    What was timed is on disk however this ends.
+    `also` is called with each kernel that was timed, ready to run. Returns counts: measured, out of memory,
+    failed, known (timed earlier), left. What was timed is on disk however this ends.
     """
     if budget_s <= 0:
         raise InputError("budget", f"{budget_s:g} s leaves no time to measure", "give more than zero, such as 60s")
-    known = done(folder, "kernels")
-    todo = [row for row in records(plan) if kernel_key(row) not in known]
-    own = {"device": backend.name, "title": backend.title, "budget_s": budget_s, "facts": backend.facts()}
-    run = Run(folder, "kernels", dict(about) | own)
+    todo = [row for row in records(plan) if run.key(row) not in run.known]
     progress = Progress(budget_s, clock)
     tally = {"measured": 0, "out of memory": 0, "failed": 0}
     started, ended = backend.state(), "interrupted"
@@ -82,15 +87,27 @@ def measure_kernels(
                 skipped += 1
                 continue
             progress.show(len(run.rows), f"{row['op']} {row['dtype']}")
-            result = measure_one(backend, row, min(EACH_S, budget_s / 100), action)
+            made: list[Action] = []
+
+            def make(row: Mapping[str, Any], place: str, made: list[Action] = made) -> Action:
+                made.append(action(row, place))
+                return made[0]
+
+            try:
+                result = measure_one(backend, row, min(EACH_S, budget_s / 100), make)
+            except DeviceLost as error:  # not tried again
+                run.add({name: row[name] for name in KERNEL_KEY} | outcome_of(error))
+                raise
             run.add(result)
             tally[result["outcome"]] += 1
+            if also and result["outcome"] == "measured":
+                also(row, made[0])
         ended = "complete"
     finally:  # a lost device, an interruption: what was timed is kept
         progress.end()
         run.save(ended, facts=backend.facts(), state_before=started, state_after=_quietly(backend))
     return tally | {
-        "known": len(plan) - len(todo), "left": len(todo) - len(run.rows), "too_long": skipped, "path": run.path,
+        "known": len(plan) - len(todo), "left": len(todo) - sum(tally.values()), "too_long": skipped,
     }  # fmt: skip
 
 
@@ -105,11 +122,6 @@ def records(plan: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in plan.to_dict("records")]
 
 
-def kernel_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The columns that identify a kernel; an absent shape is an empty one."""
-    return tuple("" if row[name] != row[name] else row[name] for name in KERNEL_KEY)
-
-
 def measure_one(
     backend: Backend, row: Mapping[str, Any], seconds: float, action: Callable[..., Any] = torch_kernels.action
 ) -> dict[str, Any]:
@@ -121,7 +133,7 @@ def measure_one(
             raise Unsupported(f"{row['dtype']} is not measured on {backend.title}")
         if needed > backend.memory_bytes:
             raise OutOfMemory(f"needs {needed / 1e9:.3g} GB, {backend.memory_bytes / 1e9:.3g} GB may be used")
-        with guarded(f"{row['family']} {row['op']}"):
+        with guarded(f"{row['family']} {row['op']}", backend):
             backend.precision(row["dtype"])
             run = action(row, backend.place)
             cold = timed(backend, run, seconds)
@@ -129,8 +141,7 @@ def measure_one(
             launches = backend.launches(run) if backend.kind == "cuda" else []
     except (OutOfMemory, Unsupported) as error:
         backend.free()
-        outcome = "out of memory" if isinstance(error, OutOfMemory) else "failed"
-        return result | {"repetitions": 0, "outcome": outcome, "reason": str(error)}
+        return result | outcome_of(error)
     main = max(launches, key=lambda launch: launch.duration_ms, default=None)
     return result | vars(cold) | backend.state() | {
         "warm_ms": warm.latency_ms,

@@ -6,11 +6,12 @@ not timed again. A record says `interrupted` until its run has ended; then it ho
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import platform
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from typing import Any
 import pandas as pd
 
 from tilecast.base.documents import read_json
-from tilecast.base.errors import InputError
+from tilecast.base.errors import InputError, TilecastError
 from tilecast.base.files import write_text
+from tilecast.measure.backend import Backend
 from tilecast.tables.declared.artifact import KERNELS
 from tilecast.tables.declared.measured import MEASURED
 from tilecast.tables.io import DTYPES, empty, read, write
@@ -90,20 +92,44 @@ def _now() -> str:
 
 
 class Run:
-    """A measurement in progress: rows come in, and are on disk a few seconds later."""
+    """A measurement in progress: rows come in, and are on disk a few seconds later.
 
-    def __init__(self, folder: Path, kind: str, about: Mapping[str, Any]) -> None:
-        number = 1 + max((int(path.stem.rsplit("-", 1)[1]) for path in runs(folder, kind)), default=0)
+    What an earlier run in `folder` or in a `kept` one has an outcome for is `known`. A run of the `campaign` that
+    `about` names is gone on with.
+    """
+
+    def __init__(
+        self, backend: Backend, folder: Path, kind: str, about: Mapping[str, Any], kept: Sequence[Path] = ()
+    ) -> None:
+        earlier = [path for place in (folder, *kept) for path in runs(place, kind)]
+        number = 1 + max((int(path.stem.rsplit("-", 1)[1]) for path in earlier), default=0)
         self.path, self.kind = folder / f"{kind}-{number:03d}.parquet", kind
         self.rows: list[dict[str, Any]] = []
-        self._record = {"kind": kind, "started": _now(), **about, "versions": versions()}
-        self._written = time.monotonic()
+        own = {"device": backend.name, "title": backend.title, "facts": backend.facts()}
+        self.record = {"kind": kind, "started": _now(), **about, **own, "versions": versions()}
+        self.known = {key for place in (folder, *kept) for key in done(place, kind)}
+        self._saved_at, self.written = time.monotonic(), 0  # rows that are on disk, with a complete record
+        last = next(iter(runs(folder, kind)[::-1]), None)
+        if last and "campaign" in about and provenance(last).get("campaign") == about["campaign"]:
+            self.path, self.record = last, provenance(last) | {"facts": own["facts"]}
+            self.rows = [
+                {str(name): value for name, value in row.items() if value == value}
+                for row in read(last, MEASURED[kind]).to_dict("records")
+            ]
+
+    def key(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        """What identifies a row in `known`; a cell that is absent is empty."""
+        found = (row.get(name) for name in MEASURED[self.kind].key)
+        return tuple("" if value is None or value != value else value for value in found)
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Take one row; write everything down when EVERY_S have passed."""
+        """Take one row; write everything down when EVERY_S have passed. A full disk is tried again later."""
         self.rows.append(dict(row))
-        if time.monotonic() - self._written > EVERY_S:
-            self.save("interrupted")
+        self.known.add(self.key(row))
+        if time.monotonic() - self._saved_at > EVERY_S:
+            with contextlib.suppress(TilecastError):
+                self.save("interrupted")
+            self._saved_at = time.monotonic()
 
     def save(self, status: str, **more: Any) -> None:
         """Write rows and record; without rows nothing."""
@@ -112,13 +138,17 @@ class Run:
         table = MEASURED[self.kind]
         numbers = [name for name, column in table.columns.items() if column.kind == "number"]
         frame = pd.DataFrame(self.rows).reindex(columns=list(table.columns))
+        self.record |= more
+        record = self.record | {"status": "interrupted", "rows": len(self.rows)}
+        self._write(record)  # first: it fits any rows
         write(frame.astype(dict.fromkeys(numbers, DTYPES["number"])), self.path, table)
-        record = self._record | {"status": status, "rows": len(self.rows)} | more
         if status == "complete":
-            record["ended"] = _now()
-            record["sha256"] = digest(self.path)
+            self._write(record | {"status": status, "ended": _now(), "sha256": digest(self.path)})
+            self.written = len(self.rows)
+        self._saved_at = time.monotonic()
+
+    def _write(self, record: Mapping[str, Any]) -> None:
         write_text(self.path.with_suffix(".json"), json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-        self._written = time.monotonic()
 
 
 def versions() -> dict[str, str]:

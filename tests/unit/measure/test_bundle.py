@@ -11,6 +11,8 @@ import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -42,7 +44,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     device = root / "measured/CPU_x"
     device.mkdir(parents=True)
     (device / "description.json").write_text('{"name": "CPU_x", "title": "x"}')
-    run = Run(device, "kernels", {"device": "CPU_x"})
+    backend: Any = SimpleNamespace(name="CPU_x", title="x", facts=dict)
+    run = Run(backend, device, "kernels", {})
     for row in grid(["fp32"], ["softmax"], each=3).to_dict("records"):
         run.add({str(k): v for k, v in row.items()} | {"latency_ms": 1.0, "low_ms": 1.0, "high_ms": 1.0,
                                                        "repetitions": 5, "outcome": "measured"})  # fmt: skip

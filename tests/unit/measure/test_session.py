@@ -15,9 +15,9 @@ pytest.importorskip("torch")
 from tilecast.base.errors import InputError, TilecastError
 from tilecast.measure.backend import DeviceLost, LaunchRecord, guarded
 from tilecast.measure.grid import grid
-from tilecast.measure.session import distinct, kernel_key, measure_kernels, records
-from tilecast.measure.store import done, load_run, provenance, runs
-from tilecast.tables.declared.measured import MEASURED_KERNELS
+from tilecast.measure.session import distinct, measure_kernels, records
+from tilecast.measure.store import Run, done, load_run, provenance, runs
+from tilecast.tables.declared.measured import KERNEL_KEY, MEASURED_KERNELS
 from tilecast.tables.io import write
 
 
@@ -32,10 +32,18 @@ class Fake:
         self.now = 0.0
         self.freed = 0
 
-    def time(self, action: Callable[[], Any], repetitions: int, flush: bool) -> list[float]:
+    def time(self, action: Callable[[], Any], repetitions: int, flush: bool, before: Any = None) -> list[float]:
         samples = [float(action()) * (2 if flush else 1) for _ in range(repetitions)]
         self.now += sum(samples) / 1e3
         return samples
+
+    def graphed(self, action: Callable[[], Any]) -> Callable[[], Any]:
+        return action
+
+    def synchronize(self) -> None: ...
+
+    def answers(self) -> bool:
+        return False
 
     def launches(self, action: Callable[[], Any]) -> list[LaunchRecord]:
         return [LaunchRecord("fill", 0, 0.1), LaunchRecord("main", 0.1, 0.9, "8x1x1", "256x1x1")]
@@ -68,9 +76,13 @@ def run(
     fake: Fake, folder: Path, action: Any = steady, budget_s: float = 100.0, kernels: Any = None
 ) -> dict[str, Any]:
     todo = plan() if kernels is None else kernels
-    return measure_kernels(
-        fake, todo, folder, budget_s, {"command": "test"}, clock=lambda: fake.now, action=action
-    )
+    started = Run(fake, folder, "kernels", {"command": "test"})
+    done = measure_kernels(fake, todo, started, budget_s, clock=lambda: fake.now, action=action)
+    return done | {"path": started.path}
+
+
+def kernel_key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple("" if row[name] != row[name] else row[name] for name in KERNEL_KEY)
 
 
 def kept(folder: Path) -> pd.DataFrame:
@@ -159,8 +171,10 @@ def test_a_device_that_vanishes_leaves_what_was_timed(tmp_path: Path, failure: B
     if caught.type is DeviceLost:
         assert "the device was lost" in str(caught.value) and "\n" not in str(caught.value)
     path = folder / "kernels-001.parquet"
-    assert len(load_run(path, "kernels")) == 4 and provenance(path)["status"] == "interrupted"
-    assert run(Fake(), folder)["known"] == 4
+    outcomes = ["measured"] * 4 + ["failed"] * (caught.type is DeviceLost)  # what lost it is not tried again
+    assert list(load_run(path, "kernels")["outcome"]) == outcomes
+    assert provenance(path)["status"] == "interrupted"
+    assert run(Fake(), folder)["known"] == len(outcomes)
 
 
 @pytest.mark.parametrize("budget", [0.0, -1.0])
@@ -210,5 +224,5 @@ def test_one_kernel_forecast_by_two_is_measured_once() -> None:
 
 
 def test_our_own_mistakes_pass_through_the_guard() -> None:
-    with pytest.raises(TilecastError, match="mine"), guarded("a kernel"):
+    with pytest.raises(TilecastError, match="mine"), guarded("a kernel", Fake()):
         raise InputError("mine", "is wrong")

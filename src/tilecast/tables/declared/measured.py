@@ -8,6 +8,7 @@ from functools import partial
 from tilecast.tables.columns import (
     APE,
     DTYPE,
+    DTYPE_NAMES,
     FAMILY,
     HIGH,
     LOW,
@@ -20,7 +21,7 @@ from tilecast.tables.columns import MEASURED as MEASURED_MS
 from tilecast.tables.schema import Column, Table, amount, count, number, positive, prose, size, text
 
 OUTCOMES = ("measured", "out of memory", "failed")
-EXECUTIONS = ("eager", "compiled")
+EXECUTIONS = ("eager", "compiled", "graphs")
 
 KERNEL: dict[str, Column] = {
     "family": FAMILY,
@@ -42,7 +43,7 @@ WORKLOAD: dict[str, Column] = {
     "context": count("tokens already cached"),
     "dtype": DTYPE,
     "attention": text("attention written out, or as one kernel", values=("eager", "fused")),
-    "execution": text("as written, or through torch.compile", values=EXECUTIONS),
+    "execution": text("as written, through torch.compile, or as written in one CUDA graph", values=EXECUTIONS),
 }
 WORKLOAD_KEY = tuple(WORKLOAD)
 
@@ -116,6 +117,22 @@ MEASURED_TIMELINES = Table(
     duration_ms=amount("its duration"),
     grid=_words("its grid"),
     block=_words("its block"),
+)
+
+UNITS = ("FLOP", "byte", "launch", "image")
+MEASURED_READINGS = Table(
+    "measured_readings",
+    "what a campaign timed on a device besides kernels and models",
+    ("stage", "item", "variant", "place"),
+    stage=text("stage of the campaign"),
+    item=text("what was timed"),
+    variant=text("in which way", empty="there is one way only"),
+    place=count("number of the sample, where a course of time is kept"),
+    dtype=text("number format", title="Format", values=(*DTYPE_NAMES, "fp8"), empty="no arithmetic"),
+    amount=amount("work of one run, in `unit`", empty="not counted"),
+    unit=text("unit of `amount`", empty="not counted", values=UNITS),
+    **TIMING,
+    **STATE,
 )
 
 PLANNED_KERNELS = Table(
@@ -221,6 +238,11 @@ SCENARIOS = Table(
     reason=prose("why it failed", title="Remark", empty="–"),
 )
 
-MEASURED = {"kernels": MEASURED_KERNELS, "models": MEASURED_MODELS, "timelines": MEASURED_TIMELINES}
+MEASURED = {
+    "kernels": MEASURED_KERNELS,
+    "models": MEASURED_MODELS,
+    "timelines": MEASURED_TIMELINES,
+    "readings": MEASURED_READINGS,
+}
 PLANNED = {"kernels": PLANNED_KERNELS, "models": PLANNED_MODELS}
 LIVE = {"kernels": LIVE_KERNELS, "models": LIVE_MODELS, "summary": LIVE_SUMMARY, "calibration": LIVE_CALIBRATION}
