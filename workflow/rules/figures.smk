@@ -5,7 +5,7 @@ from tilecast.present.figures.catalog import figures
 # The stages that the configuration switches off, and their figures with them.
 OFF = {
     "results/modern": not settings.modern.enabled,
-    "results/measure": settings.measure.mode == "off",
+    "results/measure": not MEASURED_SHOWN,
 }
 try:
     FIGURES = [

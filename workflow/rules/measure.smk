@@ -2,9 +2,31 @@
 #
 # What is timed lies in results/measured/<device>: raw, with its record, named in no rule, so that an interrupted run
 # goes on where it stopped and an edited library times nothing again. `-R measure_kernels` times more of the plan.
-LIVE = settings.measure.mode in ("auto", "measure")
+#
+# A CPU is measured and shown where the configuration asks for it by name (`measure`, `replay`): that tries the code,
+# and is no result.
 KEPT = "resources/measured"
-MEASURE_TABLES = ["kernels", "models", "summary", "calibration"]
+CPUS = settings.measure.mode in ("measure", "replay")
+LIVE = settings.measure.mode == "measure" or (
+    settings.measure.mode == "auto" and os.path.exists("/dev/nvidiactl")
+)
+KEPT_GPUS = [
+    path
+    for path in ROOT.glob(f"{KEPT}/*/kernels-*.parquet")
+    if not path.parent.name.startswith("CPU_")
+]
+MEASURED_SHOWN = (
+    LIVE or CPUS or (settings.measure.mode == "auto" and bool(KEPT_GPUS))
+)
+MEASURE_TABLES = [
+    "kernels",
+    "models",
+    "summary",
+    "calibration",
+    "labels",
+    "scenarios_here",
+    "constants",
+]
 MEASURE_REPORT = [
     "results/measure/scenarios.csv",
     *(
@@ -12,7 +34,7 @@ MEASURE_REPORT = [
             "results/measure/machines.json",
             *expand("results/measure/{name}.csv", name=MEASURE_TABLES),
         ]
-        if settings.measure.mode != "off"
+        if MEASURED_SHOWN
         else []
     ),
 ]
@@ -60,27 +82,28 @@ if LIVE:
             "../scripts/measure_kernels.py"
 
 
-if settings.measure.mode != "off":
+if MEASURED_SHOWN:
 
     rule measure_evaluate:
         input:
             after="results/measured/after.json" if LIVE else [],
+            labels="results/tidy/labels.csv",
+            scenarios=shipped("config/studies/scenarios.yaml"),
+            launches=shipped("src/tilecast/data/weights/tilecast/record.json"),
             kept=shipped_folder(KEPT, "*/description.json")
             + shipped_folder(KEPT, "*/*.parquet")
             + shipped_folder(KEPT, "*/*-[0-9][0-9][0-9].json"),
             code=code("measure_evaluate"),
         output:
             machines="results/measure/machines.json",
-            kernels="results/measure/kernels.csv",
-            models="results/measure/models.csv",
-            summary="results/measure/summary.csv",
-            calibration="results/measure/calibration.csv",
+            **{name: f"results/measure/{name}.csv" for name in MEASURE_TABLES},
         log:
             "results/logs/measure_evaluate.log",
         conda:
             "../../envs/analysis.yaml"
         params:
             seed=settings.evaluation.seed,
+            cpus=CPUS,
             kept=lambda wildcards: shipped(KEPT),
             live=lambda wildcards, input: (
                 os.path.dirname(input.after) if input.after else ""

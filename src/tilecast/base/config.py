@@ -186,9 +186,9 @@ class Measure(Options):
 
     mode: Literal["auto", "measure", "replay", "off"] = Field(
         "auto",
-        description="auto: this machine as far as the budget goes, and what is kept in resources/measured; "
-        "measure: likewise, and a device must be there; replay: only what is kept, for the same files every run; "
-        "off: nothing",
+        description="auto: a GPU that is here, as far as the budget goes, and GPUs kept in resources/measured; "
+        "measure: this machine, also a CPU, and all that is kept; replay: only what is kept, for the same files "
+        "every run; off: nothing",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: the GPU, or else the CPU")
     budget_s: float = Field(6.0, gt=0, le=86_400, description="time to measure kernels, seconds")

@@ -165,30 +165,30 @@ def calibration(live: pd.DataFrame, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(LIVE_CALIBRATION.columns))
 
 
-def evaluate(roots: Sequence[tuple[str, Path]], seed: int) -> dict[str, Any]:
-    """Everything the page says of measurements below each (where, root): tables by name, and `machines`."""
+def evaluate(places: Sequence[tuple[str, Path]], seed: int) -> dict[str, Any]:
+    """What the page says of the measurements in each (where, folder of a device): tables, and `machines`."""
     found: dict[str, list[pd.DataFrame]] = {"kernels": [], "models": [], "untimed": []}
     machines = []
-    for where, root in roots:
-        for folder in folders(root):
-            about = machine(folder, where)
-            machines.append(about)
-            timed, untimed = kernels(folder, where)
-            found["kernels"].append(timed)
-            found["untimed"].append(untimed.assign(where=where, device=about["device"]))
-            found["models"].append(models(folder, where))
-    live = _joined(found["kernels"], LIVE_KERNELS)
+    for where, folder in places:
+        about = machine(folder, where)
+        machines.append(about)
+        timed, untimed = kernels(folder, where)
+        found["kernels"].append(timed)
+        found["untimed"].append(untimed.assign(where=where, device=about["device"]))
+        found["models"].append(models(folder, where))
+    live = joined(found["kernels"], LIVE_KERNELS)
     untimed = pd.concat(found["untimed"]) if found["untimed"] else pd.DataFrame(columns=["where", "device"])
     return {
         "kernels": live,
-        "models": _joined(found["models"], LIVE_MODELS),
+        "models": joined(found["models"], LIVE_MODELS),
         "summary": summary(live, untimed),
         "calibration": calibration(live, seed),
         "machines": machines,
     }
 
 
-def _joined(parts: list[pd.DataFrame], table: Table) -> pd.DataFrame:
+def joined(parts: list[pd.DataFrame], table: Table) -> pd.DataFrame:
+    """The rows of all parts in the columns of `table`."""
     full = [part for part in parts if len(part)]
     columns = list(table.columns)
     return pd.concat(full, ignore_index=True)[columns] if full else pd.DataFrame(columns=columns)

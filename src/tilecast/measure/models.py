@@ -71,12 +71,16 @@ def workload(given: Mapping[str, Any], where: object = "workload") -> dict[str, 
     return {name: work[name] for name in WORKLOAD_KEY}
 
 
-def read_study(path: Path, key: str = "workloads") -> list[dict[str, Any]]:
-    """The workloads of a study's list: one mapping each; a list as a value means one workload each."""
+def read_study(path: Path, key: str = "") -> list[dict[str, Any]]:
+    """The workloads of a study's lists, or of one: a mapping each; a list as a value means one workload each."""
     raw = read_yaml(path, "see config/studies/live.yaml")
-    entries = raw.get(key) if isinstance(raw, dict) else None
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise InputError(path, f"`{key}` is not a list of mappings", "see config/studies/live.yaml")
+    lists = dict(raw) if isinstance(raw, dict) else {}
+    chosen = [lists.get(key)] if key else list(lists.values())
+    entries = [entry for part in chosen if isinstance(part, list) for entry in part]
+    if not entries or not all(isinstance(part, list) for part in chosen):
+        raise InputError(path, f"`{key or 'workloads'}` is not a list", "see config/studies/live.yaml")
+    if not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(path, "an entry is not a mapping", "see config/studies/live.yaml")
     found: list[dict[str, Any]] = []
     for place, entry in enumerate(entries, 1):
         spread = [entry]

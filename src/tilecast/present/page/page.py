@@ -29,12 +29,16 @@ Context = dict[str, Any]
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: `sections/<slug>.html` filled by `context`, or a word on which of `needs` lacks."""
+    """A part of the page: `sections/<slug>.html` filled by `context`, or a word on which of `needs` lacks.
+
+    One that is `optional` is left out instead.
+    """
 
     slug: str
     title: str
     needs: tuple[str, ...]
     context: Callable[[Results], Context]
+    optional: bool = False
 
 
 SECTIONS: tuple[Section, ...] = (
@@ -48,7 +52,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("modern", "Modern GPUs", modern.NEEDS, modern.context),
     Section("moe", "Experts", moe.NEEDS, moe.context),
     Section("numa", "Locality", numa.NEEDS, numa.context),
-    Section("machine", "This machine", ("measure/machines.json", "measure/summary.csv"), machine.context),
+    Section("machine", "This machine", ("measure/machines.json", "measure/summary.csv"), machine.context, True),
     Section("scenarios", "Scenarios", ("measure/scenarios.csv",), machine.scenarios),
     Section("defects", "Artifact defects", ("tidy/defects.csv",), provenance.defects),
     Section("provenance", "Provenance", ("artifact/source.json",), provenance.context),
@@ -61,6 +65,8 @@ def render_page(results: Results, assets: Path) -> str:
     parts = []
     for section in SECTIONS:
         lacking = results.missing(section.needs)
+        if lacking and section.optional:
+            continue
         template = "missing.html" if lacking else f"sections/{section.slug}.html"
         filled = {"lacking": lacking} if lacking else section.context(results)
         parts.append({"slug": section.slug, "title": section.title, "template": template, "data": filled})

@@ -215,6 +215,58 @@ LIVE_CALIBRATION = Table(
     high_percent=amount("90th percentile of the mean error over draws"),
 )
 
+_signed = partial(number, digits=1, empty="not timed")
+LIVE_LABELS = Table(
+    "live_labels",
+    "the artifact's labels, measured again on a GPU of the same type",
+    ("device", "model", "mode", "sequence_length", "batch_size", "option"),
+    device=RUN["device"],
+    model=WORKLOAD["model"],
+    mode=WORKLOAD["mode"],
+    sequence_length=WORKLOAD["sequence_length"],
+    batch_size=WORKLOAD["batch_size"],
+    option=text("none, or fusion by a compiler"),
+    label_ms=positive("the artifact's label", title="Label"),
+    label_forward_ms=_timed("its forward pass"),
+    label_backward_ms=_timed("its backward pass"),
+    harness_ms=_timed("here, passes apart, the mean of the fastest 5 of 25", title="Here, by its rule"),
+    harness_forward_ms=_timed("of that the forward pass"),
+    harness_backward_ms=_timed("of that the backward pass"),
+    measured_ms=_timed("here, the median of steps with caches flushed", title="Here, by ours"),
+    harness_percent=_signed("label over here, by its rule, less one", title="Label, against its rule"),
+    measured_percent=_signed("label over here, by ours, less one", title="Label, against ours"),
+)
+
+LIVE_SCENARIOS = Table(
+    "live_scenarios",
+    "work of the named scenarios, measured on one GPU",
+    (),
+    id=text("name of the scenario", title="Scenario"),
+    device=RUN["device"],
+    dtype=DTYPE,
+    execution=WORKLOAD["execution"],
+    predictor=text("who predicted", empty="none"),
+    predicted_ms=positive("forecast made before", title="Forecast before", empty="none"),
+    measured_ms=MEASURED_MS,
+    ape_percent=replace(APE, empty="none"),
+    passport=_COMPOSED,
+)
+
+LIVE_CONSTANTS = Table(
+    "live_constants",
+    "constants this library assumes, against what a device does",
+    ("device", "constant"),
+    device=RUN["device"],
+    constant=prose("what it is", title="Constant"),
+    where=text("module that assumes it", title="Where"),
+    assumed=positive("its value", title="Assumed", digits=3),
+    measured=positive("median of what was measured", title="Measured", digits=3),
+    low=positive("5th percentile"),
+    high=positive("95th percentile"),
+    n=size("measurements", title="n"),
+    verdict=text("whether it lies within 10 % of their range", values=("settled", "refuted"), title="Verdict"),
+)
+
 _run = partial(positive, empty="none")
 _truth = partial(positive, empty="no ground truth")
 SCENARIOS = Table(
@@ -245,4 +297,12 @@ MEASURED = {
     "readings": MEASURED_READINGS,
 }
 PLANNED = {"kernels": PLANNED_KERNELS, "models": PLANNED_MODELS}
-LIVE = {"kernels": LIVE_KERNELS, "models": LIVE_MODELS, "summary": LIVE_SUMMARY, "calibration": LIVE_CALIBRATION}
+LIVE = {
+    "kernels": LIVE_KERNELS,
+    "models": LIVE_MODELS,
+    "summary": LIVE_SUMMARY,
+    "calibration": LIVE_CALIBRATION,
+    "labels": LIVE_LABELS,
+    "scenarios_here": LIVE_SCENARIOS,
+    "constants": LIVE_CONSTANTS,
+}

@@ -8,7 +8,16 @@ from tilecast.evaluate.statistics import error_summary
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections.figures import of_stage
 from tilecast.present.page.shown import Row, Shown, in_words, interval, records, shown, span
-from tilecast.tables.declared.measured import LIVE_MODELS, LIVE_SUMMARY, SCENARIOS, WHERE
+from tilecast.tables.declared.measured import (
+    LIVE,
+    LIVE_CONSTANTS,
+    LIVE_LABELS,
+    LIVE_MODELS,
+    LIVE_SCENARIOS,
+    LIVE_SUMMARY,
+    SCENARIOS,
+    WHERE,
+)
 from tilecast.tables.naming import device_name
 from tilecast.tables.schema import prose, size, text
 
@@ -22,6 +31,18 @@ MACHINES = {
     "driver": text("x", title="Driver", empty="none: a CPU"),
 }
 NEAR_PERCENT = 20
+SETTLED = {  # what a campaign on a GPU adds
+    "labels": (
+        LIVE_LABELS,
+        "device model mode sequence_length batch_size option label_ms harness_ms measured_ms harness_percent "
+        "measured_percent",
+    ),
+    "scenarios_here": (
+        LIVE_SCENARIOS,
+        "id device dtype execution predictor predicted_ms measured_ms ape_percent passport",
+    ),
+    "constants": (LIVE_CONSTANTS, "device constant where assumed measured low high n verdict"),
+}
 
 
 def context(results: Results) -> dict[str, Any]:
@@ -50,11 +71,14 @@ def context(results: Results) -> dict[str, Any]:
             "device workload predicted_ms measured_ms ape_percent passport reason",
             workload=prose("model and what it does"),
         ),
+        "settled": [
+            (about.meaning, shown(frame, about, columns))
+            for name, (about, columns) in SETTLED.items()
+            if len(frame := results.table(f"measure/{name}.csv", about))
+        ],
         "gpu": any(machine["driver"] for machine in machines),
         "figures": of_stage(results, "measure_"),
-        "links": results.links(
-            {name.capitalize(): f"measure/{name}.csv" for name in ("kernels", "models", "summary", "calibration")}
-        ),
+        "links": results.links({name.replace("_", " ").capitalize(): f"measure/{name}.csv" for name in LIVE}),
     }
 
 
