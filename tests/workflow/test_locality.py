@@ -92,7 +92,7 @@ def test_replayed_the_topology_is_the_records_and_measured_it_is_this_hosts(work
     record = json.loads((workflow_copy.root / "resources/measured/numa/quick_test.json").read_text())
     workflow_copy.snakemake(str(path.relative_to(workflow_copy.root)), "--force")
     assert json.loads(path.read_text()) == {"host": "the host of the record"} | record["topology"]
-    workflow_copy.snakemake("results/numa/topology.json", "--config", "measure={mode: auto}")
+    workflow_copy.snakemake("results/numa/topology.json", "--config", "measure={mode: measure}")
     assert json.loads(path.read_text()) == {"host": "this host"} | read_topology()
 
 
