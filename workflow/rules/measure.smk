@@ -15,9 +15,7 @@ KEPT_GPUS = [
     for path in ROOT.glob(f"{KEPT}/*/kernels-*.parquet")
     if not path.parent.name.startswith("CPU_")
 ]
-MEASURED_SHOWN = (
-    LIVE or CPUS or (settings.measure.mode == "auto" and bool(KEPT_GPUS))
-)
+MEASURED_SHOWN = LIVE or CPUS or (settings.measure.mode == "auto" and bool(KEPT_GPUS))
 MEASURE_TABLES = [
     "kernels",
     "models",
@@ -95,8 +93,8 @@ if MEASURED_SHOWN:
             + shipped_folder(KEPT, "*/*-[0-9][0-9][0-9].json"),
             code=code("measure_evaluate"),
         output:
-            machines="results/measure/machines.json",
             **{name: f"results/measure/{name}.csv" for name in MEASURE_TABLES},
+            machines="results/measure/machines.json",
         log:
             "results/logs/measure_evaluate.log",
         conda:
