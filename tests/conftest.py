@@ -5,20 +5,34 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from copies import ROOT, Copy, Run, copy_tree
 from smoke import arguments, smoke
 
+LONGEST = 12  # files named at the end
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs the whole artifact where TILECAST_MIRROR does not say where it is."""
-    if os.environ.get("TILECAST_MIRROR"):
-        return
     for item in items:
-        if item.get_closest_marker("artifact"):
+        if item.get_closest_marker("artifact") and not os.environ.get("TILECAST_MIRROR"):
             item.add_marker(pytest.mark.skip(reason="TILECAST_MIRROR is not set"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Where the time went: the files whose tests took longest, all processes together."""
+    spent: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                spent[report.location[0]] += report.duration
+    if len(spent) > 1:
+        terminalreporter.section("where the time went")
+        for file, seconds in spent.most_common(LONGEST):
+            terminalreporter.write_line(f"{seconds:7.1f} s  {100 * seconds / spent.total():3.0f} %  {file}")
 
 
 @pytest.fixture(scope="session")

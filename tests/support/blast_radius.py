@@ -1,16 +1,17 @@
 """How many jobs of a default run an edit of each module re-runs: computed from one dry run, kept as a table.
 
 `python tests/support/blast_radius.py` writes tests/workflow/blast_radius.csv anew. A module's jobs are those that
-name it among their inputs, and all that follow from them; the final `all` counts, as Snakemake counts it.
+run it, and all that follow from them; the final `all` counts, as Snakemake counts it.
 """
 
 from __future__ import annotations
 
 import csv
-import re
+import json
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,28 +22,35 @@ TABLE = ROOT / "tests/workflow/blast_radius.csv"
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a run: its rule, and the files it reads and writes."""
+    """One job of a run: its rule, the files it reads, the modules it runs among them, and those it writes."""
 
     rule: str
     inputs: frozenset[str]
     outputs: frozenset[str]
 
 
+# Run in a copy: Snakemake says of a job's parameters nothing in a dry run.
+LIST = """
+import json
+from snakemake.cli import main
+from snakemake.jobs import Job
+
+def told(job, **_):
+    given = [value for part in job.params for value in (part if isinstance(part, list) else [part])]
+    code = [value.split(" ")[0] for value in given if isinstance(value, str) and value.startswith("src/tilecast/")]
+    print("LISTED", json.dumps([job.rule.name, [*job.input, *code], list(job.output)]), flush=True)
+
+Job.log_info = told
+main(["--dry-run", "--forceall", "--cores", "1"])
+"""
+
+
 def jobs_of(copy: Copy) -> list[Job]:
     """Every job of the default run, as a dry run that takes everything as stale lists them."""
-    listed = copy.snakemake("--dry-run", "--forceall").output
-    jobs = []
-    for block in re.split(r"^(?=(?:local)?rule \w+:$)", listed, flags=re.MULTILINE)[1:]:
-        rule = re.match(r"(?:local)?rule (\w+):", block)
-        assert rule is not None
-        files = dict(re.findall(r"^    (input|output): (.*)$", block, flags=re.MULTILINE))
-        read, written = (frozenset(_names(files.get(kind, ""))) for kind in ("input", "output"))
-        jobs.append(Job(rule[1], read, written))
-    return jobs
-
-
-def _names(line: str) -> Iterable[str]:
-    return (name.removesuffix(" (cached)") for name in line.split(", ") if name)
+    done = subprocess.run([sys.executable, "-c", LIST], cwd=copy.root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    listed = [json.loads(line[7:]) for line in done.stdout.splitlines() if line.startswith("LISTED ")]
+    return [Job(rule, frozenset(read), frozenset(written)) for rule, read, written in listed]
 
 
 def rerun(file: str, jobs: list[Job]) -> list[Job]:

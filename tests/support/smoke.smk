@@ -14,7 +14,6 @@ use rule evaluate_errors from tilecast with:
     input:
         labels="results/tidy/labels.csv",
         predictions=["results/tidy/predictions.csv"],
-        code=tilecast.code("evaluate_errors"),
 
 
 onstart:

@@ -137,6 +137,7 @@ def wheel(folder: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_setup_refuses_what_does_not_have_its_hash(tmp_path: Path) -> None:
     """`make setup` as it is, with a lock of one package and a folder in the place of the index."""
     digest = wheel(tmp_path)

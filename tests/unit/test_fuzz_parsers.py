@@ -49,6 +49,7 @@ def test_what_was_found_once_is_read_or_refused(tmp_path: Path) -> None:
     } == {}
 
 
+@pytest.mark.slow
 def test_hostile_files_are_read_or_refused(tmp_path: Path) -> None:
     """Other ones in every run; a finding is named, and tests/support/fuzz.py makes it again."""
     seed, sound = secrets.randbits(48), sound_files()
@@ -111,7 +112,7 @@ EXEMPT = {
         artifact.fetch:mirror_files artifact.git:git_files
         evaluate.serving:shape_of evaluate.summaries:compare_summaries""",
     "shipped with the project": """
-        base.code_graph:_names hardware.device:device_names
+        base.code_graph:_names base.code_graph:CodeGraph.digest hardware.device:device_names
         present.constants:constants
         artifact.defects:read_reference multigpu.collectives:_trained multigpu.collectives_fit:train
         multigpu.shipped_shares:*
@@ -128,7 +129,7 @@ EXEMPT = {
         locality.worker:_lines""",
     "what its own worker, or an earlier run, wrote": """
         locality.runner:_call locality.runner:_once locality.runner:execute locality.worker:main
-        base.run_lock:_read""",
+        base.run_lock:_read base.code_graph:_read""",
     "a folder of a user's, file by file; the reader of the files is driven": "cli.train:_folder",
 }
 
@@ -194,6 +195,7 @@ def driven_functions() -> set[str]:
     }
 
 
+@pytest.mark.slow
 def test_every_function_that_parses_is_driven() -> None:
     """What parses has to run when the parsers above read sound files, or to be exempt for a reason."""
     exempt = [name for listed in EXEMPT.values() for name in listed.split()]

@@ -24,6 +24,7 @@ LARGE = {
 SCRIPTS = sorted((ROOT / "workflow/scripts").glob("*.py"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_large_packages_are_loaded_by_those_who_use_them(script: Path) -> None:
     """Where this fails: import it in the function that needs it, or move that function to a module of its own."""

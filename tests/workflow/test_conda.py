@@ -1,4 +1,4 @@
-"""`snakemake --use-conda`, end to end, with the environment files as they are.
+"""The default workflow once more from scratch, with `--use-conda`: end to end, and to the same bytes.
 
 No conda is needed: a stand-in solves and installs from a channel made here of the installed wheels. A script run
 by Snakemake can also see the packages of Snakemake's own environment, last on its path: so it is not enough that
@@ -8,8 +8,10 @@ jobs succeed. Every interpreter of the channel tells what it loaded, and from wh
 from __future__ import annotations
 
 import ast
+import datetime
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -28,6 +30,8 @@ from imports import third_party
 
 pytestmark = pytest.mark.slow
 
+# Of numbers, not of the machine.
+STAGES = ("evaluation", "tables", "figures", "report", "tidy", "predict", "graphs")
 ENV_FILES = sorted((ROOT / "envs").glob("*.yaml"))
 
 
@@ -111,7 +115,8 @@ def borrowed(record: dict[str, Any]) -> set[str]:
 def default_run(
     conda: dict[str, str], finished: Copy, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Copy, Run, list[dict[str, Any]]]:
-    copy = without_results(finished, tmp_path_factory.mktemp("conda") / "tree", **conda)
+    elsewhere = {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "PYTHONHASHSEED": "7"}
+    copy = without_results(finished, tmp_path_factory.mktemp("conda") / "elsewhere", **conda, **elsewhere)
     return (copy, *traced(copy))
 
 
@@ -138,13 +143,31 @@ def test_no_script_of_the_default_workflow_borrows_a_package(
     assert {record["script"]: borrowed(record) for record in default_run[2] if borrowed(record)} == {}
 
 
-def test_results_are_those_of_a_run_without_conda(
+def test_a_second_run_from_scratch_gives_the_same_bytes(
     default_run: tuple[Copy, Run, list[dict[str, Any]]], finished: Copy
 ) -> None:
-    stages = ("tidy", "predict", "evaluation", "tables", "figures", "report")
-    with_conda, without = default_run[0].results(*stages), finished.results(*stages)
-    assert sorted(with_conda) == sorted(without)
-    assert [name for name in without if with_conda[name] != without[name]] == []
+    """It ran in another folder, time zone and locale, with other hashes and with conda."""
+    second, first = default_run[0].results(), finished.results()
+    assert sorted(second) == sorted(first)
+    assert [name for name in first if second[name] != first[name]] == []
+    for name in ("evaluation/claims.csv", "evaluation/mape.csv", "evaluation/errors.csv", "report/index.html"):
+        assert first[name]
+
+
+def test_results_hold_no_path_host_or_date(finished: Copy, shared: Path) -> None:
+    today = datetime.date.today()
+    days = [today - datetime.timedelta(days=back) for back in (0, 1)]  # a run may begin before midnight
+    formats = ("%Y-%m-%d", "%Y%m%d", "%d %B %Y", "%B %d, %Y", "%d %b %Y", "%b %d %Y", "%d/%m/%Y", "%m/%d/%Y")
+    traces = [day.strftime(form) for day in days for form in formats]
+    traces += [str(shared), str(ROOT), sys.prefix]  # the first is where the workflow ran
+    traces += [platform.node()] if len(platform.node()) > 6 else []  # a short name stands in many a word
+    found = [
+        (name, trace)
+        for name, data in finished.results(*STAGES).items()
+        for trace in traces
+        if trace.encode() in data
+    ]
+    assert found == []
 
 
 PROBE_RULE = """

@@ -1,3 +1,4 @@
+import atexit
 import json
 import os
 import shlex
@@ -40,7 +41,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from snakemake.io import sourcecache_entry
 
-from tilecast.base.code_graph import imported_files
+from tilecast.base.code_graph import CodeGraph
 from tilecast.base.config import load_config
 from tilecast.base.errors import TilecastError
 from tilecast.models.registry import load_model
@@ -105,6 +106,30 @@ def shipped_folder(path, pattern):
     return [shipped(file) for file in sorted((ROOT / path).glob(pattern))]
 
 
+CODE = CodeGraph(ROOT / "src", Path(".snakemake/tilecast/known"))
+atexit.register(CODE.save)
+
+
+def contents(path, pattern):
+    """The shipped files of a folder that match, a line each with its checksum: parameters, as `code` is."""
+    found = sorted((ROOT / path).glob(pattern))
+    return [f"{file.relative_to(ROOT)} {CODE.digest(file)}" for file in found]
+
+
+def remembered(module, files, compute, *given):
+    """The plain data that `compute` makes of files by a module of the library: found anew where any of these changed."""
+    try:
+        return CODE.remembered(
+            ROOT / f"src/tilecast/{module}.py", map(Path, files), compute, *given
+        )
+    except TilecastError as error:
+        stop(error)
+
+
+SYSTEMS = contents("src/tilecast/data/systems", "*.yaml")
+MODELS = contents("src/tilecast/data/models", "*.json")
+
+
 def all_cores():
     """Every core, for steps that nothing may run beside; one on a cluster, where a job's node is its own."""
     return workflow.resource_settings.cores or 1
@@ -116,14 +141,18 @@ def given(path):
     return local(path) if user else shipped(path)
 
 
-def imported(path):
-    """The library's modules that a Python file of this project runs, itself included where it is one of them."""
-    return [shipped(file) for file in imported_files(ROOT / path, ROOT / "src")]
+def code(script, *further):
+    """What `workflow/scripts/<script>.py` and further Python files of this project run: a line a module, with its checksum.
 
-
-def code(script):
-    """The library modules that `workflow/scripts/<script>.py` depends on: inputs, so that editing one re-runs its users."""
-    return imported(f"workflow/scripts/{script}.py")
+    Parameters, and no inputs: of three thousand more inputs Snakemake would ask when each was changed, and which rule
+    makes it. Its reason to run a job names the modules that changed.
+    """
+    files = {
+        file
+        for path in (f"workflow/scripts/{script}.py", *further)
+        for file in CODE.imported_files(ROOT / path)
+    }
+    return [f"{file.relative_to(ROOT)} {CODE.digest(file)}" for file in sorted(files)]
 
 
 def mirror_counts():
@@ -152,22 +181,25 @@ def mirror_counts():
 def model_files(cells):
     """The configurations that cells are traced from; a name such as vit16x12x768 needs none."""
     try:
-        sources = {load_model(Cell.parse(cell).model).source for cell in cells}
+        models = {Cell.parse(cell).model for cell in cells}
+        sources = {load_model(model).source for model in models}
     except TilecastError as error:
         stop(error)
     return [shipped(file) for file in sorted(sources) if file.endswith(".json")]
 
 
 def predictor_code(*names):
-    """The modules that the named predictors are made of."""
-    shipped_ones = [PREDICTORS[name] for name in names if name not in SOURCES]
-    own = [SOURCES[name] for name in names if name in SOURCES]
-    modules = [
-        f"src/{kind.split(':')[0].replace('.', '/')}.py" for kind in shipped_ones
+    """The Python files that the named predictors are made of: modules of this project, and a user's own files."""
+    modules = [PREDICTORS[name].split(":")[0] for name in names if name not in SOURCES]
+    return [
+        *(f"src/{module.replace('.', '/')}.py" for module in modules),
+        *(SOURCES[name].absolute() for name in names if name in SOURCES),
     ]
-    return [file for path in [*modules, *own] for file in imported(path)] + list(
-        map(local, map(str, own))
-    )
+
+
+def own_code(*names):
+    """The user's files that predictors of their own are made of: inputs."""
+    return [local(str(SOURCES[name])) for name in names if name in SOURCES]
 
 
 def weights(name):
@@ -181,11 +213,7 @@ def weights(name):
 
 def declarations(tables):
     """The modules by which declared tables, each named `<stage>.<table>`, are read."""
-    modules = [f"src/tilecast/tables/declared/{stage}.py" for stage in stages(tables)]
-    return [
-        *map(shipped, modules),
-        *(file for path in modules for file in imported(path)),
-    ]
+    return [f"src/tilecast/tables/declared/{stage}.py" for stage in stages(tables)]
 
 
 def forced(rule, target):

@@ -1,24 +1,20 @@
-from tilecast.evaluate.claims import (
-    DATASETS,
-    check_claims,
-    known_cells,
-    load_claims,
-    load_facts,
-)
-
 FACTS = shipped("resources/published/citation.yaml")
+CLAIMS_FILE = given(settings.claims)
 
-try:  # a claim that cannot be computed ends the run before it begins
-    CLAIMS_FILE = given(settings.claims)
-    CLAIMS = load_claims(CLAIMS_FILE)
-    check_claims(
-        CLAIMS,
-        load_facts(FACTS),
-        known_cells(shipped("resources/published/end_to_end.csv"), settings.labels),
-        CLAIMS_FILE,
-    )
-except TilecastError as error:
-    stop(error)
+
+def claimed():
+    """The tables that the claims need; a claim that cannot be computed ends the run before it begins."""
+    from tilecast.evaluate import claims
+
+    cells = claims.known_cells(PUBLISHED_CELLS, settings.labels)
+    loaded = claims.load_claims(CLAIMS_FILE)
+    claims.check_claims(loaded, claims.load_facts(FACTS), cells, CLAIMS_FILE)
+    return {name: claims.DATASETS[name] for name in loaded.datasets()}
+
+
+CLAIMED = remembered(
+    "evaluate/claims", [CLAIMS_FILE, FACTS, PUBLISHED_CELLS, *settings.labels], claimed
+)
 
 PREDICTION_TABLES = [
     "results/tidy/predictions.csv",
@@ -34,7 +30,6 @@ rule evaluate_errors:
     input:
         labels="results/tidy/labels.csv",
         predictions=PREDICTION_TABLES,
-        code=code("evaluate_errors"),
     output:
         errors="results/evaluation/errors.csv",
         phases="results/evaluation/phase_errors.csv",
@@ -42,6 +37,8 @@ rule evaluate_errors:
         "results/logs/evaluate_errors.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        *code("evaluate_errors"),
     script:
         "../scripts/evaluate_errors.py"
 
@@ -50,7 +47,6 @@ rule evaluate_mape:
     input:
         errors="results/evaluation/errors.csv",
         phases="results/evaluation/phase_errors.csv",
-        code=code("evaluate_mape"),
     output:
         mape="results/evaluation/mape.csv",
         phases="results/evaluation/phase_mape.csv",
@@ -59,6 +55,7 @@ rule evaluate_mape:
     conda:
         "../../envs/analysis.yaml"
     params:
+        *code("evaluate_mape"),
         resamples=settings.evaluation.bootstrap_resamples,
         confidence=settings.evaluation.confidence,
         seed=settings.evaluation.seed,
@@ -72,7 +69,6 @@ rule evaluate_operators:
         operator_predictions=OPERATOR_PREDICTION_TABLES,
         labels="results/tidy/labels.csv",
         errors="results/evaluation/errors.csv",
-        code=code("evaluate_operators"),
     output:
         cells="results/evaluation/operator_cells.csv",
         errors="results/evaluation/operator_errors.csv",
@@ -83,6 +79,7 @@ rule evaluate_operators:
     conda:
         "../../envs/analysis.yaml"
     params:
+        *code("evaluate_operators"),
         resamples=settings.evaluation.bootstrap_resamples,
         confidence=settings.evaluation.confidence,
         seed=settings.evaluation.seed,
@@ -94,7 +91,6 @@ rule evaluate_coverage:
     input:
         errors="results/evaluation/errors.csv",
         intervals=expand("results/predict/{name}_intervals.csv", name=PREDICTORS),
-        code=code("evaluate_coverage"),
     output:
         coverage="results/evaluation/coverage.csv",
         cells="results/evaluation/interval_cells.csv",
@@ -103,6 +99,7 @@ rule evaluate_coverage:
     conda:
         "../../envs/analysis.yaml"
     params:
+        *code("evaluate_coverage"),
         confidence=settings.evaluation.confidence,
     script:
         "../scripts/evaluate_coverage.py"
@@ -113,7 +110,7 @@ rule evaluate_kernels:
         **{name: weights(name) for name in TRAINED},
         kernels="results/tidy/kernels.parquet",
         devices="results/tidy/devices.csv",
-        code=[*code("evaluate_kernels"), *predictor_code(*PREDICTORS)],
+        own=own_code(*PREDICTORS),
     output:
         errors="results/evaluation/kernel_errors.csv",
         sweeps="results/evaluation/utilisation.csv",
@@ -122,6 +119,7 @@ rule evaluate_kernels:
     conda:
         "../../envs/analysis.yaml"
     params:
+        *code("evaluate_kernels", *predictor_code(*PREDICTORS)),
         predictors=PREDICTORS,
         trained=TRAINED,
         figures=LABELLED_FIGURES,
@@ -135,23 +133,23 @@ rule evaluate_summaries:
         labels="results/tidy/labels.csv",
         predictions="results/tidy/predictions.csv",
         operators="results/evaluation/operator_cells.csv",
-        code=code("evaluate_summaries"),
     output:
         "results/evaluation/summary_comparison.csv",
     log:
         "results/logs/evaluate_summaries.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        *code("evaluate_summaries"),
     script:
         "../scripts/evaluate_summaries.py"
 
 
 rule audit_claims:
     input:
-        **{name: DATASETS[name] for name in CLAIMS.datasets()},
+        **CLAIMED,
         claims=CLAIMS_FILE,
         facts=FACTS,
-        code=code("audit_claims"),
     output:
         claims="results/evaluation/claims.csv",
         rows="results/evaluation/claim_rows.csv",
@@ -159,5 +157,7 @@ rule audit_claims:
         "results/logs/audit_claims.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        *code("audit_claims"),
     script:
         "../scripts/audit_claims.py"

@@ -5,7 +5,6 @@ RECORD = "results/artifact/source.json"
 rule fetch_artifact:
     input:
         lock=shipped("resources/artifact.lock.tsv"),
-        code=code("fetch_artifact"),
     output:
         archive=ARCHIVE,
         record=RECORD,
@@ -14,6 +13,7 @@ rule fetch_artifact:
     conda:
         "../../envs/analysis.yaml"
     params:
+        *code("fetch_artifact"),
         repository=settings.artifact.repository,
         commit=settings.artifact.commit,
         sources=settings.artifact.sources,

@@ -1,20 +1,24 @@
 # One rule a figure. A figure is a module of src/tilecast/present/figures: what it reads, its title and its caption
 # stand there and nowhere else.
-from tilecast.present.figures.catalog import figures
+from tilecast.present.figures import catalog
 
 # The stages that the configuration switches off, and their figures with them.
 OFF = {
     "results/modern": not settings.modern.enabled,
     "results/measure": not MEASURED_SHOWN,
 }
-try:
-    FIGURES = [
-        figure
-        for figure in figures()
-        if not any(off and figure.reads(folder) for folder, off in OFF.items())
-    ]
-except TilecastError as error:
-    stop(error)
+FIGURES = [
+    figure
+    for figure in (
+        catalog.Figure(**said)
+        for said in remembered(
+            "present/figures/catalog",
+            sorted(catalog.FOLDER.glob("*.py")),
+            lambda: [vars(figure) for figure in catalog.figures()],
+        )
+    )
+    if not any(off and figure.reads(folder) for folder, off in OFF.items())
+]
 FIGURE_FILES = [file for figure in FIGURES for file in figure.files().values()]
 FIGURE_PARAMS = {"focus": MOE_FOCUS}
 
@@ -27,8 +31,6 @@ for figure in FIGURES:
             f"plot_{figure.name}"
         input:
             tables=list(figure.tables),
-            code=[*imported(drawing), *code("plot")],
-            declared=declarations(figure.tables),
         output:
             **figure.files()
             | {
@@ -45,6 +47,7 @@ for figure in FIGURES:
         conda:
             "../../envs/report.yaml"
         params:
+            *code("plot", drawing, *declarations(figure.tables)),
             name=figure.name,
             declared=list(figure.tables.values()),
             arguments={name: FIGURE_PARAMS[name] for name in figure.params},

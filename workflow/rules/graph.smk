@@ -14,7 +14,6 @@ if GRAPHS:
     rule graph_trace:
         input:
             models=model_files(settings.graphs.cells),
-            code=code("graph_trace"),
         output:
             GRAPHS,
         log:
@@ -22,6 +21,7 @@ if GRAPHS:
         conda:
             "../../envs/torch.yaml"
         params:
+            *code("graph_trace"),
             dtype=settings.graphs.dtype,
             attention=settings.graphs.attention,
             routing=settings.graphs.routing,
@@ -45,12 +45,13 @@ rule graph_compare:
                 "switchxl4",
             )
         ),
-        code=code("graph_compare"),
     output:
         "results/graphs/differences.csv",
     log:
         "results/logs/graph_compare.log",
     conda:
         "../../envs/torch.yaml"
+    params:
+        *code("graph_compare"),
     script:
         "../scripts/graph_compare.py"

@@ -25,7 +25,6 @@ MODERN_TARGETS = MODERN_REPORT
 rule half_precision_fetch:
     input:
         lock=shipped("resources/half_precision.lock"),
-        code=code("half_precision_fetch"),
     output:
         archive="results/modern/kernels.zip",
         record="results/modern/source.json",
@@ -34,6 +33,7 @@ rule half_precision_fetch:
     conda:
         "../../envs/analysis.yaml"
     params:
+        *code("half_precision_fetch"),
         # Not tracked (the function takes `input`): how long to wait changes no result.
         wait=lambda wildcards, input: {"timeout_s": settings.modern.timeout_s},
     script:
@@ -50,9 +50,7 @@ rule half_precision_evaluate:
             for name in MODERN_RECORDS
         ],
         publisher=shipped("resources/reference/half_precision/publisher.csv"),
-        systems=shipped_folder("src/tilecast/data/systems", "*.yaml"),
         curves=shipped("src/tilecast/data/collectives.json"),
-        code=code("half_precision_evaluate"),
     output:
         **{name: f"results/modern/{name}.csv" for name in MODERN_RECORDS},
         sample="results/modern/sample.csv",
@@ -65,6 +63,8 @@ rule half_precision_evaluate:
     conda:
         "../../envs/analysis.yaml"
     params:
+        *code("half_precision_evaluate"),
+        *SYSTEMS,
         figures=FIGURES,
         sample=settings.modern.sample,
         seed=settings.modern.seed,
@@ -76,7 +76,6 @@ rule half_precision_evaluate:
 rule half_precision_tidy:
     input:
         archive="results/modern/kernels.zip",
-        code=code("half_precision_tidy"),
     output:
         kernels="results/modern/kernels.parquet",
         points="results/modern/points.csv",
@@ -84,6 +83,8 @@ rule half_precision_tidy:
         "results/logs/half_precision_tidy.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        *code("half_precision_tidy"),
     script:
         "../scripts/half_precision_tidy.py"
 
@@ -93,7 +94,6 @@ rule half_precision_protocol:
     input:
         kernels="results/modern/kernels.parquet",
         tuned=shipped("src/tilecast/data/tuned_expert_kernels.csv"),
-        code=code("half_precision_protocol"),
     output:
         **{name: f"results/modern/trained/{name}.csv" for name in MODERN_RECORDS},
         weights="results/modern/trained/experts.safetensors",
@@ -104,6 +104,7 @@ rule half_precision_protocol:
         "../../envs/torch.yaml"
     threads: 1
     params:
+        *code("half_precision_protocol"),
         figures=FIGURES,
         seed=settings.modern.seed,
     script:
@@ -114,7 +115,6 @@ rule half_precision_protocol:
 rule half_precision_neusight:
     input:
         kernels="results/modern/kernels.parquet",
-        code=code("half_precision_neusight"),
     output:
         "results/modern/trained/neusight.csv",
     log:
@@ -123,6 +123,7 @@ rule half_precision_neusight:
         "../../envs/torch.yaml"
     threads: 1
     params:
+        *code("half_precision_neusight"),
         figures=FIGURES,
         seed=settings.modern.seed,
     script:

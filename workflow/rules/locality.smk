@@ -38,7 +38,6 @@ NUMA_TARGETS = [*MANIFESTS, *NUMA_REPORT]
 rule locality_manifests:
     input:
         studies=list(STUDIES.values()),
-        code=code("locality_manifests"),
     output:
         manifests=MANIFESTS,
         counts="results/numa/counts.csv",
@@ -47,6 +46,7 @@ rule locality_manifests:
     conda:
         "../../envs/analysis.yaml"
     params:
+        *code("locality_manifests"),
         overrides=OVERRIDES,
     script:
         "../scripts/locality_manifests.py"
@@ -56,13 +56,14 @@ rule locality_topology:
     input:
         # Where nothing is measured, the host that the record is of: this one may change between two runs.
         record=[] if LIVE or settings.numa.run else shipped(RECORD_SHIPPED),
-        code=code("locality_topology"),
     output:
         "results/numa/topology.json",
     log:
         "results/logs/locality_topology.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        *code("locality_topology"),
     script:
         "../scripts/locality_topology.py"
 
@@ -72,7 +73,6 @@ rule locality_predict:
         hosts=shipped("resources/published/numa_hosts.csv"),
         studies=[shipped(f"config/studies/numa/{name}.yaml") for name in study_names()],
         weights=weights("tilecast"),
-        code=code("locality_predict"),
     output:
         predicted="results/numa/predicted.csv",
         arithmetic="results/numa/arithmetic.csv",
@@ -81,6 +81,7 @@ rule locality_predict:
     conda:
         "../../envs/torch.yaml"
     params:
+        *code("locality_predict"),
         figures=FIGURES,
     script:
         "../scripts/locality_predict.py"
@@ -91,7 +92,6 @@ rule locality_predict:
 rule locality_study:
     input:
         study=lambda wildcards: STUDIES[wildcards.study],
-        code=code("locality_study"),
     output:
         directory("results/numa/{study}"),
     log:
@@ -104,6 +104,7 @@ rule locality_study:
     resources:
         gpu=1,
     params:
+        *code("locality_study"),
         overrides=OVERRIDES,
         device=settings.numa.device,
         state=lambda wildcards, input: f"results/measured/numa/{wildcards.study}",
@@ -118,7 +119,6 @@ rule locality_record:
         record=(
             f"results/numa/{STUDY}" if settings.numa.run else shipped(RECORD_SHIPPED)
         ),
-        code=code("locality_record"),
     output:
         runs="results/numa/record/runs.csv",
         comparison="results/numa/record/comparison.csv",
@@ -130,5 +130,7 @@ rule locality_record:
         "results/logs/locality_record.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        *code("locality_record"),
     script:
         "../scripts/locality_record.py"

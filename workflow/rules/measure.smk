@@ -91,7 +91,6 @@ if MEASURED_SHOWN:
             kept=shipped_folder(KEPT, "*/description.json")
             + shipped_folder(KEPT, "*/*.parquet")
             + shipped_folder(KEPT, "*/*-[0-9][0-9][0-9].json"),
-            code=code("measure_evaluate"),
         output:
             **{name: f"results/measure/{name}.csv" for name in MEASURE_TABLES},
             machines="results/measure/machines.json",
@@ -100,6 +99,7 @@ if MEASURED_SHOWN:
         conda:
             "../../envs/analysis.yaml"
         params:
+            *code("measure_evaluate"),
             seed=settings.evaluation.seed,
             cpus=CPUS,
             kept=lambda wildcards: shipped(KEPT),
@@ -119,10 +119,7 @@ rule measure_scenarios:
         half_precision=shipped_folder(
             "src/tilecast/data/weights/half_precision", "*.safetensors"
         ),
-        systems=shipped_folder("src/tilecast/data/systems", "*.yaml"),
-        models=shipped_folder("src/tilecast/data/models", "*.json"),
         curves=shipped("src/tilecast/data/collectives.json"),
-        code=code("measure_scenarios"),
     output:
         "results/measure/scenarios.csv",
     log:
@@ -130,6 +127,9 @@ rule measure_scenarios:
     conda:
         "../../envs/torch.yaml"
     params:
+        *code("measure_scenarios"),
+        *SYSTEMS,
+        *MODELS,
         figures=FIGURES,
     script:
         "../scripts/measure_scenarios.py"

@@ -51,13 +51,10 @@ MOE_REPORT = MOE_TABLES
 rule moe_study:
     input:
         study=MOE_STUDY,
-        systems=shipped_folder("src/tilecast/data/systems", "*.yaml"),
-        models=shipped_folder("src/tilecast/data/models", "*.json"),
         curves=shipped("src/tilecast/data/collectives.json"),
         measured=shipped("resources/published/moe_alltoall.csv"),
         anchors=shipped("resources/published/moe_anchors.yaml"),
         overlap=shipped_folder("resources/measured/moe_overlap", "*.csv"),
-        code=code("moe_study"),
     output:
         everything="results/moe/data/all_systems_comparison.csv",
         systems=expand("results/moe/data/results_{system}.csv", system=MOE_NAMES),
@@ -75,6 +72,9 @@ rule moe_study:
     conda:
         "../../envs/analysis.yaml"
     params:
+        *code("moe_study"),
+        *SYSTEMS,
+        *MODELS,
         figures=FIGURES,
     script:
         "../scripts/moe_study.py"
@@ -85,7 +85,6 @@ rule moe_text:
         systems="results/moe/data/all_systems_comparison.csv",
         errors="results/moe/alltoall_errors.csv",
         template=shipped("report/paper/moe.tex.j2"),
-        code=code("moe_text"),
     output:
         **{
             kind: f"results/moe/tables/cross_system.{kind}"
@@ -99,6 +98,7 @@ rule moe_text:
     conda:
         "../../envs/report.yaml"
     params:
+        *code("moe_text"),
         title=settings.moe.study,
         focus=MOE_FOCUS,
     script:
@@ -108,7 +108,6 @@ rule moe_text:
 rule plot_moe_study:
     input:
         systems="results/moe/data/all_systems_comparison.csv",
-        code=code("plot_moe_study"),
     output:
         MOE_STUDY_FIGURES,
     log:
@@ -116,6 +115,7 @@ rule plot_moe_study:
     conda:
         "../../envs/report.yaml"
     params:
+        *code("plot_moe_study"),
         names=MOE_NAMES,
     script:
         "../scripts/plot_moe_study.py"

@@ -26,8 +26,6 @@ rule multigpu_collectives:
     input:
         measured=shipped("resources/published/nccl_collectives.csv"),
         curves=shipped("src/tilecast/data/collectives.json"),
-        systems=shipped_folder("src/tilecast/data/systems", "*.yaml"),
-        code=code("multigpu_collectives"),
     output:
         cells="results/parallel/collectives.csv",
         mape="results/parallel/collectives_mape.csv",
@@ -36,6 +34,8 @@ rule multigpu_collectives:
     conda:
         "../../envs/analysis.yaml"
     params:
+        *code("multigpu_collectives"),
+        *SYSTEMS,
         figures=FIGURES,
     script:
         "../scripts/multigpu_collectives.py"
@@ -55,9 +55,6 @@ rule multigpu_validation:
         weights=weights("tilecast"),
         half=shipped("src/tilecast/data/weights/half_precision/record.json"),
         halves=MODERN_WEIGHTS,
-        systems=shipped_folder("src/tilecast/data/systems", "*.yaml"),
-        models=shipped_folder("src/tilecast/data/models", "*.json"),
-        code=code("multigpu_validation"),
     output:
         cells="results/parallel/validation.csv",
         scores="results/parallel/scoreboard.csv",
@@ -66,6 +63,9 @@ rule multigpu_validation:
     conda:
         "../../envs/analysis.yaml"
     params:
+        *code("multigpu_validation"),
+        *SYSTEMS,
+        *MODELS,
         figures=FIGURES,
     script:
         "../scripts/multigpu_validation.py"
@@ -81,9 +81,6 @@ if settings.parallel.compute:
             curves=shipped("src/tilecast/data/collectives.json"),
             weights=weights("tilecast"),
             halves=MODERN_WEIGHTS,
-            systems=shipped_folder("src/tilecast/data/systems", "*.yaml"),
-            models=shipped_folder("src/tilecast/data/models", "*.json"),
-            code=code("multigpu_study"),
         output:
             STUDY,
         log:
@@ -91,6 +88,9 @@ if settings.parallel.compute:
         conda:
             "../../envs/torch.yaml"
         params:
+            *code("multigpu_study"),
+            *SYSTEMS,
+            *MODELS,
             figures=FIGURES,
         script:
             "../scripts/multigpu_study.py"
@@ -100,12 +100,13 @@ else:
     rule multigpu_record:
         input:
             record=shipped_folder("resources/studies/multigpu", "*.csv"),
-            code=code("multigpu_record"),
         output:
             STUDY,
         log:
             "results/logs/multigpu_record.log",
         conda:
             "../../envs/analysis.yaml"
+        params:
+            *code("multigpu_record"),
         script:
             "../scripts/multigpu_record.py"

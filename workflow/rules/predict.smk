@@ -39,7 +39,7 @@ rule predict:
         devices="results/tidy/devices.csv",
         added=OWN_DEVICE_FILES,
         weights=lambda wildcards: weights(wildcards.predictor),
-        code=lambda wildcards: code("predict") + predictor_code(wildcards.predictor),
+        own=lambda wildcards: own_code(wildcards.predictor),
     output:
         cells="results/predict/{predictor}.csv",
         operators="results/predict/{predictor}_operators.parquet",
@@ -50,6 +50,7 @@ rule predict:
     conda:
         "../../envs/analysis.yaml"
     params:
+        code=lambda wildcards: code("predict", *predictor_code(wildcards.predictor)),
         kind=lambda wildcards: PREDICTORS[wildcards.predictor],
         figures=LABELLED_FIGURES,
     script:
@@ -64,13 +65,14 @@ rule predict_logo:
             *(weights(name) for name in TRAINED),
             *shipped_folder("resources/reference/leave_one_out", "*.json"),
         ],
-        code=code("predict_logo"),
     output:
         "results/predict/logo.csv",
     log:
         "results/logs/predict_logo.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        *code("predict_logo"),
     script:
         "../scripts/predict_logo.py"
 
@@ -85,8 +87,6 @@ rule train_predictor:
         shipped=lambda wildcards: shipped(
             f"src/tilecast/data/weights/{wildcards.trained}/record.json"
         ),
-        code=lambda wildcards: code("train_predictor")
-        + predictor_code(wildcards.trained),
     output:
         record="results/predict/trained/{trained}/record.json",
         distance="results/predict/trained/{trained}/distance.csv",
@@ -95,6 +95,9 @@ rule train_predictor:
     conda:
         "../../envs/torch.yaml"
     params:
+        code=lambda wildcards: code(
+            "train_predictor", *predictor_code(wildcards.trained)
+        ),
         seed=settings.predictor.seed,
         figures=LABELLED_FIGURES,
     script:
@@ -111,7 +114,6 @@ rule train_leave_one_out:
     input:
         kernels="results/tidy/kernels.parquet",
         devices="results/tidy/devices.csv",
-        code=code("train_leave_one_out"),
     output:
         "results/predict/leave_one_out/{network}.json",
     log:
@@ -119,6 +121,7 @@ rule train_leave_one_out:
     conda:
         "../../envs/torch.yaml"
     params:
+        *code("train_leave_one_out"),
         seed=settings.predictor.seed,
     script:
         "../scripts/train_leave_one_out.py"
@@ -137,13 +140,14 @@ rule evaluate_goals:
         errors="results/evaluation/errors.csv",
         phases="results/evaluation/phase_errors.csv",
         operators="results/evaluation/operator_cells.csv",
-        code=code("evaluate_goals"),
     output:
         "results/evaluation/bars.csv",
     log:
         "results/logs/evaluate_goals.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        *code("evaluate_goals"),
     script:
         "../scripts/evaluate_goals.py"
 
@@ -158,7 +162,6 @@ rule evaluate_ablation:
         errors="results/evaluation/errors.csv",
         evaluations=shipped("resources/reference/evaluations.csv"),
         registry=shipped("src/tilecast/data/constants.csv"),
-        code=[*code("evaluate_ablation"), *predictor_code("tilecast")],
     output:
         ablation="results/evaluation/ablation.csv",
         constants="results/evaluation/constants.csv",
@@ -166,6 +169,8 @@ rule evaluate_ablation:
         "results/logs/evaluate_ablation.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        *code("evaluate_ablation", *predictor_code("tilecast")),
     script:
         "../scripts/evaluate_ablation.py"
 
@@ -178,7 +183,7 @@ rule evaluate_own_graphs:
         graphs=GRAPHS,
         devices="results/tidy/devices.csv",
         added=OWN_DEVICE_FILES,
-        code=[*code("evaluate_own_graphs"), *predictor_code(*PREDICTORS)],
+        own=own_code(*PREDICTORS),
     output:
         mape=OWN_GRAPHS,
         cells="results/evaluation/own_graph_errors.csv",
@@ -187,6 +192,7 @@ rule evaluate_own_graphs:
     conda:
         "../../envs/analysis.yaml"
     params:
+        *code("evaluate_own_graphs", *predictor_code(*PREDICTORS)),
         predictors=PREDICTORS,
         trained=TRAINED,
         figures=LABELLED_FIGURES,

@@ -1,10 +1,14 @@
 # One rule a module of src/tilecast/present/paper that makes paper tables: what it makes and reads stands there alone.
-from tilecast.present.paper.catalog import FORMS, makers
+from tilecast.present.paper import catalog as paper
 
-try:
-    MAKERS = makers()
-except TilecastError as error:
-    stop(error)
+MAKERS = [
+    paper.Maker(**said)
+    for said in remembered(
+        "present/paper/catalog",
+        sorted(paper.FOLDER.glob("*.py")),
+        lambda: [vars(maker) for maker in paper.makers()],
+    )
+]
 TABLE_FILES = [
     *(file for maker in MAKERS for file in maker.files("csv", "html", "tex")),
     "results/tables/tables.pdf",
@@ -19,15 +23,14 @@ for maker in MAKERS:
             f"table_{maker.module}"
         input:
             tables=list(maker.tables),
-            code=[shipped(making), *imported(making), *code("table")],
-            declared=declarations(maker.tables),
         output:
-            maker.files(*FORMS),
+            maker.files(*paper.FORMS),
         log:
             f"results/logs/table_{maker.module}.log",
         conda:
             "../../envs/report.yaml"
         params:
+            *code("table", making, *declarations(maker.tables)),
             module=maker.module,
             declared=list(maker.tables.values()),
         script:
@@ -37,7 +40,6 @@ for maker in MAKERS:
 rule table_pdf:
     input:
         fragments=[file for maker in MAKERS for file in maker.files("typ")],
-        code=code("table_pdf"),
     output:
         report(
             "results/tables/tables.pdf",
@@ -49,5 +51,7 @@ rule table_pdf:
         "results/logs/table_pdf.log",
     conda:
         "../../envs/report.yaml"
+    params:
+        *code("table_pdf"),
     script:
         "../scripts/table_pdf.py"

@@ -1,8 +1,6 @@
 import csv
 import hashlib
 
-from tilecast.hardware.device_file import devices
-
 PUBLISHED_CELLS = shipped("resources/published/end_to_end.csv")
 PUBLISHED_DEVICES = shipped("resources/published/devices.csv")
 OWN_DEVICE_FILES = [local(file) for file in settings.devices]
@@ -18,14 +16,21 @@ if settings.labels or settings.devices:  # checked before anything runs
         stop(error)
 
 
-# What each device file says, as a checksum: a parameter and no input, so that a comment in one re-runs nothing.
-try:
-    FIGURES = {
+def figures_of_devices():
+    """What each device file says, as a checksum: a parameter and no input, so that a comment in one re-runs nothing."""
+    from tilecast.hardware.device_file import devices
+
+    return {
         name: hashlib.sha256(repr(device).encode()).hexdigest()[:16]
         for name, device in devices().items()
     }
-except TilecastError as error:
-    stop(error)
+
+
+FIGURES = remembered(
+    "hardware/device_file",
+    sorted(Path(ROOT, "src/tilecast/data/devices").glob("*.yaml")),
+    figures_of_devices,
+)
 with open(PUBLISHED_DEVICES, newline="") as table:
     ARTIFACT_GPUS = {row["device"] for row in csv.DictReader(table)}
 # Of the GPUs that the artifact and the labels name.
@@ -40,13 +45,14 @@ rule tidy_labels:
         archive=ARCHIVE,
         transcribed=PUBLISHED_CELLS,
         added=[local(file) for file in settings.labels],
-        code=code("tidy_labels"),
     output:
         "results/tidy/labels.csv",
     log:
         "results/logs/tidy_labels.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        *code("tidy_labels"),
     script:
         "../scripts/tidy_labels.py"
 
@@ -56,7 +62,6 @@ rule tidy_end_to_end:
         archive=ARCHIVE,
         transcribed=PUBLISHED_CELLS,
         transcribed_devices=PUBLISHED_DEVICES,
-        code=code("tidy_end_to_end"),
     output:
         predictions="results/tidy/predictions.csv",
         devices="results/tidy/devices.csv",
@@ -66,6 +71,7 @@ rule tidy_end_to_end:
     conda:
         "../../envs/analysis.yaml"
     params:
+        *code("tidy_end_to_end"),
         added=list(NEW_GPUS.values()),
     script:
         "../scripts/tidy_end_to_end.py"
@@ -74,7 +80,6 @@ rule tidy_end_to_end:
 rule tidy_operators:
     input:
         archive=ARCHIVE,
-        code=code("tidy_operators"),
     output:
         labels="results/tidy/operator_labels.parquet",
         predictions="results/tidy/operator_predictions.parquet",
@@ -82,6 +87,8 @@ rule tidy_operators:
         "results/logs/tidy_operators.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        *code("tidy_operators"),
     script:
         "../scripts/tidy_operators.py"
 
@@ -89,13 +96,14 @@ rule tidy_operators:
 rule tidy_kernels:
     input:
         archive=ARCHIVE,
-        code=code("tidy_kernels"),
     output:
         "results/tidy/kernels.parquet",
     log:
         "results/logs/tidy_kernels.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        *code("tidy_kernels"),
     script:
         "../scripts/tidy_kernels.py"
 
@@ -103,13 +111,14 @@ rule tidy_kernels:
 rule tidy_graphs:
     input:
         archive=ARCHIVE,
-        code=code("tidy_graphs"),
     output:
         "results/tidy/graphs.parquet",
     log:
         "results/logs/tidy_graphs.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        *code("tidy_graphs"),
     script:
         "../scripts/tidy_graphs.py"
 
@@ -126,12 +135,13 @@ rule tidy_defects:
         operator_predictions="results/tidy/operator_predictions.parquet",
         graphs="results/tidy/graphs.parquet",
         kernels="results/tidy/kernels.parquet",
-        code=code("tidy_defects"),
     output:
         "results/tidy/defects.csv",
     log:
         "results/logs/tidy_defects.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        *code("tidy_defects"),
     script:
         "../scripts/tidy_defects.py"

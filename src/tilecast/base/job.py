@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import os
@@ -36,6 +37,8 @@ def run_step(function: Callable[..., None], snakemake: Any, /, **arguments: Any)
                 stream = opened.enter_context(log.open("w", buffering=1, encoding="utf-8"))
                 opened.enter_context(contextlib.redirect_stdout(stream))
             function(**arguments)
+        if getattr(sys.modules["__main__"], "snakemake", None) is snakemake:
+            _leave()
         return
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -50,3 +53,11 @@ def run_step(function: Callable[..., None], snakemake: Any, /, **arguments: Any)
             stream.write(f"error: {problem}\n")
     print(f"tilecast: error: {problem}", file=sys.stderr)
     raise SystemExit(1)
+
+
+def _leave() -> None:
+    """End the process of a finished job at once: taking apart what it imported costs a quarter of a second."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

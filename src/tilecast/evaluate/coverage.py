@@ -45,7 +45,8 @@ def coverage_table(cells: pd.DataFrame, confidence: float) -> pd.DataFrame:
     # No kernels of AMD's GPUs can be fetched: no predictor here has seen one, whatever the artifact's own did.
     seen = cells["device"].isin(SEEN_DEVICES) & (cells["device"].map(vendor) == "NVIDIA")
     known = cells.assign(gpu=seen.map({True: SEEN, False: UNSEEN}))
-    found = rolled_up(known, COVERAGE.key, lambda part: _statistics(part, confidence))
+    needed = ("measured_ms", "predicted_ms", "low_ms", "high_ms", "position")
+    found = rolled_up(known, COVERAGE.key, needed, lambda part: _statistics(part, confidence))
     return check(found, COVERAGE, "coverage table")
 
 

@@ -109,6 +109,12 @@ def correlation(left: Floats, right: Floats) -> float:
     return float(np.clip(np.corrcoef(left, right)[0, 1], -1, 1))
 
 
+def rank(values: Floats) -> Floats:
+    """The place of each value in ascending order, from 1; equal values share the mean of their places."""
+    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[group]
+
+
 def statistics(cells: pd.DataFrame, resamples: int, confidence: float, seed: int) -> Statistics:
     """Summary, interval and correlations of the errors of a non-empty frame, by `measured_ms` and `predicted_ms`.
 
@@ -118,7 +124,7 @@ def statistics(cells: pd.DataFrame, resamples: int, confidence: float, seed: int
     predicted = cells["predicted_ms"].to_numpy(dtype=float)
     error = error_percent(predicted, measured, difference_first=True)
     low, high = bootstrap_interval(np.abs(error), resamples, confidence, seed)
-    ranks = [pd.Series(side).rank().to_numpy() for side in (measured, predicted)]
+    ranks = [rank(side) for side in (measured, predicted)]
     return error_summary(error) | {
         "ci_low": low,
         "ci_high": high,
@@ -142,10 +148,17 @@ def _groups(cells: pd.DataFrame, column: str) -> list[tuple[str, NDArray[np.bool
 
 
 def rolled_up(
-    cells: pd.DataFrame, columns: Sequence[str], statistic: Callable[[pd.DataFrame], Statistics]
+    cells: pd.DataFrame,
+    columns: Sequence[str],
+    needed: Sequence[str],
+    statistic: Callable[[pd.DataFrame], Statistics],
 ) -> pd.DataFrame:
-    """A row for every non-empty group of `columns`, roll-ups included, sorted: the `statistic` of its cells."""
+    """A row for every non-empty group of `columns`, roll-ups included, sorted: the `statistic` of its cells.
+
+    It sees the columns `needed` alone.
+    """
     rows, known = [], dict[bytes, Statistics]()
+    values = cells[list(needed)]
     for choice in product(*(_groups(cells, name) for name in columns)):
         chosen = np.logical_and.reduce([mask for _, mask in choice])
         if not chosen.any():
@@ -153,7 +166,7 @@ def rolled_up(
         # Many roll-ups hold the same cells (all of H100 is out of distribution): computed once.
         cells_of_group = np.packbits(chosen).tobytes()
         if cells_of_group not in known:
-            known[cells_of_group] = statistic(cells[chosen])
+            known[cells_of_group] = statistic(values[chosen])
         names = dict(zip(columns, (value for value, _ in choice), strict=True))
         rows.append(names | known[cells_of_group])
     return pd.DataFrame(rows).sort_values(list(columns), kind="stable", ignore_index=True)
@@ -182,5 +195,6 @@ def error_table(
     """
     if cells.empty:
         return empty(table)
-    found = rolled_up(cells, table.key, lambda part: statistics(part, resamples, confidence, seed))
+    needed = ("measured_ms", "predicted_ms")
+    found = rolled_up(cells, table.key, needed, lambda part: statistics(part, resamples, confidence, seed))
     return check(found, table, f"{table} table")

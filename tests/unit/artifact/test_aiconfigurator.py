@@ -207,6 +207,7 @@ def test_serving_points_are_those_without_separate_prefill(archive):
     assert serving_table(archive)[["point", "sweep"]].to_numpy().tolist() == [["a", True]]
 
 
+@pytest.mark.slow
 def test_the_tidy_table_holds_a_row_group_a_gpu_and_family(archive, tmp_path):
     assert write_kernels(archive, tmp_path / "k.parquet") == 36
     table = pd.read_parquet(tmp_path / "k.parquet")

@@ -129,6 +129,7 @@ def answered(arguments: list[str]) -> str:
     return "refused" if code == 1 else "done"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", BASES, ids=lambda base: " ".join(base[:2]))
 def test_a_hostile_option_is_answered(base: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)

@@ -31,6 +31,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(path.parent for path in root.glob("*/description.json"))
 
 
+@pytest.mark.slow
 def test_two_runs_measure_everything_once_after_the_same_forecasts(measured: Path) -> None:
     found = runs(measured, "kernels")
     assert len(found) == 2
@@ -87,6 +88,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_a_bare_host_measures_what_was_forecast_elsewhere(measured: Path, tmp_path: Path) -> None:
     import shutil
 

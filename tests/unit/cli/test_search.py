@@ -39,6 +39,7 @@ def refused(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str
     return words
 
 
+@pytest.mark.slow
 def test_training_is_the_best_of_brute_force(capsys: pytest.CaptureFixture[str]) -> None:
     """Every layout of the space, each simulated alone, event by event."""
     told = answered(["--gpus", "4", "--batch", "8", "--top", "3"], capsys)
@@ -63,12 +64,14 @@ def test_training_is_the_best_of_brute_force(capsys: pytest.CaptureFixture[str])
     assert any(words.startswith("tp 4:") for words in told["why_not"])
 
 
+@pytest.mark.slow
 def test_context_ranks_are_tried_where_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     told = answered(["--gpus", "2", "--batch", "2", "--cp", "2,1", "--top", "50"], capsys)
     labels = [row["layout"] for row in told["top"]]
     assert any("cp2" in label for label in labels) and any("dp2" in label for label in labels)
 
 
+@pytest.mark.slow
 def test_serving_keeps_the_bounds(capsys: pytest.CaptureFixture[str]) -> None:
     def served(*more: str) -> dict:
         assert main([*SERVED, "--output", "16", *more]) == 0

@@ -27,6 +27,7 @@ SIZES = st.builds(
 FEW = settings(max_examples=12, deadline=None)
 
 
+@pytest.mark.slow
 @FEW
 @given(config=SIZES, batch=st.integers(1, 5), length=st.integers(2, 40), training=st.booleans())
 def test_flops_are_linear_in_the_batch(config, batch, length, training):
@@ -36,6 +37,7 @@ def test_flops_are_linear_in_the_batch(config, batch, length, training):
         assert many.total("linear", "bmm", phase=phase) == batch * one.total("linear", "bmm", phase=phase)
 
 
+@pytest.mark.slow
 @FEW
 @given(config=SIZES, length=st.integers(1, 40), training=st.booleans())
 def test_doubling_the_sequence_doubles_linear_and_quadruples_attention(config, length, training):
@@ -45,6 +47,7 @@ def test_doubling_the_sequence_doubles_linear_and_quadruples_attention(config, l
     assert long.total("bmm") == 4 * short.total("bmm")
 
 
+@pytest.mark.slow
 @FEW
 @given(config=SIZES, context=st.integers(1, 30), batch=st.integers(1, 3))
 def test_decoding(config, context, batch):
@@ -70,6 +73,7 @@ def test_shards_of_a_linear_add_up_to_the_whole(inputs, width, ways, tokens):
     assert ways * flops(width, inputs) == flops(width * ways, inputs)  # by rows
 
 
+@pytest.mark.slow
 @FEW
 @given(config=SIZES, length=st.integers(2, 30), training=st.booleans())
 def test_fusion_keeps_the_work_and_never_moves_more(config, length, training):

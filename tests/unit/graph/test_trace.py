@@ -40,6 +40,7 @@ def closed_form(name: str, batch: int, length: int) -> int:
     return 2 * weights * batch * length + 4 * batch * length**2 * width * layers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DENSE)
 def test_flops_are_the_closed_form_and_backward_is_twice_forward(name):
     mode = "inference" if "70b" in name else "training"
@@ -87,6 +88,7 @@ def test_vision_models(name):
         assert forward / 2 == pytest.approx(4.09e9 * 2, rel=0.01)  # multiply-adds of ResNet-50 at 224 x 224
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "chosen", "experts", "width"), [
     ("mixtral_8x7b", 2, 8, 14336), ("qwen3_30b_a3b", 8, 128, 768),
 ])  # fmt: skip
@@ -99,6 +101,7 @@ def test_experts_cost_k_of_n(name, chosen, experts, width):
     assert (frame["flops"] * frame["count"]).sum() == dense * chosen // experts
 
 
+@pytest.mark.slow
 def test_switch_respects_the_capacity_of_its_configuration():
     frame = trace("switchxl4", sequence_length=512, batch_size=2).kernels()
     experts = frame[frame["module"].str.contains("expert_0.wi")]
@@ -107,6 +110,7 @@ def test_switch_respects_the_capacity_of_its_configuration():
     assert set(smaller[smaller["module"].str.contains("expert_0.wi")]["m"]) == {32}
 
 
+@pytest.mark.slow
 def test_routing_is_a_parameter():
     zipf = trace("mixtral_8x7b", sequence_length=128, routing="zipf:1")
     balanced = trace("mixtral_8x7b", sequence_length=128)
@@ -128,6 +132,7 @@ def test_training_has_its_phases_and_the_optimizer_when_asked():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gpt2", "switchxl4", "mixtral_8x7b"])
 def test_decoding_reads_the_cache(name):
     empty = trace(name, phase="decode")
@@ -309,6 +314,7 @@ def test_configurations_that_make_no_model_are_one_line(values, problem):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_llama_13b_training_needs_no_weights():
     program = textwrap.dedent(
         """

@@ -170,6 +170,7 @@ def here() -> int:
     return nodes[0]
 
 
+@pytest.mark.slow
 def test_a_real_run_bound_profiled_and_written(tmp_path: Path) -> None:
     node = here()
     if shutil.which("numactl") is None:

@@ -113,6 +113,7 @@ def test_flushing_makes_a_kernel_that_fits_the_cache_no_faster(cpu: Cpu) -> None
     assert timed(cpu, run, 0.1).latency_ms > 0.8 * timed(cpu, run, 0.1, flush=False).latency_ms
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_every_kernel_of_the_grid_runs_and_reads_and_writes_what_is_counted(dtype: str) -> None:
     kernels = grid([dtype], limit_flops=2e7, limit_bytes=8e7, each=11)
@@ -138,6 +139,7 @@ def test_the_profiler_names_a_models_operations(cpu: Cpu) -> None:
     assert "aten::addmm" not in names  # inside linear
 
 
+@pytest.mark.slow
 def test_a_small_model_is_measured_whole_and_composed(
     cpu: Cpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

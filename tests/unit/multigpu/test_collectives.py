@@ -181,6 +181,7 @@ def test_a_curve_of_known_lines_is_found_again() -> None:
     assert group_factor(truth["a100_sxm"]["all_gather"], "nvswitch", 64) == 1.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refit", [False, True], ids=["shipped", "refitted"])
 def test_all_reduce_at_sizes_left_out(refit: bool) -> None:
     frame = read(MEASURED, COLLECTIVE_MEASUREMENTS)

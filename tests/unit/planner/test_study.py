@@ -102,6 +102,7 @@ def test_every_table_is_recorded() -> None:
     assert (cost["energy_kwh"] > 0).all() and (cost["on_demand_usd"] > 0).all()
 
 
+@pytest.mark.slow
 def test_slower_kernels_and_links_take_longer() -> None:
     rows = moved()
     for assumption in ("speed of every kernel", "rate of every link"):
@@ -113,6 +114,7 @@ def test_slower_kernels_and_links_take_longer() -> None:
     assert rows["memory_gb", "attention"]["low"] > rows["memory_gb", "attention"]["high"]
 
 
+@pytest.mark.slow
 def test_one_gpu_rests_on_no_link() -> None:
     system = load_system("h100_sxm")
     work = Workload(

@@ -148,6 +148,7 @@ def test_leaving_a_generation_out_never_asks_its_experts(shipped):
         shipped.forecast("conv", "bf16", {}, h200)
 
 
+@pytest.mark.slow
 def test_choices_within_a_fold_do_not_see_what_is_left_out(left_out):
     """Shuffling the times of the generation left out changes neither the choice nor the forecast."""
     before = left_out.choose("gemm/bf16", {"Hopper"})
@@ -169,6 +170,7 @@ def test_choices_within_a_fold_do_not_see_what_is_left_out(left_out):
     assert other == pytest.approx(forecast)
 
 
+@pytest.mark.slow
 def test_the_protocol_leaves_out_families_and_goes_forward_in_time(left_out):
     table = protocol(left_out, progress=lambda line: None)
     ours = table[(table["predictor"] == "tilecast") & (table["kind"] == "left out")]
@@ -185,6 +187,7 @@ def test_the_protocol_leaves_out_families_and_goes_forward_in_time(left_out):
     assert (hopper_rows["gpus"] == (ours["generation"] == "Hopper").sum()).all()
 
 
+@pytest.mark.slow
 def test_weights_survive_being_stored(left_out, tmp_path):
     made = ship(left_out, tmp_path)
     read, dims = HalfPrecision.load(tmp_path), products(50, 9)

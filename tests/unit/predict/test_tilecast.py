@@ -171,6 +171,7 @@ train_tilecast(*measured(), Path({folder!r}), progress=lambda line: os.kill(os.g
 """
 
 
+@pytest.mark.slow
 def test_training_learns_and_goes_on_where_it_was_killed_to_the_same_bytes(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     from tilecast.predict.train.experts import train_tilecast

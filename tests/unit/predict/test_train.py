@@ -83,6 +83,7 @@ train_networks("neusight", kernels(), {{T4.name: T4}}, Path({folder!r}), 3, prog
 SHORT = {"linear": Recipe(1e-3, 16, 3)}
 
 
+@pytest.mark.slow
 def test_a_killed_training_of_neusight_goes_on_to_the_same_files(tmp_path):
     tests = str(Path(__file__).parent)
     code = KILLED.format(tests=tests, folder=str(tmp_path / "a"))
@@ -97,6 +98,7 @@ def test_a_killed_training_of_neusight_goes_on_to_the_same_files(tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_networks_are_judged_on_a_gpu_left_out(tmp_path, monkeypatch):
     monkeypatch.setitem(SHORTER, "habitat", dict.fromkeys(("linear", "bmm"), Recipe(1e-3, 16, 2, loss="mape")))
     both = pd.concat([kernels(device) for device in (T4, V100)], ignore_index=True)
@@ -141,6 +143,7 @@ def test_nothing_to_learn_from_is_one_line(tmp_path):
         train("roofline", kernels(), {T4.name: T4}, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["li", "neusight", "habitat", "roofline"])
 def test_shipped_weights_forecast_every_family(name):
     rows = [

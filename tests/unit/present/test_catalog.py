@@ -81,6 +81,7 @@ def test_the_catalog_loads_no_drawing_library() -> None:
     assert not {"matplotlib", "pandas", "numpy"} & set(loaded.split())
 
 
+@pytest.mark.slow
 def test_one_new_file_is_a_new_figure_or_paper_table_of_the_workflow(workflow_copy: Copy) -> None:
     (workflow_copy.root / "src/tilecast/present/figures/mine.py").write_text(MODULE)
     (workflow_copy.root / "src/tilecast/present/paper/mine.py").write_text(PAPER)

@@ -78,6 +78,7 @@ def test_without_rows_the_figure_says_so(name, tmp_path):
         assert about["reason"] == "needs the full artifact"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", END_TO_END)
 def test_finding_is_computed_and_every_form_is_there(name, tmp_path):
     paths = save(draw(name, cells()), tmp_path, name)
@@ -118,6 +119,7 @@ def test_consistency_counts_what_does_not_add_up(tmp_path):
     assert "by 15.0 % on average; 1 of 2 cells by more than 10 %" in picture.title
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["error_heatmap", "distributed"])
 def test_same_bytes_twice(name, tmp_path):
     first, second = (save(draw(name, cells()), tmp_path / run, name) for run in ("a", "b"))

@@ -50,6 +50,7 @@ def draw(name: str) -> style.Picture:
     return picture
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*SOURCES, "collectives"])
 def test_a_figure_is_small_and_says_in_words_what_it_shows(name: str, tmp_path: Path) -> None:
     saved = []

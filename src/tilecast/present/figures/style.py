@@ -16,6 +16,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
@@ -29,6 +32,7 @@ from tilecast.tables.io import write_presented
 
 WIDTH_IN = 5.2  # between a paper's one column and two; 9 pt stays legible on a telephone of 390 pixels
 MINOR_PT = 8
+DPI, PNG_DPI = 100, 200  # of pictures within the SVG and the PDF; of the PNG
 INK, MUTED, FAINT = "#1a1a1a", "#5c5c5c", "#d9d9d9"
 NEEDS_ARTIFACT = "needs the full artifact"
 CELL = ["device", "model", "mode", "sequence_length", "batch_size"]  # what an end-to-end cell is, its option apart
@@ -287,19 +291,21 @@ def save(picture: Picture, *, svg: str, pdf: str, png: str, data: str, about: st
         exact = axes.get_position(original=True).bounds
         axes.set_position(Bbox.from_bounds(*(round(edge, 9) for edge in exact)))
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    none = {"CreationDate": None, "Creator": None, "Producer": None, "Title": picture.title}
+    # By its canvases: `savefig` would lay out each form anew, half the work. They leave their resolution behind.
+    # Drawn in memory: on a full disk matplotlib's PDF writer would fail with words of its own.
     with matplotlib.rc_context({"svg.hashsalt": name}):
         drawn = io.StringIO()
-        picture.figure.savefig(drawn, format="svg", metadata=nothing)
+        FigureCanvasSVG(picture.figure).print_svg(drawn, metadata=nothing)
     write_text(svg, _tidy_svg(drawn.getvalue(), name, picture.title, picture.alt))
-    none = {"CreationDate": None, "Creator": None, "Producer": None}
-    # Drawn in memory: on a full disk matplotlib's PDF writer would fail with words of its own.
-    for path, options in (
-        (pdf, {"format": "pdf", "metadata": none | {"Title": picture.title}}),
-        (png, {"format": "png", "dpi": 200, "metadata": {"Software": None}}),
-    ):
-        whole = io.BytesIO()
-        picture.figure.savefig(whole, **options)
-        write_bytes(path, whole.getvalue())
+    picture.figure.set_dpi(DPI)
+    whole = io.BytesIO()
+    FigureCanvasPdf(picture.figure).print_pdf(whole, metadata=none)
+    write_bytes(pdf, whole.getvalue())
+    picture.figure.set_dpi(PNG_DPI)
+    whole = io.BytesIO()
+    FigureCanvasAgg(picture.figure).print_png(whole, metadata={"Software": None})
+    write_bytes(png, whole.getvalue())
     write_presented(picture.data, data)
     words = {name: getattr(picture, name) for name in ("title", "caption", "alt", "n")}
     words["source_csv"] = Path(data).name
