@@ -104,8 +104,10 @@ def _hugging_face(spec: ModelSpec, mode: str, attention: str, traced: bool) -> n
     if not (inspect.isclass(found) and issubclass(found, transformers.PreTrainedModel)):
         raise InputError(spec.source, f"{name!r} is no model class of transformers", "check `architectures`")
     config.use_cache = False
-    one_call = attention == "fused" and getattr(found, "_supports_sdpa", False)
-    config._attn_implementation = "sdpa" if one_call else "eager"
+    if attention == "fused" and not getattr(found, "_supports_sdpa", False):
+        problem = f"{found.__name__} of transformers has no attention in one kernel"
+        raise InputError(spec.source, problem, "leave --attention fused out")
+    config._attn_implementation = "sdpa" if attention == "fused" else "eager"
     if traced and (experts := register()):
         config._experts_implementation = experts
     build_model: Any = found

@@ -85,13 +85,18 @@ def architecture(spec: ModelSpec) -> Architecture:
     dense = len(listed(values.get("mlp_only_layers"), "mlp_only_layers", spec.source))
     sparse = size("sparse_decoder") if switch else layers - dense
     mixed = values.get("decoder_sparse_step") not in (None, 1) or bool(values.get("first_k_dense_replace"))
-    vocab = size("vocab")
+    vocab, kv_heads = size("vocab"), size("kv_heads", heads)
+    if kind == "falcon":  # by its class: one for all queries unless the newer layer is asked for
+        newer, one = values.get("new_decoder_architecture"), values.get("multi_query", True)
+        kv_heads = values.get("num_kv_heads") or heads if newer else 1 if one else heads
+    if kind == "gpt_bigcode" and values.get("multi_query", True):
+        kv_heads = 1
     return Architecture(
         name=spec.name,
         layers=layers,
         hidden=hidden,
         heads=heads,
-        kv_heads=size("kv_heads", heads),
+        kv_heads=kv_heads,
         head_dim=size("head_dim", hidden // heads),
         ffn=(size("expert_ffn") if experts else 0) or size("ffn", 4 * hidden),
         vocab=vocab,

@@ -42,8 +42,14 @@ class ModelSpec:
         return self.architectures.get(mode, named[0])
 
     def shortened(self, layers: int) -> ModelSpec:
-        """The same model with so many layers."""
-        named = {key: layers for key in LAYER_KEYS if key in self.values}
+        """The same model with so many layers; what is listed for each layer is listed for those alone."""
+        named: dict[str, Any] = {key: layers for key in LAYER_KEYS if key in self.values}
+        stated = {self.values[key] for key in named}
+        named |= {
+            key: value[:layers]
+            for key, value in self.values.items()
+            if isinstance(value, list) and len(value) in stated
+        }
         return replace(self, values={**self.values, **named})
 
     @property

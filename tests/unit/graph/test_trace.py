@@ -331,3 +331,8 @@ def test_llama_13b_training_needs_no_weights():
     assert parameters == 13015864320
     assert seconds < 10
     assert kilobytes < 1.5e6
+
+
+def test_attention_in_one_kernel_is_refused_where_the_class_has_none() -> None:
+    with pytest.raises(InputError, match="has no attention in one kernel"):
+        trace("switchxl4", attention="fused", sequence_length=16)

@@ -38,3 +38,20 @@ def test_an_encoder_and_decoder_counts_what_a_token_passes_and_what_memory_holds
 def test_a_model_without_equal_layers_is_refused(model, changed, words):
     with pytest.raises(InputError, match=words):
         equal_layers(model_spec({**load_model(model).values, **changed}, "x", "x"))
+
+
+@pytest.mark.parametrize(
+    ("values", "heads"),
+    [
+        ({"model_type": "falcon"}, 1),  # one key-value head for all queries
+        ({"model_type": "falcon", "multi_query": False}, 16),
+        ({"model_type": "falcon", "new_decoder_architecture": True, "num_kv_heads": 4}, 4),
+        ({"model_type": "falcon", "num_kv_heads": 4}, 1),  # which its class ignores without the newer layer
+        ({"model_type": "gpt_bigcode"}, 1),
+        ({"model_type": "gpt_neox"}, 16),
+        ({"model_type": "qwen3", "num_key_value_heads": 2}, 2),
+    ],
+)
+def test_key_value_heads_are_those_of_the_model_class(values, heads):
+    sizes = {"num_hidden_layers": 4, "hidden_size": 1024, "num_attention_heads": 16, "vocab_size": 1000}
+    assert architecture(model_spec({**sizes, **values}, "m", "m")).kv_heads == heads

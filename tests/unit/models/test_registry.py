@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tilecast.base.errors import InputError
-from tilecast.models.registry import load_model, model_names
+from tilecast.models.registry import load_model, model_names, model_spec
 
 SHIPPED = {
     "bert_large", "gpt2", "gpt2_large", "gpt3_27", "gpt3_xl", "llama2_13b", "llama2_70b", "llama2_7b",
@@ -73,3 +73,11 @@ def test_a_bad_file_is_refused_by_name(tmp_path, content, problem):
 def test_an_unknown_name_is_refused(name):
     with pytest.raises(InputError, match=name):
         load_model(name)
+
+
+def test_what_is_listed_for_each_layer_is_shortened_with_the_layers():
+    kinds = ["sliding_attention", "full_attention"] * 4
+    values = {"model_type": "gpt_oss", "num_hidden_layers": 8, "layer_types": kinds, "eos_token_id": [1, 2]}
+    short = model_spec(values, "m", "m").shortened(2).values
+    assert short["layer_types"] == kinds[:2] and short["num_hidden_layers"] == 2
+    assert short["eos_token_id"] == [1, 2]
