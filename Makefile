@@ -11,7 +11,7 @@ LOCKED := --require-hashes --no-deps --only-binary :all:
 export SOURCE_DATE_EPOCH ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce bundle cluster test check fuzz mutants kills dag lock licences clean distclean
+.PHONY: help setup reproduce bundle cluster test test-all unit check fuzz mutants kills dag lock licences clean distclean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,9 +42,19 @@ cluster: build/cluster/.ready ## what SLURM, Kubernetes and S3 need, into build/
 bundle: reproduce ## pack results and measurements into build/tilecast-results.tar.gz, checksummed
 	$(BIN)/tilecast bundle make
 
-test: check cluster ## every check and every test
-	$(BIN)/python -m pytest -n $(WORKERS) tests/unit
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/workflow tests/cluster tests/report
+UNIT = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/unit
+WORKFLOW = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/workflow tests/cluster tests/report
+
+test: check cluster ## every check and every promise; says at its end where the time went
+	FUZZ_SECONDS=20 $(UNIT) -m "not exhaustive"
+	$(WORKFLOW) -m "not exhaustive"
+
+test-all: check cluster ## the same with every draw
+	FUZZ_SECONDS=600 $(UNIT)
+	$(WORKFLOW)
+
+unit: setup ## unit tests without the slow ones: under a minute
+	$(UNIT) -m "not slow and not exhaustive"
 
 fuzz: setup ## hostile files for every parser, seeds random; FUZZ_SECONDS=3600, FUZZ_REPLAY='parser:number' for one
 	$(BIN)/python tests/support/fuzz.py --seconds $(FUZZ_SECONDS) $(if $(FUZZ_REPLAY),--replay '$(FUZZ_REPLAY)')

@@ -18,19 +18,19 @@ from smoke import arguments, begin, killed_after, left_behind, moments, smoke, w
 
 pytestmark = pytest.mark.slow
 
-KILLS = 20
 Undisturbed = tuple[Copy, Run]
 
 
-def test_killed_at_twenty_moments_and_resumed_gives_the_same_bytes(
-    undisturbed: Undisturbed, tmp_path: Path
+@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.exhaustive)])
+def test_killed_at_many_moments_and_resumed_gives_the_same_bytes(
+    kills: int, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
     """Each run takes off the killed one's lock and goes on where it stood; after one that ends, all is anew."""
     whole, run = undisturbed
     copies = [smoke(tmp_path / "0")]
     killed, unlocked, met = 0, 0, set()
-    for seconds in moments(4 * KILLS, seed=10, duration=0.7 * run.seconds):
-        if killed == KILLS:
+    for seconds in moments(4 * kills, seed=10, duration=0.7 * run.seconds):
+        if killed == kills:
             break
         code, output = killed_after(copies[-1], seconds)
         killed += code == -signal.SIGKILL
@@ -47,9 +47,9 @@ def test_killed_at_twenty_moments_and_resumed_gives_the_same_bytes(
     print(
         f"{killed} runs killed, {len(copies) - 1} ended before; {unlocked} locks taken off; begun: {sorted(met)}"
     )
-    assert killed == KILLS
+    assert killed == kills
     assert unlocked
-    assert len(met) >= 4
+    assert len(met) >= 3
 
 
 @pytest.mark.parametrize("seconds", moments(2, seed=11, duration=1.0))
@@ -107,12 +107,12 @@ needs_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0,
 def test_a_disk_that_fills_up_is_one_line_and_the_run_goes_on_afterwards(
     undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    """Five seeded sizes: the disk is full at five moments of the same run, which goes on when there is room."""
+    """Three seeded sizes: the disk is full at three moments of the same run, which goes on when there is room."""
     whole, _ = undisturbed
     copy = smoke(tmp_path)
     needed = sum(len(data) for data in whole.results().values())
     with disk(copy.root / "results", "16k"):
-        for size in sorted(moments(5, seed=12, duration=0.9 * needed / 1024)):
+        for size in sorted(moments(3, seed=12, duration=0.9 * needed / 1024)):
             remount(copy.root / "results", f"size={int(size) + 8}k")
             run = copy.snakemake(*arguments(), fails=True)
             said = [line for line in run.output.splitlines() if line.startswith("tilecast: error: ")]

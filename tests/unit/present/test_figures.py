@@ -119,7 +119,7 @@ def test_consistency_counts_what_does_not_add_up(tmp_path):
     assert "by 15.0 % on average; 1 of 2 cells by more than 10 %" in picture.title
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["error_heatmap", "distributed"])
 def test_same_bytes_twice(name, tmp_path):
     first, second = (save(draw(name, cells()), tmp_path / run, name) for run in ("a", "b"))

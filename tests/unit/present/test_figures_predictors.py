@@ -114,7 +114,7 @@ def test_without_rows_the_figure_says_so(picture, tmp_path):
     assert about["n"] == 0 and about["reason"]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "draw",
     [
