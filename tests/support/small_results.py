@@ -17,6 +17,7 @@ from tilecast.tables.declared.artifact import DEFECTS, LABELS
 from tilecast.tables.declared.claims import CLAIM_ROWS, CLAIMS
 from tilecast.tables.declared.evaluation import (
     ABLATION,
+    BASELINES,
     COVERAGE,
     ERRORS,
     GOALS,
@@ -153,6 +154,17 @@ def _write_weighed(root: Path) -> None:
     ablation = pd.DataFrame([others[0], blind, *others[1:]]).assign(n=2, unseen_percent=6.17)
     write(ablation.reindex(columns=list(ABLATION.columns)), root / "evaluation/ablation.csv", ABLATION)
     write(constants(), root / "evaluation/constants.csv", CONSTANTS)
+    rival = {"suite": "end to end", "n": 2, "median_percent": 5.0}
+    rows = [
+        {"group": group, "predictor": name, "mape_percent": error, "closer_percent": closer}
+        for group, name, error, closer in (
+            ("all", "tilecast", 5.0, None),
+            ("all", "line", 6.0, 50.0),
+            (HOSTILE, "tilecast", 9.5, None),
+            (HOSTILE, "line", 9.0, 40.0),
+        )
+    ]
+    write_rows(root / "evaluation/baselines.csv", BASELINES, *(rival | row for row in rows))
     group = {"predictor": "tilecast", "device": "all", "mode": "all"}
     traced = group | {"option": "none", "distribution": "all", "n": 2, "mape_percent": 6.0, "bias_percent": 1.0}
     write_rows(root / "evaluation/own_graphs.csv", OWN_GRAPHS, traced | {"mape_percent_artifact": 5.0})

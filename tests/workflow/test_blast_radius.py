@@ -13,6 +13,7 @@ SAMPLED = 4
 COMPARED = {"evaluate_kernels", "evaluate_own_graphs"}  # steps that forecast with every predictor
 FORECAST = COMPARED | {
     "evaluate_ablation",
+    "evaluate_baselines",
     "half_precision_evaluate",
     "locality_predict",
     "measure_evaluate",

@@ -70,6 +70,7 @@ def test_a_made_up_wheel_is_evaluated_and_a_damaged_one_is_refused(workflow_copy
     assert serving["tpot_ms"].between(5, 60).all()
     sample = pd.read_csv(results / "sample.csv")
     assert set(sample["generation"]) == {"Hopper", "Ada"}
+    assert {"line", "efficiencies", "nearest", "grid"} < set(pd.read_csv(results / "baselines.csv")["predictor"])
     assert workflow_copy.would_run(*TARGETS) == set()
 
 

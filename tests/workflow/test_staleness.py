@@ -41,6 +41,7 @@ PREDICTIONS = {"predict", "predict_logo"}
 EVALUATION = {
     "audit_claims",
     "evaluate_ablation",
+    "evaluate_baselines",
     "evaluate_goals",
     "evaluate_coverage",
     "evaluate_errors",

@@ -9,6 +9,7 @@ MODERN_TABLES = expand(
     name=[
         *MODERN_RECORDS,
         "sample",
+        "baselines",
         "serving",
         "serving_errors",
         "serving_intervals",
@@ -54,6 +55,7 @@ rule half_precision_evaluate:
     output:
         **{name: f"results/modern/{name}.csv" for name in MODERN_RECORDS},
         sample="results/modern/sample.csv",
+        baselines="results/modern/baselines.csv",
         serving="results/modern/serving.csv",
         serving_errors="results/modern/serving_errors.csv",
         serving_intervals="results/modern/serving_intervals.csv",

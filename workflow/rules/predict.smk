@@ -21,6 +21,7 @@ PREDICT_REPORT = [
     "results/evaluation/coverage.csv",
     "results/evaluation/kernel_errors.csv",
     "results/evaluation/ablation.csv",
+    "results/evaluation/baselines.csv",
     "results/evaluation/constants.csv",
     *([OWN_GRAPHS] if settings.graphs.cells else []),
 ]
@@ -173,6 +174,27 @@ rule evaluate_ablation:
         *code("evaluate_ablation", *predictor_code("tilecast")),
     script:
         "../scripts/evaluate_ablation.py"
+
+
+rule evaluate_baselines:
+    input:
+        weights=weights("tilecast"),
+        kernels="results/tidy/kernels.parquet",
+        graphs="results/tidy/graphs.parquet",
+        layers="results/tidy/layers.csv",
+        devices="results/tidy/devices.csv",
+        labels="results/tidy/labels.csv",
+        errors="results/evaluation/errors.csv",
+    output:
+        "results/evaluation/baselines.csv",
+    log:
+        "results/logs/evaluate_baselines.log",
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        *code("evaluate_baselines", *predictor_code("tilecast")),
+    script:
+        "../scripts/evaluate_baselines.py"
 
 
 rule evaluate_own_graphs:

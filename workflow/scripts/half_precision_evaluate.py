@@ -6,11 +6,12 @@ import pandas as pd
 
 from tilecast.artifact.aiconfigurator_tables import Archive, serving_table
 from tilecast.base.job import run_step
-from tilecast.evaluate.generations import known_devices, read_groups, sampled, shipped_errors
+from tilecast.evaluate.generations import known_devices, read_groups, rivals_left_out, sampled, shipped_errors
 from tilecast.evaluate.serving import anchor_errors, point_forecasts, serving_errors, serving_intervals
 from tilecast.predict.half_precision import HalfPrecision
 from tilecast.tables.declared.half_precision import (
     ANCHOR,
+    GENERATION_BASELINES,
     NOISE,
     PROTOCOL,
     PUBLISHER,
@@ -32,6 +33,7 @@ def half_precision_evaluate(
     surface: str,
     noise: str,
     sample: str,
+    baselines: str,
     serving_points: str,
     serving_summary: str,
     intervals: str,
@@ -45,15 +47,17 @@ def half_precision_evaluate(
     tables = ((protocol, PROTOCOL), (sizes, SIZES), (surface, SURFACE), (noise, NOISE))
     for source, (target, declared) in zip(records, tables, strict=True):
         write(read(source, declared) if wheel else empty(declared), target, declared)
-    errors, points = empty(PROTOCOL), empty(SERVING)
+    errors, points, beside = empty(PROTOCOL), empty(SERVING), empty(GENERATION_BASELINES)
     if wheel:
-        groups = sampled(read_groups(wheel, noise=False, families=("gemm",), dtypes=("bf16",)), count, seed)
-        errors = shipped_errors(groups, model, every)
+        whole = read_groups(wheel, noise=False, families=("gemm",), dtypes=("bf16",))
+        groups = sampled(whole, count, seed)
+        errors, beside = shipped_errors(groups, model, every), rivals_left_out(whole, groups, model, every)
         measured = serving_table(wheel)
         points = pd.concat(
             [point_forecasts(measured, wheel, model, every, out) for out in (True, False)], ignore_index=True
         )
     write(errors, sample, PROTOCOL)
+    write(beside, baselines, GENERATION_BASELINES)
     write(points, serving_points, SERVING)
     write(serving_errors(points), serving_summary, SERVING_ERRORS)
     write(serving_intervals(points), intervals, SERVING_INTERVALS)
@@ -73,6 +77,7 @@ if __name__ == "__main__":
         surface=snakemake.output.surface,
         noise=snakemake.output.noise,
         sample=snakemake.output.sample,
+        baselines=snakemake.output.baselines,
         serving_points=snakemake.output.serving,
         serving_summary=snakemake.output.serving_errors,
         intervals=snakemake.output.serving_intervals,

@@ -17,11 +17,12 @@ import pandas as pd
 from tilecast.artifact.aiconfigurator_tables import FILES, GENERATIONS, SYSTEMS, Archive, kernel_table
 from tilecast.base.arrays import Array
 from tilecast.base.statistics import absolute_error_percent
+from tilecast.evaluate.baselines import Timed, Work, compared, rivals
 from tilecast.hardware.device import Device
 from tilecast.hardware.device_file import devices
-from tilecast.predict.physics.chip import FLOPS_PER_JOULE, UNIT_EXPONENT
+from tilecast.predict.physics.chip import FLOPS_PER_JOULE, UNIT_EXPONENT, chip
 from tilecast.predict.train.generations import LARGE_MS, Groups, LeaveOut, Rows, group_rows
-from tilecast.tables.declared.half_precision import PROTOCOL
+from tilecast.tables.declared.half_precision import GENERATION_BASELINES, PROTOCOL
 
 LATER = "RTX Blackwell", "Blackwell"
 # Kind of fold, what is forecast, and what besides it must not be seen.
@@ -216,3 +217,44 @@ def shipped_errors(groups: Groups, model: Any, every: Mapping[str, Device]) -> p
             shipped = {"law": "as shipped", "decay": model.meta["decay"][group]}
             table.append(summary(about, rows, forecast["latency_ms"], width) | shipped)
     return pd.DataFrame(table, columns=list(PROTOCOL.columns))
+
+
+def rivals_left_out(groups: Groups, sample: Groups, model: Any, every: Mapping[str, Device]) -> pd.DataFrame:
+    """The `generation_baselines` table: bf16 products of a sample, each generation left out, beside simple rivals.
+
+    Rivals are fitted on all kernels of the other generations; the nearest GPU is that of the nearest matrix unit.
+    """
+    found, table = groups["gemm/bf16"], []
+    unit = {name: chip(every[name], "bf16").unit for name in found}
+    timed: dict[str, Timed] = {
+        name: (_product(rows, every[name]).where(rows.good), rows.measured_ms[rows.good])
+        for name, rows in found.items()
+    }
+    for generation in dict.fromkeys(GENERATIONS[name] for name in found):
+        known = {name: one for name, one in timed.items() if GENERATIONS[name] != generation}
+        truth, views = [], {}  # type: ignore[var-annotated]
+        for name in (name for name in found if GENERATIONS[name] == generation):
+            rows = sample["gemm/bf16"][name]
+            work, good = _product(rows, every[name]), rows.good
+            ours = model.forecast("gemm", "bf16", rows.dims, every[name], without=(generation,))["latency_ms"]
+            views.setdefault("tilecast", []).append(ours[good])
+            views.setdefault("roofline", []).append(work.roofline_ms[good])
+            away = {other: abs(unit[other] - unit[name]) for other in known}
+            like = min(away, key=away.__getitem__)
+            for rival, forecast in rivals(known, like).items():
+                views.setdefault(rival, []).append(forecast(work)[good])
+            truth.append(rows.measured_ms[good])
+        measured = np.concatenate(truth)
+        joined = {name: np.concatenate(parts) for name, parts in views.items()}
+        for calls, some in (("long", measured >= LARGE_MS), ("all", np.ones(len(measured), dtype=bool))):
+            about = {"generation": generation, "calls": calls}
+            forecasts = {name: forecast[some] for name, forecast in joined.items()}
+            table.append(compared(about, measured[some], forecasts, "tilecast"))
+    return pd.concat(table, ignore_index=True)[list(GENERATION_BASELINES.columns)]
+
+
+def _product(rows: Rows, device: Device) -> Work:
+    m, n, k = (rows.dims[name] for name in "mnk")
+    compute = 2e3 * m * n * k / device.peak_flops_per_s("bf16", matrix=True)
+    memory = 2e3 * (m * k + k * n + m * n) / device.bandwidth_bytes_per_s
+    return Work(np.log2(np.stack([m, n, k], axis=1)), compute, memory)

@@ -41,6 +41,9 @@ N = size("cells averaged", title="n")
 MAPE_PERCENT = amount("mean absolute percentage error", title="MAPE")
 MEDIAN_PERCENT = amount("median absolute percentage error")
 WORST_PERCENT = amount("largest absolute percentage error")
+CLOSER_PERCENT = amount(
+    "share on which `tilecast` is closer to the measurement", title="Tilecast closer", digits=0, empty="itself"
+)
 BIAS_PERCENT = number("mean signed percentage error")
 FEW = "too few cells"
 STATISTICS: dict[str, Column] = {

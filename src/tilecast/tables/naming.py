@@ -44,6 +44,13 @@ PREDICTORS: dict[str, str] = {
     "neusight": "NeuSight (ours)",
     "tilecast": "Tilecast",
 }
+# Simple forecasts, fitted on the kernels that Tilecast is trained on.
+RIVALS: dict[str, str] = {
+    "line": "Launch + FLOPs / a + bytes / b",
+    "efficiencies": "Roofline, two efficiencies",
+    "nearest": "Same shape, nearest GPU",
+    "grid": "Same shape, other GPUs",
+}
 
 FAMILIES: dict[str, str] = {
     "bmm": "Batched matmul",

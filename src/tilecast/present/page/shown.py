@@ -16,6 +16,7 @@ from tilecast.tables.naming import (
     MODES,
     OPTIONS_SHORT,
     PREDICTORS,
+    RIVALS,
     ordered,
 )
 from tilecast.tables.schema import Column, Table, text
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 # Names for people of the values of a column, in the order of presentation; other values are shown as they are.
 WORDS: dict[str, Mapping[Any, str]] = {
-    "predictor": PREDICTORS,
+    "predictor": PREDICTORS | RIVALS,
     "device": {"all": "all", "NVIDIA": "NVIDIA, all", "AMD": "AMD, all"} | DEVICES,
     "model": MODELS,
     "mode": {"all": "all"} | MODES | {"as_published": "as published"},

@@ -245,3 +245,16 @@ ABLATION = Table(
     t4_percent=_group("of the T4", title="T4"),
     p4_percent=_group("of the P4", title="P4"),
 )
+
+BASELINES = Table(
+    "baselines",
+    "forecasts beside simple rivals fitted on the same kernels",
+    ("suite", "group", "predictor"),
+    suite=text("what is forecast"),
+    group=text("cells or kernels"),
+    predictor=c.PREDICTOR,
+    n=c.N,
+    mape_percent=c.MAPE_PERCENT,
+    median_percent=c.MEDIAN_PERCENT,
+    closer_percent=c.CLOSER_PERCENT,
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from tilecast.tables.columns import MAPE_PERCENT, PREDICTOR, N
+from tilecast.tables.columns import CLOSER_PERCENT, MAPE_PERCENT, MEDIAN_PERCENT, PREDICTOR, N
 from tilecast.tables.schema import Column, Table, amount, count, flag, positive, size, text
 
 KINDS = ("dense", "mixture")
@@ -39,6 +39,19 @@ PROTOCOL = Table(
     mape_with_flagged_percent=amount("MAPE with these", title="MAPE with flagged rows"),
     law=text("law of the board's power", empty="not used"),
     decay=amount("weight of donors, per distance", empty="not used"),
+)
+
+GENERATION_BASELINES = Table(
+    "generation_baselines",
+    "bf16 products of a sample with a generation left out, beside simple rivals",
+    ("generation", "calls", "predictor"),
+    generation=_GPU["generation"],
+    calls=text("calls of at least 0.05 ms, or all", values=("long", "all")),
+    predictor=PREDICTOR,
+    n=_COUNT,
+    mape_percent=MAPE_PERCENT,
+    median_percent=MEDIAN_PERCENT,
+    closer_percent=CLOSER_PERCENT,
 )
 
 SIZES = Table(

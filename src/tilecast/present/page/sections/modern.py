@@ -10,9 +10,9 @@ from tilecast.evaluate.goals import goals_of
 from tilecast.evaluate.statistics import error_summary
 from tilecast.hardware.device_file import devices
 from tilecast.present.page.results import Results
-from tilecast.present.page.sections import figures
+from tilecast.present.page.sections import figures, rivals
 from tilecast.present.page.shown import Row, Shown, records, shown
-from tilecast.tables.declared.half_precision import ANCHOR, NOISE, PROTOCOL, SERVING_ERRORS
+from tilecast.tables.declared.half_precision import ANCHOR, GENERATION_BASELINES, NOISE, PROTOCOL, SERVING_ERRORS
 from tilecast.tables.naming import PREDICTORS, ordered
 from tilecast.tables.schema import amount, size, text
 
@@ -44,6 +44,12 @@ def context(results: Results) -> dict[str, Any]:
         "error": error_summary(by_generation(recorded)["mape_percent"])["mape_percent"],
         "n": int(protocol[ours & left_out]["n"].sum()),
         "left_out": _folds(protocol[products & left_out], f"{ERRORS} goal {DETAILS}"),
+        "rivals": rivals.context(
+            results.table("modern/baselines.csv", GENERATION_BASELINES),
+            GENERATION_BASELINES,
+            ("generation", "calls"),
+        ),
+        "rivals_links": results.links("modern/baselines.csv"),
         "forward": _folds(protocol[products & ~left_out], f"{ERRORS} {DETAILS}"),
         "others": _folds(protocol[~products], f"family dtype {ERRORS} {DETAILS}"),
         "serving": shown(serving[whole], SERVING_ERRORS, "kind left_out" + SERVED),

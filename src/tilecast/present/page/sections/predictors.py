@@ -6,8 +6,9 @@ from typing import Any
 
 from tilecast.evaluate.statistics import error_summary
 from tilecast.present.page.results import Results
+from tilecast.present.page.sections import rivals
 from tilecast.present.page.shown import arranged, records, shown
-from tilecast.tables.declared.evaluation import ABLATION, COVERAGE, GOALS, KERNEL_ERRORS, OWN_GRAPHS
+from tilecast.tables.declared.evaluation import ABLATION, BASELINES, COVERAGE, GOALS, KERNEL_ERRORS, OWN_GRAPHS
 from tilecast.tables.declared.predict import CONSTANTS, LOGO
 from tilecast.tables.naming import DEVICES, FAMILIES, PREDICTORS, ordered
 from tilecast.tables.schema import amount
@@ -35,6 +36,9 @@ def context(results: Results) -> Context:
             "variant basis value without n mape_percent seen_percent unseen_percent "
             "h100_percent l4_percent t4_percent p4_percent",
         ),
+        "rivals": rivals.context(
+            results.table("evaluation/baselines.csv", BASELINES), BASELINES, ("suite", "group")
+        ),
         "constants": shown(constants, CONSTANTS, "module name values unit meaning source chosen"),
         "chosen": constants["chosen"].value_counts().to_dict(),
         "goals": shown(goals, GOALS, "group n theirs_percent ours_percent bar_percent verdict"),
@@ -59,6 +63,7 @@ def context(results: Results) -> Context:
             for name, path in {
                 "ablation": "evaluation/ablation",
                 "constants": "evaluation/constants",
+                "rivals": "evaluation/baselines",
                 "logo": "predict/logo",
                 "goals": "evaluation/bars",
                 "graphs": "evaluation/own_graphs",
