@@ -16,9 +16,10 @@ from tilecast.cli.work import torch_needed
 from tilecast.evaluate.machine import kernels, models, summary
 from tilecast.hardware.device import device_names
 from tilecast.measure.describe import DESCRIPTION, describe, open_backend, read_description, write_description
-from tilecast.measure.grid import EACH, FAMILIES
+from tilecast.measure.grid import EACH, FAMILIES, with_work
 from tilecast.measure.store import PLANS, Run, digest
 from tilecast.predict.calibrate import fit, save
+from tilecast.predict.kernel import moved_bytes
 from tilecast.predict.plan import write_kernel_plan, write_model_plan
 from tilecast.tables.columns import DTYPE_NAMES
 from tilecast.tables.declared.measured import PLANNED_KERNELS
@@ -245,13 +246,17 @@ def _calibrate(args: argparse.Namespace) -> int:
     live = live[live["predictor"] == args.predictor]
     if live.empty:
         raise InputError(folder, "holds no measured kernel that was forecast before", "tilecast measure kernels")
-    names = ("family", "dtype", "measured_ms", "predicted_ms", "predicted_high_ms")
-    scales = fit(*(live[name].to_numpy() for name in names))
+    kinds, predicted = (live["family"].to_numpy(), live["dtype"].to_numpy()), live["predicted_ms"].to_numpy()
+    moved = moved_bytes(with_work(live))
+    scales = fit(*kinds, live["measured_ms"].to_numpy(), predicted, moved)
     path = args.file or folder / "calibration.json"
     save(scales, read_description(folder / DESCRIPTION)["name"], args.predictor, path)
     print(f"{args.predictor} calibrated on {scales.n} kernels: {path}")
-    for (family, dtype), (shift, half) in sorted(scales.groups.items()):
-        print(f"  {family:12}{dtype:6}x {math.exp(shift):8.3g}, 80 % within a factor {math.exp(half):.3g}")
+    shift, half = scales.of(*kinds, predicted, moved)
+    shown = live.assign(shift=shift, half=half).groupby(["family", "dtype"])[["shift", "half"]].median()
+    for (family, dtype), row in shown.iterrows():
+        factor, within = math.exp(row["shift"]), math.exp(row["half"])
+        print(f"  {family:12}{dtype:6}x {factor:8.3g}, 80 % within a factor {within:.3g} (medians)")
     return 0
 
 

@@ -13,8 +13,10 @@ from tilecast.base.errors import InputError
 from tilecast.base.statistics import absolute_error_percent
 from tilecast.evaluate.statistics import ALL, error_summary, inside
 from tilecast.measure.describe import DESCRIPTION, read_description
+from tilecast.measure.grid import with_work
 from tilecast.measure.store import PLANS, digest, load_run, provenance, runs
-from tilecast.predict.calibrate import fit, shifts
+from tilecast.predict.calibrate import fit
+from tilecast.predict.kernel import moved_bytes
 from tilecast.tables.declared.measured import (
     KERNEL_KEY,
     LIVE_CALIBRATION,
@@ -30,7 +32,6 @@ from tilecast.tables.schema import Table
 STEPS = (0, 2, 4, 8, 16, 32, 64, 128, 256)  # measured kernels a calibration may use
 DRAWS = 40
 TESTED = 1 / 3  # share of the kernels that calibration never sees
-RATIO_COLUMNS = ["predicted_ms", "measured_ms", "predicted_high_ms"]
 
 
 def folders(root: Path) -> list[Path]:
@@ -142,7 +143,8 @@ def calibration(live: pd.DataFrame, seed: int) -> pd.DataFrame:
     rows = []
     for (where, device, predictor), part in live.groupby(["where", "device", "predictor"], sort=True):
         family, dtype = part["family"].to_numpy(), part["dtype"].to_numpy()
-        predicted, measured, high = (part[name].to_numpy(dtype=float) for name in RATIO_COLUMNS)
+        predicted, measured = (part[name].to_numpy(dtype=float) for name in ("predicted_ms", "measured_ms"))
+        moved = moved_bytes(with_work(part))
         tested = int(len(part) * TESTED)
         steps = [n for n in STEPS if n <= len(part) - tested]
         if tested == 0:
@@ -154,8 +156,8 @@ def calibration(live: pd.DataFrame, seed: int) -> pd.DataFrame:
             test, rest = shuffled[:tested], shuffled[tested:]
             for n in steps:
                 used = rest[:n]
-                scales = fit(family[used], dtype[used], measured[used], predicted[used], high[used])
-                shift, _ = shifts(scales, family[test], dtype[test])
+                scales = fit(family[used], dtype[used], measured[used], predicted[used], moved[used])
+                shift, _ = scales.of(family[test], dtype[test], predicted[test], moved[test])
                 errors[n].append(absolute_error_percent(predicted[test] * np.exp(shift), measured[test]))
         for n in steps:
             means = [error.mean() for error in errors[n]]

@@ -1,15 +1,17 @@
-"""Calibration: measurements on a device correct its forecasts by one factor a kernel family and number format.
+"""Calibration: measurements on a device correct its forecasts, the more the nearer a kernel is to those measured.
 
-The factor's prior is that the forecast from the specification is right, as far as its own interval and the other
-families say; what all families have in common is learned first. So a family with one measured kernel moves a
-little, one with fifty follows its measurements, and one with none moves with the others.
+The log ratio of measured to forecast is a Gaussian process (Rasmussen and Williams, Gaussian Processes for Machine
+Learning, 2006, algorithm 2.1) about zero, that is about the forecast as it is. Two kernels correct each other by
+what all share, more in one family, a little more in one format, and most where forecast and bytes are alike.
+How far forecasts are off, how far a measurement reaches, and how much is noise are chosen by the likelihood of the
+measurements.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -20,111 +22,131 @@ from tilecast.base.documents import read_json
 from tilecast.base.errors import InputError
 from tilecast.base.files import write_text
 from tilecast.hardware.device import Device
-from tilecast.predict.kernel import PRODUCT_FAMILIES, Predictor
+from tilecast.predict.kernel import PRODUCT_FAMILIES, Predictor, complete, moved_bytes
 
 Z80 = 1.2816  # half-width of an 80 % interval in standard deviations
-PRIOR_SD = 0.3  # of log ratios, where a forecast claims no interval
-LARGEST_SHIFT = 20.0  # of log latency: half a billion times
-LEAST_SD = 0.05  # no group of kernels is forecast to less than 5 %, whatever few measurements say
+SHARED, FAMILY, FORMAT, NEAR, NEAR_IN_FAMILY = 0.5, 0.25, 0.05, 0.5, 0.5  # shares of the variance
+SIZES, REACHES, NOISES = (0.1, 0.2, 0.4, 0.8, 1.6), (1.0, 2.0, 4.0, 8.0), (0.05, 0.1, 0.2, 0.4, 0.8)  # in logs
+UNMEASURED = (0.3, 2.0, 0.1)  # size, reach and noise where nothing tells
+LARGEST = 20.0  # of any logarithm: half a billion times
+MOST = 400  # kernels used: more cost time and teach little
 
 
 @dataclass(frozen=True)
 class Scales:
-    """Shift of log latency and its 80 % half-width: of each (family, dtype) measured, and of any other."""
+    """Measured kernels: family and format, logs of forecast and bytes, log ratio; and size, reach and noise."""
 
-    groups: Mapping[tuple[str, str], tuple[float, float]]
-    shift: float
-    half_width: float
-    n: int
+    kinds: tuple[tuple[str, str], ...]
+    at: tuple[tuple[float, float], ...]
+    ratio: tuple[float, ...]
+    law: tuple[float, float, float] = UNMEASURED
+    _solved: list[Array] = field(default_factory=list, compare=False, repr=False)
 
-    def of(self, family: str, dtype: str) -> tuple[float, float]:
-        """(shift, half-width) of one group."""
-        return self.groups.get((family, dtype), (self.shift, self.half_width))
+    @property
+    def n(self) -> int:
+        """How many were measured."""
+        return len(self.ratio)
 
-
-def fit(family: Array, dtype: Array, measured_ms: Array, predicted_ms: Array, high_ms: Array) -> Scales:
-    """Scales from kernels measured and forecast; `high_ms` is the forecast's 80 % interval end, NaN where none."""
-    if len(measured_ms) == 0:
-        return Scales({}, 0.0, PRIOR_SD * Z80, 0)
-    ratio = np.log(np.asarray(measured_ms, dtype=float) / np.asarray(predicted_ms, dtype=float))
-    keys = list(zip(map(str, family), map(str, dtype), strict=True))
-    names = sorted(set(keys))
-    group = np.array([names.index(key) for key in keys])
-    count = np.bincount(group)
-    mean = np.bincount(group, ratio) / count
-    spare = len(ratio) - len(names)  # degrees of freedom left within the groups
-    within = float(np.sum((ratio - mean[group]) ** 2) / spare) if spare else PRIOR_SD**2
-    noise = max(within, LEAST_SD**2)
-    claimed = np.log(np.asarray(high_ms, dtype=float) / np.asarray(predicted_ms, dtype=float)) / Z80
-    claimed = np.where(np.isfinite(claimed) & (claimed > 0), claimed, PRIOR_SD)
-    prior = (np.bincount(group, claimed) / count) ** 2
-    trust = 1 / (prior + noise / count)
-    # What all share: the uncorrected forecast, no shift at all, counts as one more family.
-    shared = float(np.sum(trust * mean) / (np.sum(trust) + trust.mean()))
-    around = float((np.sum((mean - shared) ** 2) + shared**2) / (len(names) + 1))
-    left = np.maximum(prior, around)  # how far families lie from what they share
-    post = 1 / (count / noise + 1 / left)
-    shift = post * (count / noise * mean + shared / left)
-    half = Z80 * np.sqrt(noise + post)
-    groups = {name: (float(a), float(b)) for name, a, b in zip(names, shift, half, strict=True)}
-    return Scales(groups, shared, float(Z80 * np.sqrt(noise + left.mean())), len(ratio))
+    def of(self, family: Array, dtype: Array, predicted_ms: Array, moved: Array) -> tuple[Array, Array]:
+        """Shift of log latency and its 80 % half-width, of each kernel; never beyond what was measured."""
+        size, _, noise = self.law
+        kinds, at = _points(family, dtype, predicted_ms, moved)
+        variance = np.full(len(kinds), size**2 * (SHARED + FAMILY + FORMAT + NEAR + NEAR_IN_FAMILY) + noise**2)
+        if not self.n:
+            return np.zeros(len(kinds)), Z80 * np.sqrt(variance)
+        if not self._solved:
+            own = _covariance(self.kinds, np.array(self.at), self.kinds, np.array(self.at), self.law)
+            lower = np.linalg.cholesky(own + noise**2 * np.eye(self.n))
+            self._solved.extend((lower, np.linalg.solve(lower.T, np.linalg.solve(lower, np.array(self.ratio)))))
+        lower, weights = self._solved
+        across = _covariance(kinds, at, self.kinds, np.array(self.at), self.law)
+        shift = np.clip(across @ weights, min(0.0, *self.ratio), max(0.0, *self.ratio))
+        known = np.square(np.linalg.solve(lower, across.T)).sum(axis=0)
+        return shift, Z80 * np.sqrt(np.maximum(variance - known, noise**2))
 
 
-def shifts(scales: Scales, family: Array, dtype: Array) -> tuple[Array, Array]:
-    """Shift and half-width of each kernel."""
-    found = np.array([scales.of(str(a), str(b)) for a, b in zip(family, dtype)]).reshape(-1, 2)
-    return found[:, 0], found[:, 1]
+def _points(family: Array, dtype: Array, predicted_ms: Array, moved: Array) -> tuple[list[tuple[str, str]], Array]:
+    logs = np.log([np.asarray(predicted_ms, dtype=float), np.maximum(np.asarray(moved, dtype=float), 1.0)])
+    return list(zip(map(str, family), map(str, dtype), strict=True)), logs.T.reshape(-1, 2)
+
+
+def _covariance(kinds: object, at: Array, others: object, there: Array, law: tuple[float, float, float]) -> Array:
+    size, reach, _ = law
+    left, right = (np.array(list(part), dtype="str").reshape(-1, 2) for part in (kinds, others))  # type: ignore[call-overload]
+    same = left[:, None, 0] == right[None, :, 0]
+    alike = same & (left[:, None, 1] == right[None, :, 1])
+    near = np.exp(-np.square((at[:, None] - there[None]) / reach).sum(axis=2) / 2)
+    shares = SHARED + FAMILY * same + FORMAT * alike + near * (NEAR + NEAR_IN_FAMILY * same)
+    return np.asarray(size**2 * shares)
+
+
+def fit(family: Array, dtype: Array, measured_ms: Array, predicted_ms: Array, moved: Array) -> Scales:
+    """Scales from kernels measured, what was forecast of them, and the bytes they move."""
+    if len(measured_ms) > MOST:
+        chosen = np.random.default_rng(0).permutation(len(measured_ms))[:MOST]
+        family, dtype, measured_ms, predicted_ms, moved = (
+            np.asarray(part)[chosen] for part in (family, dtype, measured_ms, predicted_ms, moved)
+        )
+    kinds, at = _points(family, dtype, predicted_ms, moved)
+    ratio = np.log(np.asarray(measured_ms, dtype=float)) - at[:, 0]
+    best, law = -np.inf, UNMEASURED
+    for reach in REACHES if len(ratio) else ():
+        alike = _covariance(kinds, at, kinds, at, (1.0, reach, 0.0))
+        for size, noise in product(SIZES, NOISES):
+            lower = np.linalg.cholesky(size**2 * alike + noise**2 * np.eye(len(ratio)))
+            likelihood = -0.5 * np.square(np.linalg.solve(lower, ratio)).sum() - np.log(np.diag(lower)).sum()
+            if likelihood > best:
+                best, law = float(likelihood), (size, reach, noise)
+    places = tuple((float(x), float(y)) for x, y in at)
+    return Scales(tuple(kinds), places, tuple(ratio.tolist()), law)
 
 
 class Calibrated:
-    """A predictor whose forecasts are scaled by factors measured on one device."""
+    """A predictor whose forecasts are corrected by what was measured on one device."""
 
     def __init__(self, predictor: Predictor, scales: Scales) -> None:
         self.predictor, self.scales = predictor, scales
         self.name = predictor.name
 
     def predict(self, kernels: pd.DataFrame, device: Device) -> pd.DataFrame:
-        """The predictor's forecasts, scaled; arithmetic is never faster than the device's peak rate."""
+        """The predictor's forecasts, corrected; arithmetic is never faster than the device's peak rate."""
+        frame = complete(kernels)
         found = self.predictor.predict(kernels, device)
-        dtype = kernels["dtype"].to_numpy() if "dtype" in kernels else np.full(len(kernels), "fp32")
-        shift, half = shifts(self.scales, kernels["family"].to_numpy(), dtype)
-        latency = found["latency_ms"].to_numpy(dtype=float) * np.exp(shift)
-        if "flops" in kernels:
-            matrix = kernels["family"].isin(PRODUCT_FAMILIES).to_numpy()
-            peaks = {name: device.peak_flops_per_s(name, matrix=True) for name in np.unique(dtype)}
-            peak = np.array([peaks[name] for name in dtype])
-            floor = np.where(matrix, 1e3 * kernels["flops"].to_numpy(dtype=float) / peak, 0.0)
-            latency = np.maximum(latency, floor)
+        family, dtype = frame["family"].to_numpy(), frame["dtype"].to_numpy()
+        before = found["latency_ms"].to_numpy(dtype=float)
+        shift, half = self.scales.of(family, dtype, before, moved_bytes(frame))
+        peaks = {name: device.peak_flops_per_s(name, matrix=True) for name in np.unique(dtype)}
+        peak = np.array([peaks[name] for name in dtype])
+        floor = np.where(np.isin(family, PRODUCT_FAMILIES), 1e3 * frame["flops"].to_numpy(dtype=float) / peak, 0.0)
+        latency = np.maximum(before * np.exp(shift), floor)
         return found.assign(latency_ms=latency, low_ms=latency * np.exp(-half), high_ms=latency * np.exp(half))
 
 
 def save(scales: Scales, device: str, predictor: str, path: Path) -> None:
     """Write scales as JSON, with the device and the predictor they belong to."""
-    groups = [
-        {"family": family, "dtype": dtype, "shift": shift, "half_width": half}
-        for (family, dtype), (shift, half) in sorted(scales.groups.items())
-    ]
-    record = {"device": device, "predictor": predictor, "n": scales.n, "shift": scales.shift}
-    record |= {"half_width": scales.half_width, "groups": groups}
-    write_text(path, json.dumps(record, indent=2) + "\n")
+    rows = zip(scales.kinds, scales.at, scales.ratio, strict=True)
+    record = {"device": device, "predictor": predictor, "n": scales.n, "law": scales.law}
+    record |= {"kernels": [[*kind, *at, ratio] for kind, at, ratio in rows]}
+    write_text(path, json.dumps(record) + "\n")
 
 
 def load(path: Path, device: str, predictor: str) -> Scales:
     """Scales as `save` wrote them; refused for another device or predictor."""
     record = read_json(path, "make it: tilecast measure calibrate")
     try:
-        groups = {
-            (str(one["family"]), str(one["dtype"])): (float(one["shift"]), float(one["half_width"]))
-            for one in record["groups"]
-        }
-        scales = Scales(groups, float(record["shift"]), float(record["half_width"]), int(record["n"]))
+        rows = [(str(a), str(b), float(x), float(y), float(z)) for a, b, x, y, z in record["kernels"]]
+        size, reach, noise = (float(value) for value in record["law"])
+        if len(rows) > MOST or not all(abs(value) < LARGEST for row in rows for value in row[2:3] + row[4:]):
+            raise ValueError("a kernel is out of range")
+        if not all(LARGEST > value >= least for value, least in ((size, 0.01), (reach, 0.1), (noise, 0.01))):
+            raise ValueError("its law is out of range")
+        if not all(0 <= row[3] < 2 * LARGEST + 10 for row in rows):
+            raise ValueError("its bytes are out of range")
         made_for = (record["device"], record["predictor"])
-        known = [(scales.shift, scales.half_width), *groups.values()]
-        if not all(abs(shift) < LARGEST_SHIFT and 0 <= half < LARGEST_SHIFT for shift, half in known):
-            raise ValueError("a scale is out of range")
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise InputError(path, f"holds no calibration ({error})", "make it: tilecast measure calibrate") from None
     if made_for != (device, predictor):
         problem = f"was made for {made_for[0]} and the predictor {made_for[1]}, not {device} and {predictor}"
         raise InputError(path, problem, "measure on that device")
-    return scales
+    places = tuple((x, y) for _, _, x, y, _ in rows)
+    return Scales(tuple((a, b) for a, b, *_ in rows), places, tuple(row[4] for row in rows), (size, reach, noise))
