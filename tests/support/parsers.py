@@ -264,8 +264,8 @@ def study_names(path: Path) -> object:
     return moe_names.figure_names(path), moe_names.focus_of(path)
 
 
-SCALES = {"device": "here", "predictor": "tilecast", "n": 3, "shift": 0.1, "half_width": 0.2,
-          "groups": [{"family": "bmm", "dtype": "fp32", "shift": 0.1, "half_width": 0.1}]}  # fmt: skip
+SCALES = {"device": "here", "predictor": "tilecast", "n": 1, "law": [0.2, 1.0, 0.1],
+          "kernels": [["bmm", "fp32", 0.1, 9.0, 0.1]]}  # fmt: skip
 WHEEL = f"package\taic\nversion\t1.0\nfile\taic-1.0.whl\nplatform\tany\nsha256\t{'a' * 64}\nbytes\t12\n"
 ANCHORS = files("resources/published/moe_anchors.yaml")
 

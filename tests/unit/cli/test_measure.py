@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from tilecast.cli import main  # noqa: E402
-from tilecast.evaluate.machine import evaluate, kernels  # noqa: E402
+from tilecast.evaluate.machine import evaluate, folders, kernels  # noqa: E402
 from tilecast.measure.store import digest, provenance, runs  # noqa: E402
 from tilecast.tables.declared.measured import PLANNED_KERNELS  # noqa: E402
 
@@ -49,7 +49,7 @@ def test_what_came_of_it_is_shown_and_calibrates(measured: Path, capsys: pytest.
     assert "roofline" in said and "softmax" in said
     assert main(["measure", "calibrate", *place]) == 0
     scales = json.loads((measured / "calibration.json").read_text())
-    assert scales["n"] == 12 and {group["family"] for group in scales["groups"]} == {"softmax", "bmm"}
+    assert scales["n"] == 12 and {kernel[0] for kernel in scales["kernels"]} == {"softmax", "bmm"}
     capsys.readouterr()
     device = ["--device", str(measured / "description.json")]
     command = ["forecast", "--model", "gpt2", "--sequence", "32", *device, "--json"]
@@ -71,7 +71,7 @@ def test_changed_forecasts_are_no_forecasts_made_before(measured: Path, tmp_path
     path = copy / "forecasts-kernels.parquet"
     write(read(path, PLANNED_KERNELS).assign(predicted_ms=1.0), path, PLANNED_KERNELS)
     with pytest.raises(InputError, match="are not the forecasts"):
-        evaluate([("live", tmp_path / "root")], 0)
+        evaluate([("live", copy)], 0)
 
 
 BARE = """
@@ -166,4 +166,4 @@ def test_forecasts_for_a_gpu_are_made_without_one(tmp_path: Path, capsys: pytest
     assert main(command) == 0
     assert digest(folder / "forecasts-kernels.parquet") == first
     assert json.loads((folder / "description.json").read_text())["known"] == "NVIDIA_H200"
-    assert evaluate([("replayed", tmp_path)], 0)["machines"] == []  # nothing was measured yet
+    assert folders(tmp_path) == []  # nothing was measured yet
