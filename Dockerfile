@@ -9,7 +9,8 @@
 # Any image with apt, and a `python` and `pip` of Python 3.11 to 3.13 on its path, will do: python@sha256:…
 ARG PYTHON
 FROM $PYTHON
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# Where torch comes from: as pip is configured, which may be a build with CUDA, of gigabytes; or an index of CPU builds.
+ARG TORCH_INDEX=
 RUN apt-get update && apt-get install -y --no-install-recommends git && rm -rf /var/lib/apt/lists/*
 COPY requirements/ /opt/requirements/
 # What a pod installs again (below) is kept as the wheel that was checked.
@@ -18,7 +19,7 @@ RUN LOCKED="--no-cache-dir --require-hashes --no-deps --only-binary :all:" \
     && pip download $LOCKED --dest /opt/wheels -r /opt/requirements/cluster.txt \
     && pip install $LOCKED --no-index --find-links /opt/wheels -r /opt/requirements/cluster.txt \
     && find /opt/wheels -type f ! -name 'snakemake_storage_plugin_*' -delete \
-    && pip install --no-cache-dir --index-url "$TORCH_INDEX" -r /opt/requirements/torch.txt
+    && pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -r /opt/requirements/torch.txt
 # A pod first installs its storage plugin again, beside the rest: that wheel, asking no index, on what is here.
 ENV PIP_NO_INDEX=1 PIP_FIND_LINKS=/opt/wheels PIP_NO_DEPS=1
 RUN useradd --create-home tilecast

@@ -77,7 +77,7 @@ envs/Dockerfile: envs/analysis.yaml envs/report.yaml envs/torch.yaml ## renew th
 
 dag: setup ## draw the workflow's rules into docs/images/dag.svg (needs graphviz's `dot`)
 	mkdir -p docs/images
-	$(BIN)/snakemake --rulegraph | dot -Tsvg > docs/images/dag.svg
+	$(BIN)/snakemake --rulegraph | $(BIN)/python tests/support/dag.py | dot -Tsvg > docs/images/dag.svg
 
 build/lock/.ready: requirements/tools.txt
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
