@@ -18,7 +18,7 @@ from tilecast.hardware.price import Prices, load_prices
 from tilecast.hardware.system import load_system, system_names
 from tilecast.models.registry import ModelSpec
 from tilecast.multigpu.layout import RECOMPUTE, SCHEDULES, Layout, check, from_runs
-from tilecast.multigpu.step import Planner
+from tilecast.multigpu.step import StepForecaster
 from tilecast.predict.kernel import Predictor
 
 _RANKS = {
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace, spec: ModelSpec, predictor: Predictor) -> int:
     work = workload(args, spec, fused=bool(args.fused))
     check(layout, work.architecture, None, work.batch_size, work.sequence_length)
     with torch_needed(args.command):
-        return _step(args, Planner(work, system, device, predictor), layout, prices)
+        return _step(args, StepForecaster(work, system, device, predictor), layout, prices)
 
 
 def _bounds(args: argparse.Namespace) -> None:
@@ -104,12 +104,12 @@ def _bounds(args: argparse.Namespace) -> None:
         raise InputError("--tokens", "is of a training run", "add --mode training")
 
 
-def _step(args: argparse.Namespace, planner: Planner, layout: Layout, prices: Prices) -> int:
-    step, work, system = planner.step(layout), planner.work, planner.links.system
+def _step(args: argparse.Namespace, forecaster: StepForecaster, layout: Layout, prices: Prices) -> int:
+    step, work, system = forecaster.step(layout), forecaster.work, forecaster.links.system
     if args.timeline:
         write_text(args.timeline, json.dumps(chrome_trace(step)) + "\n")
-    cost = costs(prices, planner.device, step, work, args.tokens)
-    names = {"system": system.name, "device": planner.device.name, "predictor": planner.predictor.name}
+    cost = costs(prices, forecaster.device, step, work, args.tokens)
+    names = {"system": system.name, "device": forecaster.device.name, "predictor": forecaster.predictor.name}
     values = {**names, **step_values(step, work), "cost": cost}
     print(json.dumps(values, indent=2) if args.json else step_text(step, work, system.title, cost))
     return 0

@@ -21,9 +21,9 @@ from tilecast.hardware.system import load_system
 from tilecast.models.choices import ATTENTION, OPTIMIZER_STATES
 from tilecast.models.registry import load_model, model_names
 from tilecast.models.workload import Workload
-from tilecast.multigpu.step import Planner
+from tilecast.multigpu.step import StepForecaster
 from tilecast.planner import search as searching
-from tilecast.planner.candidates import Layouts, ServingLayouts, TrainingLayouts
+from tilecast.planner.candidates import Judge, ServingLayouts, TrainingLayouts
 from tilecast.planner.search import Candidate, Found, Space
 from tilecast.predict.half_precision import shipped
 from tilecast.predict.registry import PREDICTORS, load_predictor
@@ -119,7 +119,7 @@ def _ranks(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in parts}))
 
 
-def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) -> tuple[Layouts, Space]:
+def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) -> tuple[Judge, Space]:
     """The layouts' evaluation that the options ask for, and the space to search."""
     of_work.check(args)
     spec, system = load_model(args.model), load_system(args.system)
@@ -145,11 +145,11 @@ def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) 
     work = Workload(spec, batch, args.sequence, mode, fused=True, **alike)
     space = searching.training_space(work)
     space = space if context is None else replace(space, cp=context)
-    return TrainingLayouts(Planner(work, system, device, predictor), prices, args.price), space
+    return TrainingLayouts(StepForecaster(work, system, device, predictor), prices, args.price), space
 
 
 def _result(
-    args: argparse.Namespace, mode: str, judge: Layouts, found: Found, questions: list[tuple[str, object]]
+    args: argparse.Namespace, mode: str, judge: Judge, found: Found, questions: list[tuple[str, object]]
 ) -> dict[str, Any]:
     best = found.ranked[0] if found.ranked else None
     time_name, beside = "tpot_ms", "usd_per_million_tokens"

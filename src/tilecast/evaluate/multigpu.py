@@ -19,7 +19,7 @@ from tilecast.hardware.device_file import devices
 from tilecast.hardware.system import load_system
 from tilecast.multigpu.kernels import Kernels
 from tilecast.multigpu.shipped_shares import key, load
-from tilecast.multigpu.step import Planner, Step
+from tilecast.multigpu.step import Step, StepForecaster
 from tilecast.predict.kernel import Predictor
 from tilecast.tables.columns import CELL_KEY
 from tilecast.tables.declared.multigpu import VALIDATION
@@ -63,9 +63,9 @@ class Forecaster:
     def __call__(self, case: Case) -> Step:
         """The forecast step of a case."""
         system, device, shares = load_system(case.system), self._known[case.device], load(self.traced, case.work)
-        planner = Planner(case.work, system, device, self.predictor, case.assume, traced=shares)
-        planner.kernels = self._kernels.setdefault((key(case.work), device.name), planner.kernels)
-        return planner.step(case.layout)
+        forecaster = StepForecaster(case.work, system, device, self.predictor, case.assume, traced=shares)
+        forecaster.kernels = self._kernels.setdefault((key(case.work), device.name), forecaster.kernels)
+        return forecaster.step(case.layout)
 
 
 def scoreboard(cases: pd.DataFrame) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from tilecast.hardware.device_file import devices
 from tilecast.hardware.system import System, load_system
 from tilecast.models.workload import Workload
 from tilecast.multigpu.layout import Layout
-from tilecast.multigpu.step import Planner
+from tilecast.multigpu.step import StepForecaster
 from tilecast.predict.interval import total
 from tilecast.predict.kernel import Predictor
 from tilecast.tables.declared.graphs import KERNEL_LIST
@@ -131,8 +131,8 @@ def _forecast(
 ) -> dict[str, Any]:
     if layout.gpus == 1 and work.cell and str(work.cell) in lists:
         return _of_list(read(lists[str(work.cell)], KERNEL_LIST), predictor, device)
-    planner = Planner(work, system, device, predictor)
-    step = planner.step(layout)
+    forecaster = StepForecaster(work, system, device, predictor)
+    step = forecaster.step(layout)
     if not step.memory.fits:
         raise InputError(f"{device.memory_bytes / 1e9:.0f} GB a GPU", step.memory.verdict, "it needs more GPUs")
     sent = sum(step.parts[name] for name in COMMUNICATION)

@@ -13,6 +13,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from tilecast.base.errors import InputError
 from tilecast.base.paths import CURVES
@@ -112,19 +115,19 @@ def curves_of(systems: dict[str, dict[str, dict]]) -> dict[str, dict[str, Curve]
     }
 
 
-def port_bytes(op: str, gpus: int, size: float, behind_port: int = 1) -> float:
-    """Bytes that one port sends: in a ring those of one GPU; in an all-to-all all that leave the port.
+def port_share(op: str, gpus: int, behind_port: int = 1) -> float:
+    """Share of the size that one port sends: in a ring that of one GPU; in an all-to-all all that leaves the port.
 
     Ring factors as in nccl-tests, doc/PERFORMANCE.md: 2 (n - 1) / n for all-reduce, (n - 1) / n for the others.
     """
     if op == "all_reduce":
-        return 2 * (gpus - 1) / gpus * size
+        return 2 * (gpus - 1) / gpus
     if op == "all_to_all":
         # Some port has at least one GPU of the group behind it, and all of them none beyond it.
-        return max(behind_port * (gpus - behind_port), gpus - 1) / gpus * size
+        return max(behind_port * (gpus - behind_port), gpus - 1) / gpus
     if op in ("all_gather", "reduce_scatter"):
-        return (gpus - 1) / gpus * size
-    return float(size)  # broadcast and send/recv pass everything on
+        return (gpus - 1) / gpus
+    return 1.0  # broadcast and send/recv pass everything on
 
 
 def group_factor(curve: Curve, kind: str, gpus: int) -> float:
@@ -158,46 +161,73 @@ def collective(
     return timed(op, system, route(system, gpus, others), size, fitted)
 
 
+class Way(NamedTuple):
+    """One way to run an operation: start, then the slower of two flows (each a share of the size), then end."""
+
+    start_s: float
+    inside: float  # share of the size that passes a link of the node, and its rate
+    inside_rate: float
+    outside: float  # the same of the node's way out
+    outside_rate: float
+    end_s: float
+    algorithm: str = "none"
+    protocol: str = "none"
+
+
+NO_WAY = Way(0.0, 0.0, math.inf, 0.0, math.inf, 0.0)  # of a GPU alone: no time at all
+LONG_WAY = NO_WAY._replace(start_s=math.inf)  # never the fastest: fills a table's gaps
+
+
+def seconds(way: Any, size: Any) -> Any:
+    """Seconds of `size` bytes a way; both may be arrays, `way` of the six numbers of a Way each."""
+    start, inside, inside_rate, outside, outside_rate, end = way[:6]
+    return start + np.maximum(inside * size / inside_rate, outside * size / outside_rate) + end
+
+
+@dataclass(frozen=True)
+class Tried:
+    """The ways of an operation over one leg of a group's route, of which the fastest is taken."""
+
+    ways: tuple[Way, ...]
+    basis: str
+    reference: str
+    spread: float  # of the forecast's logarithm
+
+
+def tried(op: str, system: System, way: Route, fitted: dict[str, dict[str, Curve]] | None = None) -> list[Tried]:
+    """The ways over each leg of a route, all of which are passed at once: the slowest leg sets the time."""
+    # One GPU a node still starts kernels as its node does.
+    legs: list[Leg | None] = list(way.legs) or [None]
+    known, found = curves() if fitted is None else fitted, []
+    for leg in legs:
+        like = leg.tier.like if leg else (system.tiers[0].like if system.tiers else "h100_sxm")
+        if like not in known:
+            remedy = f"expected one of {', '.join(sorted(known))}"
+            raise InputError(system.name, f"no measured system {like!r}", remedy)
+        curve = known[like][CURVE_OF.get(op, op)]
+        measured = like == system.measured_as and way.nodes == 1 and op not in CURVE_OF
+        spread = curve.spread
+        if not measured:  # what starts were changed by is itself as uncertain as it is large
+            changed = 0.0 if like == system.measured_as else math.log(_ratios(system.device, like)[0])
+            spread = max(spread, math.hypot(curve.spec_spread, changed))
+        if way.nodes > 1:
+            spread = max(spread, NETWORK_SPREAD)
+        ways = _ways(op, way, leg, _own(curve, like, leg, system), system.nvls) if way.gpus > 1 else [NO_WAY]
+        found.append(Tried(tuple(ways), "measured" if measured else "spec-only", like, spread))
+    return found
+
+
 def timed(
     op: str, system: System, way: Route, size: float, fitted: dict[str, dict[str, Curve]] | None = None
 ) -> Forecast:
     """Time of `op` over `size` bytes by a group of GPUs whose route is known."""
-    # Legs are passed at once, so the slowest sets the time. One GPU a node still starts kernels as its node does.
-    legs: list[Leg | None] = list(way.legs) or [None]
-    known = curves() if fitted is None else fitted
-    likes = [leg.tier.like if leg else (system.tiers[0].like if system.tiers else "h100_sxm") for leg in legs]
-    for like in likes:
-        if like not in known:
-            remedy = f"expected one of {', '.join(sorted(known))}"
-            raise InputError(system.name, f"no measured system {like!r}", remedy)
-    alone = way.gpus == 1 or size == 0
-    name = CURVE_OF.get(op, op)
-    slowest = max(
-        (
-            (0.0, "none", "none", like)
-            if alone
-            else (
-                *min(_candidates(op, way, leg, size, _own(known[like][name], like, leg, system), system.nvls)),
-                like,
-            )
-            for leg, like in zip(legs, likes)
-        ),
-        key=lambda found: found[0],
-    )
-    seconds, algorithm, protocol, like = slowest
-    basis = "measured" if like == system.measured_as and way.nodes == 1 and op not in CURVE_OF else "spec-only"
-    if alone:
-        return Forecast(0.0, 0.0, 0.0, algorithm, protocol, basis, like)
-    curve = known[like][name]
-    spread = curve.spread
-    if basis != "measured":  # what starts were changed by is itself as uncertain as it is large
-        changed = 0.0 if like == system.measured_as else math.log(_ratios(system.device, like)[0])
-        spread = max(spread, math.hypot(curve.spec_spread, changed))
-    if way.nodes > 1:
-        spread = max(spread, NETWORK_SPREAD)
-    latency = seconds * 1e3
-    reach = math.exp(spread)
-    return Forecast(latency, latency / reach, latency * reach, algorithm, protocol, basis, like)
+    legs = tried(op, system, way, fitted)
+    if size == 0 or way.gpus == 1:
+        return Forecast(0.0, 0.0, 0.0, "none", "none", legs[0].basis, legs[0].reference)
+    fastest = [min((float(seconds(one, size)), one.algorithm, one.protocol) for one in leg.ways) for leg in legs]
+    (spent, algorithm, protocol), leg = max(zip(fastest, legs), key=lambda found: found[0][0])
+    latency, reach = spent * 1e3, math.exp(leg.spread)
+    return Forecast(latency, latency / reach, latency * reach, algorithm, protocol, leg.basis, leg.reference)
 
 
 def _own(curve: Curve, like: str, leg: Leg | None, system: System) -> Curve:
@@ -233,39 +263,33 @@ def _ratios(device: str, like: str) -> tuple[float, float, float]:
     return other.clock_hz / own.clock_hz * delay, ratio(LINK_SHARE), ratio(NVLS_SHARE)
 
 
-def _candidates(
-    op: str, way: Route, leg: Leg | None, size: float, curve: Curve, nvls: bool
-) -> Iterator[tuple[float, str, str]]:
-    """Seconds, algorithm and protocol of every way to run the operation, if `leg` were the only link of a node."""
+def _ways(op: str, way: Route, leg: Leg | None, curve: Curve, nvls: bool) -> Iterator[Way]:
+    """Every way to run the operation, if `leg` were the only link of a node."""
     rate = leg.bytes_per_s if leg else math.inf
     inside = rate * (group_factor(curve, leg.tier.kind, way.local) if leg else 1.0)
-    sent = port_bytes(op, way.gpus, size, leg.behind_port if leg else 1)
-    nvls_line = curve.nvls if nvls and op == "all_reduce" and leg and leg.tier.kind == "nvswitch" else None
+    sent = port_share(op, way.gpus, leg.behind_port if leg else 1)
+    switch = curve.nvls if nvls and op == "all_reduce" and leg and leg.tier.kind == "nvswitch" else None
+    # of an all-reduce in the switch: a GPU sends its data once, and its share of the sum to all
+    summed = switch and (1 + 1 / way.local, rate * switch.efficiency)
     if way.nodes == 1:
         for line in curve.lines:
             start = line.latency_s + line.hop_s * (way.gpus - 2)
-            yield start + sent / (inside * line.efficiency), "ring", line.protocol
-        if nvls_line:
-            yield _nvls_seconds(way.gpus, size, rate, nvls_line), "nvls", "Simple"
+            yield Way(start, sent, inside * line.efficiency, 0.0, math.inf, 0.0, "ring", line.protocol)
+        if switch and summed:
+            yield Way(switch.latency_s, *summed, 0.0, math.inf, 0.0, "nvls", "Simple")
         return
     # A ring passes every node's border once, and it flows: the narrowest place sets its rate, not the sum of all.
-    leaving = way.local * (way.gpus - way.local) / way.gpus * size if op == "all_to_all" else sent
+    leaving = way.local * (way.gpus - way.local) / way.gpus if op == "all_to_all" else sent
     steps = {"all_reduce": 2 * (way.nodes - 1), "all_to_all": 1, "send_recv": 1}.get(op, way.nodes - 1)
     depth = 2 * math.ceil(math.log2(way.nodes))
     for line in curve.lines:
         start, name = line.latency_s + line.hop_s * max(way.local - 2, 0), line.protocol
-        within = inside * line.efficiency
-        flow = max(sent / within, leaving / (way.node_bytes_per_s * NETWORK_SHARE[name]))
-        yield start + steps * NETWORK_STEP_S[name] + flow, "ring", name
+        within, out = inside * line.efficiency, way.node_bytes_per_s
+        begun = start + steps * NETWORK_STEP_S[name]
+        yield Way(begun, sent, within, leaving, out * NETWORK_SHARE[name], 0.0, "ring", name)
         if op == "all_reduce":  # up the tree and down again: each node sends all bytes twice
-            flow = max(2 * size / within, 2 * size / (way.node_bytes_per_s * TREE_SHARE[name]))
-            yield start + depth * TREE_STEP_S[name] + flow, "tree", name
-    if nvls_line:
-        within = _nvls_seconds(way.local, size, rate, nvls_line)
-        flow = 2 * size / way.node_bytes_per_s
-        yield max(within, nvls_line.latency_s + flow) + depth * NVLS_TREE_STEP_S, "nvls tree", "Simple"
-
-
-def _nvls_seconds(gpus: int, size: float, bytes_per_s: float, line: Line) -> float:
-    """Seconds of an all-reduce in the switch: a GPU sends its data once, and its share of the sum to all."""
-    return line.latency_s + (1 + 1 / gpus) * size / (bytes_per_s * line.efficiency)
+            begun = start + depth * TREE_STEP_S[name]
+            yield Way(begun, 2.0, within, 2.0, out * TREE_SHARE[name], 0.0, "tree", name)
+    if switch and summed:
+        ends = (switch.latency_s, *summed, 2.0, way.node_bytes_per_s, depth * NVLS_TREE_STEP_S)
+        yield Way(*ends, "nvls tree", "Simple")

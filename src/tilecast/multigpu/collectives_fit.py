@@ -20,7 +20,7 @@ from tilecast.base.files import write_text
 from tilecast.base.paths import CURVES, PUBLISHED
 from tilecast.base.statistics import absolute_error_percent
 from tilecast.hardware.system import load_system, route
-from tilecast.multigpu.collectives import Curve, Line, collective, port_bytes
+from tilecast.multigpu.collectives import Curve, Line, collective, port_share
 from tilecast.tables.declared.multigpu import COLLECTIVE_MEASUREMENTS
 from tilecast.tables.io import read
 
@@ -64,7 +64,7 @@ def fit_curve(frame: pd.DataFrame, system_name: str, op: str) -> Curve:
         "group": np.minimum(np.searchsorted(groups, gpus), factors_free),
         "factors": factors_free,
         "rate": np.array([legs[int(n)].bytes_per_s for n in gpus]),
-        "sent": np.array([port_bytes(op, int(n), s, legs[int(n)].behind_port) for n, s in zip(gpus, size)]),
+        "sent": np.array([port_share(op, int(n), legs[int(n)].behind_port) * s for n, s in zip(gpus, size)]),
     }
     target = np.log(frame["latency_ms"].to_numpy() / 1e3)
     least = float(np.exp(target.min()))

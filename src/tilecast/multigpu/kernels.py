@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,8 +18,11 @@ from tilecast.predict.kernel import HOSTS, HostAware, Predictor
 from tilecast.predict.physics.throttle import sustained
 
 _ENDS = ("latency_ms", "low_ms", "high_ms")
-_BESIDE = ("core", "copies")  # phases that are no part of a pass
+_PARTS = ("first", "layer", "last")
 _PASSES = ("forward", "backward", "optimizer")
+_BESIDE = ("core", "copies")  # phases that are no part of a pass
+_PHASES = (*_PASSES, *_BESIDE)
+_RUN = 2 * len(HOSTS) + 1  # numbers of a Run
 # ASSUME: a kernel with next to nothing to do takes 3 us in a CUDA graph (A. Gray, "Getting Started with CUDA
 # Graphs", NVIDIA 2019: 3.4 us a kernel, of which 2.9 us it runs), and otherwise what streaming its bytes takes.
 LEAST_MS, STREAM_SHARE = 0.003, 0.85
@@ -33,8 +34,8 @@ class Run(NamedTuple):
     A kernel starts when it has been launched and the one before has ended (`tilecast.predict.kernel.wait_ms`).
     """
 
-    issued_ms: Array
-    busy_ms: float
+    issued_ms: Array  # [host, ...]
+    busy_ms: Any
     ends_ms: Array
 
     def then(self, after: Run) -> Run:
@@ -42,12 +43,14 @@ class Run(NamedTuple):
         ends = np.maximum(self.ends_ms + after.busy_ms, self.issued_ms + after.ends_ms)
         return Run(self.issued_ms + after.issued_ms, self.busy_ms + after.busy_ms, ends)
 
-    def times(self, count: int) -> Run:
-        """The sequence `count` times: each repetition takes the longer of host and GPU time."""
-        if count == 0:
-            return NOTHING
+    def times(self, count: Any) -> Run:
+        """The sequence `count` times, at least once: each repetition takes the longer of host and GPU time."""
         before = (count - 1) * np.maximum(self.busy_ms, self.issued_ms)
         return Run(count * self.issued_ms, count * self.busy_ms, self.ends_ms + before)
+
+    def where(self, there: Array) -> Run:
+        """The sequence where it is `there`, else nothing."""
+        return Run(*(np.where(there, part, 0.0) for part in self))
 
     @property
     def wait_ms(self) -> Array:
@@ -55,20 +58,31 @@ class Run(NamedTuple):
         return np.maximum(0.0, self.ends_ms - self.busy_ms)
 
 
-NOTHING = Run(np.zeros(3), 0.0, np.zeros(3))
-
-
-def sent(milliseconds: float) -> Run:
+def sent(milliseconds: Array) -> Run:
     """Communication as a sequence: the GPU waits for it, its launch takes no host time."""
-    return Run(np.zeros(3), milliseconds, np.full(3, milliseconds))
+    return Run(np.zeros_like(milliseconds), milliseconds, milliseconds)
 
 
-@dataclass(frozen=True)
 class Times:
-    """One microbatch on one GPU, by part (first, layer, last) and phase."""
+    """One microbatch of each of many shapes on one GPU, by part of the model (first, layer, last) and phase."""
 
-    ms: Mapping[tuple[str, str], Array]  # latency, low, high
-    runs: Mapping[tuple[str, str], Run] | None  # None where kernels are not issued one by one
+    def __init__(self, ms: Array, runs: Array | None) -> None:
+        self._ms, self._runs = ms, runs  # [part, phase, latency, low, high; shape], [part, phase, value; shape]
+
+    def ms(self, part: str, phase: str) -> Array:
+        """Milliseconds [latency, low, high; shape]."""
+        return np.asarray(self._ms[_PARTS.index(part), _PHASES.index(phase)])
+
+    def run(self, part: str, phase: str) -> Run:
+        """The sequence of kernels."""
+        assert self._runs is not None
+        issued, (busy,), ends = np.split(self._runs[_PARTS.index(part), _PHASES.index(phase)], (3, 4))
+        return Run(issued, busy, ends)
+
+    @property
+    def issued(self) -> bool:
+        """Whether kernels are launched one by one."""
+        return self._runs is not None
 
 
 class Kernels:
@@ -84,45 +98,62 @@ class Kernels:
     ) -> None:
         self.work, self.device, self.predictor, self.compute_share = work, device, predictor, compute_share
         self._traced, self._traces = traced or {}, Traces()
-        self._known: dict[Shape, Times] = {}
+        self._rows: dict[tuple[Any, ...], int] = {}
+        self._ms = np.zeros((len(_PARTS), len(_PHASES), len(_ENDS), 0))
+        self._runs = np.zeros((len(_PARTS), len(_PHASES), _RUN, 0))
+        self._aware = isinstance(predictor, HostAware) and not work.fused
 
-    def __call__(self, shape: Shape) -> Times:
-        """The forecast of a shape."""
-        if shape not in self._known:
-            self._known[shape] = self._forecast(self._traced.get(shape) or share(self.work, shape, self._traces))
-        return self._known[shape]
+    def __call__(self, *shapes: Shape) -> Times:
+        """The forecasts of some shapes."""
+        self.forecast(shapes)
+        rows = [self._rows[shape] for shape in shapes]
+        return Times(self._ms[..., rows], self._runs[..., rows] if self._aware else None)
 
-    def _forecast(self, found: Share) -> Times:
-        rows = [
-            (*kernel, count, part, phase)
-            for (part, phase), kernels in found.kernels.items()
-            for kernel, count in kernels
-        ]
-        table = pd.DataFrame(rows, columns=[*Kernel._fields, "count", "part", "group"])
-        distinct = table[list(Kernel._fields)].drop_duplicates(ignore_index=True)
-        place = table.groupby(list(Kernel._fields), sort=False).ngroup().to_numpy()
+    def forecast(self, shapes: Iterable[Shape]) -> None:
+        """Forecast the kernels of shapes not known yet, all at once; add them up by shape, part and phase."""
+        missing = [shape for shape in dict.fromkeys(shapes) if shape not in self._rows]
+        if not missing:
+            return
+        found = [self._traced.get(shape) or share(self.work, shape, self._traces) for shape in missing]
+        places: dict[Kernel, int] = {}
+        for one in found:
+            for kernels in one.kernels.values():
+                for kernel, _ in kernels:
+                    places.setdefault(kernel, len(places))
+        distinct = pd.DataFrame(list(places), columns=Kernel._fields)
         forecast = self.predictor.predict(distinct.assign(count=1), self.device)
         forecast = sustained(distinct, forecast, self.device, self.work.mode)
         if self.work.fused:
             forecast = self._unissued(distinct, forecast)
-        each, low, high = (forecast[name].to_numpy(dtype=float)[place] for name in _ENDS)
-        count = table["count"].to_numpy(dtype=float)
-        part, group = table["part"].to_numpy(), table["group"].to_numpy()
-        # An interval is that of the whole step's kernels, not of each: see `conformal.total`.
-        often = np.where(part == "layer", self.work.architecture.layers, 1) * ~np.isin(group, _BESIDE) * count
-        sums = total(each * often, low * often, high * often, table["family"].to_numpy())
+        ends = forecast[list(_ENDS)].to_numpy(dtype=float).T
+        family, op = (distinct[name].to_numpy() for name in ("family", "op"))
+        ms, runs = (np.zeros((*table.shape[:-1], len(found))) for table in (self._ms, self._runs))
+        for number, one in enumerate(found):
+            rows = np.array([places[kernel] for kernels in one.kernels.values() for kernel, _ in kernels])
+            self._sum(one, ends[:, rows], family[rows], op[rows], ms[..., number], runs[..., number])
+        self._ms, self._runs = np.concatenate([self._ms, ms], -1), np.concatenate([self._runs, runs], -1)
+        self._rows |= {shape: len(self._rows) + place for place, shape in enumerate(missing)}
+
+    def _sum(self, one: Share, ends: Array, family: Array, op: Array, ms: Array, runs: Array) -> None:
+        """Add up the times of one shape's kernels, into its place of both tables."""
+        count = np.array([times for kernels in one.kernels.values() for _, times in kernels], dtype=float)
+        part, phase = (
+            np.repeat([key[axis] for key in one.kernels], [len(kernels) for kernels in one.kernels.values()])
+            for axis in (0, 1)
+        )
+        each, low, high = ends
+        # An interval is that of the whole step's kernels, not of each: see `interval.total`.
+        often = np.where(part == "layer", self.work.architecture.layers, 1) * ~np.isin(phase, _BESIDE) * count
+        sums = total(each * often, low * often, high * often, family)
         reach = [value / sums[0] if np.isfinite(value) and sums[0] else 1.0 for value in (sums[0], *sums[1:])]
         each = each / self.compute_share
-        ms: dict[tuple[str, str], Array] = defaultdict(lambda: np.zeros(3))
-        runs: dict[tuple[str, str], Run] = defaultdict(lambda: NOTHING)
-        aware = isinstance(self.predictor, HostAware) and not self.work.fused
-        ops = table["op"].to_numpy()
-        for key in found.kernels:
-            mine = np.flatnonzero((part == key[0]) & (group == key[1]))
-            ms[key] = (each[mine] * count[mine]).sum() * np.array(reach)
-            if aware and key[1] in _PASSES:
-                runs[key] = self._run(np.repeat(mine, np.maximum(count[mine], 0).astype(int)), ops, each, key[1])
-        return Times(ms, runs if aware else None)
+        for key in one.kernels:
+            mine = np.flatnonzero((part == key[0]) & (phase == key[1]))
+            place = (_PARTS.index(key[0]), _PHASES.index(key[1]))
+            ms[place] = (each[mine] * count[mine]).sum() * np.array(reach)
+            if self._aware and key[1] in _PASSES:
+                mine = np.repeat(mine, np.maximum(count[mine], 0).astype(int))
+                runs[place] = self._run(op[mine], each[mine], key[1])
 
     def _unissued(self, kernels: pd.DataFrame, forecast: pd.DataFrame) -> pd.DataFrame:
         """Forecasts for compiled code: kernels bound by their launch take what a CUDA graph needs for each."""
@@ -132,10 +163,10 @@ class Kernels:
         factor = np.where(held, np.minimum(1.0, least / forecast["latency_ms"].to_numpy(dtype=float)), 1.0)
         return forecast.assign(**{name: forecast[name] * factor for name in _ENDS})
 
-    def _run(self, rows: Array, ops: Array, each: Array, phase: str) -> Run:
+    def _run(self, ops: Array, busy: Array, phase: str) -> Array:
+        """Numbers of a Run: three of launching, one of running, three of the end."""
         assert isinstance(self.predictor, HostAware)
-        busy = each[rows]
         left = np.cumsum(busy[::-1])[::-1]
-        issued = [np.cumsum(self.predictor.issue_ms(ops[rows], phase, host)) for host in HOSTS]
-        ends = np.array([(host + left).max(initial=0.0) for host in issued])
-        return Run(np.array([host[-1] if len(host) else 0.0 for host in issued]), float(busy.sum()), ends)
+        issued = [np.cumsum(self.predictor.issue_ms(ops, phase, host)) for host in HOSTS]
+        ends = [(host + left).max(initial=0.0) for host in issued]
+        return np.array([*(host[-1] if len(host) else 0.0 for host in issued), busy.sum(), *ends])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import groupby
+from operator import attrgetter
 from typing import Annotated, Any
 
+import numpy as np
 from pydantic import ConfigDict, Field, StrictBool
 
+from tilecast.base.arrays import Array
 from tilecast.base.errors import InputError
 from tilecast.base.inputs import validated
 from tilecast.base.limits import MOST
@@ -18,11 +22,30 @@ from tilecast.models.architecture import Architecture
 
 SCHEDULES = ("gpipe", "1f1b", "interleaved")
 RECOMPUTE = ("none", "selective", "full")
-Ranks = Annotated[int, Field(strict=True, le=MOST["gpus"][0])]  # the limit of every number of a layout
+Count = Annotated[int, Field(strict=True, le=MOST["gpus"][0])]  # the limit of every number of a layout
+
+
+class Ranks:
+    """What one layout and many of them have in common."""
+
+    dp: Any
+    tp: Any
+    pp: Any
+    cp: Any
+    microbatch: Any
+
+    @property
+    def gpus(self) -> Any:
+        """GPUs needed."""
+        return self.dp * self.tp * self.pp * self.cp
+
+    def microbatches(self, batch: int) -> Any:
+        """Microbatches of one replica for a global batch."""
+        return batch // (self.dp * self.microbatch)
 
 
 @dataclass(frozen=True)
-class Layout:
+class Layout(Ranks):
     """Ranks of each kind of parallelism and how a step runs on them; ranks are placed tp, cp, dp, pp, inner first.
 
     Expert parallelism lives inside data parallelism: `ep` divides `dp` and adds no GPUs.
@@ -30,37 +53,28 @@ class Layout:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    dp: Ranks = 1
-    tp: Ranks = 1
-    pp: Ranks = 1
-    ep: Ranks = 1
-    cp: Ranks = 1
-    microbatch: Ranks = 1  # sequences
+    dp: Count = 1
+    tp: Count = 1
+    pp: Count = 1
+    ep: Count = 1
+    cp: Count = 1
+    microbatch: Count = 1  # sequences
     schedule: str = "1f1b"
-    interleave: Ranks = 1  # model chunks a stage holds
+    interleave: Count = 1  # model chunks a stage holds
     recompute: str = "none"
-    zero: Ranks = 0  # data-parallel ranks share out: 1 optimizer states, 2 gradients too, 3 weights too (FSDP)
+    zero: Count = 0  # data-parallel ranks share out: 1 optimizer states, 2 gradients too, 3 weights too (FSDP)
     sequence_parallel: StrictBool = False  # norms and dropout on 1/tp of the tokens each
     overlap: StrictBool = True  # gradients (and ZeRO-3 weights) travel while the GPU computes
-    stages: tuple[Ranks, ...] = ()  # layers of each piece of the pipeline, in the model's order; (): even
+    stages: tuple[Count, ...] = ()  # layers of each piece of the pipeline, in the model's order; (): even
 
     def __post_init__(self) -> None:
         """Stages read from a file are a list; a layout must be hashable."""
         if not isinstance(self.stages, tuple):
             object.__setattr__(self, "stages", tuple(self.stages))
 
-    @property
-    def gpus(self) -> int:
-        """GPUs needed."""
-        return self.dp * self.tp * self.pp * self.cp
-
     def pieces(self, layers: int) -> Sequence[int]:
         """Layers of each piece of the pipeline; stage s of p runs pieces s, s + p, s + 2 p, ..."""
         return self.stages or stages(layers, self.pp * self.interleave)
-
-    def microbatches(self, batch: int) -> int:
-        """Microbatches of one replica for a global batch."""
-        return batch // (self.dp * self.microbatch)
 
     @property
     def label(self) -> str:
@@ -77,6 +91,59 @@ class Layout:
         parts += ["no-overlap"] if not self.overlap and self.dp * self.cp > 1 else []
         parts += ["stages" + in_runs(self.stages)] if self.stages else []
         return " ".join(parts)
+
+
+class Layouts(Ranks):
+    """Many layouts at once: every part but `stages` is an array with an entry a layout."""
+
+    PARTS = tuple(field.name for field in fields(Layout) if field.name != "stages")
+    ep: Array
+    schedule: Any
+    interleave: Any
+    recompute: Array
+    zero: Array
+    sequence_parallel: Array
+    overlap: Array
+    stages: list[tuple[int, ...]]
+
+    @classmethod
+    def of(cls, layouts: Sequence[Layout]) -> Layouts:
+        """These layouts, in order."""
+        found = cls()
+        columns = zip(*map(attrgetter(*cls.PARTS), layouts), strict=True) if layouts else [()] * len(cls.PARTS)
+        found.__dict__ = dict(zip(cls.PARTS, map(np.array, columns)))
+        found.stages = [layout.stages for layout in layouts]
+        return found
+
+    def __getitem__(self, places: Array) -> Layouts:
+        """Those at `places`."""
+        found = type(self)()
+        found.__dict__ = {
+            name: part[places] if isinstance(part, np.ndarray) else part for name, part in vars(self).items()
+        }
+        found.stages = [self.stages[place] for place in places]
+        return found
+
+    def __len__(self) -> int:
+        return len(self.stages)
+
+    def alike(self) -> Iterator[tuple[Array, Layouts]]:
+        """Places and layouts of each kind of pipeline: `schedule`, `pp` and `interleave` are one value for all."""
+        kinds: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+        for place, kind in enumerate(zip(*(getattr(self, name).tolist() for name in _PIPELINE), strict=True)):
+            kinds[kind].append(place)
+        for kind, places in kinds.items():
+            found = self[np.array(places)]
+            found.__dict__ |= dict(zip(_PIPELINE, kind, strict=True))
+            yield np.array(places), found
+
+    def pieces(self, layers: int) -> Array:
+        """Layers of each piece of pipelines that are alike: [piece, layout]."""
+        even = stages(layers, self.pp * self.interleave)
+        return np.array([given or even for given in self.stages]).T
+
+
+_PIPELINE = ("schedule", "pp", "interleave")
 
 
 @dataclass(frozen=True)
@@ -134,6 +201,9 @@ def from_runs(text: str) -> tuple[int, ...]:
     return tuple(found)
 
 
+Rule = tuple[Any, Callable[[Layout], str]]  # whether a layout (or each of many) breaks it, and how, in words
+
+
 def legal(
     layout: Layout,
     model: Architecture,
@@ -151,33 +221,71 @@ def legal(
         return f"recompute {layout.recompute!r} is not one of {', '.join(RECOMPUTE)}"
     if layout.zero not in (0, 1, 2, 3):
         return f"zero {layout.zero} is not 0, 1, 2 or 3"
-    if gpus is not None and layout.gpus != gpus:
-        product = f"dp {layout.dp} x tp {layout.tp} x pp {layout.pp} x cp {layout.cp}"
-        return f"{product} = {layout.gpus} GPUs, not {gpus}"
-    return _divides(layout, model) or _runs(layout, model, batch, sequence)
+    for broken, words in _rules(layout, model, gpus, batch, sequence):
+        if broken:
+            return words(layout)
+    return _given(layout.stages, layout.pp * layout.interleave, model.layers) if layout.stages else None
 
 
-def _divides(layout: Layout, model: Architecture) -> str | None:
-    tp, pieces = layout.tp, layout.pp * layout.interleave
-    if model.heads % tp:
-        return f"{model.heads} heads do not divide by tp {tp}"
-    if model.kv_heads % tp and tp % model.kv_heads:
-        return f"{model.kv_heads} key-value heads neither divide by tp {tp} nor divide it"
-    if model.ffn % tp:
-        return f"a feed-forward layer {model.ffn} wide does not divide by tp {tp}"
-    if layout.sequence_parallel and tp == 1:
-        return "sequence parallelism needs tp above 1"
-    if pieces > model.layers:
-        return f"{model.layers} layers are fewer than {pieces} pieces of the pipeline"
-    if layout.stages and (reason := _given(layout.stages, pieces, model.layers)):
-        return reason
-    if layout.ep > 1 and not model.experts:
-        return f"ep {layout.ep} needs experts, which {model.name} has none of"
-    if layout.ep > 1 and model.experts % layout.ep:
-        return f"{model.experts} experts do not divide by ep {layout.ep}"
-    if layout.dp % layout.ep:
-        return f"ep {layout.ep} does not divide dp {layout.dp}, within which experts are spread"
-    return None
+def illegal(
+    layouts: Sequence[Layout], model: Architecture, gpus: int | None, batch: int | None, sequence: int | None
+) -> list[str | None]:
+    """What `legal` says of each of many layouts whose parts are possible by themselves, their stages even."""
+    found: list[str | None] = [None] * len(layouts)
+    rules = list(_rules(Layouts.of(layouts), model, gpus, batch, sequence)) if layouts else []
+    for broken, words in reversed(rules):  # the first rule that is broken has the last word
+        for place in np.flatnonzero(broken).tolist():
+            found[place] = words(layouts[place])
+    return found
+
+
+def _rules(
+    at: Layout | Layouts, model: Architecture, gpus: int | None, batch: int | None, sequence: int | None
+) -> Iterator[tuple[Any, Callable[[Layout], str]]]:
+    """Whether a layout (or each of many) breaks a rule, and how, in words; rules others build upon come first."""
+    heads, keys, layers, experts = model.heads, model.kv_heads, model.layers, model.experts
+    tp, pp, dp, ep, pieces = at.tp, at.pp, at.dp, at.ep, at.pp * at.interleave
+    if gpus is not None:
+        yield (
+            at.gpus != gpus,
+            lambda x: f"dp {x.dp} x tp {x.tp} x pp {x.pp} x cp {x.cp} = {x.gpus} GPUs, not {gpus}",
+        )
+    yield heads % tp != 0, lambda x: f"{heads} heads do not divide by tp {x.tp}"
+    yield (
+        (keys % tp != 0) & (tp % keys != 0),
+        lambda x: f"{keys} key-value heads neither divide by tp {x.tp} nor divide it",
+    )
+    yield model.ffn % tp != 0, lambda x: f"a feed-forward layer {model.ffn} wide does not divide by tp {x.tp}"
+    yield at.sequence_parallel & (tp == 1), lambda x: "sequence parallelism needs tp above 1"
+    yield pieces > layers, lambda x: f"{layers} layers are fewer than {x.pp * x.interleave} pieces of the pipeline"
+    yield (ep > 1) & (not experts), lambda x: f"ep {x.ep} needs experts, which {model.name} has none of"
+    yield experts % ep != 0, lambda x: f"{experts} experts do not divide by ep {x.ep}"
+    yield dp % ep != 0, lambda x: f"ep {x.ep} does not divide dp {x.dp}, within which experts are spread"
+    yield (
+        (at.schedule == "interleaved") != (at.interleave > 1),
+        lambda x: f"schedule {x.schedule} with {x.interleave} chunks a stage: interleaved has 2 or more",
+    )
+    yield (at.interleave > 1) & (pp == 1), lambda x: "an interleaved schedule needs pp above 1"
+    yield (
+        (at.zero >= 2) & (pp > 1),
+        lambda x: f"zero {x.zero} with pp {x.pp}: gradients would be exchanged at every microbatch",
+    )
+    if batch is not None:
+        yield batch % dp != 0, lambda x: f"a batch of {batch} does not divide by dp {x.dp}"
+        yield (
+            batch // dp % at.microbatch != 0,
+            lambda x: f"{batch // x.dp} sequences a replica do not divide by microbatch {x.microbatch}",
+        )
+        yield (
+            (at.interleave > 1) & (at.microbatches(batch) % pp != 0),
+            lambda x: f"{x.microbatches(batch)} microbatches do not divide by pp {x.pp}, as interleaving needs",
+        )
+    if sequence is not None:
+        yield sequence % at.cp != 0, lambda x: f"{sequence} tokens do not divide by cp {x.cp}"
+        yield (
+            at.sequence_parallel & (sequence // at.cp % tp != 0),
+            lambda x: f"{sequence // x.cp} tokens do not divide by tp {x.tp}, as sequence parallelism needs",
+        )
 
 
 def _given(given: tuple[int, ...], pieces: int, layers: int) -> str | None:

@@ -1,36 +1,77 @@
-"""Communication times of groups of equally spaced GPUs that all communicate at once; each is computed once."""
+"""Communication times of groups of equally spaced GPUs that all communicate at once, of many groups at a time."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from tilecast.base.arrays import Array
 from tilecast.hardware.system import Route, System, route
-from tilecast.multigpu.collectives import timed
+from tilecast.multigpu.collectives import LONG_WAY, seconds, tried
 
 Group = tuple[int, int, int, int]  # first GPU, stride, how many; GPUs in use, which hold such groups too
+Groups = tuple[Any, Any, Any, Any]  # the same, each a number or an array of them
+_NUMBERS = 6  # of a Way
+_MOST_WAYS = 9  # four lines of a curve, each as a ring and as a tree, and the switch
 
 
 class Links:
-    """The links of a system, every rate times `share`."""
+    """The links of a system, every rate times `share`; the ways of a collective in a group are found once."""
 
     def __init__(self, system: System, share: float = 1.0) -> None:
         self.system = scaled(system, share)
         self._routes: dict[Group, Route] = {}
-        self._times: dict[tuple[str, Group, float], Array] = {}
+        self._rows: dict[tuple[Any, ...], int] = {}  # operation and group -> row; 0: takes no time
+        legs = max(1, len(system.tiers))
+        self._ways = np.zeros((_NUMBERS, legs, _MOST_WAYS, 1))  # number, leg, way, row
+        self._ways[[2, 4]] = math.inf
+        self._reach = np.ones((legs, 1))  # leg, row
 
-    def time(self, op: str, group: Group, size: float) -> Array:
-        """Milliseconds (latency, low, high) of a collective in a group."""
-        key = (op, group, size)
-        if key not in self._times:
-            if group[2] == 1 or size == 0:
-                self._times[key] = np.zeros(3)
-            else:
-                found = timed(op, self.system, self._route(group), size)
-                self._times[key] = np.array([found.latency_ms, found.low_ms, found.high_ms])
-        return self._times[key]
+    def time(self, op: Any, groups: Groups, size: Any, where: Any = True, ends: int = 3) -> Array:
+        """Milliseconds (latency, low, high: the first `ends` of these) of collectives of `size` bytes in groups.
+
+        The last axis of sizes is that of the groups. Where it is not `where`, where a group is one GPU and where
+        nothing is sent, no time passes.
+        """
+        size = np.asarray(size, dtype=float)
+        asked = np.broadcast_arrays(op, *groups, np.asarray(where) & (np.asarray(groups[2]) > 1))
+        rows = self._row_of(zip(*(part.ravel().tolist() for part in asked)))
+        if not any(rows):
+            return np.zeros((ends, *np.broadcast_shapes(size.shape, asked[0].shape)))
+        ways = self._ways[..., rows]
+        legs = seconds(ways.reshape(*ways.shape[:3], *[1] * (size.ndim - 1), len(rows)), size).min(axis=1)
+        slowest = legs.argmax(axis=0) if len(legs) > 1 else 0
+        latency = np.where(size > 0, legs.max(axis=0) * 1e3, 0.0)
+        if ends == 1:
+            return np.asarray(latency[None])
+        reach = self._reach[slowest, rows]
+        return np.stack([latency, latency / reach, latency * reach])
+
+    def _row_of(self, asked: Iterable[tuple[Any, ...]]) -> list[int]:
+        """Where the ways of each (operation, group, whether it takes time) stand in the table."""
+        found = []
+        for *key, able in asked:
+            row = self._rows.get(tuple(key)) if able else 0
+            found.append(self._added(tuple(key)) if row is None else row)
+        return found
+
+    def _added(self, key: tuple[Any, ...]) -> int:
+        row, legs = len(self._rows) + 1, tried(key[0], self.system, self._route(key[1:]))
+        if row == self._ways.shape[-1]:  # room for twice as many
+            self._ways, self._reach = (np.concatenate([table, table], -1) for table in (self._ways, self._reach))
+        self._ways[..., row] = np.array(LONG_WAY[:_NUMBERS])[
+            :, None, None
+        ]  # a way not there is never the fastest,
+        self._ways[0, len(legs) :, :, row] = -math.inf  # and a leg not there never the slowest
+        for place, leg in enumerate(legs):
+            self._ways[:, place, : len(leg.ways), row] = np.array([way[:_NUMBERS] for way in leg.ways]).T
+            self._reach[place, row] = math.exp(leg.spread)
+        self._rows[key] = row
+        return row
 
     def _route(self, group: Group) -> Route:
         """The route of one group while all groups like it communicate at the same time."""
@@ -48,12 +89,11 @@ class Links:
             self._routes[group] = route(self.system, range(first, first + span, stride), others)
         return self._routes[group]
 
-    def hop(self, stride: int, ranks: int, used: int) -> Group:
+    def hop(self, stride: Any, ranks: Any, used: Any) -> Groups:
         """The slowest step between neighbours of a chain: between two nodes where the chain leaves the first."""
         node = self.system.gpus_per_node
-        if stride < node < stride * ranks:
-            return ((node - 1) // stride * stride, stride, 2, used)
-        return (0, stride, 2, used)
+        leaves = (stride < node) & (node < stride * ranks)
+        return np.where(leaves, (node - 1) // stride * stride, 0), stride, 2, used
 
 
 def scaled(system: System, share: float) -> System:

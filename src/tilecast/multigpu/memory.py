@@ -7,13 +7,16 @@ pass reads, in bytes, with dropout masks of one byte an element. For a GPT layer
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from itertools import groupby
+from typing import Any
 
+import numpy as np
+
+from tilecast.base.arrays import Array
 from tilecast.hardware.device import ELEMENT_BYTES
 from tilecast.models.architecture import Architecture
 from tilecast.models.workload import Workload
-from tilecast.multigpu.layout import STANDARD, Assumptions, Layout
+from tilecast.multigpu.layout import STANDARD, Assumptions, Layout, Layouts
 from tilecast.multigpu.schedule import in_flight
 
 PARTS = (
@@ -62,8 +65,7 @@ class Memory:
     @property
     def verdict(self) -> str:
         """`fits, 12.3 GB free`, or `does not fit by 3.4 GB`, and on which stage."""
-        where = f" (stage {self.fullest} of {len(self.stages)})" if len(self.stages) > 1 else ""
-        return f"{_verdict(self.short_bytes)}{where}"
+        return verdict(self.short_bytes, self.fullest, len(self.stages))
 
     @property
     def stage_verdicts(self) -> list[str]:
@@ -75,19 +77,21 @@ class Memory:
             total, known = self.totals[first], self.fullest in (first, *rest)
             name = f"stages {first} to {rest[-1]}" if rest else f"stage {first}"
             room = f"{total / 1e9:7.1f} of {self.capacity_bytes / 1e9:.1f} GB"
-            verdict = _verdict(total - self.capacity_bytes) + (", the fullest" if known else "")
-            lines.append(f"{name:{width}} {room}, {verdict}")
+            words = verdict(total - self.capacity_bytes) + (", the fullest" if known else "")
+            lines.append(f"{name:{width}} {room}, {words}")
         return lines
 
 
-def _verdict(short_bytes: float) -> str:
+def verdict(short_bytes: float, stage: int = 0, stages: int = 1) -> str:
+    """Whether a stage fits, by how much, and which it is."""
     size = f"{abs(short_bytes) / 1e9:.1f} GB"
-    return f"fits, {size} free" if short_bytes <= 0 else f"does not fit by {size}"
+    where = f" (stage {stage} of {stages})" if stages > 1 else ""
+    return (f"fits, {size} free" if short_bytes <= 0 else f"does not fit by {size}") + where
 
 
-def layer_parameters(model: Architecture, tp: int = 1, ep: int = 1) -> tuple[float, float]:
+def layer_parameters(model: Architecture, tp: Any = 1, ep: Any = 1) -> tuple[Any, Any]:
     """Parameters of one layer on one GPU: those all data-parallel ranks share, and its experts'."""
-    kv = max(model.kv_heads / tp, 1)
+    kv = np.maximum(model.kv_heads / tp, 1)
     attention = model.hidden * model.head_dim * (2 * model.heads / tp + 2 * kv)
     norms = 2 * model.hidden * (2 if model.biases else 1)
     if model.biases:
@@ -98,7 +102,7 @@ def layer_parameters(model: Architecture, tp: int = 1, ep: int = 1) -> tuple[flo
     return attention + norms + ffn, 0.0
 
 
-def end_parameters(model: Architecture, tp: int = 1) -> tuple[float, float]:
+def end_parameters(model: Architecture, tp: Any = 1) -> tuple[Any, Any]:
     """Parameters of the first stage's embedding and of the last stage's norm and head, on one GPU."""
     words = model.vocab * model.hidden / tp
     return words + model.positions * model.hidden + model.extra, words + model.hidden * (1 + model.biases)
@@ -108,95 +112,93 @@ def parameters(model: Architecture) -> float:
     """Parameters of the whole model."""
     shared, own = layer_parameters(model)
     first, last = end_parameters(model)
-    return model.layers * (shared + own) + first + last - (model.vocab * model.hidden if model.tied else 0)
+    return float(model.layers * (shared + own) + first + last - (model.vocab * model.hidden if model.tied else 0))
 
 
-def activation_bytes(model: Architecture, work: Workload, layout: Layout, recompute: str | None = None) -> float:
+def activation_bytes(
+    model: Architecture, work: Workload, layout: Layout | Layouts, recompute: str | None = None
+) -> Any:
     """Bytes one layer keeps of one microbatch for its backward pass, on one GPU."""
-    mode = recompute or layout.recompute
+    mode = layout.recompute if recompute is None else recompute
     size = ELEMENT_BYTES[work.dtype]
     tp, mask = layout.tp, 1.0 if model.dropout else 0.0
     rows = layout.microbatch * work.sequence_length / layout.cp  # tokens
-    split = tp if layout.sequence_parallel else 1  # of what tensor parallelism alone leaves whole
+    split = np.where(layout.sequence_parallel, tp, 1)  # of what tensor parallelism alone leaves whole
     token = rows * model.hidden
-    if mode == "full":
-        return size * token / split
-    queries, keys = model.heads * model.head_dim / tp, max(model.kv_heads / tp, 1) * model.head_dim
+    queries, keys = model.heads * model.head_dim / tp, np.maximum(model.kv_heads / tp, 1) * model.head_dim
     whole = 2 * size * token + 2 * size * token + 2 * mask * token  # norms, inputs of both blocks, dropout
     attention = size * rows * (2 * queries + 2 * keys)  # q, k, v, input of the output matrix
     # of the softmax; of dropout its mask and its output
     core = rows * work.sequence_length * model.heads / tp * (size + mask * (1 + size))
-    if work.attention == "fused" or mode == "selective":
-        core = 0.0  # a fused kernel keeps a row's sum, and computes the rest again
+    if work.attention == "fused":
+        core = 0.0 * core  # a fused kernel keeps a row's sum, and computes the rest again
     spread = model.top_k or 1
     wide = rows * model.ffn / tp * spread
     ffn = size * wide * ((4 if model.gated else 2) - (1 if work.fused and model.gated else 0))
     if model.experts:  # tokens gathered for each expert, what each returns, the router's shares in fp32
-        ffn += 2 * size * token * spread + 4 * rows * model.experts
-    return whole / split + attention + core + ffn
+        ffn = ffn + (2 * size * token * spread + 4 * rows * model.experts)
+    kept = whole / split + attention + np.where(mode == "selective", 0.0, core) + ffn
+    return np.where(mode == "full", size * token / split, kept)
 
 
-def cache_bytes(model: Architecture, work: Workload, layout: Layout, layers: int) -> float:
+def cache_bytes(model: Architecture, work: Workload, layout: Layout | Layouts, layers: Any) -> Any:
     """Bytes of keys and values of all sequences of one replica, of `layers` layers, on one GPU."""
     tokens = work.context + (1 if work.phase == "decode" else work.sequence_length)
-    head = max(model.kv_heads / layout.tp, 1) * model.head_dim
+    head = np.maximum(model.kv_heads / layout.tp, 1) * model.head_dim
     sequences = work.batch_size / layout.dp
     return 2 * layers * head * tokens / layout.cp * sequences * ELEMENT_BYTES[work.dtype]
 
 
 def memory(work: Workload, layout: Layout, capacity_bytes: float, assume: Assumptions = STANDARD) -> Memory:
     """What each stage's GPUs hold while `work` runs on `layout`, and whether `capacity_bytes` are enough."""
-    model, pp, tp = work.architecture, layout.pp, layout.tp
-    pieces = layout.pieces(model.layers)
-    counts = [sum(pieces[stage::pp]) for stage in range(pp)]
-    waiting = in_flight(layout.schedule, pp, layout.microbatches(work.batch_size), layout.interleave)
-    shared, own = layer_parameters(model, tp, layout.ep)
+    ((_, one),) = Layouts.of([layout]).alike()
+    stages = held(work, one, assume)[..., 0].T.tolist()
+    return Memory(tuple(dict(zip(PARTS, stage, strict=True)) for stage in stages), capacity_bytes)
+
+
+def held(work: Workload, layouts: Layouts, assume: Assumptions = STANDARD) -> Array:
+    """Bytes [part, stage, layout] of PARTS that each stage's GPUs hold, of pipelines that are alike."""
+    model, pp, tp, zero = work.architecture, layouts.pp, layouts.tp, layouts.zero
+    layers = layouts.pieces(model.layers).reshape(layouts.interleave, pp, -1).sum(axis=0)
+    waits = in_flight(layouts.schedule, pp, layouts.microbatches(work.batch_size), layouts.interleave)
+    first, last = (np.arange(pp)[:, None] == end for end in (0, pp - 1))
+    shared, own = layer_parameters(model, tp, layouts.ep)
     start, end = end_parameters(model, tp)
     size, training = ELEMENT_BYTES[work.dtype], work.mode == "training"
-    replicas, copies = layout.dp * layout.cp, layout.dp * layout.cp / layout.ep  # of shared ones, of experts
+    replicas = layouts.dp * layouts.cp  # of what all share; experts have fewer
     half = size < 4 and work.mixed and work.optimizer is not None
     states = 4 * work.optimizer_states + (4 if half else 0)
-    split = tp if layout.sequence_parallel else 1
-    tokens = layout.microbatch * (1 if work.phase == "decode" else work.sequence_length / layout.cp)
-    kept = activation_bytes(model, work, layout) if training else 0.0
-    again = 0.0  # the layer being computed again
-    if training and layout.recompute != "none":
-        again = activation_bytes(model, work, layout, "none") - kept
+    split = np.where(layouts.sequence_parallel, tp, 1)
+    tokens = layouts.microbatch * (1 if work.phase == "decode" else work.sequence_length / layouts.cp)
+    ends = start * first + end * last
+    if pp == 1 and model.tied:
+        ends = ends - model.vocab * model.hidden / tp
+    weights, experts = layers * shared + ends, layers * own
+    whole, divided = weights + experts, weights / replicas + experts / (replicas / layouts.ep)
 
-    @cache
-    def stage_bytes(layers: int, waits: float, first: bool, last: bool) -> dict[str, float]:
-        ends = start * first + end * last
-        if first and last and model.tied:
-            ends -= model.vocab * model.hidden / tp
-        weights, experts = layers * shared + ends, layers * own
-
-        def divided(level: int) -> float:
-            return weights / replicas + experts / copies if layout.zero >= level else weights + experts
-
-        parts = dict.fromkeys(PARTS, 0.0)
-        parts["weights"] = divided(3) * size
-        if layout.zero >= 3:
-            # The layer at work and the next one, gathered; both ends, which stay so. Training: one layer's
-            # gradients, whole, and the copy of them that is on its way.
-            parts["buffers"] += (4 if training else 2) * (shared + own) * size + ends * size
-        if training:
-            parts["gradients"] = divided(2) * size
-            parts["optimizer"] = divided(1) * states
-            masks = waits * tokens * model.hidden * model.dropout / split * first  # of the embedding's dropout
-            parts["activations"] = kept * layers * waits + again + masks
-            if last:  # input of the last norm and of the head; logits in fp32 for the loss
-                parts["logits"] = tokens * (2 * model.hidden * size / split + 4 * model.vocab / tp)
-            if replicas > 1 and layout.overlap:
-                parts["buffers"] += 2 * assume.bucket_bytes
-        else:
-            wide = model.ffn * (model.top_k or 1) / tp
-            parts["activations"] = tokens * size * 4 * (model.hidden + wide)
-            if last:
-                parts["logits"] = tokens * model.vocab / tp * size
-            parts["kv_cache"] = cache_bytes(model, work, layout, layers)
-        parts["fragmentation"] = assume.fragmentation * sum(parts.values())
-        parts["context"] = assume.context_bytes
-        return parts
-
-    held = (stage_bytes(counts[stage], waiting[stage], stage == 0, stage == pp - 1) for stage in range(pp))
-    return Memory(tuple(held), capacity_bytes)
+    parts = dict.fromkeys(PARTS, np.zeros_like(whole))
+    parts["weights"] = np.where(zero >= 3, divided, whole) * size
+    # ZeRO-3: the layer at work and the next one, gathered; both ends, which stay so. Training: one layer's
+    # gradients, whole, and the copy of them that is on its way.
+    parts["buffers"] = np.where(zero >= 3, (4 if training else 2) * (shared + own) * size + ends * size, 0.0)
+    if training:
+        kept = activation_bytes(model, work, layouts)
+        # the layer being computed again
+        again = np.where(layouts.recompute == "none", 0.0, activation_bytes(model, work, layouts, "none") - kept)
+        parts["gradients"] = np.where(zero >= 2, divided, whole) * size
+        parts["optimizer"] = np.where(zero >= 1, divided, whole) * states
+        masks = waits * tokens * model.hidden * model.dropout / split * first  # of the embedding's dropout
+        parts["activations"] = kept * layers * waits + again + masks
+        # input of the last norm and of the head; logits in fp32 for the loss
+        parts["logits"] = last * (tokens * (2 * model.hidden * size / split + 4 * model.vocab / tp))
+        parts["buffers"] = parts["buffers"] + np.where(
+            (replicas > 1) & layouts.overlap, 2 * assume.bucket_bytes, 0.0
+        )
+    else:
+        wide = model.ffn * (model.top_k or 1) / tp
+        parts["activations"] = parts["activations"] + tokens * size * 4 * (model.hidden + wide)
+        parts["logits"] = last * (tokens * model.vocab / tp * size)
+        parts["kv_cache"] = cache_bytes(model, work, layouts, layers)
+    parts["fragmentation"] = assume.fragmentation * sum(parts.values())
+    parts["context"] = np.full_like(whole, assume.context_bytes)
+    return np.stack(list(parts.values()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,20 +15,19 @@ FORWARD, BACKWARD = 0, 1
 _CELLS = 4_000_000  # of the table of finishing times worked on at once
 
 
-def warm_up(schedule: str, stage: int, stages: int, microbatches: int, chunks: int = 1) -> int:
+def warm_up(schedule: str, stage: Any, stages: int, microbatches: Any, chunks: int = 1) -> Any:
     """Forward passes a stage runs before its first backward pass (arXiv 2104.04473, section 2.2)."""
+    whole = microbatches * chunks
     if schedule == "gpipe":
-        return microbatches
-    if chunks == 1:
-        return min(stages - stage, microbatches)
-    if microbatches == stages:
-        return microbatches * chunks
-    return min(2 * (stages - stage - 1) + (chunks - 1) * stages + 1, microbatches * chunks)
+        return whole + 0 * stage
+    ahead = 2 * (stages - stage - 1) + (chunks - 1) * stages + 1 if chunks > 1 else stages - stage
+    return np.where((chunks > 1) & (microbatches == stages), whole, np.minimum(ahead, whole))
 
 
-def in_flight(schedule: str, stages: int, microbatches: int, chunks: int = 1) -> list[float]:
-    """Microbatches, in units of a whole stage's layers, whose activations each stage holds at most."""
-    return [warm_up(schedule, stage, stages, microbatches, chunks) / chunks for stage in range(stages)]
+def in_flight(schedule: str, stages: int, microbatches: Any, chunks: int = 1) -> Array:
+    """Microbatches, in units of a whole stage's layers, whose activations each stage holds: [stage, case]."""
+    waiting = warm_up(schedule, np.arange(stages)[:, None], stages, np.atleast_1d(microbatches), chunks)
+    return np.asarray(waiting / chunks)
 
 
 class Event(NamedTuple):
@@ -137,6 +136,10 @@ def stage_ends(
     if chunks == 1 and (schedule == "gpipe" or backward is None):
         return _one_way(counts, forward[:, 0], None if backward is None else backward[:, 0], send)
     found = np.empty((cases, stages))
+    if chunks == 1 and backward is not None and periodic and not send.any():
+        long = np.flatnonzero(counts > stages)
+        found[long] = _one_forward_one_backward(counts[long], forward[long, 0], backward[long, 0])
+        counts = np.where(counts > stages, 0, counts)
     turn = 1 if chunks == 1 else stages
     for first in (4 * stages, 32 * stages) if chunks == 1 else (8 * stages, 32 * stages):
         left = np.flatnonzero(counts > first) if periodic else np.array([], dtype=int)
@@ -173,6 +176,26 @@ def _one_way(counts: Array, forward: Array, backward: Array | None, send: Array)
     back = backward[:, ::-1]
     passed = np.cumsum(back, axis=1) + np.arange(stages) * send[:, 1:]
     return np.asarray(ends[:, -1:] + (passed + more * np.maximum.accumulate(back, axis=1))[:, ::-1])
+
+
+def _one_forward_one_backward(counts: Array, forward: Array, backward: Array) -> Array:
+    """Ends of 1F1B in closed form, of more microbatches than stages and of sends that take no time.
+
+    A stage's end is the longest chain of passes before it. A chain goes forward to a stage t, with the warm-up's
+    passes on its way; turns round there; spends all rounds it has left at the slowest stage x it passes; and comes
+    back from a stage u, with the passes that drain the pipeline on its way, to the stage that ends.
+    """
+    stages = np.arange(forward.shape[1])
+    both, after = forward + backward, stages[::-1]  # stages that follow
+    whole, back = np.cumsum(both, axis=1), np.cumsum(backward, axis=1)
+    begun = whole + after * np.maximum.accumulate(forward, axis=1)  # by t
+    turned = np.maximum.accumulate(begun[:, ::-1], axis=1)[:, ::-1] - (whole - both)  # by x, t not before it
+    spent = turned + (counts[:, None] - 1 - after - 1) * both
+    left = np.maximum.accumulate(spent, axis=1) + whole  # by u, x not behind it
+    behind = stages[:, None] <= stages  # [stage that ends, u]
+    drained = np.maximum.accumulate(np.where(behind, backward[:, None], 0.0), axis=2) * after
+    ends = np.where(behind, left[:, None] + drained, 0.0).max(axis=2)
+    return np.asarray(ends - (back - backward))
 
 
 def _simulated(

@@ -10,7 +10,7 @@ import math
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tilecast.base.errors import InputError
 from tilecast.graph.kernels import Kernel
@@ -35,8 +35,7 @@ _PARTS = ("first", "layer", "last")
 Counted = list[tuple[Kernel, int]]
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(NamedTuple):
     """What decides the kernels of one microbatch on one GPU."""
 
     tp: int

@@ -1,16 +1,16 @@
 """One step of training or inference on many GPUs: kernels, collectives and schedule put together.
 
-A `Planner` forecasts the kernels of a microbatch once per shape (tp, cp, ep, microbatch), the rest by arithmetic:
-`step` simulates one layout event by event, `latencies` thousands of them at once.
+A `StepForecaster` forecasts the kernels of a microbatch once per shape (tp, cp, ep, microbatch), the rest by
+arithmetic over all layouts asked for at once: `latencies` takes thousands, `step` one, with all there is to know.
+Arrays end with the axis of the layouts; [end] is the forecast, its low and its high end, or the first of these.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from functools import cached_property, reduce
 
 import numpy as np
 
@@ -19,10 +19,10 @@ from tilecast.base.errors import InputError
 from tilecast.hardware.device import ELEMENT_BYTES, Device
 from tilecast.hardware.system import System
 from tilecast.models.workload import Workload
-from tilecast.multigpu.kernels import NOTHING, Kernels, sent
-from tilecast.multigpu.layout import STANDARD, Assumptions, Layout, check, stages
+from tilecast.multigpu.kernels import Kernels, Run, Times, sent
+from tilecast.multigpu.layout import STANDARD, Assumptions, Layout, Layouts, check, stages
 from tilecast.multigpu.links import Links
-from tilecast.multigpu.memory import Memory, end_parameters, layer_parameters, memory
+from tilecast.multigpu.memory import Memory, end_parameters, held, layer_parameters, memory
 from tilecast.multigpu.schedule import BACKWARD, FORWARD, Event, simulate, stage_ends
 from tilecast.multigpu.shard import Shape, Share
 from tilecast.multigpu.traffic import FIRST, LAST, LAYER, UNIT, Traffic
@@ -44,7 +44,12 @@ class Step:
     tokens_per_s: float
     memory: Memory
     stages: tuple[dict[str, float], ...]  # the same parts of every stage; `waiting` fills up to latency_ms
-    events: tuple[Event, ...]
+    _simulated: Callable[[], list[Event]] = field(repr=False, compare=False)
+
+    @cached_property
+    def events(self) -> tuple[Event, ...]:
+        """Every pass of the pipeline; simulated when first asked for."""
+        return tuple(self._simulated())
 
     @property
     def bubble_share(self) -> float:
@@ -52,8 +57,8 @@ class Step:
         return self.parts["bubble"] / self.latency_ms if self.latency_ms else 0.0
 
 
-class Planner:
-    """Step forecasts of one workload on one system; kernels and collectives are forecast once."""
+class StepForecaster:
+    """Step forecasts of one workload on one system; kernels and ways to communicate are found once."""
 
     def __init__(
         self,
@@ -70,9 +75,6 @@ class Planner:
         self.traffic = Traffic(work, self.links, assume)
         self.size = ELEMENT_BYTES[work.dtype]
         self.kernels = Kernels(work, device, predictor, assume.compute_share, traced)
-        self._units: dict[tuple[Any, ...], Array] = {}
-        self._waits: dict[tuple[Any, ...], Array] = {}
-        self._spreads: dict[tuple[Any, ...], tuple[int, ...]] = {}
 
     def memory(self, layout: Layout) -> Memory:
         """What each stage's GPUs hold."""
@@ -86,220 +88,243 @@ class Planner:
             raise InputError(f"layout {layout.label}", problem, "choose a larger system or smaller ranks")
 
     def step(self, layout: Layout) -> Step:
-        """The forecast of one layout, event by event."""
+        """The forecast of one layout, with its parts, its interval and its memory."""
         self.check(layout)
-        work, count = self.work, layout.microbatches(self.work.batch_size)
-        passes = self._passes(layout, 3)  # part, kind, end, chunk, stage
-        whole, training = passes.sum(axis=0), work.mode == "training"
+        ((_, one),) = Layouts.of([layout]).alike()
+        passes = self._passes(one, 3)  # part, kind, end, piece, layout
+        whole, count = passes.sum(axis=0), layout.microbatches(self.work.batch_size)
         # forecast, low, high, and once more with links between stages that take no time
-        cases = np.concatenate([whole, (whole - passes[_SENDS])[:, :1]], axis=1)
-        forward, backward = cases[FORWARD], cases[BACKWARD] if training else None
-        hops = np.outer(np.append(self._hops(layout, 3), 0.0), (1.0, 1.0))
-        found = stage_ends(layout.schedule, count, forward, backward, hops, periodic=False)
+        cases = np.concatenate([whole, (whole - passes[_SENDS])[:, :1]], axis=1)[..., 0]
+        hops = np.append(self._hops(one, 3)[:, 0], 0.0)
+        found = self._ends(one, cases, hops, np.full(4, count))
         ends, still = found[:3], found[3]
-        first = backward[0] if backward is not None else None
-        events = simulate(layout.schedule, count, forward[0], first, (hops[0, 0], hops[0, 1]))
-        tails = self._tails(layout, whole, 3)  # tail part (dp, optimizer), end, stage
+        tails = self._tails(one, whole, 3)[..., 0]  # tail part (dp, optimizer), end, stage
         finish = ends + tails.sum(axis=0)
-        latency, low, high = (float(value) for value in finish.max(axis=1))
-        per_stage = []
-        for stage in range(layout.pp):
-            parts = dict.fromkeys(PARTS, 0.0)
-            for number, name in enumerate(UNIT):
-                parts[name] = count * float(passes[number, :, 0, :, stage].sum())
-            busy = sum(parts.values()) - parts["pp"]
-            parts["pp"] = float(ends[0, stage] - still[stage])
-            parts["bubble"] = max(0.0, float(still[stage]) - busy)
-            parts["dp"] += float(tails[0, 0, stage])
-            parts["optimizer"] = float(tails[1, 0, stage])
-            per_stage.append(parts | {"waiting": latency - float(finish[0, stage])})
-        last = int(finish[0].argmax())
-        chosen = {name: per_stage[last][name] for name in PARTS}
-        rate = work.tokens / latency * 1e3 if latency else 0.0
-        held = self.memory(layout)
-        return Step(layout, latency, low, high, chosen, rate, held, tuple(per_stage), tuple(events))
+        latency, low, high = finish.max(axis=1).tolist()
+        by_stage = passes[:, :, 0].reshape(len(UNIT), -1, layout.pp).sum(axis=1)  # in all chunks, both ways
+        spent = dict(zip(UNIT, count * by_stage))
+        parts = np.stack([spent.get(name, np.zeros(layout.pp)) for name in PARTS])
+        bubble, sends, exchange = (PARTS.index(name) for name in ("bubble", "pp", "dp"))
+        busy = reduce(np.add, parts) - parts[sends]
+        parts[sends], parts[bubble] = np.maximum(0.0, [ends[0] - still, still - busy])
+        parts[exchange] += tails[0, 0]
+        parts[PARTS.index("optimizer")] = tails[1, 0]
+        per_stage = [dict(zip(PARTS, stage, strict=True)) for stage in parts.T.tolist()]
+        chosen = per_stage[int(finish[0].argmax())]
+        full = [
+            stage | {"waiting": left}
+            for stage, left in zip(per_stage, (latency - finish[0]).tolist(), strict=True)
+        ]
+        rate = self.work.tokens / latency * 1e3 if latency else 0.0
 
-    def spread(self, layout: Layout) -> tuple[int, ...]:
-        """Layers of each piece that make the slowest stage fastest; () where the even split already does."""
-        pp, layers, pieces = layout.pp, self.model.layers, layout.pp * layout.interleave
-        key = (self._unit_key(layout), pp, pieces)
-        if key in self._spreads:
-            return self._spreads[key]
-        first, layer, last = self._unit(layout)[..., 0].sum(axis=(0, 1)).tolist()
+        def simulated() -> list[Event]:
+            forward, backward = cases[:, 0].reshape(2, layout.interleave, layout.pp)
+            hop = float(hops[0])
+            second = backward if self.work.mode == "training" else None
+            return simulate(layout.schedule, count, forward, second, (hop, hop))
 
-        def load(counts: Sequence[int]) -> list[float]:
-            busy = [sum(counts[stage::pp]) * layer for stage in range(pp)]
-            busy[0] += first
-            busy[-1] += last
-            return busy
-
-        counts = [1] * pieces
-        busy = load(counts)
-        for _ in range(layers - pieces):
-            # of stages that are equally busy the last: it holds the fewest microbatches
-            stage = min(range(pp), key=lambda place: (busy[place], -place))
-            counts[min(range(stage, pieces, pp), key=counts.__getitem__)] += 1
-            busy[stage] += layer
-        gains = max(busy) < max(load(stages(layers, pieces))) * (1 - 1e-9)
-        self._spreads[key] = tuple(counts) if gains else ()
-        return self._spreads[key]
+        return Step(layout, latency, low, high, chosen, rate, self.memory(layout), tuple(full), simulated)
 
     def latencies(self, layouts: Sequence[Layout]) -> Array:
-        """Milliseconds of each (legal) layout, many at once: what `step` finds, without events and intervals."""
-        # Layouts that differ only in what follows the pipeline (ZeRO, how gradients travel) share its simulation.
-        shared: dict[tuple[Any, ...], list[int]] = defaultdict(list)
-        for place, layout in enumerate(layouts):
-            count = layout.microbatches(self.work.batch_size)
-            shared[layout.schedule, layout.pp, layout.interleave, layout.stages, count, layout.dp,
-                   self._unit_key(layout)].append(place)  # fmt: skip
-        groups: dict[tuple[Any, ...], list[list[int]]] = defaultdict(list)
-        for key, places in shared.items():
-            groups[key[:3]].append(places)
-        found = np.zeros(len(layouts))
-        training = self.work.mode == "training"
-        for (schedule, *_), alike in groups.items():
-            first = [layouts[places[0]] for places in alike]
-            # case, kind, chunk, stage
-            whole = np.array([self._passes(layout, 1).sum(axis=0)[:, 0] for layout in first])
-            send = np.array([[float(self._hops(layout, 1)[0])] * 2 for layout in first])
-            counts = np.array([layout.microbatches(self.work.batch_size) for layout in first])
-            ends = stage_ends(schedule, counts, whole[:, FORWARD], whole[:, BACKWARD] if training else None, send)
-            for places, times, end in zip(alike, whole, ends, strict=True):
-                for place in places:
-                    tails = self._tails(layouts[place], times[:, None], 1)
-                    found[place] = (end + tails.sum(axis=0)[0]).max()
+        """Milliseconds of each (legal) layout, many at once: what `step` finds, without its parts and interval."""
+        found, many = np.zeros(len(layouts)), Layouts.of(layouts)
+        self.kernels.forecast(_shapes(many))
+        for places, alike in many.alike():
+            # Layouts that differ only in what follows the pipeline (ZeRO, how gradients travel) share its passes.
+            first, whose = self._distinct(alike, alike.dp, alike.pieces(self.model.layers))
+            leading = alike[first]
+            whole = self._passes(leading, 1).sum(axis=0)
+            counts = leading.microbatches(self.work.batch_size)
+            ends = self._ends(leading, whole[:, 0].swapaxes(1, 2), self._hops(leading, 1)[0], counts)
+            tails = self._tails(alike, whole[..., whose], 1)
+            found[places] = (ends[whose].T + tails.sum(axis=0)[0]).max(axis=0)
         return found
+
+    def held(self, layouts: Sequence[Layout]) -> tuple[Array, Array]:
+        """Bytes that each layout's fullest stage holds, and which stage that is."""
+        found, fullest = np.zeros(len(layouts)), np.zeros(len(layouts), dtype=int)
+        for places, alike in Layouts.of(layouts).alike():
+            stages = reduce(np.add, held(self.work, alike, self.assume))
+            found[places], fullest[places] = stages.max(axis=0), stages.argmax(axis=0)
+        return found, fullest
+
+    def spread(self, layouts: Sequence[Layout]) -> list[tuple[int, ...]]:
+        """Layers of each piece that make a layout's slowest stage fastest; () where the even split does."""
+        found: list[tuple[int, ...]] = [()] * len(layouts)
+        for places, alike in Layouts.of(layouts).alike():
+            first, whose = self._distinct(alike)
+            counts = self._spread(alike[first])
+            for place, one in zip(places.tolist(), whose.tolist(), strict=True):
+                found[place] = counts[one]
+        return found
+
+    def _spread(self, alike: Layouts) -> list[tuple[int, ...]]:
+        pp, chunks, layers, cases = alike.pp, alike.interleave, self.model.layers, np.arange(len(alike))
+        first, layer, last = self._unit(alike, self.kernels(*_shapes(alike)), 1)[..., 0, :].sum(axis=(0, 1))
+
+        def load(held: Array) -> Array:
+            busy = held * layer
+            busy[0] += first
+            busy[-1] += last
+            return np.asarray(busy)
+
+        held = np.full((pp, len(alike)), chunks)
+        busy = load(held)
+        for _ in range(layers - pp * chunks):
+            # of stages that are equally busy the last: it holds the fewest microbatches
+            stage = pp - 1 - busy[::-1].argmin(axis=0)
+            held[stage, cases] += 1
+            busy[stage, cases] += layer
+        even = np.reshape(stages(layers, pp * chunks), (chunks, pp)).sum(axis=0)
+        gains = busy.max(axis=0) < load(np.tile(even[:, None], len(alike))).max(axis=0) * (1 - 1e-9)
+        # a stage's layers over its pieces, the first of which may have one more
+        pieces = held // chunks + (np.arange(chunks)[:, None, None] < held % chunks)
+        rows = pieces.reshape(pp * chunks, -1).T.tolist()
+        return [tuple(row) if gain else () for row, gain in zip(rows, gains.tolist(), strict=True)]
+
+    # --- layouts together ---
+
+    def _distinct(self, alike: Layouts, *more: Array) -> tuple[Array, Array]:
+        """Places of layouts that differ in the time of one piece (or in `more`), and which each one is like."""
+        sharded = np.where(alike.zero >= 3, alike.dp * alike.cp, 0)
+        hides = alike.overlap | ((alike.cp == 1) & (sharded == 0))
+        again = np.unique(alike.recompute, return_inverse=True)[1]
+        parts = (alike.tp, alike.ep, alike.cp, alike.microbatch, alike.sequence_parallel, alike.gpus)
+        rows = np.vstack([*parts, sharded, hides, again, *more])
+        _, first, whose = np.unique(rows, axis=1, return_index=True, return_inverse=True)
+        return first, whose.reshape(-1)
 
     # --- a microbatch through one piece of the model ---
 
-    def _unit(self, layout: Layout) -> Array:
-        """Milliseconds by part (UNIT), kind (forward, backward), place (first, layer, last), interval's end."""
-        key = self._unit_key(layout)
-        if key in self._units:
-            return self._units[key]
-        unit = np.zeros((len(UNIT), 2, 3, 3))
-        kernels = self.kernels(Shape.of(layout)).ms
+    def _unit(self, at: Layouts, kernels: Times, ends: int) -> Array:
+        """Milliseconds by part (UNIT), kind (forward, backward), place (first, layer, last), end and layout."""
+        unit = np.zeros((len(UNIT), 2, 3, ends, len(at)))
+        training = self.work.mode == "training"
         for place, name in enumerate(("first", "layer", "last")):
-            unit[0, FORWARD, place] = kernels[name, "forward"]
-            unit[0, BACKWARD, place] = kernels[name, "backward"]
-        if self.work.mode == "inference":
-            unit[:, BACKWARD] = 0
-        self.traffic.tensor_parallel(layout, unit[2])
-        self.traffic.expert_parallel(layout, unit[3])
-        self.traffic.context_parallel(layout, unit[4], kernels["layer", "core"])
-        if layout.recompute == "full":
-            unit[1, BACKWARD, LAYER] = unit[0, FORWARD, LAYER]
-            unit[2:5, BACKWARD, LAYER] += unit[2:5, FORWARD, LAYER]
-        elif layout.recompute == "selective" and self.work.attention != "fused":
-            unit[1, BACKWARD, LAYER] = kernels["layer", "core"]
-        if layout.zero >= 3:
-            self.traffic.sharded_weights(layout, unit, kernels)
-        self._units[key] = unit
+            unit[0, FORWARD, place] = kernels.ms(name, "forward")[:ends]
+            if training:
+                unit[0, BACKWARD, place] = kernels.ms(name, "backward")[:ends]
+        core = kernels.ms("layer", "core")[:ends]
+        self.traffic.tensor_parallel(at, unit[2])
+        self.traffic.expert_parallel(at, unit[3])
+        self.traffic.context_parallel(at, unit[4], core)
+        if not training:
+            unit[2:5, BACKWARD] = 0
+        full = at.recompute == "full"
+        unit[1, BACKWARD, LAYER] = np.where(full, unit[0, FORWARD, LAYER], 0.0)
+        unit[2:5, BACKWARD, LAYER] += np.where(full, unit[2:5, FORWARD, LAYER], 0.0)
+        if self.work.attention != "fused":
+            unit[1, BACKWARD, LAYER] += np.where(at.recompute == "selective", core, 0.0)
+        self.traffic.sharded_weights(at, unit, kernels)
         return unit
 
-    def _unit_key(self, layout: Layout) -> tuple[Any, ...]:
-        """The parts of a layout that the time of one piece depends on."""
-        zero3 = layout.dp * layout.cp if layout.zero >= 3 else 0
-        hides = layout.overlap or (layout.cp == 1 and not zero3)
-        return (Shape.of(layout), layout.gpus, layout.recompute, hides, zero3)
+    def _waits(self, at: Layouts, kernels: Times, unit: Array, counts: Array) -> Array:
+        """Milliseconds [kind, end, piece, layout] that a pass through a piece waits for the host."""
+        ends, pieces = unit.shape[3], len(counts)
+        messages = unit[2:6, :, :, 0].sum(axis=0)  # kind, place, layout
+        start, stop = (np.arange(pieces)[:, None] == end for end in (0, pieces - 1))
+        waits = np.zeros((2, ends, *counts.shape))
 
-    def _wait(self, layout: Layout, layers: int, first: bool, last: bool) -> Array:
-        """Milliseconds [kind, interval's end] that a pass through a piece waits for the host."""
-        key = (*self._unit_key(layout), layers, first, last)
-        if key in self._waits:
-            return self._waits[key]
-        runs = self.kernels(Shape.of(layout)).runs
-        assert runs is not None
-        messages = self._unit(layout)[2:6, :, :, 0].sum(axis=0)  # kind, place
-        waits = np.zeros((2, 3))
+        def run(part: str, phase: str) -> Run:
+            found = kernels.run(part, phase)
+            return found._replace(issued_ms=found.issued_ms[:ends, None], ends_ms=found.ends_ms[:ends, None])
+
         for kind, phase in ((FORWARD, "forward"), (BACKWARD, "backward")):
             if kind == BACKWARD and self.work.mode == "inference":
                 break
-            layer = runs["layer", phase].then(sent(messages[kind, LAYER]))
-            if kind == BACKWARD and layout.recompute == "full":
-                layer = runs["layer", "forward"].then(layer)
-            start = runs["first", phase].then(sent(messages[kind, FIRST])) if first else NOTHING
-            end = runs["last", phase].then(sent(messages[kind, LAST])) if last else NOTHING
-            ordered = (start, end) if kind == FORWARD else (end, start)
-            waits[kind] = ordered[0].then(layer.times(layers)).then(ordered[1]).wait_ms
-        self._waits[key] = waits
+            first, layer, last = (
+                run(name, phase).then(sent(messages[kind, place]))
+                for place, name in enumerate(("first", "layer", "last"))
+            )
+            if kind == BACKWARD:
+                again = run("layer", "forward").where(at.recompute == "full")
+                layer = again.then(layer)
+            first, last = first.where(start), last.where(stop)
+            ordered = (first, last) if kind == FORWARD else (last, first)
+            waits[kind] = ordered[0].then(layer.times(counts)).then(ordered[1]).wait_ms
         return waits
 
     # --- the pipeline, and what follows it ---
 
-    def _passes(self, layout: Layout, ends: int) -> Array:
-        """Milliseconds by part, kind, interval's end, chunk and stage of one microbatch's pass."""
-        unit = self._unit(layout)[..., :ends]
-        pieces = layout.pp * layout.interleave
-        counts = np.array(layout.pieces(self.model.layers), dtype=float)
+    def _passes(self, at: Layouts, ends: int) -> Array:
+        """Milliseconds by part, kind, end, piece and layout of one microbatch's pass."""
+        kernels, counts = self.kernels(*_shapes(at)), at.pieces(self.model.layers).astype(float)
+        unit = self._unit(at, kernels, ends)
         passes = unit[:, :, LAYER, :, None] * counts
-        passes[..., 0] += unit[:, :, FIRST]
-        passes[..., -1] += unit[:, :, LAST]
-        for piece in range(pieces if self.kernels(Shape.of(layout)).runs is not None else 0):
-            wait = self._wait(layout, int(counts[piece]), piece == 0, piece == pieces - 1)
-            passes[_HOST, :, :, piece] = wait[:, :ends]
+        passes[..., 0, :] += unit[:, :, FIRST]
+        passes[..., -1, :] += unit[:, :, LAST]
+        if kernels.issued:
+            passes[_HOST] = self._waits(at, kernels, unit, counts)
         if self.assume.blocking_sends:
-            send = self.traffic.send(layout, ends)[:, None]
+            send = self.traffic.send(at, ends)[:, None]
             passes[_SENDS, FORWARD, :, :-1] = send
             if self.work.mode == "training":
                 passes[_SENDS, BACKWARD, :, 1:] = send
-        return np.asarray(passes.reshape(len(UNIT), 2, ends, layout.interleave, layout.pp))
+        return passes
 
-    def _hops(self, layout: Layout, ends: int) -> Array:
-        """Milliseconds that pass between a stage's end and the arrival of what it sends."""
-        return np.zeros(ends) if self.assume.blocking_sends else self.traffic.send(layout, ends)
+    def _hops(self, at: Layouts, ends: int) -> Array:
+        """Milliseconds [end, layout] that pass between a stage's end and the arrival of what it sends."""
+        return np.zeros((ends, len(at))) if self.assume.blocking_sends else self.traffic.send(at, ends)
 
-    def _tails(self, layout: Layout, whole: Array, ends: int) -> Array:
-        """Milliseconds [dp or optimizer, interval's end, stage] after a stage's last backward pass."""
-        pp = layout.pp
-        tails = np.zeros((2, ends, pp))
+    def _ends(self, at: Layouts, whole: Array, hops: Array, counts: Array) -> Array:
+        """When each stage ends its last pass [case, stage], of passes [kind, case, piece]."""
+        forward, backward = whole.reshape(2, -1, at.interleave, at.pp)
+        second = backward if self.work.mode == "training" else None
+        return stage_ends(at.schedule, counts, forward, second, np.stack([hops, hops], axis=1))
+
+    def _tails(self, at: Layouts, whole: Array, ends: int) -> Array:
+        """Milliseconds [dp or optimizer, end, stage, layout] after a stage's last backward pass."""
+        pp, chunks = at.pp, at.interleave
         if self.work.mode == "inference":
-            return tails
-        counts = np.array(layout.pieces(self.model.layers)).reshape(layout.interleave, pp).sum(axis=0)
-        kernels = self.kernels(Shape.of(layout)).ms
-        backward = whole[BACKWARD].sum(axis=1)  # end, stage
-        shared, own = layer_parameters(self.model, layout.tp, layout.ep)
-        start, last = end_parameters(self.model, layout.tp)
-        replicas = layout.dp * layout.cp
-        known: dict[tuple[int, bool, bool], tuple[Array, Array]] = {}
-        for stage in range(pp):
-            key = (int(counts[stage]), stage == 0, stage == pp - 1)
-            if key not in known:
-                held = key[0] * shared + start * key[1] + last * key[2]
-                if self.model.tied and pp == 1:
-                    held -= self.model.vocab * self.model.hidden / layout.tp
-                opt, copies = (
-                    key[0] * kernels["layer", phase]
-                    + key[1] * kernels["first", phase]
-                    + key[2] * kernels["last", phase]
-                    for phase in ("optimizer", "copies")
-                )
-                dp = self.traffic.gradients(layout, held, key[0] * own, backward[:, stage], copies[:ends])
-                if self.model.tied and pp > 1 and (key[1] or key[2]):  # both copies of the words agree
-                    words = self.model.vocab * self.model.hidden / layout.tp * self.size
-                    across = (0, layout.tp * replicas * (pp - 1), 2, layout.gpus)
-                    dp = dp + self.links.time("all_reduce", across, words)[:ends]
-                known[key] = dp, self._update(layout, opt, *key)[:ends]
-            tails[0, :, stage], tails[1, :, stage] = known[key]
-        return tails
-
-    def _update(self, layout: Layout, busy: Array, layers: int, first: bool, last: bool) -> Array:
-        """Milliseconds of the optimizer; ZeRO divides its kernels' work, not the host time to launch them."""
-        runs = self.kernels(Shape.of(layout)).runs
-        share = layout.dp * layout.cp if layout.zero else 1
-        if runs is None:
-            return busy / share
-        start, layer, end = (
-            run._replace(busy_ms=run.busy_ms / share, ends_ms=run.ends_ms - run.busy_ms * (1 - 1 / share))
-            for run in (runs[name, "optimizer"] for name in ("first", "layer", "last"))
+            return np.zeros((2, ends, pp, len(at)))
+        layers = at.pieces(self.model.layers).reshape(chunks, pp, -1).sum(axis=0)
+        place = np.arange(pp)[:, None]
+        # Stages that hold the same are computed once.
+        _, chosen, which = np.unique(
+            np.hstack([layers, place == 0, place == pp - 1]), axis=0, return_index=True, return_inverse=True
         )
-        whole = (start if first else NOTHING).then(layer.times(layers)).then(end if last else NOTHING)
-        return busy / share + whole.wait_ms
+        layers, first, last = layers[chosen], chosen[:, None] == 0, chosen[:, None] == pp - 1
+        kernels, words = self.kernels(*_shapes(at)), self.model.vocab * self.model.hidden / at.tp
+        backward = whole[BACKWARD].reshape(ends, chunks, pp, -1).sum(axis=1)[:, chosen]
+        shared, own = layer_parameters(self.model, at.tp, at.ep)
+        start, end = end_parameters(self.model, at.tp)
+        weights = layers * shared + start * first + end * last
+        if self.model.tied and pp == 1:
+            weights = weights - words
+
+        def spent(phase: str) -> Array:
+            ms = (kernels.ms(name, phase)[:ends, None] for name in ("layer", "first", "last"))
+            return reduce(np.add, (count * each for count, each in zip((layers, first, last), ms, strict=True)))
+
+        dp = self.traffic.gradients(at, weights, layers * own, backward, spent("copies"))
+        if self.model.tied and pp > 1:  # both copies of the words agree
+            across = (0, at.tp * at.dp * at.cp * (pp - 1), 2, at.gpus)
+            dp = dp + (first | last) * self.links.time("all_reduce", across, words * self.size, ends=ends)[:, None]
+        update = self._update(at, kernels, spent("optimizer"), layers, first, last)
+        return np.stack([dp, update])[:, :, which.reshape(-1)]
+
+    def _update(self, at: Layouts, kernels: Times, busy: Array, layers: Array, first: Array, last: Array) -> Array:
+        """Milliseconds of the optimizer; ZeRO divides its kernels' work, not the host time to launch them."""
+        share = np.where(at.zero > 0, at.dp * at.cp, 1)
+        if not kernels.issued:
+            return np.asarray(busy / share)
+        ends, runs = len(busy), []
+        for name in ("first", "layer", "last"):
+            issued, spent, over = kernels.run(name, "optimizer")
+            over = over - spent * (1 - 1 / share)
+            runs.append(Run(issued[:ends, None], spent / share, over[:ends, None]))
+        whole = runs[0].where(first).then(runs[1].times(layers)).then(runs[2].where(last))
+        return np.asarray(busy / share + whole.wait_ms)
 
 
-def sized(planner: Planner, batch: int) -> Planner:
-    """The same planner for another batch; it shares all forecasts, which do not depend on it."""
-    other = copy(planner)
-    other.work = replace(planner.work, batch_size=batch)
-    other.traffic = Traffic(other.work, planner.links, planner.assume)
+def _shapes(layouts: Layouts) -> list[Shape]:
+    """The shape of each layout's kernels."""
+    return list(map(Shape._make, zip(*(getattr(layouts, name).tolist() for name in Shape._fields), strict=True)))
+
+
+def sized(forecaster: StepForecaster, batch: int) -> StepForecaster:
+    """The same forecaster for another batch; it shares all forecasts, which do not depend on it."""
+    other = copy(forecaster)
+    other.work = replace(forecaster.work, batch_size=batch)
+    other.traffic = Traffic(other.work, forecaster.links, forecaster.assume)
     return other

@@ -1,15 +1,20 @@
-"""Communication times of a layout: tensor, expert, context, pipeline and data parallelism."""
+"""Communication times of layouts: tensor, expert, context, pipeline and data parallelism.
+
+Every time is an array: forecast, low and high end (or the first of these), then what its docstring says, then
+layouts, which are pipelines that are alike.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from tilecast.base.arrays import Array
 from tilecast.hardware.device import ELEMENT_BYTES
 from tilecast.models.workload import Workload
-from tilecast.multigpu.layout import Assumptions, Layout
+from tilecast.multigpu.kernels import Times
+from tilecast.multigpu.layout import Assumptions, Layouts
 from tilecast.multigpu.links import Links
 from tilecast.multigpu.memory import end_parameters, layer_parameters
 from tilecast.multigpu.schedule import BACKWARD, FORWARD
@@ -27,123 +32,117 @@ class Traffic:
         self.work, self.links, self.assume = work, links, assume
         self.model, self.size = work.architecture, ELEMENT_BYTES[work.dtype]
 
-    def rows(self, layout: Layout) -> float:
+    def rows(self, at: Layouts) -> Array:
         """Tokens of a microbatch on one GPU."""
-        return layout.microbatch * (1 if self.work.phase == "decode" else self.work.sequence_length / layout.cp)
+        return np.asarray(
+            at.microbatch * (1 if self.work.phase == "decode" else self.work.sequence_length / at.cp)
+        )
 
-    def tensor_parallel(self, layout: Layout, out: Array) -> None:
+    def tensor_parallel(self, at: Layouts, out: Array) -> None:
         """Two all-reduces a layer and pass, or as many gathers and scatters; the vocabulary's own at both ends."""
-        if layout.tp == 1:
-            return
-        group = (0, 1, layout.tp, layout.gpus)
-        token = self.rows(layout) * self.model.hidden * self.size
-        gather, scatter = (self.links.time(op, group, token) for op in ("all_gather", "reduce_scatter"))
-        both = gather + scatter if layout.sequence_parallel else self.links.time("all_reduce", group, token)
-        one = scatter if layout.sequence_parallel else both
-        other = gather if layout.sequence_parallel else np.zeros(3)
-        out[FORWARD, LAYER] = out[BACKWARD, LAYER] = 2 * both
+        group, split, ends = (0, 1, at.tp, at.gpus), at.sequence_parallel, out.shape[2]
+        token = self.rows(at) * self.model.hidden * self.size
+        gather, scatter = (
+            self.links.time(op, group, token, split, ends) for op in ("all_gather", "reduce_scatter")
+        )
+        both = gather + scatter + self.links.time("all_reduce", group, token, ~split, ends)
+        one, other = np.where(split, scatter, both), gather
+        out[:, LAYER] = 2 * both
         out[FORWARD, FIRST], out[BACKWARD, FIRST] = one, other
         if self.work.mode == "training":
-            loss = 3 * self.links.time("all_reduce", group, 4 * self.rows(layout))  # largest, sum, target
+            loss = 3 * self.links.time("all_reduce", group, 4 * self.rows(at), ends=ends)  # largest, sum, target
             out[FORWARD, LAST], out[BACKWARD, LAST] = other + loss, one
         else:
-            logits = layout.microbatch * self.model.vocab * self.size
-            out[FORWARD, LAST] = other + self.links.time("all_gather", group, logits)
+            logits = at.microbatch * self.model.vocab * self.size
+            out[FORWARD, LAST] = other + self.links.time("all_gather", group, logits, ends=ends)
         out *= 1 - self.assume.tp_overlap
-        if self.work.mode == "inference":
-            out[BACKWARD] = 0
 
-    def expert_parallel(self, layout: Layout, out: Array) -> None:
+    def expert_parallel(self, at: Layouts, out: Array) -> None:
         """Tokens go to their experts and come back, forward and backward."""
-        if layout.ep == 1:
-            return
-        rows = self.rows(layout) / (layout.tp if layout.sequence_parallel else 1)
-        sent = rows * self.model.top_k * self.model.hidden * self.size
-        group = (0, layout.tp * layout.cp, layout.ep, layout.gpus)
-        out[FORWARD, LAYER] = 2 * self.links.time("all_to_all", group, sent)
-        out[BACKWARD, LAYER] = out[FORWARD, LAYER] * (self.work.mode == "training")
+        if self.model.experts:
+            rows = self.rows(at) / np.where(at.sequence_parallel, at.tp, 1)
+            sent = rows * self.model.top_k * self.model.hidden * self.size
+            group = (0, at.tp * at.cp, at.ep, at.gpus)
+            out[:, LAYER] = 2 * self.links.time("all_to_all", group, sent, ends=out.shape[2])
 
-    def context_parallel(self, layout: Layout, out: Array, core: Array) -> None:
+    def context_parallel(self, at: Layouts, out: Array, core: Array) -> None:
         """Keys and values go round the ring while attention works on those at hand; gradients go back too."""
-        if layout.cp == 1:
-            return
-        keys = max(self.model.kv_heads / layout.tp, 1) * self.model.head_dim * self.rows(layout) * self.size
-        hop = self.links.hop(layout.tp, layout.cp, layout.gpus)
-        for kind, tensors, work in ((FORWARD, 2, 1.0), (BACKWARD, 4, 2.0)):
-            send = self.links.time("send_recv", hop, tensors * keys)
-            out[kind, LAYER] = (layout.cp - 1) * self.beside(layout, send, work * core / layout.cp)
-        if self.work.mode == "inference":
-            out[BACKWARD] = 0
+        if (ring := at.cp > 1).any():
+            keys = np.maximum(self.model.kv_heads / at.tp, 1) * self.model.head_dim * self.rows(at) * self.size
+            hop = self.links.hop(at.tp, at.cp, at.gpus)
+            for kind, tensors, work in ((FORWARD, 2, 1.0), (BACKWARD, 4, 2.0)):
+                send = self.links.time("send_recv", hop, tensors * keys, ring, out.shape[2])
+                out[kind, LAYER] = (at.cp - 1) * self.beside(at, send, work * core / at.cp)
 
-    def sharded_weights(self, layout: Layout, unit: Array, kernels: Mapping[tuple[str, str], Array]) -> None:
+    def sharded_weights(self, at: Layouts, unit: Array, kernels: Times) -> None:
         """ZeRO-3: weights are gathered before each use, gradients scattered after: beside compute, or not.
 
         As PyTorch's FSDP does: layer by layer, the next one's weights on their way while one computes; gathering
         and scattering take turns; what was gathered is copied to where it is used, gradients to where they leave.
         """
-        shared, own = layer_parameters(self.model, layout.tp, layout.ep)
-        gather, scatter = (self.grouped(op, layout, shared, own) for op in ("all_gather", "reduce_scatter"))
-        busy = unit.sum(axis=0)
+        if not (able := at.zero >= 3).any():
+            return
+        ends = unit.shape[3]
+        shared, own = layer_parameters(self.model, at.tp, at.ep)
+        gather, scatter = (
+            self.grouped(op, at, shared, own, able, ends) for op in ("all_gather", "reduce_scatter")
+        )
+        busy, out = unit.sum(axis=0), unit[SHARDED]
         for kind, travel in ((FORWARD, gather), (BACKWARD, gather + scatter)):
-            unit[SHARDED, kind, LAYER] = self.beside(layout, travel, busy[kind, LAYER])
+            out[kind, LAYER] = self.beside(at, travel, busy[kind, LAYER])
         # Nothing hides the first layer's gathering and the last one's scattering, nor either end's.
         first, last = (
-            self.grouped("all_gather", layout, count, 0) for count in end_parameters(self.model, layout.tp)
+            self.grouped("all_gather", at, count, 0.0, able, ends) for count in end_parameters(self.model, at.tp)
         )
-        unit[SHARDED, FORWARD, FIRST], unit[SHARDED, FORWARD, LAST] = first + gather, last
-        if self.work.mode == "training":
-            unit[SHARDED, BACKWARD, FIRST] = first + scatter  # what is scattered is as large
-            unit[SHARDED, BACKWARD, LAST] = last
-        else:
-            unit[SHARDED, BACKWARD] = 0
+        out[FORWARD, FIRST], out[:, LAST] = first + gather, last
+        out[BACKWARD, FIRST] = first + scatter  # what is scattered is as large
+        if self.work.mode == "inference":
+            out[BACKWARD] = 0
         for place, name in enumerate(("first", "layer", "last")):
-            copy = kernels[name, "copies"] / 2  # of all its parameters, once
-            unit[SHARDED, FORWARD, place] += copy
-            unit[SHARDED, BACKWARD, place] += 2 * copy
+            copy = kernels.ms(name, "copies")[:ends] / 2  # of all its parameters, once
+            out[FORWARD, place] += copy
+            out[BACKWARD, place] += 2 * copy
+        out[:] = np.where(able, out, 0.0)
 
-    def beside(self, layout: Layout, travel: Array, busy: Array) -> Array:
+    def beside(self, at: Layouts, travel: Array, busy: Array) -> Array:
         """Milliseconds that communication adds to kernels beside it: by outlasting them, or by slowing them."""
-        if not layout.overlap:
-            return travel
-        return np.asarray(np.maximum(travel - busy, self.assume.taken * travel))
+        return np.where(at.overlap, np.maximum(travel - busy, self.assume.taken * travel), travel)
 
-    def grouped(self, op: str, layout: Layout, shared: float, own: float) -> Array:
-        """A collective over parameters: those all replicas share, and experts', which fewer do."""
-        stride, ranks = layout.tp, layout.dp * layout.cp
-        every = (0, stride, ranks, layout.gpus)
-        experts = (0, stride * layout.ep, ranks // layout.ep, layout.gpus)
-        return self.links.time(op, every, shared * self.size) + self.links.time(op, experts, own * self.size)
+    def grouped(self, op: Any, at: Layouts, shared: Any, own: Any, where: Array, ends: int) -> Array:
+        """Collectives over parameters: those all replicas share, and experts', which fewer do."""
+        stride, ranks = at.tp, at.dp * at.cp
+        found = self.links.time(op, (0, stride, ranks, at.gpus), shared * self.size, where, ends)
+        if self.model.experts:
+            experts = (0, stride * at.ep, ranks // at.ep, at.gpus)
+            found = found + self.links.time(op, experts, own * self.size, where, ends)
+        return found
 
-    def send(self, layout: Layout, ends: int) -> Array:
+    def send(self, at: Layouts, ends: int) -> Array:
         """Milliseconds for a microbatch to reach the next stage; each tensor rank sends its share of it."""
-        if layout.pp == 1:
-            return np.zeros(ends)
-        token = self.rows(layout) * self.model.hidden * self.size
-        hop = self.links.hop(layout.tp * layout.cp * layout.dp, layout.pp, layout.gpus)
-        send = self.links.time("send_recv", hop, token / layout.tp)
-        if layout.tp > 1 and not layout.sequence_parallel:
-            send = send + self.links.time("all_gather", (0, 1, layout.tp, layout.gpus), token)
-        return send[:ends]
+        if at.pp == 1:
+            return np.zeros((ends, len(at)))
+        token = self.rows(at) * self.model.hidden * self.size
+        hop = self.links.hop(at.tp * at.cp * at.dp, at.pp, at.gpus)
+        send = self.links.time("send_recv", hop, token / at.tp, ends=ends)
+        whole = (0, 1, at.tp, at.gpus)
+        return send + self.links.time("all_gather", whole, token, ~at.sequence_parallel, ends)
 
-    def gradients(self, layout: Layout, shared: float, own: float, backward: Array, copies: Array) -> Array:
-        """Milliseconds that exchanging a stage's gradients adds to its last backward pass.
+    def gradients(self, at: Layouts, shared: Array, own: Array, backward: Array, copies: Array) -> Array:
+        """Milliseconds that exchanging stages' gradients adds to their last backward pass, by stage.
 
         Buckets are sent one after the other, each when its share of the backward pass is over: all but the last
         travel beside what is left of the pass once the first is ready, the last after it. `copies` is what moving
         gradients into buckets and back costs. ZeRO-1 and -2 scatter gradients, and gather weights after the
         optimizer; ZeRO-2 scatters at every microbatch.
         """
-        ends = len(backward)
-        if layout.dp * layout.cp == 1 or layout.zero >= 3:
-            return np.zeros(ends)
-        op = "reduce_scatter" if layout.zero else "all_reduce"
-        buckets = max(1, int(-(-(shared + own) * self.size // self.assume.bucket_bytes)))
-        each = self.grouped(op, layout, shared / buckets, own / buckets)[:ends]
-        exposed = buckets * each
-        if layout.overlap:
-            exposed = self.beside(layout, (buckets - 1) * each, backward * (1 - 1 / buckets)) + each + copies
-        if layout.zero == 2:
-            exposed = exposed * layout.microbatches(self.work.batch_size)
-        if layout.zero:
-            exposed = exposed + self.grouped("all_gather", layout, shared, own)[:ends]
-        return np.asarray(exposed)
+        able, ends = (at.dp * at.cp > 1) & (at.zero < 3), len(backward)
+        if not able.any():
+            return np.zeros_like(backward)
+        op = np.where(at.zero > 0, "reduce_scatter", "all_reduce")
+        buckets = np.maximum(1, -(-(shared + own) * self.size // self.assume.bucket_bytes))
+        each = self.grouped(op, at, shared / buckets, own / buckets, able, ends)
+        hidden = self.beside(at, (buckets - 1) * each, backward * (1 - 1 / buckets)) + each + copies
+        exposed = np.where(at.overlap, hidden, buckets * each)
+        exposed = exposed * np.where(at.zero == 2, at.microbatches(self.work.batch_size), 1)
+        exposed = exposed + self.grouped("all_gather", at, shared, own, able & (at.zero > 0), ends)
+        return np.where(able, exposed, 0.0)

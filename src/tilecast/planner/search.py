@@ -78,7 +78,7 @@ class Candidate:
     reason: str | None = None
 
 
-Evaluate = Callable[[Sequence[Layout]], Sequence[Candidate]]
+Evaluate = Callable[[Sequence[Layout], Mapping[str, float]], Sequence[Candidate]]  # layouts and constraints
 Parts = Callable[[Layout], Mapping[str, float]]  # milliseconds of a layout by part
 
 
@@ -131,38 +131,37 @@ def _variants(space: Space, base: Layout, microbatches: Sequence[int]) -> Iterat
         space.overlap if base.dp * base.cp > 1 else (True,),
     )
     for microbatch, (schedule, chunks), recompute, zero, split, overlap in choices:
-        yield replace(
-            base, microbatch=microbatch, schedule=schedule, interleave=chunks,
-            recompute=recompute, zero=zero, sequence_parallel=split, overlap=overlap,
+        yield Layout(
+            base.dp, base.tp, base.pp, base.ep, base.cp,
+            microbatch, schedule, chunks, recompute, zero, split, overlap,
         )  # fmt: skip
 
 
 def search(
     tried: Iterable[Layout],
-    impossible: Callable[[Layout], str | None],
+    impossible: Callable[[Sequence[Layout]], Sequence[str | None]],
     evaluate: Evaluate,
     objective: str,
     constraints: Mapping[str, float] | None = None,
     again: Callable[[Sequence[Layout]], Sequence[Layout]] | None = None,
 ) -> Found:
-    """Rank every layout of `tried`: those `impossible` names a reason for are not evaluated.
+    """Rank every layout of `tried`: those `impossible` names a reason for are not evaluated, and of those that do
+    not fit in memory, or not in what the constraints leave of it, no time is forecast.
 
     `again` names layouts to try besides, of those that fit.
     """
-    possible: list[Layout] = []
-    ranked, infeasible = [], []
-    for place, layout in enumerate(tried, 1):
-        check("layouts", place, "the search")
-        if reason := impossible(layout):
-            infeasible.append(Candidate(layout, {}, reason))
-        else:
-            possible.append(layout)
-    evaluated = list(evaluate(possible))
+    every = [layout for place, layout in enumerate(tried, 1) if check("layouts", place, "the search")]
+    reasons, bounds = impossible(every), constraints or {}
+    ranked = []
+    infeasible = [Candidate(layout, {}, reason) for layout, reason in zip(every, reasons, strict=True) if reason]
+    evaluated = list(evaluate([x for x, reason in zip(every, reasons, strict=True) if reason is None], bounds))
     if again is not None:
-        evaluated += evaluate(again([candidate.layout for candidate in evaluated if candidate.reason is None]))
+        evaluated += evaluate(
+            again([candidate.layout for candidate in evaluated if candidate.reason is None]), bounds
+        )
     for candidate in evaluated:
-        if reason := candidate.reason or broken(candidate.figures, constraints or {}):
-            infeasible.append(replace(candidate, reason=reason))
+        if reason := candidate.reason or broken(candidate.figures, bounds):
+            infeasible.append(candidate if candidate.reason else replace(candidate, reason=reason))
         else:
             ranked.append(candidate)
     ranked.sort(key=lambda candidate: (value(candidate, objective), candidate.layout.label))

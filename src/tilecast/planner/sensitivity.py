@@ -11,7 +11,7 @@ from tilecast.hardware.system import System
 from tilecast.models.workload import Workload
 from tilecast.multigpu.layout import STANDARD, Assumptions, Layout
 from tilecast.multigpu.links import scaled
-from tilecast.multigpu.step import Planner
+from tilecast.multigpu.step import StepForecaster
 from tilecast.predict.half_precision import shipped
 from tilecast.predict.kernel import Predictor
 from tilecast.serving.deployment import Deployment, served
@@ -31,7 +31,7 @@ class Case:
 
     def figures(self) -> dict[str, float]:
         """Time of the step, and the memory of the fullest GPU."""
-        step = Planner(self.work, self.system, self.device, self.predictor, self.assume).step(self.layout)
+        step = StepForecaster(self.work, self.system, self.device, self.predictor, self.assume).step(self.layout)
         return {"step_ms": step.latency_ms, "memory_gb": step.memory.total_bytes / 1e9}
 
 

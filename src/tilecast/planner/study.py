@@ -20,7 +20,7 @@ from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model
 from tilecast.models.workload import Workload
 from tilecast.multigpu.layout import Layout, legal
-from tilecast.multigpu.step import Planner, sized
+from tilecast.multigpu.step import StepForecaster, sized
 from tilecast.planner import search as searching
 from tilecast.planner.candidates import ServingLayouts, TrainingLayouts
 from tilecast.planner.sensitivity import SERVING_CHANGES, Case, ServingCase, tornado
@@ -136,12 +136,12 @@ def _train(study: Study, predictor: Predictor, prices: Prices, rows: dict[str, R
     part = study.training
     title, case = part.title, case_of(part, predictor)
     work, device, layout = case.work, case.device, case.layout
-    planner = Planner(work, case.system, device, predictor)
-    judge, gpus = TrainingLayouts(planner, prices), part.gpus
+    forecaster = StepForecaster(work, case.system, device, predictor)
+    judge, gpus = TrainingLayouts(forecaster, prices), part.gpus
     found = judge.search(searching.training_space(work), gpus, "step_time")
     best = found.ranked[0].layout
     for name, shown in (("as Megatron-LM", layout), ("best found", best)):
-        step = planner.step(shown)
+        step = forecaster.step(shown)
         _figure(rows["figures"], title, name, "step_ms", step.latency_ms, step.low_ms, step.high_ms)
         ends = (work.tokens / end * 1e3 for end in (step.high_ms, step.low_ms))
         _figure(rows["figures"], title, name, "tokens_per_s", step.tokens_per_s, *ends)
@@ -150,11 +150,11 @@ def _train(study: Study, predictor: Predictor, prices: Prices, rows: dict[str, R
         rows["cost"].append(_cost(title, f"{name}: {shown.label}", "training run", hours, bill))
     shown_layouts = [layout, *(candidate.layout for candidate in found.ranked[:COMPARED])]
     for place, shown in enumerate(shown_layouts):
-        step = planner.step(shown)
+        step = forecaster.step(shown)
         rows["parts"] += _parts(title, place, shown.label, "time_ms", step.parts)
         held = {name: size / 1e9 for name, size in step.memory.parts.items()}
         rows["parts"] += _parts(title, place, shown.label, "memory_gb", held)
-    usual = planner.step(layout)
+    usual = forecaster.step(layout)
     stages = {f"stage {stage}": held / 1e9 for stage, held in enumerate(usual.memory.totals)}
     stages["one GPU"] = device.memory_bytes / 1e9
     rows["parts"] += _parts(title, 0, layout.label, "stage_memory_gb", stages)
@@ -163,7 +163,7 @@ def _train(study: Study, predictor: Predictor, prices: Prices, rows: dict[str, R
         rows["timeline"].append(event._asdict() | times)
     rows["search"] += _found(title, found, judge.parts, "step_ms", "memory_gb")
     rows["infeasible"] += _infeasible(title, found)
-    _scale(study, planner, prices, rows["scaling"])
+    _scale(study, forecaster, prices, rows["scaling"])
     rows["sensitivity"] += [{"example": title, **row} for row in tornado(case)]
 
 
@@ -211,17 +211,17 @@ def _found(title: str, found: searching.Found, parts: searching.Parts, first: st
     return rows + [{"example": title, "place": None, "layout": "", "front": False, "why": word} for word in words]
 
 
-def _scale(study: Study, planner: Planner, prices: Prices, rows: Rows) -> None:
+def _scale(study: Study, forecaster: StepForecaster, prices: Prices, rows: Rows) -> None:
     """The best of a small space on each number of GPUs, at one batch and at one batch a GPU."""
-    work = planner.work
+    work = forecaster.work
     for kind in ("same batch", "same batch a GPU"):
         for gpus in study.scaling.gpus:
             batch = work.batch_size if kind == "same batch" else round(study.scaling.weak_batch_per_gpu * gpus)
-            judge = TrainingLayouts(sized(planner, batch), prices)
+            judge = TrainingLayouts(sized(forecaster, batch), prices)
             found = judge.search(SCALING, gpus, "step_time", spread=False)
             row: dict[str, Any] = {"scaling": kind, "gpus": gpus, "batch": batch, "feasible": len(found.ranked)}
             if found.ranked:
-                best = judge.planner.step(found.ranked[0].layout)
+                best = judge.forecaster.step(found.ranked[0].layout)
                 row |= {"layout": best.layout.label, "step_ms": best.latency_ms, "low_ms": best.low_ms}
                 row |= {"high_ms": best.high_ms, "tokens_per_s": best.tokens_per_s}
                 row |= {"usd_per_million_tokens": found.ranked[0].figures.get("usd_per_million_tokens")}

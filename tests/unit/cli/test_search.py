@@ -19,7 +19,7 @@ from tilecast.models.architecture import equal_layers
 from tilecast.models.registry import load_model
 from tilecast.models.workload import Workload
 from tilecast.multigpu.layout import legal
-from tilecast.multigpu.step import Planner
+from tilecast.multigpu.step import StepForecaster
 from tilecast.planner import search as searching
 from tilecast.predict.baselines.roofline import Roofline
 
@@ -41,18 +41,18 @@ def refused(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str
 
 @pytest.mark.slow
 def test_training_is_the_best_of_brute_force(capsys: pytest.CaptureFixture[str]) -> None:
-    """Every layout of the space, each simulated alone, event by event."""
+    """Every layout of the space, each forecast alone."""
     told = answered(["--gpus", "4", "--batch", "8", "--top", "3"], capsys)
     model, system = load_model("gpt2"), load_system("h100_sxm")
     work = Workload(model, 8, 512, "training", dtype="bf16", attention="fused", optimizer="adam", fused=True)
-    planner = Planner(work, system, load_device("H100"), Roofline())
+    forecaster = StepForecaster(work, system, load_device("H100"), Roofline())
     even = [
         layout
         for layout in searching.layouts(searching.training_space(work), equal_layers(model), 4, 8)
-        if legal(layout, equal_layers(model), 4, 8, 512) is None and planner.memory(layout).fits
+        if legal(layout, equal_layers(model), 4, 8, 512) is None and forecaster.memory(layout).fits
     ]
-    spread = [replace(x, stages=counts) for x in even if x.pp > 1 and (counts := planner.spread(x))]
-    times = {layout.label: planner.step(layout).latency_ms for layout in even + spread}
+    spread = [replace(x, stages=counts) for x in even if x.pp > 1 for counts in forecaster.spread([x]) if counts]
+    times = {layout.label: forecaster.step(layout).latency_ms for layout in even + spread}
     assert spread and len(times) == len(even) + len(spread)
     assert told["feasible"] == len(times)
     assert told["tried"] == told["feasible"] + sum(row["layouts"] for row in told["infeasible"])

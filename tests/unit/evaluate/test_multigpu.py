@@ -22,7 +22,7 @@ from tilecast.multigpu.layout import STANDARD, legal
 from tilecast.multigpu.memory import parameters
 from tilecast.multigpu.shard import Shape, share
 from tilecast.multigpu.shipped_shares import key, load
-from tilecast.multigpu.step import Planner
+from tilecast.multigpu.step import StepForecaster
 from tilecast.predict.physics.throttle import spread, sustained
 from tilecast.predict.registry import load_predictor
 
@@ -86,7 +86,7 @@ def test_kernels_shared_between_rows_change_nothing(cases):
     assert len({key(case.work) for case in pair}) == 1
     for case in pair:
         system, device, traced = load_system(case.system), load_device(case.device), load(SHARES, case.work)
-        alone = Planner(case.work, system, device, predictor, traced=traced)
+        alone = StepForecaster(case.work, system, device, predictor, traced=traced)
         assert forecast(case).latency_ms == alone.step(case.layout).latency_ms
 
 

@@ -14,7 +14,7 @@ from tilecast.base.errors import InputError
 from tilecast.models.architecture import equal_layers
 from tilecast.models.registry import load_model
 from tilecast.models.workload import Workload
-from tilecast.multigpu.layout import RECOMPUTE, SCHEDULES, Layout, legal
+from tilecast.multigpu.layout import RECOMPUTE, SCHEDULES, Layout, illegal, legal
 from tilecast.planner.search import (
     TRAINING,
     Candidate,
@@ -38,7 +38,7 @@ TWO = Layout(pp=2)
 MIXTRAL = equal_layers(load_model("mixtral_8x7b"))
 
 
-def made_up(tried: Sequence[Layout]) -> list[Candidate]:
+def made_up(tried: Sequence[Layout], bounds: object = None) -> list[Candidate]:
     """Figures that depend on every part of a layout, ."""
     found = []
     for place in tried:
@@ -91,7 +91,11 @@ def test_experts_are_spread_within_the_replicas() -> None:
 @pytest.mark.parametrize("objective", ["step_time", "tokens_per_dollar"])
 def test_the_best_is_the_best_by_brute_force(objective: str) -> None:
     found = search(
-        layouts(TRAINING, GPT, 8, 16), lambda x: legal(x, GPT, 8, 16, 1024), made_up, objective, {"memory_gb": 40}
+        layouts(TRAINING, GPT, 8, 16),
+        lambda found: illegal(found, GPT, 8, 16, 1024),
+        made_up,
+        objective,
+        {"memory_gb": 40},
     )
     every = [x for x in made_up(sorted(all_layouts(8, 16), key=lambda x: x.label)) if x.figures["memory_gb"] <= 40]
     assert value(found.ranked[0], objective) == min(value(x, objective) for x in every)
@@ -105,7 +109,7 @@ def found_small() -> tuple[Layout, ...]:
 
 
 def test_why_not() -> None:
-    found = search(found_small(), lambda x: legal(x, GPT, 8, 16, 1024), made_up, "step_time")
+    found = search(found_small(), lambda found: illegal(found, GPT, 8, 16, 1024), made_up, "step_time")
     best = found.ranked[0].layout
     assert "the best layout has it" in why_not(found, "tp", best.tp, parts)
     other = next(x.layout.tp for x in found.ranked if x.layout.tp != best.tp)
@@ -162,7 +166,9 @@ def test_context_ranks_of_the_whole_space_keep_their_tokens() -> None:
 
 def test_layouts_named_besides_are_ranked_with_the_others() -> None:
     spread = replace(TWO, stages=(17, 19))
-    found = search([TWO], lambda x: None, made_up, "step_time", again=lambda fit: [spread for _ in fit])
+    found = search(
+        [TWO], lambda found: [None] * len(found), made_up, "step_time", again=lambda fit: [spread for _ in fit]
+    )
     assert [x.layout for x in found.ranked] == [TWO, spread] and found.tried == 2
     assert differences(spread, TWO) == "stages 17,19 instead of even"
 

@@ -1,0 +1,116 @@
+"""Kernels of one GPU's share of a model: what parallelism divides, and what is shipped for published steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tilecast.base.errors import InputError
+from tilecast.base.paths import SHARES
+from tilecast.evaluate.published_steps import TABLES, artifact_cases, megatron_cases
+from tilecast.models.registry import load_model, model_spec
+from tilecast.models.workload import Workload
+from tilecast.multigpu.layout import legal
+from tilecast.multigpu.memory import parameters
+from tilecast.multigpu.shard import Shape, _sorted, _traced, share
+from tilecast.multigpu.shipped_shares import load
+
+ROOT = Path(__file__).resolve().parents[3]
+GPT = load_model("gpt2")
+MOE = {
+    "model_type": "mixtral", "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 4,
+    "num_attention_heads": 8, "num_key_value_heads": 4, "num_local_experts": 8, "num_experts_per_tok": 2,
+    "vocab_size": 1000, "max_position_embeddings": 512, "tie_word_embeddings": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["gpt2", "opt_13", "llama3_8b", "bert_large"])
+def test_a_tensor_ranks_matrices_are_its_share(name):
+    """Matrix work divides by tp (vocabularies are rounded up), nothing else of a layer's count changes."""
+    work = Workload(load_model(name), 2, 128, "training", dtype="bf16")
+
+    def flops(tp):
+        rows = share(work, Shape(tp, 1, 1, 2, False)).kernels
+        return {
+            phase: sum(k.flops * n for k, n in rows["layer", phase] if k.family in ("linear", "bmm"))
+            for phase in ("forward", "backward")
+        }
+
+    assert {phase: value * 4 for phase, value in flops(4).items()} == flops(1)
+
+
+def test_expert_ranks_hold_their_experts_and_get_as_many_tokens():
+    work = Workload(model_spec(MOE, "moe", "x"), 4, 256, "training", dtype="bf16")
+    one, four = (share(work, Shape(1, ep, 1, 4, False)).kernels["layer", "forward"] for ep in (1, 4))
+
+    def flops(rows):
+        return sum(kernel.flops * count for kernel, count in rows if kernel.family in ("linear", "bmm"))
+
+    assert flops(one) == flops(four)
+    assert sum(k.bytes_read for k, _ in four) < sum(k.bytes_read for k, _ in one)
+
+
+def test_sequence_parallel_norms_see_their_tokens_only():
+    work = Workload(GPT, 2, 256, "training", dtype="bf16")
+    plain, split = (share(work, Shape(4, 1, 1, 2, flag)).kernels["layer", "forward"] for flag in (False, True))
+    norms = [[k.b for k, _ in rows if k.family == "norm"] for rows in (plain, split)]
+    assert norms == [[512, 512], [128, 128]]
+    matrices = [[k for k, _ in rows if k.n] for rows in (plain, split)]
+    assert matrices[0] == matrices[1]
+
+
+@pytest.mark.parametrize(
+    "kind", [{"mode": "training", "fused": True, "optimizer": "adam"}, {"mode": "inference", "attention": "fused"}]
+)
+def test_microbatches_grow_as_two_traces_say(kind):
+    work, shape = Workload(GPT, 16, 256, dtype="bf16", **kind), Shape(2, 1, 1, 8, False)
+    assert share(work, shape) == _sorted(work, shape, _traced(work, 2, 1, 1, 8))
+
+
+def test_a_ring_sees_all_keys():
+    """Context parallelism leaves a rank s/cp queries and all s keys, chunk by chunk."""
+    work = Workload(GPT, 4, 512, "training", dtype="bf16")
+    whole, ring = (share(work, Shape(1, 1, cp, 2, False)).kernels["layer", "core"] for cp in (1, 4))
+    products = [sum(k.flops * n for k, n in rows if k.family == "bmm") for rows in (whole, ring)]
+    assert products[0] == 4 * products[1]
+
+
+def cases():
+    labels = pd.read_csv(ROOT / "resources/published/end_to_end.csv")
+    folder = ROOT / "resources/published"
+    megatron = [megatron_cases(suite, pd.read_csv(folder / name)) for suite, name in TABLES.items()]
+    return [artifact_cases(labels[labels["predictor"] == "measured"]), *megatron]
+
+
+def test_the_suites_are_whole_and_their_layouts_use_the_gpus_stated():
+    artifact, *megatron = cases()
+    assert [len(artifact), *map(len, megatron)] == [11, 10, 8]
+    for case in megatron[0] + megatron[1]:
+        row, architecture = case.row, case.work.architecture
+        assert legal(case.layout, architecture, row["gpus"], row["batch"], 2048) is None
+        assert case.layout.gpus == row["gpus"]
+        assert parameters(architecture) == pytest.approx(row["parameters_billion"] * 1e9, rel=0.04)
+    # SC '21, section 5.1: one trillion parameters, 84 days for 450 billion tokens at 163 teraFLOP/s
+    assert megatron[0][-1].measured_ms / 1e3 / (3072 * 2048) * 450e9 / 86400 == pytest.approx(84, rel=0.03)
+    assert [case.measured_ms for case in megatron[1][:2]] == [1420, 1100]
+
+
+def test_shipped_kernels_are_those_a_trace_finds():
+    for suite in cases():
+        work, shape = suite[0].work, Shape.of(suite[0].layout)
+        assert load(SHARES, work)[shape] == share(work, shape)
+
+
+def test_every_validation_case_is_shipped():
+    for suite in cases():
+        for case in suite:
+            assert Shape.of(case.layout) in load(SHARES, case.work)
+
+
+def test_a_file_of_kernels_that_is_none(tmp_path):
+    broken = tmp_path / "kernels.json"
+    broken.write_text('{"kernels": [[1]]}')
+    with pytest.raises(InputError, match="holds no traced kernels"):
+        load(broken, Workload(GPT, 16, 256))
