@@ -9,8 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from copies import ROOT, Copy, Run, copy_tree
-from smoke import arguments, smoke
+from copies import ROOT, Copy, Run, copy_tree, literal
 
 LONGEST = 12  # files named at the end
 # The files that take longest begin first, so that no process waits for another at the end.
@@ -74,5 +73,5 @@ def finished(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Copy:
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Copy, Run]:
     """The smoke workflow, run to its end from nothing; a test leaves it as it found it."""
-    copy = smoke(tmp_path_factory.mktemp("undisturbed"))
-    return copy, copy.snakemake(*arguments())
+    copy = literal(tmp_path_factory.mktemp("undisturbed") / "tree")
+    return copy, copy.reproduce()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from typing import Any
@@ -39,9 +40,7 @@ class LogHandler(LogHandlerBase):  # type: ignore[misc]
         elif event is LogEvent.JOB_FINISHED:
             self._finished(self._of(record, "job_id"))
         elif record.levelno >= logging.WARNING or event in (LogEvent.ERROR, LogEvent.JOB_ERROR):
-            said = record.getMessage()
-            # What else Snakemake says then supposes that no run lives; the workflow has said which it is.
-            self._say("Directory cannot be locked." if "Directory cannot be locked." in said else said)
+            self._say(shortened(record.getMessage()))
 
     def close(self) -> None:
         """Where the time went: the longest steps, of all that ran."""
@@ -65,4 +64,16 @@ class LogHandler(LogHandlerBase):  # type: ignore[misc]
 
     @staticmethod
     def _say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        if line:
+            print(line, file=sys.stderr, flush=True)
+
+
+def shortened(said: str) -> str:
+    """An error of Snakemake's without what the workflow, or Snakemake itself, has said already."""
+    if "Directory cannot be locked." in said:
+        return "Directory cannot be locked."  # the rest supposes that no run lives; the workflow has named it
+    if "At least one job did not complete successfully." in said:
+        return ""  # each of them was told of
+    if ended := re.search(r"died with <Signals\.(SIGINT|SIGTERM): ", said):
+        return f"a step was ended by {ended[1]}"
+    return said

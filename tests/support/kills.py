@@ -15,7 +15,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,8 +27,7 @@ from smoke import left_behind, started
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 WHOM = ("group", "parent")
 EXCEPTION = re.compile(r"Traceback|\w*Exception\b|WorkflowError")
-AT_WORK = "is at work in this folder"
-HEADS = ("kill", "after, s", "running then", "code", "then", "exceptions", "litter", "same bytes")
+HEADS = ("kill", "after, s", "running then", "code", "exceptions", "litter", "same bytes")
 
 
 class Kill(NamedTuple):
@@ -38,14 +38,17 @@ class Kill(NamedTuple):
     moment: float
 
 
-class Ended(NamedTuple):
+@dataclass(frozen=True)
+class Ended:
     """What came of a kill."""
 
     kill: Kill
     seconds: float
     running: tuple[str, ...]  # jobs that it met
     code: int
-    output: str
+    output: str  # of the run that was killed, and of the next one, where that went on to its end
+    same: bool = True  # whether what is there now are the bytes of an undisturbed run
+    litter: int = 0
 
 
 def kills(count: int, seed: int) -> list[Kill]:
@@ -98,53 +101,35 @@ def killed(copy: Copy, kill: Kill, duration: float) -> Ended | None:
     return Ended(kill, seconds, tuple(running), process.wait(600), said.read_text())
 
 
-def resumed(copy: Copy, seconds: float = 600) -> tuple[str, int]:
-    """Give the command until it succeeds: (all it said, how often it said that jobs of the killed run live)."""
-    said, told, end = "", 0, time.monotonic() + seconds
-    while True:
-        output = copy.root / "said.txt"
-        with output.open("w") as file:
-            code = started(copy, REPRODUCE, file).wait(seconds)
-        said += output.read_text()
-        if code == 0:
-            return said, told
-        assert AT_WORK in output.read_text(), output.read_text()[-4000:]
-        assert time.monotonic() < end, "jobs of the killed run do not end"
-        told += 1
-        time.sleep(1)
+def survived(
+    folder: Path, whole: Copy, duration: float, series: Iterable[Kill], *, small: bool, again: bool
+) -> Iterator[Ended]:
+    """Kill runs that take `duration` undisturbed, and give the command again.
 
-
-def series(folder: Path, count: int, seed: int, small: bool) -> Iterator[tuple[Ended, str, int, bool, Copy]]:
-    """Kill runs of the smoke workflow, each of them then brought to its end; or one default run again and again.
-
-    Yields for each kill what came of it, what the next runs said, how often they had to wait, whether all bytes
-    are those of an undisturbed run (of those that are there, in a run that is killed again), and the folder.
+    Either each of them goes on to its end; or, where `again` says so, the next one is killed as well, and only the
+    last goes on to its end.
     """
-    whole = literal(folder / "whole", small)
-    duration = whole.reproduce().seconds
-    expected = whole.results()
-    print(f"undisturbed: {duration:.1f} s, {len(expected)} files; {count} kills, seed {seed}\n", flush=True)
-    copy, trees = literal(folder / "0", small), 1
-    for kill in kills(count, seed):
-        share = 1.0 if small else 0.3  # of a run's time, until it is killed again
-        while not (ended := killed(copy, kill, share * duration)):
-            assert copy.results() == expected
+    expected, trees = whole.results(), 1
+    copy = literal(folder / "0", small)
+    for kill in series:
+        while not (ended := killed(copy, kill, (0.4 if again else 1.0) * duration)):
+            assert copy.results() == expected  # it ended before it could be killed
             assert kill.moment > 0.01, "no run had a job at work when it was to be killed"
             kill = kill._replace(moment=0.6 * kill.moment)
             copy, trees = literal(folder / str(trees), small), trees + 1
-        said, told = resumed(copy) if small else ("", 0)
-        there = copy.results()
-        same = (
-            there == expected if small else {name: expected[name] for name in there if name in expected} == there
-        )
-        yield ended, said, told, same, copy
-        if small:
-            copy, trees = literal(folder / str(trees), small), trees + 1
-    if not small:
-        said, told = resumed(copy)
-        print(f"\nbrought to its end: {EXCEPTION.findall(said) or 'no exceptions'}, told to wait {told} times")
+        if again:
+            there = copy.results()
+            yield replace(ended, same=there.items() <= expected.items())
+            continue
+        output = copy.reproduce().output
+        same = copy.results() == expected
+        yield replace(ended, output=ended.output + output, same=same, litter=len(left_behind(copy)))
+        copy, trees = literal(folder / str(trees), small), trees + 1
+    if again:
+        output = copy.reproduce().output
+        assert not EXCEPTION.findall(output), output
         assert copy.results() == expected
-        print("every byte as in the undisturbed run")
+        assert left_behind(copy) == []
 
 
 def main() -> int:
@@ -160,25 +145,21 @@ def main() -> int:
             continue
         with tempfile.TemporaryDirectory(prefix="kills-") as scratch:
             print("the smoke workflow" if small else "the default run, `measure: {mode: replay}`")
-            for number, (ended, said, told, same, copy) in enumerate(
-                series(Path(scratch), count, options.seed, small)
-            ):
-                if not number:
-                    print("|", " | ".join(HEADS), "|\n" + "|---" * len(HEADS) + "|")
-                found = EXCEPTION.findall(ended.output + said)
-                litter = left_behind(copy) if small else []
-                bad += bool(found or litter or not same)
+            whole = literal(Path(scratch, "whole"), small)
+            seconds = whole.reproduce().seconds
+            print(
+                f"undisturbed: {seconds:.1f} s, {len(whole.results())} files; {count} kills, seed {options.seed}\n"
+            )
+            print("|", " | ".join(HEADS), "|\n" + "|---" * len(HEADS) + "|", flush=True)
+            series = kills(count, options.seed)
+            for ended in survived(Path(scratch), whole, seconds, series, small=small, again=not small):
+                found = EXCEPTION.findall(ended.output)
+                bad += bool(found or ended.litter or not ended.same)
                 whom = f"{ended.kill.signal.name} to {'the group' if ended.kill.whom == 'group' else 'Snakemake'}"
-                then = (
-                    f"told {told} times to wait, then finished"
-                    if told
-                    else "finished"
-                    if small
-                    else "killed again"
-                )
-                cells: list[object] = [whom, f"{ended.seconds:.1f}", ", ".join(ended.running), ended.code, then]
-                cells += [", ".join(found) or "none", len(litter), "yes" if same else "NO"]
+                cells: list[object] = [whom, f"{ended.seconds:.1f}", ", ".join(ended.running), ended.code]
+                cells += [", ".join(found) or "none", ended.litter, "yes" if ended.same else "NO"]
                 print("|", " | ".join(map(str, cells)), "|", flush=True)
+            print("" if small else "\nthe last run went on to its end: the same bytes, no exception, no litter")
     print(f"\n{bad} kills with an exception, litter or other bytes")
     return int(bool(bad))
 

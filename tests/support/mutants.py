@@ -1,9 +1,9 @@
 """How many small faults the unit tests notice: `python tests/support/mutants.py [--count N] [--seed N]`.
 
 A seeded sample of changes (mutate.py) of the rooms below is applied one by one to a copy of the working tree. For
-each only the tests that execute the changed line run, the shortest first, until one fails. Which those are is
-recorded in one run of all unit tests before. What survived and is known to change nothing that a test could see is
-listed, with the reason, in tests/mutants.csv; the score is what was killed of all the others.
+each only the tests of its room that execute the changed statement run, the shortest first, until one fails; which
+those are is recorded in one run of them before. What survived and is known to change nothing that a test could see
+is listed, with the reason, in tests/mutants.csv; the score is what was killed of all the others.
 """
 
 from __future__ import annotations
@@ -40,11 +40,7 @@ KEY = ("path", "function", "kind", "statement", "old", "new")
 GOAL = 0.9
 SECONDS = 240  # for all tests of one mutant; one that nothing has noticed by then has survived
 MEMORY = 12 << 30
-OUTSIDE = [
-    "--ignore=tests/unit/test_fuzz_parsers.py",
-    "--ignore=tests/unit/cli/test_fuzz_commands.py",
-]  # minutes each
-OPTIONS = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not gpu and not browser", *OUTSIDE]
+OPTIONS = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not gpu and not browser"]
 PRELOADED = ["hypothesis", "numpy", "pandas", "pyarrow.parquet", "pydantic", "scipy.optimize", "scipy.stats",
              "torch", "transformers", "yaml", "safetensors.numpy"]  # fmt: skip
 
@@ -63,7 +59,8 @@ class Recorder:
             first, last = mutant.lines
             for line in range(first, last + 1):
                 self.wanted[mutant.path][line].append(place(mutant))
-        self.codes: dict[CodeType, dict[int, list[str]]] = {}
+        self.codes: dict[int, dict[int, list[str]]] = {}
+        self.held: list[CodeType] = []
         self.target = target
 
     def of(self, code: CodeType) -> dict[int, list[str]]:
@@ -72,9 +69,12 @@ class Recorder:
         return {line: wanted[line] for line in {0, *(line for *_, line in code.co_lines() if line)} & set(wanted)}
 
     def trace(self, frame: FrameType, event: str, _: object) -> object:
-        found = self.codes.get(frame.f_code)
-        if found is None:
-            found = self.codes[frame.f_code] = self.of(frame.f_code)
+        code = frame.f_code
+        if not code.co_filename.startswith(self.tree):
+            return None
+        if (found := self.codes.get(id(code))) is None:  # not by the code itself, whose hash takes long
+            found = self.codes[id(code)] = self.of(code)
+            self.held.append(code)
         if not found or not self.test:
             return None
         self.saw(found, 0)
@@ -194,23 +194,19 @@ def forked(tree: Path, tests: list[str], plugin: Any, output: Path, seconds: flo
     return code, words.decode(errors="replace")
 
 
-def record(tree: Path, sample: list[Mutant], target: Path) -> dict[str, list[str]]:
-    """Which tests execute each place, the shortest first: from one run of all of them, or kept from it.
+def record(tree: Path, room: str, sample: list[Mutant], target: Path) -> dict[str, list[str]]:
+    """Which tests of the room execute each place, the shortest first: from one run of them, or kept from it.
 
-    Where none does, in this process at least, those of the room.
+    Where none does, in this process at least, all of them.
     """
     if not target.exists():
-        forked(tree, ["tests/unit"], lambda _: Recorder(tree, sample, target), target.with_suffix(".txt"), 7200)
+        unit = [f"tests/unit/{room}"]
+        forked(tree, unit, lambda _: Recorder(tree, sample, target), target.with_suffix(".txt"), 3600)
     kept = json.loads(target.read_text())
     if kept["failed"]:
         print("these fail without any change, and are left out:", *kept["failed"], sep="\n  ")
-    tests, seconds = kept["tests"], kept["seconds"]
-    for mutant in sample:
-        room = f"tests/unit/{mutant.path.split('/')[2]}/"
-        if not tests.get(place(mutant)):
-            own = (test for test in seconds if test.startswith(room))
-            tests[place(mutant)] = sorted(own, key=lambda test: (seconds[test], test))
-    return dict(tests)
+    shortest = sorted(kept["seconds"], key=lambda test: (kept["seconds"][test], test))
+    return {place(mutant): kept["tests"].get(place(mutant)) or shortest for mutant in sample}
 
 
 def chosen(everything: list[Mutant], count: int, seed: int) -> list[Mutant]:
@@ -255,7 +251,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200, help="mutants in the sample")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--folder", type=Path, default=ROOT / "build/mutants", help="for the copy and the records")
-    parser.add_argument("--only", default="", help="mutants whose path or function holds these words")
+    parser.add_argument("--rooms", nargs="+", default=ROOMS, choices=ROOMS)
     options = parser.parse_args()
     folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -265,32 +261,35 @@ def main() -> int:
     copy_files(tree)
     for words in (["init", "-q"], ["add", "-A"]):  # some tests ask git for the files
         subprocess.run(["git", *words], cwd=tree, check=True)
+    met: Counter[str] = Counter()
     try:
         sample = chosen(of_rooms(tree, ROOMS), options.count, options.seed)
-        tests = record(tree, sample, folder / f"tests-{options.seed}.json")
-        return judged(tree, [m for m in sample if options.only in f"{m.path}:{m.function}"], tests, folder)
+        for room in options.rooms:
+            own = [mutant for mutant in sample if mutant.path.split("/")[2] == room]
+            tests = record(tree, room, own, folder / f"tests-{options.seed}-{options.count}-{room}.json")
+            met += judged(tree, own, tests, folder)
     finally:
         shutil.rmtree(tree, ignore_errors=True)
+    score = met["killed"] / max(met["killed"] + met["survived"], 1)
+    print(f"\n{met.total()} mutants:", ", ".join(f"{count} {what}" for what, count in sorted(met.items())))
+    print(f"score: {100 * score:.1f} % killed; goal: {100 * GOAL:.0f} %")
+    return int(score < GOAL)
 
 
-def judged(tree: Path, sample: list[Mutant], tests: dict[str, list[str]], folder: Path) -> int:
-    """Try each mutant of the sample, and print what came out."""
+def judged(tree: Path, sample: list[Mutant], tests: dict[str, list[str]], folder: Path) -> Counter[str]:
+    """Try each mutant, and print what came out."""
     with EQUIVALENT.open(newline="") as file:
         reasons = {tuple(row[name] for name in KEY): row["reason"] for row in csv.DictReader(file)}
     met: Counter[str] = Counter()
+    output = folder / f"{os.getpid()}.txt"
     for number, mutant in enumerate(sample):
-        what, by = tried(
-            tree, mutant, tests.get(place(mutant), []), 10**9 + 2 * number, folder / f"{os.getpid()}.txt"
-        )
-        if what == "survived" and key(mutant) in reasons:
-            what, by = "equivalent", reasons[key(mutant)]
+        what, by = "equivalent", reasons.get(key(mutant), "")
+        if not by:
+            what, by = tried(tree, mutant, tests[place(mutant)], 10**9 + 2 * number, output)
         met[what] += 1
         changed = f"{mutant.kind} | {mutant.old!r} -> {mutant.new!r}"
         print(f"{what} | {mutant.path}:{mutant.line} {mutant.function} | {changed} | {by}", flush=True)
-    score = met["killed"] / max(met["killed"] + met["survived"], 1)
-    print(f"\n{len(sample)} mutants:", ", ".join(f"{count} {what}" for what, count in sorted(met.items())))
-    print(f"score: {100 * score:.1f} % killed; goal: {100 * GOAL:.0f} %")
-    return int(score < GOAL)
+    return met
 
 
 if __name__ == "__main__":

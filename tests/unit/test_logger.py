@@ -42,3 +42,21 @@ def test_a_second_run_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     handler.emit(record(LogEvent.ERROR, logging.ERROR, said))
     handler.close()
     assert capsys.readouterr().err.splitlines() == ["Directory cannot be locked."]
+
+
+def test_what_a_signal_ended_is_a_line_and_other_errors_are_told_in_full(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    handler = LogHandler(SimpleNamespace(), None)
+    ended = (
+        "RuleException:\nCalledProcessError in file x.smk, line 3:\nCommand 'python a.py' died with <Signals.{}>."
+    )
+    for said in (
+        ended.format("SIGINT: 2"),
+        ended.format("SIGKILL: 9"),
+        "WorkflowError:\nAt least one job did not complete successfully.",
+    ):
+        handler.emit(record(LogEvent.ERROR, logging.ERROR, said))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "a step was ended by SIGINT"
+    assert lines[1:] == ended.format("SIGKILL: 9").splitlines()  # nobody asked for it: memory was short, say

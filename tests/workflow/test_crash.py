@@ -1,82 +1,47 @@
-"""The smoke workflow survives what happens to runs: kills, Ctrl-C, full and read-only disks, clocks set back."""
+"""`make reproduce`, the README's command, survives what happens to runs: signals, disks, clocks, surroundings.
+
+It runs the smoke workflow, chosen by Snakemake's own variable SNAKEMAKE_PROFILE; nothing else is told to it.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
+import random
 import re
+import shutil
 import signal
+import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from copies import Copy, Run
-from smoke import arguments, begin, killed_after, left_behind, moments, smoke, wait_for
+from copies import REPRODUCE, Copy, Run, literal
+from kills import EXCEPTION, kills, snakemake_in, survived
+from smoke import left_behind, started, wait_for
 
 pytestmark = pytest.mark.slow
 
 Undisturbed = tuple[Copy, Run]
 
 
-@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.exhaustive)])
-def test_killed_at_many_moments_and_resumed_gives_the_same_bytes(
-    kills: int, undisturbed: Undisturbed, tmp_path: Path
+@pytest.mark.parametrize("count", [6, pytest.param(18, marks=pytest.mark.exhaustive)])
+def test_killed_by_every_signal_and_given_again_it_ends_with_the_same_bytes(
+    count: int, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    """Each run takes off the killed one's lock and goes on where it stood; after one that ends, all is anew."""
+    """One run after another in the same folder is killed; `make kills` does more."""
     whole, run = undisturbed
-    copies = [smoke(tmp_path / "0")]
-    killed, unlocked, met = 0, 0, set()
-    for seconds in moments(4 * kills, seed=10, duration=0.7 * run.seconds):
-        if killed == kills:
-            break
-        code, output = killed_after(copies[-1], seconds)
-        killed += code == -signal.SIGKILL
-        unlocked += "was killed; this one goes on from there" in output
-        met |= set(re.findall(r"^(?:local)?rule (\w+):$", output, re.MULTILINE))
-        if code != -signal.SIGKILL:
-            assert code == 0, output
-            copies.append(smoke(tmp_path / str(len(copies))))
-    copies[-1].snakemake(*arguments())
-    for copy in copies:
-        assert copy.results() == whole.results()
-        assert left_behind(copy) == []
-    assert copies[-1].snakemake("--dry-run", *arguments()).rules == set()
-    print(
-        f"{killed} runs killed, {len(copies) - 1} ended before; {unlocked} locks taken off; begun: {sorted(met)}"
-    )
-    assert killed == kills
-    assert unlocked
-    assert len(met) >= 3
-
-
-@pytest.mark.parametrize("seconds", moments(2, seed=11, duration=1.0))
-def test_ctrl_c_is_one_line_and_the_same_command_goes_on(
-    seconds: float, undisturbed: Undisturbed, tmp_path: Path
-) -> None:
-    """Within a second after the first tables are there: errors are computed, or figures drawn, just then.
-
-    Between two jobs Snakemake can miss a signal and go on to the end: then once more.
-    """
-    whole, _ = undisturbed
-    for attempt in range(4):
-        copy = smoke(tmp_path / str(attempt))
-        process = begin(copy, "--cores", "2", *arguments())
-        wait_for((copy.root / "results/tidy/labels.csv").exists)
-        time.sleep(seconds)
-        os.killpg(process.pid, signal.SIGINT)
-        output, _ = process.communicate()
-        if process.returncode != 0:
-            break
-    assert process.returncode != 0
-    assert output.count("tilecast: interrupted") == 1, output
-    assert "Traceback" not in output
-    assert left_behind(copy) == []
-    assert not any((copy.root / ".snakemake/locks").glob("*"))
-    copy.snakemake(*arguments())
-    assert copy.results() == whole.results()
+    met = set()
+    for outcome in survived(tmp_path, whole, run.seconds, kills(count, seed=10), small=True, again=True):
+        met.add((outcome.kill.signal, outcome.kill.whom))
+        assert outcome.same
+        assert not EXCEPTION.findall(outcome.output), outcome.output
+        asked = outcome.kill.signal != signal.SIGKILL
+        assert outcome.output.count("tilecast: interrupted") == asked, outcome.output
+        assert outcome.code != 0
+    assert len(met) == 6
 
 
 @contextmanager
@@ -109,12 +74,13 @@ def test_a_disk_that_fills_up_is_one_line_and_the_run_goes_on_afterwards(
 ) -> None:
     """Three seeded sizes: the disk is full at three moments of the same run, which goes on when there is room."""
     whole, _ = undisturbed
-    copy = smoke(tmp_path)
+    copy = literal(tmp_path / "tree")
     needed = sum(len(data) for data in whole.results().values())
+    draw = random.Random(12)
     with disk(copy.root / "results", "16k"):
-        for size in sorted(moments(3, seed=12, duration=0.9 * needed / 1024)):
+        for size in sorted(draw.uniform(0.02, 0.9) * needed / 1024 for _ in range(3)):
             remount(copy.root / "results", f"size={int(size) + 8}k")
-            run = copy.snakemake(*arguments(), fails=True)
+            run = copy.reproduce(fails=True)
             said = [line for line in run.output.splitlines() if line.startswith("tilecast: error: ")]
             assert said, run.output
             assert all("No space left on device" in line for line in said)
@@ -123,14 +89,14 @@ def test_a_disk_that_fills_up_is_one_line_and_the_run_goes_on_afterwards(
             there = copy.results()
             assert there == {name: whole.results()[name] for name in there}  # whole, or not there
         remount(copy.root / "results", "size=100m")
-        copy.snakemake(*arguments())
+        copy.reproduce()
         assert copy.results() == whole.results()
 
 
 @needs_root
 def test_results_that_are_read_only_end_the_run_and_stay(undisturbed: Undisturbed, tmp_path: Path) -> None:
     whole, _ = undisturbed
-    copy = smoke(tmp_path)
+    copy = literal(tmp_path / "tree")
     with disk(copy.root / "results", "100m"):
         for name, data in whole.results("artifact", "tidy").items():
             path = copy.root / "results" / name
@@ -138,45 +104,119 @@ def test_results_that_are_read_only_end_the_run_and_stay(undisturbed: Undisturbe
             path.write_bytes(data)
         before = copy.results()
         remount(copy.root / "results", "ro")
-        run = copy.snakemake(*arguments(), fails=True)
+        run = copy.reproduce(fails=True)
         assert "Read-only file system" in run.output
         assert copy.results() == before
         remount(copy.root / "results", "rw")
-        copy.snakemake(*arguments())
+        copy.reproduce()
         assert copy.results() == whole.results()
 
 
 def test_a_clock_set_back_by_an_hour_is_told_and_changes_no_byte(undisturbed: Undisturbed, tmp_path: Path) -> None:
     """What was made before the change lies an hour ahead: nothing is built on it until the dates are right."""
     whole, _ = undisturbed
-    copy = smoke(tmp_path)
-    copy.snakemake(*arguments("results/evaluation/errors.csv"))
+    copy = literal(tmp_path / "tree")
+    for name, data in whole.results("artifact", "tidy", "evaluation").items():
+        path = copy.root / "results" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
     for path in (copy.root / "results").rglob("*"):
         os.utime(path, (path.stat().st_atime + 3600, path.stat().st_mtime + 3600))
-    run = copy.snakemake(*arguments(), fails=True)
+    run = copy.reproduce(fails=True)
     assert "clock skew" in run.output
     assert not any((copy.root / "results/figures").glob("*"))
     for path in (copy.root / "results").rglob("*"):
         path.touch()
-    copy.snakemake(*arguments())
+    copy.reproduce()
     assert copy.results() == whole.results()
 
 
 def test_of_two_runs_at_once_the_second_says_so_and_the_first_ends_well(
     undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
+    """The first is stopped while the second looks."""
     whole, _ = undisturbed
-    copy = smoke(tmp_path)
-    first = begin(copy, "--cores", "2", *arguments("smoke", "results/patient.txt"))  # as long as is needed
+    copy = literal(tmp_path / "tree")
+    with (copy.root / "said.txt").open("w") as output:
+        first = started(copy, REPRODUCE, output)
     wait_for(lambda: any((copy.root / ".snakemake/locks").glob("*")))
-    plain = copy.snakemake(*arguments(), fails=True).output
-    short = copy.snakemake(*arguments("--logger", "tilecast"), fails=True).output.strip().splitlines()
-    (copy.root / "go").touch()
-    output, _ = first.communicate()
-    named = f"a run (process {first.pid} on {platform.node()})"
-    line = f"tilecast: {named} is at work in this folder; wait for it, or end it"
-    assert plain.splitlines().count(line) == 1
-    assert "Traceback" not in plain
-    assert short[-2:] == [line, "Directory cannot be locked."]
-    assert first.returncode == 0, output
-    assert copy.results() == whole.results() | {"patient.txt": b"done\n"}
+    run = snakemake_in(first.pid)
+    assert run
+    os.killpg(first.pid, signal.SIGSTOP)
+    second = copy.reproduce(fails=True).output.strip().splitlines()
+    os.killpg(first.pid, signal.SIGCONT)
+    named = f"a run (process {run.pid} on {platform.node()})"
+    assert second[-3:-1] == [
+        f"tilecast: {named} is at work in this folder; wait for it, or end it",
+        "Directory cannot be locked.",
+    ]
+    assert second[-1].startswith("make: ***")
+    assert first.wait() == 0, (copy.root / "said.txt").read_text()
+    assert copy.results() == whole.results()
+
+
+def test_without_home_temporary_folder_and_rights_for_others(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    """As a service starts it: no HOME, no TMPDIR, no language, umask 077."""
+    copy = literal(
+        tmp_path / "tree", HOME="", TMPDIR="", LANG="", LC_ALL="", USER="", LOGNAME="", XDG_CACHE_HOME=""
+    )
+    copy.run(["sh", "-c", 'umask 077; exec "$@"', "sh", *REPRODUCE])
+    assert copy.results() == undisturbed[0].results()
+    assert (copy.root / "results/tables/mape.csv").stat().st_mode & 0o077 == 0
+
+
+def asking_git(tmp_path: Path, **environment: str) -> Copy:
+    """A copy whose artifact would come by git, from a server of this name, within seconds."""
+    copy = literal(tmp_path / "tree", SNAKEMAKE_PROFILE="asking", **environment)
+    (copy.root / "asking").mkdir()
+    chosen = "sources: [git, published], repository: http://artifact.invalid/x.git, timeout_s: 3, attempts: 1"
+    text = (copy.root / "tests/support/smoke/config.yaml").read_text()
+    (copy.root / "asking/config.yaml").write_text(f'{text}config:\n  - "artifact={{{chosen}}}"\n')
+    return copy
+
+
+def without_source(copy: Copy) -> dict[str, bytes]:
+    """The results but the record of where the artifact came from."""
+    return {name: data for name, data in copy.results().items() if name != "artifact/source.json"}
+
+
+@needs_root
+def test_without_a_network_the_transcribed_figures_serve(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    if not shutil.which("unshare") or subprocess.run(["unshare", "--net", "true"], capture_output=True).returncode:
+        pytest.skip("no network namespace can be made here")
+    copy = asking_git(tmp_path)
+    run = copy.run(["unshare", "--net", *REPRODUCE])
+    assert not EXCEPTION.findall(run.output)
+    assert without_source(copy) == without_source(undisturbed[0])
+    assert "artifact.invalid cannot be reached" in (copy.root / "results/logs/fetch_artifact.log").read_text()
+
+
+def test_a_proxy_that_never_answers_is_waited_for_no_longer_than_said(
+    undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        proxy = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        copy = asking_git(tmp_path, http_proxy=proxy, https_proxy=proxy, all_proxy=proxy, no_proxy="")
+        copy.reproduce()
+    assert without_source(copy) == without_source(undisturbed[0])
+    assert "did not end within 3 s" in (copy.root / "results/logs/fetch_artifact.log").read_text()
+
+
+@needs_root
+def test_another_user_is_told_what_may_not_be_written(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    """In a folder of somebody else's: a line, and nothing is made. In one's own: the same bytes."""
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--"]
+    tmp_path.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_mode & 0o001 == 0:
+            folder.chmod(folder.stat().st_mode | 0o011)
+    copy = literal(tmp_path / "tree", HOME="", PYTHONDONTWRITEBYTECODE="1")
+    if subprocess.run([*nobody, copy.root / ".venv/bin/python", "-c", "import tilecast"], cwd="/").returncode:
+        pytest.skip("another user may not read this Python")
+    run = copy.run([*nobody, *REPRODUCE], fails=True)
+    assert "Traceback" not in run.output, run.output
+    assert re.search("Permission denied|cannot be written", run.output), run.output
+    for path in [copy.root, *copy.root.rglob("*")]:
+        os.chown(path, 65534, 65534, follow_symlinks=False)
+    copy.run([*nobody, *REPRODUCE])
+    assert copy.results() == undisturbed[0].results()

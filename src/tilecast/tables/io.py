@@ -35,13 +35,14 @@ def _series(frame: pd.DataFrame, name: str, column: Column, where: str) -> pd.Se
     from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
     raw = frame[name]
-    numeric = is_numeric_dtype(raw)
-    empty = raw.isna() if numeric else raw.isna() | (raw == "")
+    numeric, text = is_numeric_dtype(raw), isinstance(raw.dtype, pd.StringDtype)
+    empty = raw.isna()
+    if not numeric:  # a cell of Parquet may be a list, with which nothing can be compared
+        empty = empty | ((raw == "") if text else raw.map(lambda cell: isinstance(cell, str) and not cell))
     if not column.nullable and bool(empty.any()):
         raise InputError(f"{where}, {_row(empty)}, column {name}", "is empty", f"expected a {column.kind}")
     if column.kind == "text":
-        text = raw if isinstance(raw.dtype, pd.StringDtype) else raw.map(str)
-        return text.astype("str").mask(empty)
+        return (raw if text else raw.map(str)).astype("str").mask(empty)
     if column.kind == "flag":
         lowered = raw.map(lambda cell: str(cell).lower())
         bad = ~lowered.isin(["true", "false"]) & ~empty
