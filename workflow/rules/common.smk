@@ -88,6 +88,10 @@ except TilecastError as error:
 
 
 if workflow.is_main_process:
+    if not os.access(".snakemake" if os.path.exists(".snakemake") else ".", os.W_OK):
+        stop(
+            f"{os.getcwd()}: Permission denied: run in a folder in which you may write"
+        )
     told = claim(
         Path(".snakemake"), cluster=workflow.resource_settings.nodes is not None
     )

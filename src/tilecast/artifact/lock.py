@@ -34,7 +34,7 @@ def read_lock(path: str | os.PathLike[str]) -> list[Entry]:
         entries.append(Entry(name, blob, int(size) if re.fullmatch("[0-9]{1,15}", size) else None))
     if not entries:
         raise InputError(path, "lists no file")
-    return sorted(entries)
+    return sorted(entries, key=lambda entry: (entry.path, entry.blob))
 
 
 def blob_id(data: bytes) -> str:

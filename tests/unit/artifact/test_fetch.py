@@ -1,9 +1,11 @@
 """Fetching: what each source serves is verified, bounded in time, and whole or not there."""
 
+import http.server
 import json
 import os
 import socket
 import subprocess
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -164,6 +166,37 @@ def test_git_over_the_loopback(lock, repository, tmp_path):
             os.killpg(server.pid, 15)
     assert files == FILES
     assert record["source"] == "git"
+
+
+def test_no_credential_helper_and_no_prompt_is_ever_asked(lock, tmp_path, monkeypatch):
+    """A server that wants a password: git's own configuration names a helper, which must not be run."""
+    asked = tmp_path / "asked"
+    helper = tmp_path / "helper"
+    helper.write_text(f"#!/bin/sh\ntouch {asked}\necho username=me; echo password=secret\n")
+    helper.chmod(0o755)
+    configured = tmp_path / "gitconfig"
+    configured.write_text(f"[credential]\n\thelper = {helper}\n[core]\n\taskPass = {helper}\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(configured))
+
+    class Locked(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="locked"')
+            self.end_headers()
+
+        def log_message(self, *words):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Locked) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/x.git"
+        plain = subprocess.run(["git", "ls-remote", url], capture_output=True, env={**os.environ}, timeout=30)
+        assert plain.returncode != 0 and asked.exists()  # git alone asks it
+        asked.unlink()
+        record, _ = run(lock, tmp_path, repository=url)
+        server.shutdown()
+    assert record["source"] == "published"
+    assert not asked.exists()
 
 
 def test_git_at_a_commit_the_lock_does_not_belong_to(lock, repository, tmp_path):

@@ -94,6 +94,13 @@ def test_passes_err_apart_where_both_sides_tell_them_apart() -> None:
     assert set(error_table(errors, PHASE_MAPE, **FEW)["phase"]) == {"forward", "backward"}
 
 
+def test_a_pass_that_took_no_time_has_no_error() -> None:
+    """Some labels say 0 for a pass that was not timed apart."""
+    labels = pd.DataFrame([label(100, 100, mode="training")])
+    errors = phase_errors(labels, pd.DataFrame([prediction(100, 80, mode="training")]))
+    assert errors[["phase", "ape_percent"]].values.tolist() == [["forward", 20]]
+
+
 def test_a_cell_predicted_by_two_tables_is_refused() -> None:
     table = pd.DataFrame([prediction(80)])
     with pytest.raises(InputError, match="two prediction tables hold the cell"):

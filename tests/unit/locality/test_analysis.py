@@ -103,6 +103,43 @@ def test_an_export_with_known_answers(event: int, registered: bool, tmp_path: Pa
     assert drawn[0] == {"batch": 1, "stage": "h2d", "start_ms": 0.0, "end_ms": 1.0}
 
 
+def replaced(path: Path, table: str, statement: str) -> Path:
+    """The export with one of its tables under another name, and `statement` for the one it is asked for."""
+    work = sqlite3.connect(export(path))
+    work.execute(f"ALTER TABLE {table} RENAME TO stored")
+    work.execute(statement)
+    work.commit()
+    work.close()
+    return path
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE VIRTUAL TABLE NVTX_EVENTS USING fts5(start, end, eventType, text, globalTid, textId)",
+        "CREATE VIRTUAL TABLE NVTX_EVENTS USING rtree(id, start, end)",
+        "CREATE VIEW NVTX_EVENTS AS SELECT * FROM stored",
+    ],
+)
+def test_only_stored_tables_are_read(statement: str, tmp_path: Path) -> None:
+    """A view or a virtual table runs what its maker wrote: it counts as not there."""
+    path = replaced(tmp_path / "a.sqlite", "NVTX_EVENTS", statement)
+    work = sqlite3.connect(path)
+    assert work.execute("SELECT COUNT(*) FROM NVTX_EVENTS").fetchone()  # SQLite itself would read it
+    work.close()
+    with opened(path) as copied:
+        assert copied.execute("SELECT COUNT(*) FROM gpu").fetchone()[0] == 16
+        assert copied.execute("SELECT COUNT(*) FROM range").fetchone()[0] == 0
+
+
+def test_the_profile_is_opened_so_that_nothing_can_be_written(tmp_path: Path) -> None:
+    path = export(tmp_path / "a.sqlite")
+    with opened(path) as work:
+        for statement in ("DELETE FROM export.NVTX_EVENTS", "CREATE TABLE export.mine (a)"):
+            with pytest.raises(sqlite3.OperationalError, match="readonly"):
+                work.execute(statement)
+
+
 def test_the_export_is_not_changed(tmp_path: Path) -> None:
     path = export(tmp_path / "a.sqlite")
     before = path.read_bytes()

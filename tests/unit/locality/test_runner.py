@@ -148,6 +148,16 @@ def test_pages_on_another_node_fail_the_run(
     assert [(run["status"], run["reason"]) for run in raw["runs"]] == [("failed", "its buffers lie on nodes 1")]
 
 
+def test_another_output_than_the_models_fails_the_run(
+    worker: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = runner.execute
+    monkeypatch.setattr(runner, "execute", lambda *given, **more: usual(*given, **more) | {"output_copied": False})
+    raw = runner.run_study("quick_test", load_study("quick_test", TINY), tmp_path, topology=ONE)
+    found = [(run["status"], run["reason"]) for run in raw["runs"]]
+    assert found == [("failed", "what came back is not the model's output")]
+
+
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     match = "another process runs this study"
     with runner._alone(tmp_path), pytest.raises(TilecastError, match=match), runner._alone(tmp_path):

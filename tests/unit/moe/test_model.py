@@ -17,6 +17,7 @@ from tilecast.moe.offload import LARGEST_GAIN, ON_DEMAND, Predictor, lru_hit_rat
 from tilecast.moe.placement import IMPOSSIBLE, OFFLOADED, RESIDENT, Placement, Spread, place
 from tilecast.moe.routing import chances, demand, ranks_touched
 from tilecast.moe.step import Gpu, Step, decode
+from tilecast.multigpu.collectives import collective
 
 A100 = Gpu(85.9e9, 187e12, 1.7e12, 24.8e9)
 HGX = load_system("a100_sxm")
@@ -165,6 +166,31 @@ def test_across_nodes_a_token_goes_once_to_each_node() -> None:
     assert by_node.total_ms < flat.total_ms
     within = exchange(cluster, range(8), 4096, kernel=HIGH_THROUGHPUT, **shape)  # type: ignore[arg-type]
     assert within.total_ms < by_node.total_ms
+
+
+def test_dispatch_between_nodes_is_once_to_each_node_and_within_it_to_each_gpu() -> None:
+    """Every expert is chosen: a token goes to both nodes and to all 16 GPUs; bf16, a hidden width of 7168."""
+    cluster = load_system("dgx_h100")
+    found = exchange(cluster, range(16), 4096, hidden=7168, top_k=16, experts=16, kernel=HIGH_THROUGHPUT)
+    rails = [[gpu, gpu + 8] for gpu in range(8)]
+    between = collective("all_to_all", cluster, rails[0], 4096 * 2 * 7168 * 2, rails[1:]).latency_ms
+    within = collective("all_to_all", cluster, list(range(8)), 4096 * 16 * 7168 * 2).latency_ms
+    assert found.dispatch_ms == found.combine_ms == max(between, within)
+    assert found.sent_bytes == 2 * 4096 * 16 * 7168 * 2 * 15 / 16
+    wide = load_system("dgx_h100")
+    slow = exchange(wide, range(16), 4096, hidden=7168, top_k=2, experts=16, kernel=HIGH_THROUGHPUT)
+    nodes_reached = 1 + 8 / 15  # the second of two experts is on the other node for 8 of the 15 others
+    network = collective("all_to_all", wide, rails[0], 4096 * nodes_reached * 7168 * 2, rails[1:]).latency_ms
+    assert slow.dispatch_ms == pytest.approx(network, rel=0.05)
+
+
+def test_a_layer_has_two_all_reduces_of_its_tokens() -> None:
+    """TP2: after attention and after the experts, the activations of both GPUs' tokens in bf16."""
+    model, tokens = moe_model("mixtral_8x7b"), 3
+    found = step(model, Spread(1, 1, 2), tokens=tokens, memory_bytes=1e12)
+    one = collective("all_reduce", HGX, [0, 1], 2 * tokens * model.hidden * 2).latency_ms
+    assert found.reduce_ms == pytest.approx(2 * model.layers * one, rel=1e-12)
+    assert step(model, Spread(1, 2), tokens=tokens, memory_bytes=1e12).reduce_ms == 0
 
 
 def simulated_hit_rate(chance: np.ndarray, slots: int, steps: int = 6000) -> float:

@@ -65,6 +65,34 @@ def test_keys_and_values_are_two_per_layer_head_and_token():
     assert cache_bytes(model, job, Layout(tp=16), 80) == 327_680 * 2048  # heads are copied, not split
 
 
+def test_context_parallelism_divides_the_tokens_of_the_cache():
+    job = Workload(LLAMA, 8, 1024, mode="inference", phase="decode", context=2047, dtype="fp16")
+    assert cache_bytes(equal_layers(LLAMA), job, Layout(cp=2), 80) == 327_680 * 2048 * 8 / 2
+    assert cache_bytes(equal_layers(LLAMA), job, Layout(tp=2, dp=2, cp=2), 80) == 327_680 * 2048 * 8 / 8
+
+
+@pytest.mark.parametrize(("tp", "cp"), [(1, 1), (4, 1), (1, 2)])
+def test_logits_are_single_precision_beside_two_inputs_in_half(tp, cp):
+    """GPT-3 2.7B: 50,257 words, width 2560; a microbatch of 4 sequences of 2048 tokens."""
+    model, tokens = equal_layers(GPT), 4 * 2048 / cp
+    held = memory(work(), Layout(tp=tp, cp=cp, microbatch=4), 80e9, PURE).parts
+    assert held["logits"] == tokens * (4 * model.vocab / tp + 2 * 2560 * 2)
+    served = memory(work(mode="inference", phase="prefill", optimizer=None), Layout(tp=tp, cp=cp), 80e9, PURE)
+    assert served.parts["logits"] == 2048 / cp * model.vocab / tp * 2  # what is sampled from stays in half
+
+
+def test_the_first_stage_keeps_the_masks_of_the_embeddings_dropout():
+    """A byte an element of every waiting microbatch; LLaMA has no dropout."""
+    model, layout = equal_layers(GPT), Layout(pp=2, microbatch=4)
+    layers = activation_bytes(model, work(), layout) * model.layers / 2
+    first, last = (stage["activations"] for stage in memory(work(), layout, 80e9, PURE).stages)
+    assert first == 2 * (layers + 4 * 2048 * 2560)  # two microbatches wait on the first of two stages
+    assert last == layers
+    half = memory(work(), replace(layout, tp=2, sequence_parallel=True), 80e9, PURE).stages[0]["activations"]
+    kept = activation_bytes(model, work(), replace(layout, tp=2, sequence_parallel=True)) * model.layers / 2
+    assert half == 2 * (kept + 4 * 2048 * 2560 / 2)
+
+
 def test_pipeline_stages_hold_what_is_theirs():
     """The first stage waits longest, the last has the logits; all stages together hold the model once."""
     layout = Layout(pp=4, microbatch=1)
