@@ -1,7 +1,10 @@
-"""How long the workflow takes, and what each step's imports cost it: `python benchmarks/workflow.py [--smoke]`.
+"""How long the workflow takes beside an empty one, and what each step's imports cost it.
 
-Cold: from nothing. No-op: nothing to do. One figure: its drawing was edited. Warm: every job again. Two more runs
-look into each job (import_probe.py): one for processor seconds, one to see which imports are used.
+`python benchmarks/workflow.py [--repeats 5] [--tree FOLDER] [--smoke] [--imports] [--durations]`. Whole: from
+nothing. No-op: nothing to do. One figure: its drawing was edited. Empty: the floor, a workflow of one file that is
+there. The last three run in turns, `--repeats` times each; wall and processor seconds, children included, are
+medians. `--tree` names a folder where the workflow has run to its end, which then is not run from nothing. Two more
+runs look into each job (import_probe.py): one for processor seconds, one to see which imports are used.
 """
 
 from __future__ import annotations
@@ -9,6 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import resource
+import shutil
+import statistics
 import sys
 import tempfile
 from collections import defaultdict
@@ -21,6 +27,7 @@ sys.path.insert(0, str(ROOT / "tests/support"))
 from copies import Copy, copy_tree  # noqa: E402 - found by the line above
 from smoke import arguments, smoke  # noqa: E402
 
+FIGURE = "src/tilecast/present/figures/fusion.py"
 LIMIT_PERCENT = 100 / 3  # of a job's time, for imports that it does not use
 
 
@@ -61,18 +68,62 @@ def probed(run: Copy, words: list[str], folder: Path, **environment: str) -> dic
     return steps
 
 
+def spent(run: Copy, *words: str) -> tuple[float, float]:
+    """Wall and processor seconds of one call of snakemake and its jobs."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    wall = run.snakemake(*words).seconds
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def durations(copy: Copy, run: Copy, words: list[str], repeats: int, finished: bool) -> None:
+    """Print what a whole run takes, then the medians of the three others in turns."""
+    empty = run.root / "empty"
+    empty.mkdir()
+    (empty / "there.txt").touch()
+    (empty / "Snakefile").write_text('rule all:\n    input: "there.txt"\n')
+    drawing = copy.root / FIGURE
+    text = drawing.read_text()
+
+    def figure(turn: int) -> tuple[float, float]:
+        drawing.write_text(f"{text}\n# edited {turn}\n")
+        return spent(run, *words)
+
+    found = {} if finished else {"whole": [spent(run, *words)]}
+    spent(run, *words)  # once more, so that everything that is kept between runs is there
+    for turn in range(repeats):
+        found.setdefault("empty", []).append(spent(Copy(empty)))
+        found.setdefault("no-op", []).append(spent(run, *words))
+        found.setdefault("one figure", []).append(figure(turn))
+    drawing.write_text(text)
+    medians = {name: [statistics.median(row[k] for row in rows) for k in range(2)] for name, rows in found.items()}
+    print(f"| run, median of {repeats} | wall s | processor s | over empty | over no-op |\n|---|---|---|---|---|")
+    for name, (wall, processor) in medians.items():
+        over = " | ".join(f"{processor / medians[floor][1]:.2f}" for floor in ("empty", "no-op"))
+        print(f"| {name} | {wall:.2f} | {processor:.2f} | {over} |")
+    print(flush=True)
+
+
 def main() -> None:
     """Print both tables; exit code 1 where a job is over the limit."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="the smoke workflow, not the whole one")
     parser.add_argument("--imports", action="store_true", help="the second table alone")
+    parser.add_argument("--durations", action="store_true", help="the first table alone")
+    parser.add_argument("--repeats", type=int, default=5, help="how often each run of the first table is timed")
+    parser.add_argument("--tree", type=Path, help="a folder where the workflow has run to its end")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="workflow-") as scratch:
-        copy = copy_tree(Path(scratch, "tree"))
+        target = Path(scratch, "tree")
+        if options.tree:
+            shutil.copytree(options.tree, target, symlinks=True, ignore=shutil.ignore_patterns(".git", ".venv"))
+        copy = Copy(target) if options.tree else copy_tree(target)
         run = smoke(Path(scratch, "run")) if options.smoke else copy
         words = arguments(tree=copy.root) if options.smoke else []
         if not options.imports:
-            durations(copy, run, words)
+            durations(copy, run, words, options.repeats, bool(options.tree))
+        if options.durations:
+            return
         site = copy.root / "workflow/site/sitecustomize.py"
         site.write_text(site.read_text() + Path(__file__).with_name("import_probe.py").read_text())
         steps = probed(run, words, Path(scratch, "timed"))
@@ -89,21 +140,6 @@ def main() -> None:
         times = f"{step.wall:.2f} | {step.processor:.2f} | {step.imported:.2f} | {idle:.2f} | {share:.0f}"
         print(f"| {name} | {times} | {which} |", flush=True)
     raise SystemExit(f"over a third of the job: {', '.join(over)}" if over else 0)
-
-
-def durations(copy: Copy, run: Copy, words: list[str]) -> None:
-    """Print how long the workflow takes: cold, idle, one figure, warm."""
-    print("| run | seconds | jobs |\n|---|---|---|")
-    cold = run.snakemake(*words)
-    print(f"| cold | {cold.seconds:.1f} | {len(cold.rules)} rules |", flush=True)
-    idle = run.snakemake(*words)
-    print(f"| no-op | {idle.seconds:.1f} | {len(idle.rules)} |", flush=True)
-    drawing = copy.root / "src/tilecast/present/figures/fusion.py"
-    drawing.write_text(drawing.read_text() + "\n# edited\n")
-    one = run.snakemake(*words)
-    print(f"| one figure edited | {one.seconds:.1f} | {', '.join(sorted(one.rules))} |", flush=True)
-    warm = run.snakemake(*words, "--forceall")
-    print(f"| warm, every job again | {warm.seconds:.1f} | {len(warm.rules)} rules |\n", flush=True)
 
 
 if __name__ == "__main__":
