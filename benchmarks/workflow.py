@@ -3,8 +3,8 @@
 `python benchmarks/workflow.py [--repeats 5] [--tree FOLDER] [--smoke] [--imports] [--durations]`. Whole: from
 nothing. No-op: nothing to do. One figure: its drawing was edited. Empty: the floor, a workflow of one file that is
 there. The last three run in turns, `--repeats` times each; wall and processor seconds, children included, are
-medians. `--tree` names a folder where the workflow has run to its end, which then is not run from nothing. Two more
-runs look into each job (import_probe.py): one for processor seconds, one to see which imports are used.
+medians. `--tree` names a folder where the workflow has run to its end, which then is not run from nothing. Two
+more runs look into each job (import_probe.py): one for processor seconds, one to see which imports are used.
 """
 
 from __future__ import annotations
