@@ -1,7 +1,6 @@
-from tilecast.locality.study import load_study, study_names
-
 # Every study by name; a file of the user's own takes part where the configuration names it.
-STUDIES = {name: shipped(f"config/studies/numa/{name}.yaml") for name in study_names()}
+SHIPPED_STUDIES = shipped_folder("config/studies/numa", "*.yaml")
+STUDIES = {Path(file).stem: file for file in SHIPPED_STUDIES}
 STUDY = Path(settings.numa.study).stem
 if STUDY not in STUDIES:
     STUDIES[STUDY] = settings.numa.study
@@ -11,11 +10,15 @@ if STUDY in ("manifests", "record"):
     )
 OVERRIDES = settings.numa.overrides()
 
-try:  # what cannot be expanded ends the run before it begins
-    for file in STUDIES.values():
-        load_study(file, OVERRIDES)
-except TilecastError as error:
-    stop(error)
+
+def expanded():
+    """Whether every study can be expanded: what cannot be ends the run before it begins."""
+    from tilecast.locality.study import load_study
+
+    return all(load_study(file, OVERRIDES) for file in STUDIES.values())
+
+
+remembered("locality/study", STUDIES.values(), expanded, OVERRIDES)
 
 # Apart from the folder that a study makes: a file in there would pass for the study, and nothing would be measured.
 MANIFESTS = [f"results/numa/manifests/{name}.csv" for name in STUDIES]
@@ -71,7 +74,7 @@ rule locality_topology:
 rule locality_predict:
     input:
         hosts=shipped("resources/published/numa_hosts.csv"),
-        studies=[shipped(f"config/studies/numa/{name}.yaml") for name in study_names()],
+        studies=SHIPPED_STUDIES,
         weights=weights("tilecast"),
     output:
         predicted="results/numa/predicted.csv",
