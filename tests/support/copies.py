@@ -133,7 +133,9 @@ def literal(target: Path, small: bool = True, **environment: str) -> Copy:
     own = target / ".venv"
     own.mkdir(parents=True)
     (own / "bin").symlink_to(Path(sys.executable).parent)
-    chosen = {"SNAKEMAKE_PROFILE": "tests/support/smoke", "TILECAST_MIRROR": ""} if small else {}
+    chosen = {"PYTHONPATH": str(target / "src")}  # `make setup` would install the copy itself
+    if small:
+        chosen |= {"SNAKEMAKE_PROFILE": "tests/support/smoke", "TILECAST_MIRROR": ""}
     copy = copy_tree(target, **chosen | environment)
     (target / "results/README.md").unlink()  # it is no result
     (own / ".ready").touch()

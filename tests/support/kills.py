@@ -27,7 +27,7 @@ from smoke import left_behind, started
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 WHOM = ("group", "parent")
 EXCEPTION = re.compile(r"Traceback|\w*Exception\b|WorkflowError")
-HEADS = ("kill", "after, s", "running then", "code", "exceptions", "litter", "same bytes")
+HEADS = ("kill", "after, s", "running then", "code", "exceptions", "same bytes")
 
 
 class Kill(NamedTuple):
@@ -46,9 +46,8 @@ class Ended:
     seconds: float
     running: tuple[str, ...]  # jobs that it met
     code: int
-    output: str  # of the run that was killed, and of the next one, where that went on to its end
-    same: bool = True  # whether what is there now are the bytes of an undisturbed run
-    litter: int = 0
+    output: str
+    same: bool = True  # whether what is there has the bytes of an undisturbed run
 
 
 def kills(count: int, seed: int) -> list[Kill]:
@@ -92,6 +91,7 @@ def killed(copy: Copy, kill: Kill, duration: float) -> Ended | None:
         if run and time.monotonic() - began >= kill.moment * duration:
             running = jobs(run)
     if not running or not run:
+        assert process.wait() == 0, said.read_text()
         return None
     seconds = time.monotonic() - began
     if kill.whom == "group":
@@ -101,39 +101,29 @@ def killed(copy: Copy, kill: Kill, duration: float) -> Ended | None:
     return Ended(kill, seconds, tuple(running), process.wait(600), said.read_text())
 
 
-def survived(
-    folder: Path, whole: Copy, duration: float, series: Iterable[Kill], *, small: bool, again: bool
-) -> Iterator[Ended]:
-    """Kill runs that take `duration` undisturbed, and give the command again.
+def survived(folder: Path, whole: Copy, duration: float, series: Iterable[Kill], small: bool) -> Iterator[Ended]:
+    """Kill runs that take `duration` undisturbed, give the command again, and kill it again.
 
-    Either each of them goes on to its end; or, where `again` says so, the next one is killed as well, and only the
+    One that ends before its kill has the bytes of an undisturbed run, and the next one begins from nothing. The
     last goes on to its end.
     """
     expected, trees = whole.results(), 1
     copy = literal(folder / "0", small)
     for kill in series:
-        while not (ended := killed(copy, kill, (0.4 if again else 1.0) * duration)):
-            assert copy.results() == expected  # it ended before it could be killed
+        while not (ended := killed(copy, kill, 0.5 * duration)):
+            assert copy.results() == expected
             assert kill.moment > 0.01, "no run had a job at work when it was to be killed"
             kill = kill._replace(moment=0.6 * kill.moment)
             copy, trees = literal(folder / str(trees), small), trees + 1
-        if again:
-            there = copy.results()
-            yield replace(ended, same=there.items() <= expected.items())
-            continue
-        output = copy.reproduce().output
-        same = copy.results() == expected
-        yield replace(ended, output=ended.output + output, same=same, litter=len(left_behind(copy)))
-        copy, trees = literal(folder / str(trees), small), trees + 1
-    if again:
-        output = copy.reproduce().output
-        assert not EXCEPTION.findall(output), output
-        assert copy.results() == expected
-        assert left_behind(copy) == []
+        yield replace(ended, same=copy.results().items() <= expected.items())
+    output = copy.reproduce().output
+    assert not EXCEPTION.findall(output), output
+    assert copy.results() == expected
+    assert left_behind(copy) == []
 
 
 def main() -> int:
-    """Print a row a kill; 1 where one ends in an exception, leaves litter or changes a byte."""
+    """Print a row a kill; 1 where one ends in an exception or changes a byte."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", type=int, default=42, help="kills of the smoke workflow")
     parser.add_argument("--default", type=int, default=12, help="kills of the default run, on what is kept")
@@ -152,15 +142,15 @@ def main() -> int:
             )
             print("|", " | ".join(HEADS), "|\n" + "|---" * len(HEADS) + "|", flush=True)
             series = kills(count, options.seed)
-            for ended in survived(Path(scratch), whole, seconds, series, small=small, again=not small):
+            for ended in survived(Path(scratch), whole, seconds, series, small):
                 found = EXCEPTION.findall(ended.output)
-                bad += bool(found or ended.litter or not ended.same)
+                bad += bool(found or not ended.same)
                 whom = f"{ended.kill.signal.name} to {'the group' if ended.kill.whom == 'group' else 'Snakemake'}"
                 cells: list[object] = [whom, f"{ended.seconds:.1f}", ", ".join(ended.running), ended.code]
-                cells += [", ".join(found) or "none", ended.litter, "yes" if ended.same else "NO"]
+                cells += [", ".join(found) or "none", "yes" if ended.same else "NO"]
                 print("|", " | ".join(map(str, cells)), "|", flush=True)
-            print("" if small else "\nthe last run went on to its end: the same bytes, no exception, no litter")
-    print(f"\n{bad} kills with an exception, litter or other bytes")
+            print("\nthe last run went on to its end: the same bytes, no exception, no litter\n", flush=True)
+    print(f"\n{bad} kills with an exception or other bytes")
     return int(bool(bad))
 
 

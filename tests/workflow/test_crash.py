@@ -33,7 +33,7 @@ def test_killed_by_every_signal_and_given_again_it_ends_with_the_same_bytes(
     """One run after another in the same folder is killed; `make kills` does more."""
     whole, run = undisturbed
     met = set()
-    for outcome in survived(tmp_path, whole, run.seconds, kills(count, seed=10), small=True, again=True):
+    for outcome in survived(tmp_path, whole, run.seconds, kills(count, seed=10), small=True):
         met.add((outcome.kill.signal, outcome.kill.whom))
         assert outcome.same
         assert not EXCEPTION.findall(outcome.output), outcome.output

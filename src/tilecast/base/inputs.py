@@ -37,7 +37,7 @@ Number = Annotated[  # also `1.5e9`, which YAML reads as text
 ]
 Positive = Annotated[Number, Field(gt=0)]
 Exact = Annotated[Decimal, BeforeValidator(_exact), Field(allow_inf_nan=False)]  # the digits that a file holds
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**12)]
 AsTuple = Field(strict=False)  # of a tuple: a file holds a list
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 Model = TypeVar("Model")  # a pydantic model or dataclass

@@ -178,6 +178,24 @@ def test_rows_are_of_the_newest_version_of_the_default_framework(archive):
     assert set(table["device"]) == {"NVIDIA_H100_80GB_HBM3"}
 
 
+def test_rows_are_numbered_anew_and_have_no_noise_unless_asked(archive):
+    table = kernel_table(archive, "h100_sxm", "gemm", noise=False)
+    assert not {"index", "noise_percent"} & set(table.columns)
+    assert "noise_percent" in kernel_table(archive, "h100_sxm", "gemm").columns
+    assert list(kernel_table(archive, "h100_sxm", "gemm", dtypes=["bf16"])["dtype"].unique()) == ["bf16"]
+
+
+def test_tokens_drawn_evenly_are_a_skew_of_nought(tmp_path):
+    """The collectors name the draw: a power law with its exponent, or a balanced one."""
+    rows = pd.DataFrame({"num_tokens": [1, 1, 4], "latency": [0.1, 0.2, 0.3]}).assign(
+        hidden_size=512, inter_size=256, topk=2, num_experts=8, moe_tp_size=1, moe_ep_size=1, moe_dtype="bfloat16",
+        kernel_source="fused_moe", distribution=["balanced", "power_law_1.2", "uniform"],
+    )  # fmt: skip
+    wheel = make_wheel(tmp_path / "w.zip", {("h100_sxm", "vllm", "1.0", "moe_perf"): rows})
+    found = Archive(wheel).kernels("h100_sxm", "moe")
+    assert sorted(zip(found["latency_ms"], found["skew"])) == [(0.1, 0.0), (0.2, 1.2), (0.3, 0.0)]
+
+
 def test_of_rows_measured_twice_the_fastest_counts(archive):
     table = kernel_table(archive, "h100_sxm", "gemm", noise=False)
     bf16 = table[table["dtype"] == "bf16"]

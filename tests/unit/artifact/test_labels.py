@@ -10,8 +10,11 @@ from tilecast.artifact.cells import read_labels
 from tilecast.artifact.fetch import mirror_files, write_archive
 from tilecast.artifact.labels import read_label_file, with_label_files
 from tilecast.artifact.lock import read_lock
+from tilecast.artifact.new_gpus import new_gpus
 from tilecast.artifact.published import read_published, transcribe
 from tilecast.base.errors import InputError
+from tilecast.hardware.device import row_of_table
+from tilecast.hardware.device_file import devices
 from tilecast.tables.declared.artifact import DEVICES
 from tilecast.tables.io import read
 
@@ -73,6 +76,26 @@ def test_a_users_cell_that_the_artifact_measured_is_refused(tmp_path):
     twice = label_file(tmp_path, HEAD, ROW.replace("MyGPU", "NVIDIA_L4"))
     with pytest.raises(InputError, match=r"mine.csv: the cell \(NVIDIA_L4, .*\) is measured already, in scripts"):
         with_label_files(labels, [twice])
+
+
+def test_a_new_gpu_of_a_label_becomes_a_device_and_other_cells_of_it_are_refused(tmp_path):
+    published = PUBLISHED / "end_to_end.csv"
+    row = ROW.replace("MyGPU", "NVIDIA_B200")
+    found = new_gpus([label_file(tmp_path, HEAD, row)], [], published)
+    assert list(found) == ["NVIDIA_B200"]
+    assert found["NVIDIA_B200"] == row_of_table(devices()["NVIDIA_B200"], "data/devices")
+    assert new_gpus([label_file(tmp_path, HEAD, ROW.replace("MyGPU", "NVIDIA_L4"))], [], published) == {}
+    for line, said in (
+        (ROW, "the GPU MyGPU is not described anywhere"),
+        (row.replace(",4,", ",5,"), "cannot be forecast, the artifact has no graph of it"),
+        (row.replace("none", "tp4"), "cannot be forecast"),
+    ):
+        with pytest.raises(InputError, match=said):
+            new_gpus([label_file(tmp_path, HEAD, line)], [], published)
+    own = tmp_path / "mine.yaml"
+    own.write_text((REPOSITORY / "src/tilecast/data/devices/b200_sxm_180gb.yaml").read_text())
+    with pytest.raises(InputError, match="no label needs the device file of"):
+        new_gpus([], [own], published)
 
 
 def test_the_transcription_is_whole():

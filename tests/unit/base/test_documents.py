@@ -109,3 +109,10 @@ def test_weights_are_a_regular_file_of_bounded_size(tmp_path: Path) -> None:
     for name, said in (("pipe", "not a file"), ("sparse", "larger than"), ("absent", "does not exist")):
         with pytest.raises(InputError, match=said):
             read_tensors(tmp_path / f"{name}.safetensors")
+
+
+@pytest.mark.parametrize("data", [b"", b"no tensors", b"\xff" * 64, (20).to_bytes(8, "little") + b"{" * 20])
+def test_what_is_no_safetensors_file_is_one_line(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors").write_bytes(data)
+    with pytest.raises(InputError, match=r"x\.safetensors: is not a safetensors file"):
+        read_tensors(tmp_path / "x.safetensors")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tilecast.base.errors import InputError
 from tilecast.graph.routing import Routing
+from tilecast.hardware.device_file import load_device
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import model_spec
 from tilecast.moe.exchange import HIGH_THROUGHPUT, LOW_LATENCY, exchange, reached
@@ -16,7 +17,7 @@ from tilecast.moe.model import MoeModel, moe_model
 from tilecast.moe.offload import LARGEST_GAIN, ON_DEMAND, Predictor, lru_hit_rate, waiting_s
 from tilecast.moe.placement import IMPOSSIBLE, OFFLOADED, RESIDENT, Placement, Spread, place
 from tilecast.moe.routing import chances, demand, ranks_touched
-from tilecast.moe.step import Gpu, Step, decode
+from tilecast.moe.step import Gpu, Shares, Step, decode, gpu_of
 from tilecast.multigpu.collectives import collective
 
 A100 = Gpu(85.9e9, 187e12, 1.7e12, 24.8e9)
@@ -182,6 +183,16 @@ def test_dispatch_between_nodes_is_once_to_each_node_and_within_it_to_each_gpu()
     nodes_reached = 1 + 8 / 15  # the second of two experts is on the other node for 8 of the 15 others
     network = collective("all_to_all", wide, rails[0], 4096 * nodes_reached * 7168 * 2, rails[1:]).latency_ms
     assert slow.dispatch_ms == pytest.approx(network, rel=0.05)
+
+
+def test_a_gpus_rates_are_those_of_its_matrix_units_memory_and_host_link() -> None:
+    device = load_device("H100")
+    found = gpu_of(device, Shares(0.5, 0.25, 0.125))
+    assert found.flops_per_s == 0.5 * device.peak_flops_per_s("bf16", matrix=True)
+    assert found.flops_per_s > device.peak_flops_per_s("bf16", matrix=False)
+    assert found.bandwidth_bytes_per_s == 0.25 * device.bandwidth_bytes_per_s
+    (host,) = (link.bytes_per_s for link in device.links if link.kind.startswith("pcie"))
+    assert (found.host_bytes_per_s, found.memory_bytes) == (0.125 * host, device.memory_bytes)
 
 
 def test_a_layer_has_two_all_reduces_of_its_tokens() -> None:
