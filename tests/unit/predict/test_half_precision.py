@@ -34,8 +34,7 @@ from tilecast.predict.physics.expert_kernel import expected_load
 from tilecast.predict.physics.half import physics, seen_keys
 from tilecast.predict.train import experts, generations
 from tilecast.predict.train.generations import LeaveOut, Rows, ship
-from tilecast.serving.passes import Formats, Pass, Passes, layer_kernels
-from tilecast.serving.replay import Batching, Load
+from tilecast.serving.passes import Formats, layer_kernels
 
 GPUS = ("NVIDIA_A100-SXM4-80GB", "NVIDIA_L40S", "NVIDIA_H100_80GB_HBM3", "NVIDIA_H200", "NVIDIA_B200")
 
@@ -310,13 +309,6 @@ def test_tensor_parallel_shares_the_products_out():
         for tp in (1, 4)
     )  # fmt: skip
     assert quarter == pytest.approx(whole / 4)
-
-
-def test_a_served_request_alone_costs_its_own_passes():
-    every = [Pass({"decode": 2.0, "gemm": total - 2.0}, 0.0, 0.0) for total in (10, 10, 25, 100, 100)]
-    told = Passes(*every, 1).replayed(Load(1, 1000, 101), Batching(4096))
-    assert told.tpot_ms == pytest.approx(10)
-    assert told.ttft_ms == pytest.approx(100)
 
 
 def test_every_folder_of_the_wheel_has_its_device():
