@@ -94,13 +94,12 @@ def run(args: argparse.Namespace, backend: Any, command: str) -> int:
     plan = next((path for path in plans if path.exists()), None)
     if plan:
         kernel_plan = distinct(read(plan, PLANNED_KERNELS))
-        about["forecasts"] = {
+        about["forecasts_sha256"] = {
             file: digest(plan.parent / file) for file in PLANS.values() if (plan.parent / file).exists()
         }
     else:
         kernel_plan = grid(backend.dtypes, limit_flops=1e13, limit_bytes=backend.memory_bytes / 8)
         kernel_plan = kernel_plan.assign(rank=range(len(kernel_plan)), predicted_ms=0.0)
-        about["forecasts"] = {}
     chosen = all_stages(kernel_plan, args.study)
     if args.stages:
         wanted = args.stages.split(",")

@@ -70,7 +70,8 @@ def _plan(folder: Path, kind: str) -> pd.DataFrame:
         return empty(PLANNED[kind])
     made = digest(file)
     for path in runs(folder, kind):
-        if provenance(path).get("forecasts_sha256") not in (None, made):
+        before = provenance(path).get("forecasts_sha256")  # a campaign's names every file of forecasts
+        if (before.get(file.name) if isinstance(before, dict) else before) not in (None, made):
             raise InputError(file, f"are not the forecasts {path.name} was measured after", "restore the file")
     return read(file, PLANNED[kind])
 

@@ -69,7 +69,16 @@ class Campaign:
             self.runs[kind] = Run(self.backend, self.folder, kind, self.about, self.kept)
 
     def run(self, stages: Sequence[Stage], began: float, budget_s: float, starts: int = 1) -> str:
-        """Run all stages; returns how it ended: complete, or `device lost` where a new process should go on."""
+        """Run all stages; returns how it ended: complete, or `device lost` where a new process should go on.
+
+        However it ends, what was measured is on disk.
+        """
+        try:
+            return self._run(stages, began, budget_s, starts)
+        finally:
+            self.save()
+
+    def _run(self, stages: Sequence[Stage], began: float, budget_s: float, starts: int) -> str:
         ends, readings = began if starts > 1 else self.clock(), self.runs["readings"]
         for place, stage in enumerate(stages):
             last = place == len(stages) - 1

@@ -80,7 +80,7 @@ def rehearse(
 ) -> tuple[str, Campaign]:
     """One process of the campaign `rehearsal`; where something fails, without the stage that fills its time."""
     said = [] if lines is None else lines
-    about = {"campaign": "rehearsal", "command": "test", "forecasts": {}}
+    about = {"campaign": "rehearsal", "command": "test"}
     campaign = Campaign(scripted(layer, **more), folder, about, say=said.append)
     fails = layer.fail is not nothing
     ended = campaign.run(quick(study)[1 if fails else 0 :], time.monotonic(), 300.0, starts)
@@ -250,6 +250,28 @@ def test_a_later_call_repeats_nothing(small: Path, tmp_path: Path) -> None:
     assert [path.name for path in runs(second, "readings")] == ["readings-002.parquet"]  # how its stages went
 
 
+def test_the_table_of_the_documents_is_the_plan() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs/use/measuring.md").read_text()
+    cells = [line.split("|") for line in page.splitlines() if line.count("|") == 7]
+    rows = {row[1].strip(" `"): row[3:7] for row in cells}
+    parts = all_stages(kernel_plan(), Path("config/studies/live.yaml"))
+    for column, minutes in enumerate((5, 9, 11, 60)):
+        seconds = [round(part.seconds(60.0 * minutes)) for part in parts[:-1]]
+        left = round(60 * minutes - sum(part.seconds(60.0 * minutes) for part in parts[:-1]))
+        assert [int(rows[part.name][column]) for part in parts] == [*seconds, left]
+
+
+def test_an_interruption_leaves_everything_on_disk(tmp_path: Path) -> None:
+    def work(campaign: Campaign, bench: stages.Bench, seconds: float) -> None:
+        bench.read("quick", lambda: lambda: None, {})
+        raise KeyboardInterrupt
+
+    campaign = Campaign(scripted(Layer()), tmp_path / "x", {}, say=print)
+    with pytest.raises(KeyboardInterrupt):
+        campaign.run([Stage("one", 1.0, 9, work)], time.monotonic(), 5.0)
+    assert list(table(tmp_path / "x", "readings")["item"]) == ["quick"]
+
+
 @pytest.mark.parametrize(("minutes", "least"), [(5, 5), (11, 10), (60, 20)])
 def test_the_plan_gives_every_stage_its_seconds_and_spends_the_budget(minutes: int, least: float) -> None:
     parts = all_stages(kernel_plan(), Path("config/studies/live.yaml"))
@@ -307,7 +329,7 @@ def test_the_cpu_is_measured_by_one_command_with_the_packages_of_a_borrowed_host
     assert (rate["amount"] / (rate["latency_ms"] / 1e3)).median() > 1e9
     assert not pd.concat([table(folder, "kernels"), readings])["reason"].fillna("").str.contains("installed").any()
     record = json.loads((folder / "readings-001.json").read_text())
-    assert record["host"]["processor"] and record["forecasts"] == {}
+    assert record["host"]["processor"] and "forecasts_sha256" not in record
 
 
 def test_a_stage_that_does_not_exist_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
