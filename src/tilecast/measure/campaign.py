@@ -160,7 +160,7 @@ def begin_anew(name: str, began: float, budget_s: float, starts: int) -> None:
         return
     os.environ[CAMPAIGN] = json.dumps([name, began, budget_s, starts])
     sys.stdout.flush()
-    for name in Path("/proc/self/fd").iterdir():  # the old process's hold on the device must end with it
+    for held in Path("/proc/self/fd").iterdir():  # the old process's hold on the device must end with it
         with contextlib.suppress(OSError):
-            os.set_inheritable(int(name.name), int(name.name) < 3)
+            os.set_inheritable(int(held.name), int(held.name) < 3)
     os.execv(sys.executable, [sys.executable, "-m", "tilecast", *sys.argv[1:]])
