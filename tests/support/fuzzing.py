@@ -232,7 +232,15 @@ def hostile(data: bytes, kind: str, draw: random.Random, others: Sequence[Any] =
         document = [document[0], *draw.sample(document[1:], min(len(document) - 1, 20))]
     try:
         return _packed(edited(document, draw, others), kind, data)
-    except (pyarrow.ArrowException, AttributeError, LookupError, OverflowError, TypeError, ValueError):
+    except (
+        pyarrow.ArrowException,
+        AttributeError,
+        LookupError,
+        OverflowError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ):
         return scrambled(data, draw)  # this kind of file cannot hold it
 
 

@@ -15,7 +15,9 @@ from tilecast import cli
 from tilecast.evaluate.multigpu import collective_errors
 from tilecast.hardware.system import System, load_system, route, system_names
 from tilecast.multigpu.collectives import (
+    NETWORK_STEP_S,
     OPS,
+    TREE_STEP_S,
     Curve,
     Line,
     collective,
@@ -113,6 +115,27 @@ def test_which_gpus_share_a_link_matters() -> None:
     assert route(cluster, range(16)).node_bytes_per_s == 8 * 50e9
     assert route(cluster, [0, 8]).node_bytes_per_s == 50e9
     assert route(cluster, [0, 8], others=[[i, i + 8] for i in range(1, 8)]).node_bytes_per_s == 50e9
+
+
+@pytest.mark.parametrize(
+    ("op", "nodes", "steps"),
+    [("send_recv", 2, 1), ("all_to_all", 2, 1), ("all_to_all", 6, 1), ("all_gather", 6, 5),
+     ("reduce_scatter", 3, 2), ("all_reduce", 4, 6)],
+)  # fmt: skip
+def test_each_step_over_the_network_takes_its_time(
+    op: str, nodes: int, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One GPU a node, 8 bytes: what a second more a step costs says how many steps there are."""
+
+    def seconds() -> float:
+        return collective(op, load_system("dgx_h100"), [8 * node for node in range(nodes)], 8).latency_ms / 1e3
+
+    for name in TREE_STEP_S:
+        monkeypatch.setitem(TREE_STEP_S, name, 1e3)
+    plain = seconds()
+    for name, value in NETWORK_STEP_S.items():
+        monkeypatch.setitem(NETWORK_STEP_S, name, value + 1)
+    assert seconds() - plain == pytest.approx(steps, rel=1e-4)
 
 
 def test_volumes_are_those_of_the_closed_forms() -> None:

@@ -51,6 +51,18 @@ def test_zero_shares_out_sixteen_bytes_a_parameter(dp, zero):
     assert states == pytest.approx(count * (16 - shared + shared / dp), rel=1e-12)
 
 
+def test_what_zero_shares_out_goes_to_the_ranks_of_data_and_context():
+    """Mixtral: 16 bytes a parameter over dp x cp ranks, an expert's over those that hold it, dp x cp / ep."""
+    model = load_model("mixtral_8x7b")
+    shared, own = layer_parameters(equal_layers(model), ep=2)
+    layers = equal_layers(model).layers
+    rest = parameters(equal_layers(model)) - layers * sum(layer_parameters(equal_layers(model)))
+    job = replace(work(), spec=model, batch_size=8)
+    held = memory(job, Layout(dp=2, cp=4, ep=2, zero=3), 80e9, PURE).parts
+    states = held["weights"] + held["gradients"] + held["optimizer"]
+    assert states == pytest.approx(16 * ((layers * shared + rest) / 8 + layers * own / 4), rel=1e-12)
+
+
 def test_single_precision_keeps_no_copy():
     held = memory(work(dtype="fp32"), Layout(), 80e9, PURE).parts
     assert held["weights"] + held["gradients"] + held["optimizer"] == 16 * parameters(equal_layers(GPT))
@@ -103,6 +115,20 @@ def test_pipeline_stages_hold_what_is_theirs():
     assert held[0] > held[1] > held[2] > held[3]
     assert [stage["logits"] > 0 for stage in found.stages] == [False, False, False, True]
     assert found.fullest == 0
+
+
+@pytest.mark.parametrize("tp", [1, 4])
+def test_parameters_of_a_layer_by_hand(tp):
+    """GPT-3 2.7B, h = 2560: 12 h h + 13 h, of which biases after a sum and norms are not divided (Megatron-LM)."""
+    h, model = 2560, equal_layers(GPT)
+    divided, whole = 12 * h * h + 3 * h + 4 * h, 2 * h + 4 * h
+    assert layer_parameters(model, tp) == (divided / tp + whole, 0)
+    llama, tp = (
+        equal_layers(LLAMA),
+        16 * tp,
+    )  # 64 heads and 8 of keys and values, of 128; from tp 8 on those are copied
+    attention = 8192 * 128 * (2 * 64 / tp + 2)
+    assert layer_parameters(llama, tp) == (attention + 2 * 8192 + 3 * 8192 * 28672 / tp, 0)
 
 
 def test_experts_are_divided_and_the_rest_is_not():
