@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.device:
         raise InputError("--device", "is missing", "name a GPU, or a --system of many")
     device = described(args.device)
+    device.check_format(args.dtype)
     predictor = load_predictor(args.predictor, args.weights)
     if args.calibration:
         predictor = Calibrated(predictor, load(args.calibration, device.name, args.predictor))

@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.dtype not in ("fp32", "bf16", "fp16"):
         raise InputError(device.name, f"has no matrix units in {args.dtype}", "choose another format or device")
     else:
+        device.check_format(args.dtype)
         sizes = {"family": "linear", "op": "linear", "b": 1, "m": m, "n": n, "k": k, "dtype": args.dtype}
         row = load_predictor("tilecast").predict(pd.DataFrame([sizes]), device).iloc[0]
         result = {key: row[key] for key in ("latency_ms", "low_ms", "high_ms", "bound", "passport")}

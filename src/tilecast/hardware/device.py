@@ -63,6 +63,13 @@ class Device:
             return vector
         return max(self.matrix_flops_per_s.get(dtype, 0.0), vector)
 
+    def check_format(self, dtype: str) -> None:
+        """Refuse a number format that the device states no rate in; tf32 is fp32 where no unit rounds it."""
+        known = ("fp32", "tf32", *self.vector_flops_per_s, *self.matrix_flops_per_s)
+        if dtype not in known:
+            formats = ", ".join(name for name in ELEMENT_BYTES if name in known)
+            raise InputError(self.title or self.name, f"computes nothing in {dtype}", f"it computes in {formats}")
+
 
 def device_names() -> list[str]:
     """Names of the devices of data/devices."""

@@ -69,6 +69,7 @@ class StepForecaster:
         assume: Assumptions = STANDARD,
         traced: Mapping[Shape, Share] | None = None,
     ) -> None:
+        device.check_format(work.dtype)
         self.work, self.device, self.predictor, self.assume = work, device, predictor, assume
         self.model = work.architecture
         self.links = Links(system, assume.link_share)

@@ -21,7 +21,7 @@ import pandas as pd
 from tilecast.base.arrays import Array
 from tilecast.base.paths import WEIGHTS
 from tilecast.hardware.device import ELEMENT_BYTES, Device
-from tilecast.predict import half_precision, interval
+from tilecast.predict import dominance, half_precision, interval
 from tilecast.predict.experts import Expert, chip_weights, load_trained, same_rates
 from tilecast.predict.kernel import (
     BOUNDS,
@@ -134,10 +134,13 @@ class Tilecast:
 
     def predict(self, kernels: pd.DataFrame, device: Device) -> pd.DataFrame:
         """Latency, 80 % interval, bound and passport of each kernel; never below the device's roofline."""
-        if len(kernels) <= BLOCK:
-            return self._predict(kernels, device)
-        starts = range(0, len(kernels), BLOCK)
-        return pd.concat([self._predict(kernels.iloc[start : start + BLOCK], device) for start in starts])
+        if len(kernels) > BLOCK:
+            starts = range(0, len(kernels), BLOCK)
+            return pd.concat([self.predict(kernels.iloc[start : start + BLOCK], device) for start in starts])
+        forecast = self._predict(kernels, device)
+        for other in dominance.surpassed(device):
+            forecast = dominance.least(forecast, self._predict(kernels, other))
+        return forecast
 
     def _predict(self, kernels: pd.DataFrame, device: Device) -> pd.DataFrame:
         frame = kernels if set(KERNEL_COLUMNS) <= set(kernels.columns) else complete(kernels)

@@ -1,10 +1,15 @@
 """Physics as properties of `tilecast`: shapes of every remainder, on every GPU described."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from tilecast.base.errors import InputError
+from tilecast.hardware.device import Device
 from tilecast.hardware.device_file import devices, load_device
+from tilecast.predict.dominance import at_least_as_good, surpassed
 from tilecast.predict.half_precision import HalfPrecision
 from tilecast.predict.kernel import MATRIX_FAMILIES, MEASURED_FAMILIES, complete
 from tilecast.predict.tilecast import GAP_MS, SHORTEST_MS, Tilecast
@@ -85,3 +90,82 @@ def test_a_gpu_measured_with_one_width_of_heads_extrapolates_to_others() -> None
     assert other > 2 * own
     h100 = model.forecast("prefill", "bf16", {**heads, "head_dim": [128, 64]}, load_device("H100"))
     assert list(h100["passport"]) == ["modern track"] * 2
+
+
+def kernels() -> pd.DataFrame:
+    """Kernels of every measured family, in single precision and in bf16."""
+    every = pd.concat([shapes(family, 60) for family in MEASURED_FAMILIES], ignore_index=True)
+    every["dtype"] = np.where(every.index % 3 == 0, "bf16", "fp32")
+    return complete(every.fillna(0))
+
+
+def improved(device: Device, draw: np.random.Generator) -> Device:
+    """A made-up board, at least as good as `device` in every figure."""
+
+    def factor() -> float:
+        return float(2 ** abs(draw.normal(0, 0.5))) if draw.random() < 0.6 else 1.0
+
+    clock, count = factor(), int(np.ceil(device.sm_count * factor()))
+    up = clock * count / device.sm_count
+    return replace(
+        device,
+        name="made up",
+        sm_count=count,
+        clock_hz=clock * device.clock_hz,
+        vector_flops_per_s={name: up * rate for name, rate in device.vector_flops_per_s.items()},
+        matrix_flops_per_s={name: up * rate for name, rate in device.matrix_flops_per_s.items()},
+        bandwidth_bytes_per_s=factor() * device.bandwidth_bytes_per_s,
+        l2_bytes=factor() * device.l2_bytes,
+        power_w=None if device.power_w is None else factor() * device.power_w,
+    )
+
+
+@pytest.mark.parametrize("name", sorted(devices()))
+def test_a_board_at_least_as_good_is_never_slower_and_never_above_its_peak(model: Tilecast, name: str) -> None:
+    device, table, draw = load_device(name), kernels(), np.random.default_rng(len(name))
+    described = model.predict(table, device)["latency_ms"].to_numpy()
+    matrix = table["family"].isin(MATRIX_FAMILIES).to_numpy()
+    for _ in range(3):
+        board = improved(device, draw)
+        assert device.name in {one.name for one in surpassed(board)}
+        forecast = model.predict(table, board)
+        latency = forecast["latency_ms"].to_numpy()
+        assert (latency <= described * (1 + 1e-9)).all()
+        assert ((forecast["low_ms"] <= latency) & (latency <= forecast["high_ms"])).all()
+        peaks = table["dtype"].map(
+            {dtype: board.peak_flops_per_s(dtype, matrix=True) for dtype in ("fp32", "bf16")}
+        )
+        assert (latency >= 1e3 * table["flops"] / peaks)[matrix].all()
+
+
+def test_described_boards_are_forecast_as_they_are() -> None:
+    assert all(surpassed(device) == [] for device in devices().values())
+
+
+def test_how_far_boards_that_are_described_or_made_up_contradict_each_other_is_known(model: Tilecast) -> None:
+    """What the rule does not reach: pairs of described boards, and pairs of boards of which neither is described."""
+    table, every, draw = kernels(), devices(), np.random.default_rng(0)
+    alone = {name: model.predict(table, device)["latency_ms"].to_numpy() for name, device in every.items()}
+    pairs = [
+        (alone[one.name] > 1.01 * alone[other.name]).mean()
+        for one in every.values()
+        for other in every.values()
+        if one is not other and at_least_as_good(one, other)
+    ]
+    assert len(pairs) > 40
+    assert np.mean(pairs) < 0.09
+    shares = []
+    for device in every.values():
+        one = improved(device, draw)
+        two = improved(one, draw)
+        first, second = (model.predict(table, board)["latency_ms"].to_numpy() for board in (one, two))
+        shares.append((second > 1.01 * first).mean())
+    assert np.mean(shares) < 0.08
+
+
+def test_a_number_format_that_a_gpu_lacks_is_refused() -> None:
+    for name, dtype in (("V100", "bf16"), ("T4", "bf16"), ("P100", "fp8"), ("A100-40GB", "fp8")):
+        with pytest.raises(InputError, match=f"computes nothing in {dtype}; it computes in fp"):
+            load_device(name).check_format(dtype)
+    for name, dtype in (("V100", "fp16"), ("V100", "tf32"), ("H100", "fp8"), ("B300", "bf16"), ("MI210", "bf16")):
+        load_device(name).check_format(dtype)
