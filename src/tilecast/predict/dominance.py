@@ -45,7 +45,7 @@ def surpassed(device: Device) -> list[Device]:
 
 
 def least(forecast: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """The forecast, where that of a board no better is faster as fast as that one, with its own interval's width."""
+    """The forecast, or the other's time where that is less, with the forecast's own width of the interval."""
     ours, theirs = (table["latency_ms"].to_numpy(dtype=float) for table in (forecast, other))
     latency = np.minimum(ours, theirs)
     return forecast.assign(

@@ -143,7 +143,7 @@ def test_described_boards_are_forecast_as_they_are() -> None:
 
 
 def test_how_far_boards_that_are_described_or_made_up_contradict_each_other_is_known(model: Tilecast) -> None:
-    """What the rule does not reach: pairs of described boards, and pairs of boards of which neither is described."""
+    """What the rule does not reach: pairs of described boards, and pairs of which neither is described."""
     table, every, draw = kernels(), devices(), np.random.default_rng(0)
     alone = {name: model.predict(table, device)["latency_ms"].to_numpy() for name, device in every.items()}
     pairs = [
