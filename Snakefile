@@ -28,13 +28,5 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
-        GRAPHS,
-        "results/predict/logo.csv",
-        FIGURE_FILES,
-        TABLE_FILES,
-        MODERN_TARGETS,
-        MEASURE_TARGETS,
-        PARALLEL_TARGETS,
-        MOE_TARGETS,
-        NUMA_TARGETS,
-        "results/report/index.html",
+        TARGETS,
+        "results/manifest.csv",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from small_sections import write_multigpu
 from small_tables import write_rows
 
+from tilecast.base.errors import InputError
+from tilecast.present.page.page import SECTIONS, filled
 from tilecast.present.page.render import environment
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections import parallel
@@ -62,3 +65,23 @@ def test_the_section_shows_the_examples(root: Path) -> None:
         len(held) == 8 and held[0]["fits"] == "fits, the fullest" and {row["fits"] for row in held[1:]} == {"fits"}
     )
     assert page.count("<table") == 9
+
+
+def test_a_column_changed_by_hand_is_one_line_never_a_traceback(root: Path) -> None:
+    """Every column of every table, emptied one at a time: the page shows it, or says what does not fit."""
+    section = next(one for one in SECTIONS if one.slug == "parallel")
+    files = [path for path in root.rglob("*") if path.is_file()]
+    refused = []
+    for path in (file for file in files if file.suffix == ".csv"):
+        original = path.read_text()
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        for column in table.columns:
+            table.assign(**{column: ""}).to_csv(path, index=False)
+            try:
+                filled(section, Results(root, files))
+            except InputError as error:
+                refused.append(str(error))
+        path.write_text(original)
+    filled(section, Results(root, files))
+    assert any(line.startswith("section Multi-GPU: what its tables hold does not fit") for line in refused)
+    assert all(len(line.splitlines()) == 1 for line in refused)

@@ -28,7 +28,8 @@ class Run:
     @property
     def rules(self) -> set[str]:
         """The rules it executed; in a dry run, those it would execute."""
-        return set(re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):$", self.output, re.MULTILINE)) - {"all"}
+        found = set(re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):$", self.output, re.MULTILINE))
+        return found - {"all", "manifest"}  # these follow whatever runs
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,13 @@ use rule evaluate_errors from tilecast with:
         predictions=["results/tidy/predictions.csv"],
 
 
+use rule manifest from tilecast with:
+    input:
+        "results/figures/fusion.svg",
+        "results/figures/amd.svg",
+        "results/tables/mape.csv",
+
+
 onstart:
     tilecast.onstart(log=log)
 

@@ -1,3 +1,5 @@
+import re
+
 # The page is rendered from the files named here and from nothing else: a section whose files are not here says so.
 REPORT_FILES = [
     RECORD,
@@ -49,6 +51,48 @@ rule report_page:
         *contents("report/templates", "**/*.html"),
     script:
         "../scripts/report_page.py"
+
+
+TARGETS = [
+    *GRAPHS,
+    "results/predict/logo.csv",
+    *FIGURE_FILES,
+    *TABLE_FILES,
+    *MODERN_TARGETS,
+    *MEASURE_TARGETS,
+    *PARALLEL_TARGETS,
+    *MOE_TARGETS,
+    *NUMA_TARGETS,
+    "results/report/index.html",
+]
+
+
+def made_by_steps():
+    """What steps make, within the folder of results; a star stands for what a wildcard names."""
+    outputs = {str(file) for rule in workflow.rules for file in rule.output}
+    inside = sorted(re.sub(r"\{.*?\}", "*", file) for file in outputs)
+    return [
+        file.removeprefix("results/") for file in inside if file.startswith("results/")
+    ]
+
+
+# The last step: nothing reads it but `tilecast check results`.
+rule manifest:
+    input:
+        TARGETS,
+    output:
+        "results/manifest.csv",
+    log:
+        "results/logs/manifest.log",
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        *code("manifest"),
+        made=lambda wildcards: made_by_steps(),
+        others=["logs/*", "measured/*/*", "README.md"],
+        state=".snakemake/tilecast-made.json",
+    script:
+        "../scripts/manifest.py"
 
 
 # To compare parameters Snakemake imports pandas where it is installed, in case one is a data frame: half a second of every

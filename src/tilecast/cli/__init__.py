@@ -16,6 +16,7 @@ from tilecast.base.errors import InputError, TilecastError
 # name -> what it does; the module tilecast.cli.<name> offers add_arguments(parser) and run(args) -> int
 COMMANDS: dict[str, str] = {
     "bundle": "results as one archive to send: make it, verify one",
+    "check": "whether the results are still what the run made",
     "collective": "time of a collective operation on a described system of GPUs",
     "forecast": "latency, memory and bottlenecks of a model on a GPU",
     "graph": "a model as a list of kernels: parameters, FLOPs, bytes, kernels by class",

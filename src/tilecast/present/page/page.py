@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tilecast.base.errors import InputError
 from tilecast.present.page.render import asset, content_hash, environment
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections import (
@@ -59,6 +61,19 @@ SECTIONS: tuple[Section, ...] = (
 )
 
 
+def filled(section: Section, results: Results) -> Context:
+    """What a section shows; tables that are sound one by one and do not fit each other are one line."""
+    try:
+        return section.context(results)
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        *_, last = traceback.extract_tb(error.__traceback__)
+        where = f"{type(error).__name__} {error}, {Path(last.filename).name}:{last.lineno}"
+        problem = f"what its tables hold does not fit together ({where})"
+        raise InputError(
+            f"section {section.title}", problem, "`tilecast check results` names changed files"
+        ) from error
+
+
 def render_page(results: Results, assets: Path) -> str:
     """The whole page as HTML; `assets` holds `templates/`, `page.css` and `page.js`."""
     engine = environment(assets / "templates")
@@ -68,13 +83,13 @@ def render_page(results: Results, assets: Path) -> str:
         if lacking and section.optional:
             continue
         template = "missing.html" if lacking else f"sections/{section.slug}.html"
-        filled = {"lacking": lacking} if lacking else section.context(results)
-        parts.append({"slug": section.slug, "title": section.title, "template": template, "data": filled})
+        data = {"lacking": lacking} if lacking else filled(section, results)
+        parts.append({"slug": section.slug, "title": section.title, "template": template, "data": data})
     style, script = asset(assets / "page.css"), asset(assets / "page.js")
     return engine.get_template("page.html").render(
         style=style,
         script=script,
         script_hash=content_hash(script),
-        summary=summary.context(results),
+        summary=filled(Section("summary", "Summary", (), summary.context), results),
         sections=parts,
     )
