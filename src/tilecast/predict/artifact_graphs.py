@@ -199,7 +199,10 @@ class Forecasts:
 
 
 def forecast_all(predictor: Predictor, work: Workloads, devices: Mapping[str, Device]) -> Forecasts:
-    """Every workload on every device: one batch a device. Linked options only where a link is assumed."""
+    """Every workload on every device: one batch a device. Linked options only where a link is assumed.
+
+    A predictor whose steps on several GPUs have a model of their own (`artifact_links = False`) gets none of them.
+    """
     if work.nodes.empty or not devices:
         return Forecasts(*[pd.DataFrame()] * 4)
     parts = [_on_device(predictor, work, name, device) for name, device in devices.items()]
@@ -208,7 +211,8 @@ def forecast_all(predictor: Predictor, work: Workloads, devices: Mapping[str, De
 
 
 def _on_device(predictor: Predictor, work: Workloads, name: str, device: Device) -> tuple[pd.DataFrame, ...]:
-    nodes, link = work.nodes, LINK_BYTES_PER_S.get(name)
+    nodes, composes = work.nodes, getattr(predictor, "artifact_links", True)
+    link = LINK_BYTES_PER_S.get(name) if composes else None
     forecast = predictor.predict(work.distinct, device)
     times = forecast["latency_ms"].to_numpy(dtype=float)
     per_node = {

@@ -34,7 +34,8 @@ class Predictor(Protocol):
     """A named way to forecast kernels: one row out for each row in, in order and with the same index.
 
     A class that forecasts GPUs of some vendors only lists them as `vendors`; one trained on the artifact's device
-    files, errors included, says `artifact_figures = True`.
+    files, errors included, says `artifact_figures = True`; one whose steps on several GPUs come from a model of
+    their own, so that no cell has two forecasts, `artifact_links = False`.
     """
 
     name: str

@@ -52,6 +52,7 @@ class Tilecast:
     """The trained predictor. `experts[device][family]`; `meta` is its training record."""
 
     name = "tilecast"
+    artifact_links = False  # steps on several GPUs: tilecast.multigpu
 
     def __init__(self, experts: Mapping[str, Mapping[str, tuple[Expert, ...]]], meta: Mapping[str, Any]) -> None:
         self.experts, self.meta = experts, meta

@@ -12,6 +12,7 @@ from tilecast.predict.baselines.roofline import Roofline
 from tilecast.predict.kernel import complete
 from tilecast.predict.model import forecast_model, forecast_traced, read_traced
 from tilecast.predict.registry import load_predictor
+from tilecast.predict.tilecast import Tilecast
 from tilecast.tables.declared.graphs import KERNEL_LIST
 from tilecast.tables.io import write
 
@@ -114,6 +115,8 @@ def test_links_are_assumed_only_where_the_artifact_does():
     result = forecast_all(Roofline(), work, {"Tesla_T4": load_device("T4"), DEVICE.name: DEVICE})
     assert result.cells["device"].tolist() == [DEVICE.name]
     assert result.cells["latency_ms"].iloc[0] == pytest.approx(3 * 4e6 / (0.72 * 450 * 2**30) * 1e3)
+    own = forecast_all(Tilecast.load(), work, {DEVICE.name: DEVICE})  # has a model of several GPUs
+    assert own.cells.empty
 
 
 def nodes(*rows):

@@ -31,6 +31,7 @@ MACHINES = {
     "driver": text("x", title="Driver", empty="none: a CPU"),
 }
 NEAR_PERCENT = 20
+ARTIFACT = "the artifact's"  # what a truth from a label begins with, as tilecast.evaluate.scenarios writes it
 SETTLED = {  # what a campaign on a GPU adds
     "labels": (
         LIVE_LABELS,
@@ -108,6 +109,8 @@ def scenarios(results: Results) -> dict[str, Any]:
         for row in records(frame)
     ]
     errors = frame["ape_percent"][frame["truth_low_ms"].notna()].dropna()
+    artifact = frame["truth_source"].fillna("").str.startswith(ARTIFACT)[errors.index]
+    sources = (("the artifact's labels", errors[artifact]), ("other sources", errors[~artifact]))
     return {
         "table": shown(
             rows,
@@ -121,6 +124,11 @@ def scenarios(results: Results) -> dict[str, Any]:
         "judged": int(frame["truth_low_ms"].notna().sum()),
         "near": int((errors <= NEAR_PERCENT).sum()),
         "mean": error_summary(errors)["mape_percent"] if len(errors) else None,
+        "by_source": [
+            {"source": source, "n": len(part), "mean": error_summary(part)["mape_percent"]}
+            for source, part in sources
+            if len(part)
+        ],
         "links": results.links("measure/scenarios.csv"),
     }
 
