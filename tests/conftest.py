@@ -56,14 +56,29 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
+def run_to_its_end(copy: Copy, kept: str | None) -> None:
+    """Run the workflow in a fresh copy; on what an earlier run made, where a folder keeps that."""
+    made = [(Path(kept, name), copy.root / name) for name in ("results", ".snakemake")] if kept else []
+    for old, new in made:
+        if old.is_dir():
+            shutil.copytree(old, new, symlinks=True, dirs_exist_ok=True)
+    copy.snakemake()
+    for old, new in made:
+        shutil.rmtree(old, ignore_errors=True)
+        shutil.copytree(new, old, symlinks=True)
+
+
 @pytest.fixture(scope="session")
 def finished(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Copy:
-    """A copy in which the workflow has run to its end, once for all processes; a test leaves it as it found it."""
+    """A copy in which the workflow has run to its end, once for all processes; a test leaves it as it found it.
+
+    TILECAST_FINISHED may name a folder that keeps what it made for the next time: then only what is stale runs.
+    """
     whole = shared / "whole" / "work tree"
     with (shared / "whole.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not whole.is_dir():
-            copy_tree(shared / "unfinished" / "work tree").snakemake()
+            run_to_its_end(copy_tree(shared / "unfinished" / "work tree"), os.environ.get("TILECAST_FINISHED"))
             (shared / "unfinished").rename(shared / "whole")
     target = tmp_path_factory.mktemp("finished") / "work tree"
     shutil.copytree(whole, target, symlinks=True)
