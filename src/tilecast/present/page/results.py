@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 MEDIA = {".csv": "text/csv", ".png": "image/png"}
+_ENCODED = {byte: quote(bytes([byte]), safe=' "!$()*+,-./:;=?@[]_{}|~') for byte in range(256)}
 EMBED_BYTES = 400_000  # data up to this size go into the page
 
 
@@ -29,7 +30,7 @@ def data_uri(path: Path) -> str:
     """The file as a `data:` address for an attribute in single quotes: a drawing as text, the rest as base64."""
     if path.suffix == ".svg":  # a quarter smaller than base64; what HTML or an address gives a meaning is encoded
         drawing = " ".join(path.read_text(encoding="utf-8").split("\n"))
-        return Markup("data:image/svg+xml," + quote(drawing, safe=' "!$()*+,-./:;=?@[]_{}|~'))
+        return Markup("data:image/svg+xml," + drawing.encode().decode("latin-1").translate(_ENCODED))
     return f"data:{MEDIA[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 

@@ -73,8 +73,12 @@ def shown(rows: pd.DataFrame | list[Row], table: Table, names: str, **others: Co
 
 def records(frame: pd.DataFrame) -> list[Row]:
     """Rows as dictionaries, what is missing as None."""
-    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    return [{str(name): value for name, value in row.items()} for row in rows]
+    names = [str(name) for name in frame]
+    columns = [
+        [None if gone else value for value, gone in zip(column.tolist(), column.isna().tolist(), strict=True)]
+        for _, column in frame.items()
+    ]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def in_words(column: str, value: Any) -> Any:
