@@ -86,6 +86,26 @@ def test_the_installed_command_answers_as_the_checkout_does(
     assert tilecast(installed, *words) == done.stdout
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["forecast", "--model", "gpt3_xl", "--device", "H100", "--mode", "training", "--batch", "2"],
+        ["forecast", "--model", "gpt3_175b", "--system", "dgx_h100", "--dtype", "bf16", "--tp", "8", "--fused"],
+        ["graph", "--model", "opt_13", "--phase", "decode", "--context", "100", "--fuse"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_shipped_models_are_answered_where_torch_is_not_installed(
+    installed: Path, repository: Path, words: list[str]
+) -> None:
+    code = "import sys; sys.modules |= dict.fromkeys(('torch', 'transformers'))\n"  # an import of them fails
+    code += "from tilecast.cli import main; sys.exit(main())"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    alone = [str(installed / "bin/python"), "-c", code, *words]
+    done = subprocess.run(alone, cwd=installed, env=environment, capture_output=True, text=True, check=True)
+    assert tilecast(installed, *words) == done.stdout
+
+
 def test_what_runs_is_the_wheel(installed: Path) -> None:
     words = [str(installed / "bin/python"), "-c", "import tilecast; print(tilecast.__file__)"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

@@ -6,6 +6,7 @@ DATA = Path(__file__).resolve().parents[1] / "data"
 DEVICES = DATA / "devices"
 SYSTEMS = DATA / "systems"
 MODELS = DATA / "models"
+KERNELS = DATA / "kernels"  # of the shipped models, in symbolic form
 PRICES = DATA / "prices.yaml"
 WEIGHTS = DATA / "weights"
 CURVES = DATA / "collectives.json"  # fitted curves of collective operations

@@ -8,11 +8,7 @@ from pathlib import Path
 
 from tilecast.base.errors import InputError
 from tilecast.cli import layout, work
-from tilecast.cli.words import model_text
-from tilecast.measure.describe import described
 from tilecast.models.registry import load_model, model_names
-from tilecast.predict.calibrate import Calibrated, load
-from tilecast.predict.model import forecast_model
 from tilecast.predict.registry import PREDICTORS, load_predictor
 
 
@@ -36,15 +32,23 @@ def run(args: argparse.Namespace) -> int:
     work.check(args)
     spec = load_model(args.model)
     if args.system:
-        return layout.run(args, spec, load_predictor(args.predictor, args.weights))
+        return layout.run(args, spec)
     layout.refuse(args)
     if not args.device:
         raise InputError("--device", "is missing", "name a GPU, or a --system of many")
+    from tilecast.measure.describe import described
+
     device = described(args.device)
     device.check_format(args.dtype)
+    work.check_step(args, spec)
     predictor = load_predictor(args.predictor, args.weights)
     if args.calibration:
+        from tilecast.predict.calibrate import Calibrated, load
+
         predictor = Calibrated(predictor, load(args.calibration, device.name, args.predictor))
+    from tilecast.cli.words import model_text
+    from tilecast.predict.model import forecast_model
+
     result = forecast_model(work.traced(args, spec), predictor, device)
     print(json.dumps(result, indent=2) if args.json else model_text(result, device.title))
     return 0

@@ -41,12 +41,14 @@ def run(args: argparse.Namespace) -> int:
     spec = load_model(args.model) if args.model else None
     if spec and args.input:
         raise InputError("--input", "belongs to --module", "a configuration makes its own inputs")
-    with work.torch_needed("graph"):
-        from tilecast.graph.build import unknown_keys
-        from tilecast.graph.fuse import fuse
-    if spec and (unknown := unknown_keys(spec)):
-        problem = f"keys its class does not list, misspelt perhaps: {', '.join(unknown)}"
-        print(f"tilecast: note: {spec.source}: {problem}", file=sys.stderr)
+    if spec and args.model not in model_names():
+        with work.torch_needed("graph"):
+            from tilecast.graph.build import unknown_keys
+        if unknown := unknown_keys(spec):
+            problem = f"keys its class does not list, misspelt perhaps: {', '.join(unknown)}"
+            print(f"tilecast: note: {spec.source}: {problem}", file=sys.stderr)
+    from tilecast.graph.fuse import fuse
+
     inputs = tuple(_example(text) for text in args.input) or None
     graph = work.traced(args, spec or _module(args.module), routing=args.routing, inputs=inputs)
     graph = fuse(graph) if args.fuse else graph

@@ -6,12 +6,8 @@ import argparse
 import json
 import re
 
-import numpy as np
-import pandas as pd
-
 from tilecast.base.errors import InputError
 from tilecast.hardware.device_file import load_device
-from tilecast.predict.half_precision import shipped
 from tilecast.predict.registry import load_predictor
 
 DTYPES = ("fp32", "bf16", "fp16", "fp8", "fp8_block", "nvfp4", "mxfp4")
@@ -34,6 +30,10 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--dtype", f"unknown dtype {args.dtype!r}", f"expected one of {', '.join(DTYPES)}")
     device = load_device(args.device)
     m, n, k = (int(part) for part in match.groups())
+    import numpy as np
+
+    from tilecast.predict.half_precision import shipped
+
     model = shipped()
     measured = "bf16" if args.dtype == "fp16" else args.dtype
     if measured != "fp32" and model.covers(device, measured):
@@ -44,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(device.name, f"has no matrix units in {args.dtype}", "choose another format or device")
     else:
         device.check_format(args.dtype)
+        import pandas as pd
+
         sizes = {"family": "linear", "op": "linear", "b": 1, "m": m, "n": n, "k": k, "dtype": args.dtype}
         row = load_predictor("tilecast").predict(pd.DataFrame([sizes]), device).iloc[0]
         result = {key: row[key] for key in ("latency_ms", "low_ms", "high_ms", "bound", "passport")}

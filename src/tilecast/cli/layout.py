@@ -5,21 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tilecast.base.errors import InputError
 from tilecast.base.files import write_text
 from tilecast.base.limits import amount, option
 from tilecast.base.paths import PRICES
-from tilecast.cli.words import chrome_trace, costs, step_text, step_values
 from tilecast.cli.work import torch_needed, workload
 from tilecast.hardware.device_file import load_device
 from tilecast.hardware.price import Prices, load_prices
 from tilecast.hardware.system import load_system, system_names
 from tilecast.models.registry import ModelSpec
 from tilecast.multigpu.layout import RECOMPUTE, SCHEDULES, Layout, check, from_runs
-from tilecast.multigpu.step import StepForecaster
-from tilecast.predict.kernel import Predictor
+from tilecast.predict.registry import load_predictor
+
+if TYPE_CHECKING:
+    from tilecast.multigpu.step import StepForecaster
 
 _RANKS = {
     "dp": "data-parallel replicas",
@@ -82,8 +83,8 @@ def layout_of(args: argparse.Namespace) -> Layout:
     return Layout(**given, overlap=not args.no_overlap)
 
 
-def run(args: argparse.Namespace, spec: ModelSpec, predictor: Predictor) -> int:
-    """Forecast a step on a system and print it."""
+def run(args: argparse.Namespace, spec: ModelSpec) -> int:
+    """Check what is asked, forecast a step on a system and print it."""
     system, layout = load_system(args.system), layout_of(args)
     if args.device is None and not system.device:
         raise InputError(args.system, "names no `device`", "add --device")
@@ -92,7 +93,10 @@ def run(args: argparse.Namespace, spec: ModelSpec, predictor: Predictor) -> int:
     _bounds(args)
     work = workload(args, spec, fused=bool(args.fused))
     check(layout, work.architecture, None, work.batch_size, work.sequence_length)
+    predictor = load_predictor(args.predictor, args.weights)
     with torch_needed(args.command):
+        from tilecast.multigpu.step import StepForecaster
+
         return _step(args, StepForecaster(work, system, device, predictor), layout, prices)
 
 
@@ -105,6 +109,8 @@ def _bounds(args: argparse.Namespace) -> None:
 
 
 def _step(args: argparse.Namespace, forecaster: StepForecaster, layout: Layout, prices: Prices) -> int:
+    from tilecast.cli.words import chrome_trace, costs, step_text, step_values
+
     step, work, system = forecaster.step(layout), forecaster.work, forecaster.links.system
     if args.timeline:
         write_text(args.timeline, json.dumps(chrome_trace(step)) + "\n")

@@ -8,11 +8,12 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tilecast.base.errors import InputError
 from tilecast.base.limits import option
 from tilecast.base.paths import PRICES
+from tilecast.base.progress import doing
 from tilecast.cli import work as of_work
 from tilecast.cli.text_table import text_table
 from tilecast.hardware.device_file import load_device
@@ -21,17 +22,14 @@ from tilecast.hardware.system import load_system
 from tilecast.models.choices import ATTENTION, OPTIMIZER_STATES
 from tilecast.models.registry import load_model, model_names
 from tilecast.models.workload import Workload
-from tilecast.multigpu.step import StepForecaster
 from tilecast.planner import search as searching
-from tilecast.planner.candidates import Judge, ServingLayouts, TrainingLayouts
 from tilecast.planner.search import Candidate, Found, Space
-from tilecast.predict.half_precision import shipped
 from tilecast.predict.registry import PREDICTORS, load_predictor
-from tilecast.serving.deployment import Deployment, check
 from tilecast.serving.engines import ENGINES, engine
-from tilecast.serving.load import Lengths, Load
-from tilecast.serving.passes import Formats
 from tilecast.tables.columns import DTYPE_NAMES
+
+if TYPE_CHECKING:
+    from tilecast.planner.candidates import Judge
 
 OBJECTIVES = {"step_time": "step time", "tokens_per_dollar": "tokens per dollar", "ttft": "time to first token"}
 SHOWN = 5  # reasons, and points of the front
@@ -99,7 +97,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--cp", "is of training", "a request's cache is not divided over GPUs by tokens here")
     judge, space = _task(args, mode, context)
     start = time.process_time()
-    found = judge.search(space, args.gpus, args.objective, constraints)
+    with doing(f"searching layouts of {args.model} on {args.gpus:,} GPUs"):
+        found = judge.search(space, args.gpus, args.objective, constraints)
     seconds = time.process_time() - start
     stages = {"stages": "even, and spread by time"} if mode == "training" else {}
     result = _result(args, mode, judge, found, questions) | {
@@ -124,7 +123,6 @@ def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) 
     of_work.check(args)
     spec, system = load_model(args.model), load_system(args.system)
     device = load_device(args.device or system.device)
-    predictor = load_predictor(args.predictor, args.weights)
     prices = load_prices(args.prices or PRICES)
     if args.gpus > system.gpus:
         raise InputError("--gpus", f"{args.gpus} are more than the {system.gpus} of {system.name}")
@@ -133,6 +131,12 @@ def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) 
             raise InputError("--predictor", "serving is forecast by tilecast's own weights alone", "leave it out")
         serves, dtype = engine(args.engine or "vllm"), "bf16" if args.dtype == "fp16" else args.dtype
         work = Workload(spec, 1, args.sequence, dtype="bf16", attention="fused", fused=True)
+        from tilecast.planner.candidates import ServingLayouts
+        from tilecast.predict.half_precision import shipped
+        from tilecast.serving.deployment import Deployment, check
+        from tilecast.serving.load import Lengths, Load
+        from tilecast.serving.passes import Formats
+
         formats = Formats(dtype, dtype, "bf16")
         server = Deployment(
             work.architecture, device, system, serves.batching, formats, memory_share=serves.memory_share
@@ -145,6 +149,10 @@ def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) 
     work = Workload(spec, batch, args.sequence, mode, fused=True, **alike)
     space = searching.training_space(work)
     space = space if context is None else replace(space, cp=context)
+    predictor = load_predictor(args.predictor, args.weights)
+    from tilecast.multigpu.step import StepForecaster
+    from tilecast.planner.candidates import TrainingLayouts
+
     return TrainingLayouts(StepForecaster(work, system, device, predictor), prices, args.price), space
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tilecast.cli.text_table import short, text_table
-from tilecast.hardware.device import Device
-from tilecast.hardware.price import KINDS, Prices, bill, per_million_tokens, training_run
-from tilecast.models.workload import Workload
-from tilecast.multigpu.schedule import BACKWARD
-from tilecast.multigpu.step import Step
+
+if TYPE_CHECKING:
+    from tilecast.hardware.device import Device
+    from tilecast.hardware.price import Prices
+    from tilecast.models.workload import Workload
+    from tilecast.multigpu.step import Step
 
 STAGES = 16  # verdicts of stages that are printed; the values hold all
 
@@ -129,6 +130,8 @@ def costs(
     prices: Prices, device: Device, step: Step, work: Workload, tokens: float | None = None
 ) -> dict[str, Any]:
     """Dollars and energy of an hour, of a million tokens, and of a training run; None where no price is known."""
+    from tilecast.hardware.price import KINDS, bill, per_million_tokens, training_run
+
     gpus, rate = step.layout.gpus, step.tokens_per_s
     found: dict[str, Any] = {"device": device.name, "hour": asdict(bill(prices, device, gpus, 1.0))}
     found["million_tokens"] = asdict(per_million_tokens(prices, device, gpus, rate)) if rate else None
@@ -145,6 +148,8 @@ def costs(
 
 
 def _cost_lines(cost: Mapping[str, Any]) -> list[str]:
+    from tilecast.hardware.price import KINDS
+
     lines = [f"no price for {cost['device']}"]
     if offer := cost.get("offer"):
         lines = [f"{offer['name']}, {offer['gpus']} GPUs each, as of {offer['on_demand']['date']}"]
@@ -159,6 +164,8 @@ def _cost_lines(cost: Mapping[str, Any]) -> list[str]:
 
 def chrome_trace(step: Step) -> dict[str, Any]:
     """The step's events as a Chrome trace (chrome://tracing, ui.perfetto.dev): one row a pipeline stage."""
+    from tilecast.multigpu.schedule import BACKWARD
+
     rows: list[dict[str, Any]] = [
         {"name": "thread_name", "ph": "M", "pid": 0, "tid": stage, "args": {"name": f"stage {stage}"}}
         for stage in range(step.layout.pp)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilecast.base.errors import InputError
 from tilecast.base.limits import option
+from tilecast.base.progress import doing
 from tilecast.models.choices import ATTENTION, OPTIMIZER_STATES, PHASES
 from tilecast.models.registry import ModelSpec
 from tilecast.tables.columns import DTYPE_NAMES, MODES
@@ -65,9 +66,23 @@ def workload(args: argparse.Namespace, spec: ModelSpec, **more: Any) -> Workload
     return checked(given | {"model": spec} | more, f"tilecast {args.command}")
 
 
+def check_step(args: argparse.Namespace, spec: ModelSpec) -> None:
+    """Refuse a step that no model, or not this one, can do."""
+    from tilecast.models.workload import check_positions
+
+    asked = workload(args, spec)
+    check_positions(spec, 1 if asked.phase == "decode" else asked.sequence_length, asked.context)
+
+
 def traced(args: argparse.Namespace, model: Any, **more: Any) -> KernelGraph:
     """The graph of `model` doing what the options say."""
-    with torch_needed(args.command):
-        from tilecast.graph.tracer import trace
     alike = {name: getattr(args, name) for name in ("mode", "phase", "context", "dtype", "attention", "optimizer")}
-    return trace(model, sequence_length=args.sequence, batch_size=args.batch, **alike, **more)
+    step = {"sequence_length": args.sequence, "batch_size": args.batch, **alike, **more}
+    if isinstance(model, ModelSpec):
+        from tilecast.graph.source import kernel_graph
+
+        return kernel_graph(model, **step)
+    with torch_needed(args.command), doing("tracing the module"):
+        from tilecast.graph.tracer import trace
+
+        return trace(model, **step)

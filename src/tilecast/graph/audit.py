@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from tilecast.graph.fuse import fuse
-from tilecast.graph.tracer import trace
+from tilecast.graph.source import kernel_graph
 from tilecast.models.choices import Cell
 from tilecast.models.registry import load_model
 from tilecast.tables.declared.graphs import KERNEL_LIST
@@ -50,7 +50,7 @@ def differences(graphs: pd.DataFrame, lists: Mapping[str, Path]) -> pd.DataFrame
             kernels = read(traced, KERNEL_LIST)
         else:
             shown = spec.shortened(1) if one_layer else spec
-            graph = trace(shown, mode=mode, sequence_length=sizes[0], batch_size=sizes[1])
+            graph = kernel_graph(shown, mode=mode, sequence_length=sizes[0], batch_size=sizes[1])
             kernels = (fuse(graph) if option == "fusion" else graph).kernels()
         table = compare(kernels, rows)
         if table.empty:

@@ -6,9 +6,10 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 MATRIX_FAMILIES = ("linear", "bmm", "conv", "attention")  # whose FLOPs the closed forms count
 
@@ -76,6 +77,8 @@ class KernelGraph:
 
         Layer numbers in `module` are written `*`; `layer` lists them. FLOPs and bytes are of one run.
         """
+        import pandas as pd
+
         counts: Counter[tuple[Kernel, str]] = Counter()
         layers: dict[tuple[Kernel, str], set[int]] = defaultdict(set)
         for kernel, module in self.launches():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -16,16 +16,15 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from tilecast.base.errors import InputError, TilecastError
 from tilecast.graph.build import DTYPES, build, offline
+from tilecast.graph.cut import cut
 from tilecast.graph.experts import routed
-from tilecast.graph.kernels import Kernel, KernelGraph, fold
+from tilecast.graph.kernels import Kernel, KernelGraph, Launch, fold
 from tilecast.graph.operations import fused_attention, one_rms_norm
 from tilecast.graph.record import Recorder
 from tilecast.graph.routing import Routing, parse_routing
+from tilecast.graph.symbolic import OPTIMIZERS
 from tilecast.models.registry import ModelSpec, load_model, model_spec
-from tilecast.models.workload import Workload, usual_length, workload
-
-# name -> (tensors read, tensors written, FLOPs) per parameter element: one fused kernel a parameter
-OPTIMIZERS = {"sgd": (2, 1, 2), "momentum": (3, 2, 4), "adam": (4, 3, 12), "adamw": (4, 3, 14)}
+from tilecast.models.workload import Workload, check_positions, usual_length, workload
 
 
 def trace(
@@ -41,14 +40,15 @@ def trace(
     optimizer: str | None = None,
     routing: str | Routing = "balanced",
     inputs: Sequence[Any] | Mapping[str, Any] | None = None,
-    prepare: Callable[[nn.Module], None] | None = None,
+    tp: int = 1,
+    ep: int = 1,
 ) -> KernelGraph:
     """The kernels of one step of `model`: a configuration (name, file, mapping) or a module with example `inputs`.
 
     `training` is forward, backward from given output gradients, accumulation into present gradients, and the
     optimizer where one is named. `decode` is one token a sequence after `context` cached ones. Example inputs are
-    tensors on any device, meta included: only their shapes and dtypes are used. `prepare` may change the built
-    module before it runs: to one GPU's share of it, for example.
+    tensors on any device, meta included: only their shapes and dtypes are used. With `tp` or `ep` ranks, it is
+    one rank's share of the model that runs.
     """
     if given := isinstance(model, nn.Module):
         name = type(model).__name__
@@ -70,13 +70,12 @@ def trace(
         module, length = model, sequence_length or 0
     else:
         module = build(spec, mode, dtype, attention)
-        if prepare is not None:
-            prepare(module)
+        if tp * ep > 1:
+            cut(module, tp, ep)
         if getattr(module, "main_input_name", "") == "pixel_values":
             length = 0
-        elif spec.positions is not None and length + context > spec.positions:
-            problem = f"{length + context} tokens are more than its {spec.positions} positions"
-            raise InputError(spec.source, problem, "shorten the sequence")
+        else:
+            check_positions(spec, length, context)
     about = {"model": spec.name, **asked, "sequence_length": length, "routing": str(routing)}
     about |= {
         "optimizer": optimizer or "none",
@@ -102,6 +101,16 @@ def trace(
         if given:
             module.train(was_training)
     return fold(about, recorder.launches)
+
+
+def parameters(spec: ModelSpec, mode: str, dtype: str, attention: str, tp: int, ep: int) -> list[Launch]:
+    """One launch for each parameter, as AdamW's step would be."""
+    module = build(spec, mode, dtype, attention)
+    if tp * ep > 1:
+        cut(module, tp, ep)
+    recorder = Recorder(module, dtype)
+    _optimize(module, recorder, "adamw", dtype)
+    return recorder.launches
 
 
 @contextlib.contextmanager

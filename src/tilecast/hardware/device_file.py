@@ -6,6 +6,7 @@ of documents to their titles.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -88,13 +89,30 @@ def load_device(path_or_name: str | Path) -> Device:
     text = str(path_or_name)
     if text.lower().endswith((".yaml", ".yml", ".json")):
         return _read(Path(text))
-    known = devices()
-    named = {name.lower(): device for device in known.values() for name in (device.name, device.short)}
-    if text.lower() in named:
-        return named[text.lower()]
-    like = sorted({device.short for device in known.values() if text and text.lower() in device.name.lower()})
-    remedy = f"did you mean {' or '.join(like)}?" if like else f"give a file, or one of {', '.join(sorted(known))}"
+    if (shipped := shipped_device(text)) is not None:
+        return shipped
+    known = shipped_names()
+    like = sorted({short for name, short in known if text and text.lower() in name.lower()})
+    names = ", ".join(sorted(name for name, _ in known))
+    remedy = f"did you mean {' or '.join(like)}?" if like else f"give a file, or one of {names}"
     raise InputError(text, "is not a known device", remedy)
+
+
+@lru_cache(maxsize=1)
+def shipped_names() -> dict[tuple[str, str], Path]:
+    """The files of data/devices by the device's name and short name, which are the first two lines of each."""
+    found = {}
+    for path in sorted(DEVICES.glob("*.yaml")):
+        name, short = path.read_text(encoding="utf-8").splitlines()[:2]
+        found[name.removeprefix("name: "), short.removeprefix("short: ")] = path
+    return found
+
+
+def shipped_device(name: str) -> Device | None:
+    """The device of data/devices with this name or short name; None where there is none."""
+    paths = (path for names, path in shipped_names().items() if name.lower() in map(str.lower, names))
+    path = next(paths, None)
+    return None if path is None else _read(path)
 
 
 def devices(folder: Path = DEVICES) -> dict[str, Device]:

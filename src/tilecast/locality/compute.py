@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tilecast.base.paths import WEIGHTS
-from tilecast.graph.tracer import trace
+from tilecast.graph.source import kernel_graph
 from tilecast.hardware.device_file import devices, load_device
 from tilecast.locality.guide import NO_OP
 from tilecast.locality.model import Compute, Work, expected
@@ -46,7 +46,7 @@ def forecasts(
     for name, dtype, batch in models:
         spec = vit(name, (heads or {}).get(name))
         if spec is not None:
-            graph = trace(spec, mode="inference", batch_size=batch, dtype=dtype, attention="fused")
+            graph = kernel_graph(spec, mode="inference", batch_size=batch, dtype=dtype, attention="fused")
             graphs[name, dtype, batch] = graph.kernels()
     predictor = Tilecast.load(weights)
     # ASSUME: a copy takes the host as long to issue as a kernel of an operation nobody timed

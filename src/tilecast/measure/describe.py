@@ -88,11 +88,11 @@ def describe(backend: Backend) -> dict[str, Any]:
 
 def device_of(description: dict[str, Any], where: object = "description") -> Device:
     """The description as forecasts take it."""
-    from tilecast.hardware.device_file import devices, from_description
+    from tilecast.hardware.device_file import from_description, shipped_device
 
     if "known" not in description:
         return from_description(description, where)
-    found = devices().get(str(description["known"]))
+    found = shipped_device(str(description["known"]))
     if found is None:
         raise InputError(where, f"{description['known']!r} is not in data/devices", "describe the device again")
     return found

@@ -9,7 +9,7 @@ from tilecast.base.errors import InputError
 from tilecast.models.registry import ModelSpec
 
 # Each dimension by the names that configurations of transformers give it; the first that is stated counts.
-_NAMES = {
+NAMES = {
     "layers": ("num_hidden_layers", "n_layer", "num_decoder_layers"),
     "hidden": ("hidden_size", "n_embd", "d_model"),
     "heads": ("num_attention_heads", "n_head", "num_heads"),
@@ -70,16 +70,16 @@ class Architecture:
 def architecture(spec: ModelSpec) -> Architecture:
     """The dimensions that a configuration states; InputError where it describes no transformer."""
     values, kind = spec.values, str(spec.values["model_type"])
-    for name in (name for names in _NAMES.values() for name in names):
+    for name in (name for names in NAMES.values() for name in names):
         if (value := values.get(name)) is not None and (type(value) is not int or value < 0):
             raise InputError(spec.source, f"`{name}` is not a whole number from 0 up", "check its values")
 
     def size(dimension: str, default: int = 0) -> int:
-        return next((values[name] for name in _NAMES[dimension] if values.get(name)), default)
+        return next((values[name] for name in NAMES[dimension] if values.get(name)), default)
 
     layers, hidden, heads = (size(dimension) for dimension in ("layers", "hidden", "heads"))
     if not (layers and hidden and heads):
-        names = (f"`{_NAMES[dimension][0]}`" for dimension in ("layers", "hidden", "heads"))
+        names = (f"`{NAMES[dimension][0]}`" for dimension in ("layers", "hidden", "heads"))
         raise InputError(spec.source, "does not describe a transformer", f"it needs {', '.join(names)}")
     switch, gated, experts = kind == _SWITCH, kind in _GATED, size("experts")
     dense = len(listed(values.get("mlp_only_layers"), "mlp_only_layers", spec.source))

@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
+from tilecast.base.errors import InputError
 from tilecast.base.inputs import validated
 from tilecast.base.limits import MOST
 from tilecast.models.architecture import Architecture, equal_layers
@@ -97,6 +98,13 @@ def workload(values: Mapping[str, Any], where: object) -> Workload:
     """The workload of a file's entry or a command's options; InputError at `where` if it is not one."""
     names = [name for name in Workload.__dataclass_fields__ if name != "spec"]
     return validated(Workload, values, where, f"a workload has model, {', '.join(names)}")
+
+
+def check_positions(spec: ModelSpec, length: int, context: int) -> None:
+    """Refuse more tokens than a model has positions."""
+    if spec.positions is not None and length + context > spec.positions:
+        problem = f"{length + context} tokens are more than its {spec.positions} positions"
+        raise InputError(spec.source, problem, "shorten the sequence")
 
 
 def usual_length(spec: ModelSpec) -> int:

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from tilecast.base.arrays import Array
 from tilecast.base.errors import InputError
@@ -26,6 +25,9 @@ from tilecast.predict.kernel import BOUNDS, HALF_PASSPORT
 from tilecast.predict.physics import expert_kernel
 from tilecast.predict.physics.chip import FORMATS, Chip, chip
 from tilecast.predict.physics.half import physics, triton
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # What each family's kernels are described by.
 DIMENSIONS = {
@@ -202,6 +204,8 @@ def half_precision(kernels: pd.DataFrame, device: Device, model: HalfPrecision |
     Products (`linear`) and fused attention; of attention, decoding and prefill without earlier context. Of an
     attention kernel is known how many heads there are, not how many sequences share them. Indexed as `kernels`.
     """
+    import pandas as pd
+
     model, parts = model or shipped(), []
     for stored, dtype in _MEASURED_AS.items():
         mine = kernels[kernels["dtype"] == stored]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
-import pandas as pd
 
 from tilecast.base.errors import InputError
 from tilecast.hardware.device import ELEMENT_BYTES, Device
 from tilecast.tables.columns import FAMILIES, PHASES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # One row a kernel. A matrix product (linear, bmm) has b, m, n, k; `linear` is b=1, m tokens, n outputs, k inputs.
 # Any other kernel has b rows of m elements, n = k = 0. `operands` counts input tensors of that size.
@@ -138,6 +140,8 @@ def forecast_frame(kernels: pd.DataFrame, latency_ms: np.ndarray, bound: np.ndar
 
     Every measured kernel so far is in single precision: other formats are extrapolated.
     """
+    import pandas as pd
+
     passport = np.where(kernels["dtype"].to_numpy() == "fp32", "predicted", "extrapolated")
     columns = {"latency_ms": latency_ms, "low_ms": np.nan, "high_ms": np.nan, "bound": bound, "passport": passport}
     return pd.DataFrame(columns, index=kernels.index)

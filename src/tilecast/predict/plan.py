@@ -69,11 +69,11 @@ def plan_models(
 ) -> pd.DataFrame:
     """The `planned_models` table: each workload traced and forecast; compiled ones with their kernels fused."""
     from tilecast.graph.fuse import fuse
-    from tilecast.graph.tracer import trace
+    from tilecast.graph.source import kernel_graph
 
     rows = []
     for work in workloads:
-        graph = trace(
+        graph = kernel_graph(
             work["model"],
             mode=work["mode"],
             phase="decode" if work["phase"] == "decode" else "prefill",

@@ -1,0 +1,146 @@
+"""Kernels from records and from the cache are those of a live trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tilecast.base.errors import InputError
+from tilecast.base.paths import MODELS
+from tilecast.graph import source
+from tilecast.graph.routing import Routing
+from tilecast.graph.source import kernel_graph, recorded
+from tilecast.graph.symbolic import Formula, NotCovered, Question
+from tilecast.models.registry import load_model
+
+torch = pytest.importorskip("torch")
+
+from tilecast.graph.tracer import trace  # noqa: E402
+
+# model, layers, question: every kind of step, and the cases that differ (one sequence, shared keys, ranks)
+TRACED: list[tuple[str, int, dict[str, object]]] = [
+    ("gpt2", 12, {"sequence_length": 1024}),
+    ("gpt2", 2, {"sequence_length": 300, "batch_size": 5, "dtype": "fp16", "attention": "fused"}),
+    ("gpt2_large", 4, {"sequence_length": 77, "batch_size": 3, "mode": "training", "optimizer": "adamw"}),
+    ("gpt3_175b", 2, {"sequence_length": 2048, "batch_size": 8, "tp": 8, "dtype": "bf16", "attention": "fused"}),
+    ("gpt3_xl", 4, {"mode": "training", "batch_size": 1, "sequence_length": 128, "tp": 6, "dtype": "bf16"}),
+    ("gpt3_27", 2, {"phase": "decode", "context": 900, "batch_size": 16, "dtype": "tf32"}),
+    ("opt_13", 3, {"mode": "training", "optimizer": "sgd", "sequence_length": 64, "dtype": "tf32", "tp": 4}),
+    ("opt_13", 2, {"phase": "decode", "context": 33, "dtype": "bf16", "tp": 2, "attention": "fused"}),
+    ("llama2_7b", 4, {"sequence_length": 100, "batch_size": 2, "tp": 8, "dtype": "bf16"}),
+    ("llama2_13b", 2, {"phase": "decode", "context": 100, "batch_size": 7, "attention": "fused", "dtype": "fp16"}),
+    ("llama2_70b", 2, {"sequence_length": 512, "batch_size": 4, "tp": 8, "dtype": "bf16", "attention": "fused"}),
+    ("llama2_70b", 3, {"mode": "training", "sequence_length": 60, "tp": 16, "optimizer": "adam", "dtype": "bf16"}),
+    ("llama3_8b", 2, {"phase": "decode", "context": 511, "batch_size": 1, "tp": 2}),
+    ("llama3_70b", 2, {"mode": "training", "sequence_length": 90, "batch_size": 2, "optimizer": "momentum"}),
+]
+
+
+@pytest.mark.parametrize(("name", "layers", "step"), TRACED, ids=lambda value: str(value)[:60])
+def test_a_record_gives_what_a_trace_does(name: str, layers: int, step: dict) -> None:
+    spec = load_model(name).shortened(layers)
+    found = recorded(spec, Question(**step))
+    assert found is not None
+    length = None if step.get("phase") == "decode" else step["sequence_length"]
+    assert found == trace(spec, **step | {"sequence_length": length})
+    assert list(found.about) == list(trace(spec, **step | {"sequence_length": length}).about)
+
+
+def test_what_no_record_covers_is_said_to_be_none() -> None:
+    gpt2 = load_model("gpt2")
+    assert recorded(gpt2, Question(sequence_length=64, tp=5)) is None  # heads do not divide
+    assert recorded(load_model("vit16x2x256"), Question()) is None
+    values = {**gpt2.values, "activation_function": "relu"}
+    assert recorded(type(gpt2)("mine", values, "here"), Question(sequence_length=64)) is None
+
+
+def test_formulas_hold_whole_numbers_only() -> None:
+    formula = Formula.parse("12+4BSh-1/2dL-3i+Lj")
+    assert formula.at({"B": 2, "S": 3, "h": 5, "d": 6, "L": 7}) == (12 + 120 - 21, -3, 7)
+    with pytest.raises(NotCovered):
+        Formula.parse("1/2d").at({"d": 3})
+
+
+# ---------------------------------------------------------------- the cache
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's model, whose configuration no record fits, and an empty cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    values = json.loads((MODELS / "gpt2.json").read_text()) | {"n_layer": 2, "activation_function": "relu"}
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(values))
+    return path
+
+
+def entries(path: Path) -> list[Path]:
+    return sorted((path.parent / "cache/tilecast/kernels").glob("*"))
+
+
+def test_a_users_model_is_traced_once(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = kernel_graph(mine, sequence_length=32)
+    assert len(entries(mine)) == 1
+    monkeypatch.setitem(sys.modules, "tilecast.graph.tracer", None)  # an import of it fails
+    assert kernel_graph(mine, sequence_length=32) == first
+    with pytest.raises(InputError, match="needs torch"):
+        kernel_graph(mine, sequence_length=33)
+
+
+@pytest.mark.parametrize("content", [b"", b"no checksum", b"0" * 64 + b"\n{}", None])
+def test_an_entry_that_is_not_whole_is_ignored_and_rewritten(mine: Path, content: bytes | None) -> None:
+    first = kernel_graph(mine, sequence_length=32)
+    (entry,) = entries(mine)
+    whole = entry.read_bytes()
+    entry.write_bytes(whole[:-20] + whole[-10:] if content is None else content)
+    assert kernel_graph(mine, sequence_length=32) == first
+    assert entry.read_bytes() == whole
+
+
+def test_an_entry_of_another_question_is_not_believed(mine: Path) -> None:
+    kernel_graph(mine, sequence_length=32)
+    (other,) = entries(mine)
+    first = kernel_graph(mine, sequence_length=48)
+    (own,) = set(entries(mine)) - {other}
+    own.write_bytes(other.read_bytes())
+    assert kernel_graph(mine, sequence_length=48) == first
+
+
+def test_the_key_follows_configuration_question_versions_and_tracer(
+    mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = load_model(mine)
+
+    def key(**step: object) -> str:
+        source._versions.cache_clear()
+        return source._cached(spec, Question(**step), Routing()).name
+
+    keys = {key(), key(batch_size=2), key(tp=2), key(dtype="bf16")}
+    monkeypatch.setattr(source, "version", lambda package: "0.0")
+    keys.add(key())
+    monkeypatch.setattr(source, "_TRACER", ("tracer",))
+    keys.add(key())
+    spec = type(spec)(spec.name, {**spec.values, "n_layer": 3}, spec.source)
+    keys.add(key())
+    assert len(keys) == 7
+    source._versions.cache_clear()
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine.with_name("file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(mine.with_name("file")))
+    assert kernel_graph(mine, sequence_length=16).about["model"] == "mine"
+
+
+def test_two_processes_at_once_leave_one_whole_entry(mine: Path) -> None:
+    code = f"from tilecast.graph.source import kernel_graph; kernel_graph({str(mine)!r}, sequence_length=32)"
+    both = [subprocess.Popen([sys.executable, "-c", code], env=os.environ.copy()) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    (entry,) = entries(mine)
+    found = source._read(entry)
+    assert found == kernel_graph(mine, sequence_length=32)
