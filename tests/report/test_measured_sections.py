@@ -42,6 +42,17 @@ def test_a_page_without_gpus_says_they_were_not_measured(render: Callable[[], di
     assert "not timed" in section and "&lt;script&gt;" in section
 
 
+def test_what_a_campaign_settles_has_a_table_each(render: Callable[[], dict[str, str]]) -> None:
+    section = render()["machine"]
+    assert section.count('id="settled-') == 3 and "refuted" in section and "0.85" in section
+
+
+def test_without_measurements_the_page_has_no_section_on_this_machine(root: Path, repository: Path) -> None:
+    lacking = [path for path in declared(root) if path.name != "machines.json"]
+    page = render_page(Results(root, lacking), repository / "report")
+    assert 'id="machine"' not in page and 'id="scenarios"' in page and "#machine" not in page
+
+
 def test_every_scenario_counts_and_what_nobody_measured_is_named(render: Callable[[], dict[str, str]]) -> None:
     section = render()["scenarios"]
     assert "2 scenarios" in section and "1 cannot be run as described and count as failed" in section
