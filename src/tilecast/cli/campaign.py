@@ -15,7 +15,7 @@ from tilecast.locality.copies import copies, pipelines
 from tilecast.locality.topology import read_topology
 from tilecast.measure import stages
 from tilecast.measure.backend import Timing
-from tilecast.measure.campaign import Campaign, Stage, begin_anew, taken_over
+from tilecast.measure.campaign import Campaign, Stage, begin_anew, preload, taken_over
 from tilecast.measure.cpu import proc
 from tilecast.measure.describe import DESCRIPTION, describe, write_description
 from tilecast.measure.grid import grid
@@ -114,6 +114,8 @@ def run(args: argparse.Namespace, backend: Any, command: str) -> int:
     if not any((place / DESCRIPTION).exists() for place in (kept, folder)):
         write_description(describe(backend), folder / DESCRIPTION)
     print(f"{backend.title}: campaign {name}, process {starts}, {len(kernel_plan)} kernels planned", flush=True)
+    preload()
+    print(f"{time.monotonic() - began:7.1f} s  libraries loaded", flush=True)
     campaign = Campaign(backend, folder, about, (kept,) if kept.resolve() != folder.resolve() else ())
     if campaign.run(chosen, began, budget_s, starts) == "device lost":
         begin_anew(name, began, budget_s, starts)

@@ -8,6 +8,7 @@ or on another one of its kind, goes on where this one ended.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import signal
@@ -29,6 +30,10 @@ from tilecast.tables.declared.measured import MEASURED
 CAMPAIGN = "TILECAST_CAMPAIGN"  # what a process that begins anew after a lost device takes over
 GRACE = 0.03  # of the budget: how much later than planned the last thing of a stage may end
 AGAIN_S = 2.0  # a library that catches TimeOver gets it again
+LIBRARIES = (
+    "torch._dynamo", "torch._inductor.compile_fx", "torch.distributed.tensor", "torch.nn.attention",
+    "transformers.modeling_utils", "transformers.models.llama.modeling_llama",
+)  # fmt: skip
 STARTS = 5  # processes of a campaign at most
 WORTH_S = 15.0  # left of a budget, below which nothing is begun anew
 REPORT = "campaign"  # the stage under which a campaign writes down how its stages went
@@ -144,6 +149,13 @@ def _alarm(seconds: float) -> Iterator[None]:
         armed = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def preload() -> None:
+    """Import what stages would import later: a library that TimeOver ends half imported works no more."""
+    for name in LIBRARIES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 def taken_over(budget_s: float, clock: Callable[[], float] = time.monotonic) -> tuple[str, float, float, int]:
