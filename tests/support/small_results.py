@@ -19,6 +19,7 @@ from tilecast.tables.declared.evaluation import (
     ABLATION,
     BASELINES,
     COVERAGE,
+    DONORS,
     ERRORS,
     GOALS,
     KERNEL_ERRORS,
@@ -154,6 +155,7 @@ def _write_weighed(root: Path) -> None:
     ablation = pd.DataFrame([others[0], blind, *others[1:]]).assign(n=2, unseen_percent=6.17)
     write(ablation.reindex(columns=list(ABLATION.columns)), root / "evaluation/ablation.csv", ABLATION)
     write(constants(), root / "evaluation/constants.csv", CONSTANTS)
+    write_rows(root / "evaluation/donors.csv", DONORS, {"weights": HOSTILE, "asked": "this GPU"})
     rival = {"suite": "end to end", "n": 2, "median_percent": 5.0}
     rows = [
         {"group": group, "predictor": name, "mape_percent": error, "closer_percent": closer}

@@ -23,6 +23,7 @@ PREDICT_REPORT = [
     "results/evaluation/ablation.csv",
     "results/evaluation/baselines.csv",
     "results/evaluation/constants.csv",
+    "results/evaluation/donors.csv",
     *([OWN_GRAPHS] if settings.graphs.cells else []),
 ]
 
@@ -186,7 +187,8 @@ rule evaluate_baselines:
         labels="results/tidy/labels.csv",
         errors="results/evaluation/errors.csv",
     output:
-        "results/evaluation/baselines.csv",
+        baselines="results/evaluation/baselines.csv",
+        donors="results/evaluation/donors.csv",
     log:
         "results/logs/evaluate_baselines.log",
     conda:

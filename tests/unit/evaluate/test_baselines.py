@@ -5,9 +5,14 @@ import pandas as pd
 import pytest
 
 from tilecast.evaluate.baselines import Work, compared, efficiencies, line, nearest
+from tilecast.evaluate.donors import _discrete, donors
 from tilecast.evaluate.rivals import Measured, Rival, _left_out
 from tilecast.hardware.device_file import load_device
+from tilecast.predict.experts import chip_weights
+from tilecast.predict.kernel import MATRIX_FAMILIES, MEASURED_FAMILIES
+from tilecast.predict.physics.chip import single_chip
 from tilecast.predict.tilecast import Tilecast
+from tilecast.predict.train.experts import leave_one_out
 
 
 def work(count: int = 500, seed: int = 0) -> Work:
@@ -70,3 +75,35 @@ def test_a_gpu_left_out_teaches_nobody() -> None:
     (table,) = _left_out(model, Measured(rows, known, 0.7))
     found = table.set_index("predictor")["mape_percent"]
     assert found["grid"] < 20 and found["line"] < 20 and found["tilecast"] < 30
+
+
+def test_ways_to_borrow_are_judged_as_training_judges_the_shipped_one() -> None:
+    model, draw = Tilecast.load(), np.random.default_rng(0)
+    known = {name: load_device(name) for name in model.donors}
+    parts = []
+    for name in known:
+        for family in MEASURED_FAMILIES:
+            matrix = family in MATRIX_FAMILIES
+            sizes = {axis: np.exp(draw.uniform(3, 7, 40)).astype(int) for axis in "bmnk"}
+            sizes |= {"b": sizes["b"] * 0 + 1} if family == "linear" else {}
+            sizes |= {} if matrix else {"n": 0, "k": 0}
+            about = {"device": name, "family": family, "op": "add" if family == "elementwise" else family}
+            part = pd.DataFrame(sizes | {"latency_ms": np.exp(draw.uniform(-3, 3, 40))})
+            parts.append(part.assign(**about, dtype="fp32", split="train"))
+    measured = Measured(pd.concat(parts, ignore_index=True), known, model.meta["decay"])
+    table = donors(model, measured)
+    trained = leave_one_out(measured.examples, model.experts, measured.chips)[0]
+    for family in MEASURED_FAMILIES:
+        expected = np.mean(list(trained[family].values()))
+        assert table.iloc[0][f"{family}_percent"] == pytest.approx(expected, abs=0.01)
+    assert table["mean_percent"].nunique() == 9
+
+
+def test_weights_by_generation_and_lanes_are_unmoved_by_other_figures() -> None:
+    from dataclasses import replace
+
+    model, h100 = Tilecast.load(), single_chip(load_device("H100"))
+    faster = replace(h100, bandwidth_bytes_per_s=3 * h100.bandwidth_bytes_per_s)
+    assert _discrete(h100, model.donors, True, 0.7) == pytest.approx(_discrete(faster, model.donors, True, 0.7))
+    shipped = [chip_weights(one, model.donors, True, 0.7) for one in (h100, faster)]
+    assert shipped[0] != pytest.approx(shipped[1])

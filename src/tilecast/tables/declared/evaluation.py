@@ -258,3 +258,17 @@ BASELINES = Table(
     median_percent=c.MEDIAN_PERCENT,
     closer_percent=c.CLOSER_PERCENT,
 )
+
+DONORS = Table(
+    "donors",
+    "errors on kernels of a GPU left out, by other ways to borrow from the others",
+    ("weights", "asked"),
+    weights=text("how the other GPUs' experts are weighed", title="Weights"),
+    asked=text("on which board they are asked about a kernel"),
+    bmm_percent=amount("of batched products", title="Batched matmul"),
+    linear_percent=amount("of linear layers", title="Linear"),
+    elementwise_percent=amount("of elementwise kernels", title="Elementwise"),
+    softmax_percent=amount("of softmax", title="Softmax"),
+    norm_percent=amount("of norms", title="Layer norm"),
+    mean_percent=amount("mean of the families", title="Mean", digits=2),
+)

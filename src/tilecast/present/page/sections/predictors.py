@@ -8,7 +8,15 @@ from tilecast.evaluate.statistics import error_summary
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections import rivals
 from tilecast.present.page.shown import arranged, records, shown
-from tilecast.tables.declared.evaluation import ABLATION, BASELINES, COVERAGE, GOALS, KERNEL_ERRORS, OWN_GRAPHS
+from tilecast.tables.declared.evaluation import (
+    ABLATION,
+    BASELINES,
+    COVERAGE,
+    DONORS,
+    GOALS,
+    KERNEL_ERRORS,
+    OWN_GRAPHS,
+)
 from tilecast.tables.declared.predict import CONSTANTS, LOGO
 from tilecast.tables.naming import DEVICES, FAMILIES, PREDICTORS, ordered
 from tilecast.tables.schema import amount
@@ -40,6 +48,7 @@ def context(results: Results) -> Context:
             results.table("evaluation/baselines.csv", BASELINES), BASELINES, ("suite", "group")
         ),
         "constants": shown(constants, CONSTANTS, "module name values unit meaning source chosen"),
+        "donors": shown(results.table("evaluation/donors.csv", DONORS), DONORS, " ".join(DONORS.columns)),
         "chosen": constants["chosen"].value_counts().to_dict(),
         "goals": shown(goals, GOALS, "group n theirs_percent ours_percent bar_percent verdict"),
         "reached": {word: int((goals["verdict"] == word).sum()) for word in ("met", "open")},
@@ -65,6 +74,7 @@ def context(results: Results) -> Context:
                 "constants": "evaluation/constants",
                 "rivals": "evaluation/baselines",
                 "logo": "predict/logo",
+                "donors": "evaluation/donors",
                 "goals": "evaluation/bars",
                 "graphs": "evaluation/own_graphs",
                 "coverage": "evaluation/coverage",
