@@ -115,6 +115,13 @@ class Layouts(Ranks):
         found.stages = [layout.stages for layout in layouts]
         return found
 
+    @classmethod
+    def one(cls, layout: Layout) -> Layouts:
+        """A single layout, which is alike by itself."""
+        found = cls.of([layout])
+        found.__dict__ |= {name: getattr(layout, name) for name in _PIPELINE}
+        return found
+
     def __getitem__(self, places: Array) -> Layouts:
         """Those at `places`."""
         found = type(self)()

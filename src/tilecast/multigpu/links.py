@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -34,28 +33,27 @@ class Links:
     def time(self, op: Any, groups: Groups, size: Any, where: Any = True, ends: int = 3) -> Array:
         """Milliseconds (latency, low, high: the first `ends` of these) of collectives of `size` bytes in groups.
 
-        The last axis of sizes is that of the groups. Where it is not `where`, where a group is one GPU and where
-        nothing is sent, no time passes.
+        The last of the one or two axes of sizes is that of the groups. No time passes but
+        `where` asked for, in a group of one GPU, and where nothing is sent.
         """
-        size = np.asarray(size, dtype=float)
-        asked = np.broadcast_arrays(op, *groups, np.asarray(where) & (np.asarray(groups[2]) > 1))
-        rows = self._row_of(zip(*(part.ravel().tolist() for part in asked)))
+        size = np.atleast_1d(size)
+        rows = self._rows_of(size.shape[-1], op, *groups, where)
         if not any(rows):
-            return np.zeros((ends, *np.broadcast_shapes(size.shape, asked[0].shape)))
+            return np.zeros((ends, *size.shape))
         ways = self._ways[..., rows]
-        legs = seconds(ways.reshape(*ways.shape[:3], *[1] * (size.ndim - 1), len(rows)), size).min(axis=1)
-        slowest = legs.argmax(axis=0) if len(legs) > 1 else 0
+        legs = seconds(ways if size.ndim == 1 else ways[:, :, :, None], size).min(axis=1)
         latency = np.where(size > 0, legs.max(axis=0) * 1e3, 0.0)
         if ends == 1:
-            return np.asarray(latency[None])
-        reach = self._reach[slowest, rows]
+            return latency[None]
+        reach = self._reach[legs.argmax(axis=0), rows]
         return np.stack([latency, latency / reach, latency * reach])
 
-    def _row_of(self, asked: Iterable[tuple[Any, ...]]) -> list[int]:
-        """Where the ways of each (operation, group, whether it takes time) stand in the table."""
+    def _rows_of(self, count: int, *asked: Any) -> list[int]:
+        """Where the ways of each operation in a group stand in the table: 0 where no time passes."""
+        parts = (part.tolist() if isinstance(part, np.ndarray) else [part] * count for part in asked)
         found = []
-        for *key, able in asked:
-            row = self._rows.get(tuple(key)) if able else 0
+        for *key, able in zip(*parts, strict=True):
+            row = self._rows.get(tuple(key)) if able and key[3] > 1 else 0
             found.append(self._added(tuple(key)) if row is None else row)
         return found
 

@@ -32,6 +32,11 @@ class Memory:
     stages: tuple[dict[str, float], ...]  # part -> bytes, by PARTS
     capacity_bytes: float
 
+    @classmethod
+    def of(cls, held: Array, capacity_bytes: float) -> Memory:
+        """The bytes [part, stage] of one layout that `held` finds."""
+        return cls(tuple(dict(zip(PARTS, stage, strict=True)) for stage in held.T.tolist()), capacity_bytes)
+
     @property
     def totals(self) -> list[float]:
         """Bytes of each stage."""
@@ -151,9 +156,7 @@ def cache_bytes(model: Architecture, work: Workload, layout: Layout | Layouts, l
 
 def memory(work: Workload, layout: Layout, capacity_bytes: float, assume: Assumptions = STANDARD) -> Memory:
     """What each stage's GPUs hold while `work` runs on `layout`, and whether `capacity_bytes` are enough."""
-    ((_, one),) = Layouts.of([layout]).alike()
-    stages = held(work, one, assume)[..., 0].T.tolist()
-    return Memory(tuple(dict(zip(PARTS, stage, strict=True)) for stage in stages), capacity_bytes)
+    return Memory.of(held(work, Layouts.one(layout), assume)[..., 0], capacity_bytes)
 
 
 def held(work: Workload, layouts: Layouts, assume: Assumptions = STANDARD) -> Array:

@@ -51,24 +51,35 @@ def simulate(
     """
     chunks, stages = forward.shape
     pieces = chunks * stages
-    ops, _ = _levels(schedule, stages, microbatches, chunks, backward is not None)
+    order = _levels(schedule, stages, microbatches, chunks, backward is not None)
     duration = [*forward.ravel().tolist(), *([] if backward is None else backward.ravel().tolist())]
-    travel = (0.0, *send)
-    ends, free = [0.0] * (2 * microbatches * pieces + 1), [0.0] * stages
-    events = []
-    for stage, timed, code, needed in ops.tolist():
-        place, way = divmod(code, 3)
+    travel, free, events = (0.0, *send), [0.0] * stages, []
+    ends = [0.0] * (len(order.timed) + 1)
+    rows = zip(order.stage, order.timed, order.way, order.place, order.needed)
+    for number, (stage, timed, way, place, needed) in enumerate(rows):
         start = max(free[stage], ends[needed] + travel[way])
-        free[stage] = ends[place] = start + duration[timed]
+        free[stage] = ends[number] = start + duration[timed]
         kind, place = divmod(place, microbatches * pieces)
         microbatch, piece = divmod(place, pieces)
         events.append(Event(stage, kind, microbatch, piece // stages, start, free[stage]))
     return events
 
 
+class _Order(NamedTuple):
+    """Passes of one step in levels of their dependencies; a pass is named by its number in this order."""
+
+    stage: list[int]
+    timed: list[int]  # index into durations: all pieces forward, then all backward
+    way: list[int]  # what it needs travels: 0 not at all, 1 forward, 2 back
+    place: list[int]  # its place by kind, microbatch and piece
+    needed: list[int]  # the pass it needs; -1 for none
+    levels: list[tuple[int, int, Array, Array]]  # first, end, the stages' passes before, the passes needed
+    last: list[int]  # the last pass of each stage
+
+
 @lru_cache(maxsize=4096)
-def _levels(schedule: str, stages: int, microbatches: int, chunks: int, training: bool) -> tuple[Array, Array]:
-    """Operations in levels of their dependencies: rows (stage, time index, end index and travel, needed end).
+def _levels(schedule: str, stages: int, microbatches: int, chunks: int, training: bool) -> _Order:
+    """The order of a schedule.
 
     Interleaved, chunk by chunk in groups of as many microbatches as there are stages (Narayanan et al. 2021,
     figure 4).
@@ -110,7 +121,17 @@ def _levels(schedule: str, stages: int, microbatches: int, chunks: int, training
         ended[rows[-1][:, 2] // 3] = True
         at[going[able]] += 1
         going = going[at[going] < whole.shape[1]]
-    return np.concatenate(rows), np.array(starts)
+    stage, timed, code, needs = np.concatenate(rows).T
+    place, number = code // 3, np.arange(len(code))
+    of_place = np.full(2 * total * stages + 1, -1)
+    of_place[place] = number
+    needed, before = of_place[needs], np.full(len(code), -1)
+    by_stage = np.argsort(stage, kind="stable")
+    follows = stage[by_stage][1:] == stage[by_stage][:-1]
+    before[by_stage[1:][follows]] = by_stage[:-1][follows]
+    levels = [(at, until, before[at:until], needed[at:until]) for at, until in pairwise(starts)]
+    stage, timed, way, place, needed = (part.tolist() for part in (stage, timed, code % 3, place, needed))
+    return _Order(stage, timed, way, place, needed, levels, by_stage[np.append(~follows, True)].tolist())
 
 
 def stage_ends(
@@ -203,20 +224,24 @@ def _simulated(
 ) -> tuple[Array, Array]:
     """Ends [kind, microbatch, piece, case] of every pass, and of each stage [case, stage], level by level."""
     cases, chunks, stages = forward.shape
-    ops, starts = _levels(schedule, stages, microbatches, chunks, backward is not None)
-    most = max(1, _CELLS // len(ops))
+    order = _levels(schedule, stages, microbatches, chunks, backward is not None)
+    most = max(1, _CELLS // len(order.timed))
     if cases > most:
         cuts = [np.arange(at, min(at + most, cases)) for at in range(0, cases, most)]
         parts = [_simulated(schedule, microbatches, forward[c], _of(backward, c), send[c]) for c in cuts]
         return np.concatenate([part[0] for part in parts], axis=-1), np.concatenate([part[1] for part in parts])
     kinds = [forward] if backward is None else [forward, backward]
-    duration = np.concatenate([part.reshape(cases, -1) for part in kinds], axis=1).T
-    travel = np.concatenate([np.zeros((1, cases)), np.asarray(send, dtype=float).T])
-    ends = np.zeros((2 * microbatches * chunks * stages + 1, cases))  # the last row: nothing is needed
-    free = np.zeros((stages, cases))
-    for at, until in pairwise(starts):
-        stage, kind, code, needed = ops[at:until].T
-        end, travels = code // 3, code % 3
-        done = np.maximum(free[stage], ends[needed] + travel[travels]) + duration[kind]
-        free[stage] = ends[end] = done
-    return ends[:-1].reshape(2, microbatches, chunks * stages, cases), free.T
+    spent = np.concatenate([part.reshape(cases, -1) for part in kinds], axis=1).T[order.timed]
+    travel = (
+        np.concatenate([np.zeros((1, cases)), np.asarray(send, dtype=float).T])[order.way] if send.any() else None
+    )
+    ends = np.zeros((len(order.timed) + 1, cases))  # the last row: nothing is needed
+    for at, until, before, needed in order.levels:
+        arrived, now = ends[needed], ends[at:until]
+        if travel is not None:
+            arrived += travel[at:until]
+        np.maximum(ends[before], arrived, out=now)
+        now += spent[at:until]
+    passes = np.zeros((2 * microbatches * chunks * stages, cases))
+    passes[order.place] = ends[:-1]
+    return passes.reshape(2, microbatches, chunks * stages, cases), ends[order.last].T

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
-from functools import cached_property, reduce
+from functools import cached_property, lru_cache, reduce
 
 import numpy as np
 
@@ -91,15 +91,16 @@ class StepForecaster:
     def step(self, layout: Layout) -> Step:
         """The forecast of one layout, with its parts, its interval and its memory."""
         self.check(layout)
-        ((_, one),) = Layouts.of([layout]).alike()
-        passes = self._passes(one, 3)  # part, kind, end, piece, layout
+        one = Layouts.one(layout)
+        kernels = self.kernels(Shape.of(layout))
+        passes = self._passes(one, kernels, 3)  # part, kind, end, piece, layout
         whole, count = passes.sum(axis=0), layout.microbatches(self.work.batch_size)
         # forecast, low, high, and once more with links between stages that take no time
         cases = np.concatenate([whole, (whole - passes[_SENDS])[:, :1]], axis=1)[..., 0]
         hops = np.append(self._hops(one, 3)[:, 0], 0.0)
         found = self._ends(one, cases, hops, np.full(4, count))
         ends, still = found[:3], found[3]
-        tails = self._tails(one, whole, 3)[..., 0]  # tail part (dp, optimizer), end, stage
+        tails = self._tails(one, kernels, whole, 3)[..., 0]  # tail part (dp, optimizer), end, stage
         finish = ends + tails.sum(axis=0)
         latency, low, high = finish.max(axis=1).tolist()
         by_stage = passes[:, :, 0].reshape(len(UNIT), -1, layout.pp).sum(axis=1)  # in all chunks, both ways
@@ -134,10 +135,10 @@ class StepForecaster:
             # Layouts that differ only in what follows the pipeline (ZeRO, how gradients travel) share its passes.
             first, whose = self._distinct(alike, alike.dp, alike.pieces(self.model.layers))
             leading = alike[first]
-            whole = self._passes(leading, 1).sum(axis=0)
+            whole = self._passes(leading, self.kernels(*_shapes(leading)), 1).sum(axis=0)
             counts = leading.microbatches(self.work.batch_size)
             ends = self._ends(leading, whole[:, 0].swapaxes(1, 2), self._hops(leading, 1)[0], counts)
-            tails = self._tails(alike, whole[..., whose], 1)
+            tails = self._tails(alike, self.kernels(*_shapes(alike)), whole[..., whose], 1)
             found[places] = (ends[whose].T + tails.sum(axis=0)[0]).max(axis=0)
         return found
 
@@ -247,9 +248,9 @@ class StepForecaster:
 
     # --- the pipeline, and what follows it ---
 
-    def _passes(self, at: Layouts, ends: int) -> Array:
+    def _passes(self, at: Layouts, kernels: Times, ends: int) -> Array:
         """Milliseconds by part, kind, end, piece and layout of one microbatch's pass."""
-        kernels, counts = self.kernels(*_shapes(at)), at.pieces(self.model.layers).astype(float)
+        counts = at.pieces(self.model.layers).astype(float)
         unit = self._unit(at, kernels, ends)
         passes = unit[:, :, LAYER, :, None] * counts
         passes[..., 0, :] += unit[:, :, FIRST]
@@ -273,19 +274,15 @@ class StepForecaster:
         second = backward if self.work.mode == "training" else None
         return stage_ends(at.schedule, counts, forward, second, np.stack([hops, hops], axis=1))
 
-    def _tails(self, at: Layouts, whole: Array, ends: int) -> Array:
+    def _tails(self, at: Layouts, kernels: Times, whole: Array, ends: int) -> Array:
         """Milliseconds [dp or optimizer, end, stage, layout] after a stage's last backward pass."""
         pp, chunks = at.pp, at.interleave
         if self.work.mode == "inference":
             return np.zeros((2, ends, pp, len(at)))
-        layers = at.pieces(self.model.layers).reshape(chunks, pp, -1).sum(axis=0)
-        place = np.arange(pp)[:, None]
-        # Stages that hold the same are computed once.
-        _, chosen, which = np.unique(
-            np.hstack([layers, place == 0, place == pp - 1]), axis=0, return_index=True, return_inverse=True
-        )
-        layers, first, last = layers[chosen], chosen[:, None] == 0, chosen[:, None] == pp - 1
-        kernels, words = self.kernels(*_shapes(at)), self.model.vocab * self.model.hidden / at.tp
+        chosen, which = _kinds(self.model.layers, pp, chunks) if not any(at.stages) else (np.arange(pp),) * 2
+        layers = at.pieces(self.model.layers).reshape(chunks, pp, -1).sum(axis=0)[chosen]
+        first, last = chosen[:, None] == 0, chosen[:, None] == pp - 1
+        words = self.model.vocab * self.model.hidden / at.tp
         backward = whole[BACKWARD].reshape(ends, chunks, pp, -1).sum(axis=1)[:, chosen]
         shared, own = layer_parameters(self.model, at.tp, at.ep)
         start, end = end_parameters(self.model, at.tp)
@@ -302,7 +299,7 @@ class StepForecaster:
             across = (0, at.tp * at.dp * at.cp * (pp - 1), 2, at.gpus)
             dp = dp + (first | last) * self.links.time("all_reduce", across, words * self.size, ends=ends)[:, None]
         update = self._update(at, kernels, spent("optimizer"), layers, first, last)
-        return np.stack([dp, update])[:, :, which.reshape(-1)]
+        return np.stack([dp, update])[:, :, which]
 
     def _update(self, at: Layouts, kernels: Times, busy: Array, layers: Array, first: Array, last: Array) -> Array:
         """Milliseconds of the optimizer; ZeRO divides its kernels' work, not the host time to launch them."""
@@ -316,6 +313,17 @@ class StepForecaster:
             runs.append(Run(issued[:ends, None], spent / share, over[:ends, None]))
         whole = runs[0].where(first).then(runs[1].times(layers)).then(runs[2].where(last))
         return np.asarray(busy / share + whole.wait_ms)
+
+
+@lru_cache(maxsize=4096)
+def _kinds(layers: int, pp: int, chunks: int) -> tuple[Array, Array]:
+    """Stages of an even pipeline that hold different things, and for each stage which of these it is like."""
+    held = np.reshape(stages(layers, pp * chunks), (chunks, pp)).sum(axis=0)
+    place = np.arange(pp)
+    _, chosen, which = np.unique(
+        np.stack([held, place == 0, place == pp - 1]), axis=1, return_index=True, return_inverse=True
+    )
+    return chosen, which.reshape(-1)
 
 
 def _shapes(layouts: Layouts) -> list[Shape]:

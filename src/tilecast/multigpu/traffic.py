@@ -92,7 +92,8 @@ class Traffic:
             out[kind, LAYER] = self.beside(at, travel, busy[kind, LAYER])
         # Nothing hides the first layer's gathering and the last one's scattering, nor either end's.
         first, last = (
-            self.grouped("all_gather", at, count, 0.0, able, ends) for count in end_parameters(self.model, at.tp)
+            self.grouped("all_gather", at, count, 0.0 * count, able, ends)
+            for count in end_parameters(self.model, at.tp)
         )
         out[FORWARD, FIRST], out[:, LAST] = first + gather, last
         out[BACKWARD, FIRST] = first + scatter  # what is scattered is as large

@@ -24,6 +24,7 @@ MATRIX_STEPS, VECTOR_STEPS, SAME_PEAK = (1.0, 1.0, 0.5), (0.4, 0.8, 0.0), 0.05
 LEAST_DEVIATION = 1e-3  # of a feature over the training data: with less it says nothing, and does nothing
 # Share of a product's correction that the longest calls keep; calls this long keep the middle between it and all.
 LASTING, LASTING_MS = 0.25, 0.05
+BLOCK = 1 << 10  # kernels corrected at a time
 LEVEL_DOUBT = 0.1  # of a GPU's rates, beside what generations disagree about, in logs
 
 
@@ -73,12 +74,23 @@ class Expert:
         if self.bounds is not None:
             features = np.clip(features, *self.bounds)
         # Rounded singly, a product's last bits depend on how many rows there are.
-        x = features.astype(float, copy=False)
-        for weight, bias in (self.first, self.layers[2:4]):
-            x = x @ weight
-            x += bias
-            np.maximum(x, 0, out=x)
-        return np.asarray((x @ self.layers[4])[:, 0] + self.layers[5], dtype=float)
+        rows, (last, level) = features.astype(float, copy=False), self.doubles[-1]
+        found = np.empty(len(rows))
+        rooms = [np.empty((min(BLOCK, len(rows)), len(bias))) for _, bias in self.doubles[:-1]]
+        for start in range(0, len(rows), BLOCK):
+            x = rows[start : start + BLOCK]
+            for (weight, bias), room in zip(self.doubles, rooms):
+                x = np.matmul(x, weight, out=room[: len(x)])
+                x += bias
+                np.maximum(x, 0, out=x)
+            found[start : start + BLOCK] = (x @ last)[:, 0]
+        return found + level
+
+    @cached_property
+    def doubles(self) -> tuple[tuple[Array, Array], ...]:
+        """Weight and bias of each layer, in double precision."""
+        layers = (self.first, self.layers[2:4], self.layers[4:])
+        return tuple((weight.astype(float), bias.astype(float)) for weight, bias in layers)
 
     def arrays(self, key: str) -> dict[str, Array]:
         """Arrays to be stored below `key`: layers in half precision, as they were rounded when trained."""

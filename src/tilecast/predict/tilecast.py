@@ -171,9 +171,9 @@ class Tilecast:
         low, high = interval.interval(latency, width, floor)
         measured = np.isin(family.cat.categories, MEASURED_FAMILIES)[family.cat.codes.to_numpy()]
         covered = known & measured & (dtype == "fp32").to_numpy() & (device.vendor == "NVIDIA")
-        passport = np.where(covered, "predicted", "extrapolated").astype(object)
-        table = {"latency_ms": latency, "low_ms": low, "high_ms": high, "bound": BOUNDS[bound]}
-        whole = pd.DataFrame(table | {"passport": passport})
+        words = {"bound": (BOUNDS, bound), "passport": (["extrapolated", "predicted"], covered.astype(int))}
+        table = {"latency_ms": latency, "low_ms": low, "high_ms": high}
+        whole = pd.DataFrame(table | {name: pd.Series(few).array.take(at) for name, (few, at) in words.items()})
         if not set(dtype.cat.categories) <= {"fp32", "tf32"}:
             half = half_precision.half_precision(frame.reset_index(drop=True), device)
             for name in half.columns:
