@@ -74,6 +74,7 @@ def shortened(said: str) -> str:
         return "Directory cannot be locked."  # the rest supposes that no run lives; the workflow has named it
     if "At least one job did not complete successfully." in said:
         return ""  # each of them was told of
-    if ended := re.search(r"died with <Signals\.(SIGINT|SIGTERM): ", said):
-        return f"a step was ended by {ended[1]}"
+    if ended := re.search(r"died with <Signals\.(\w+): |returned non-zero exit status (130|143)\.", said):
+        name = ended[1] or {"130": "SIGINT", "143": "SIGTERM"}[ended[2]]
+        return f"a step was ended by {name}" + ", as happens when memory is short" * (name == "SIGKILL")
     return said

@@ -1,9 +1,11 @@
-"""The workflow on a real SLURM: the slurm profile as it is, on a cluster of one node."""
+"""The workflow on a real SLURM: the slurm profile as it is, on a cluster of two nodes on this machine."""
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +24,21 @@ def on_slurm(*further: str, look_after: int = 8) -> list[str]:
     looks = ["--slurm-init-seconds-before-status-checks", str(look_after)]
     looks += ["--seconds-between-status-checks", str(look_after)]
     return arguments(*looks, "--latency-wait", "5", *further, profile="slurm")
+
+
+def test_a_cluster_is_gone_however_its_test_ends() -> None:
+    """Here the process that holds it is killed."""
+    code = "import slurm, time\nwith slurm.cluster() as logs: print(logs, flush=True), time.sleep(600)"
+    paths = {**os.environ, "PYTHONPATH": str(Path(slurm.__file__).parent)}
+    held = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=paths)
+    assert held.stdout
+    logs = Path(held.stdout.readline().strip())
+    daemons = [int(file.read_text()) for file in logs.glob("*.pid")]
+    assert (slurm.CONF / "slurm.conf").exists() and len(daemons) == 4
+    held.kill()
+    held.wait()
+    wait_for(lambda: not logs.exists() and not (slurm.CONF / "slurm.conf").exists(), seconds=60)
+    assert [pid for pid in daemons if Path(f"/proc/{pid}").exists()] == []
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +87,71 @@ def test_a_cancelled_job_is_reported_and_the_next_run_goes_on(copy: Copy) -> Non
     (copy.root / "go").touch()
     copy.snakemake(*on_slurm("results/patient.txt", look_after=1))
     assert (copy.root / "results/patient.txt").read_text() == "done\n"
+
+
+def begun(copy: Copy, *further: str) -> tuple[subprocess.Popen[str], str, str]:
+    """A run whose job `patient` is at work: (the run, the job's number, its node)."""
+    run = begin(copy, *on_slurm("results/patient.txt", *further, look_after=1))
+    wait_for(lambda: "RUNNING" in slurm.command("squeue", "--noheader", "--format=%T"))
+    job, node = slurm.command("squeue", "--noheader", "--states=running", "--format=%i %N").split()
+    return run, job, node
+
+
+def finished(copy: Copy, run: subprocess.Popen[str]) -> str:
+    """Let `patient` end, and its run with it; what the run said."""
+    (copy.root / "go").touch()
+    output, _ = run.communicate(timeout=120)
+    assert run.returncode == 0, output
+    assert (copy.root / "results/patient.txt").read_text() == "done\n"
+    return output
+
+
+def scontrol(*words: str) -> None:
+    subprocess.run(["scontrol", *words], check=True, capture_output=True)
+
+
+def test_a_node_drained_in_mid_job_finishes_it_and_gets_no_other(copy: Copy) -> None:
+    run, _, node = begun(copy)
+    scontrol("update", f"nodename={node}", "state=drain", "reason=test")
+    try:
+        other = slurm.command("srun", "printenv", "SLURMD_NODENAME").strip()
+        assert {node, other} == set(slurm.NODES)
+        finished(copy, run)
+        wait_for(lambda: slurm.command("sinfo", "--noheader", "--nodes", node, "--format=%T").strip() == "drained")
+    finally:
+        scontrol("update", f"nodename={node}", "state=resume")
+
+
+@pytest.mark.parametrize("how", ["requeue", "node fails"])
+def test_a_job_that_is_queued_again_is_waited_for(how: str, copy: Copy) -> None:
+    run, job, node = begun(copy)
+    if how == "requeue":
+        scontrol("requeue", job)
+    else:
+        scontrol("update", f"nodename={node}", "state=down", "reason=test")
+    wait_for(lambda: "PENDING" in slurm.command("squeue", "--noheader", "--format=%T"))
+
+    def runs() -> bool:  # SLURM itself waits two minutes, anew when the node is heard to have ended the job
+        subprocess.run(["scontrol", "update", f"jobid={job}", "StartTime=now"], capture_output=True)
+        return "RUNNING" in slurm.command("squeue", "--noheader", "--format=%T")
+
+    wait_for(runs)
+    assert slurm.command("squeue", "--noheader", "--format=%i").split() == [job]
+    finished(copy, run)
+
+
+def test_a_job_that_takes_more_memory_than_it_asked_for_is_reported(copy: Copy) -> None:
+    """Without cgroups SLURM looks every second, and calls it FAILED."""
+    run = copy.snakemake(*on_slurm("results/greedy.txt", look_after=1), fails=True)
+    assert "Error in rule greedy" in run.output
+    assert "status is: 'FAILED'" in run.output
+    assert not (copy.root / "results/greedy.txt").exists()
+
+
+@pytest.mark.exhaustive  # SLURM counts in minutes
+def test_a_job_over_its_time_limit_is_reported(copy: Copy) -> None:
+    run, _, _ = begun(copy, "--set-resources", "patient:runtime=1")
+    output, _ = run.communicate(timeout=240)
+    assert run.returncode != 0
+    assert "status is: 'TIMEOUT'" in output
+    assert not (copy.root / "results/patient.txt").exists()

@@ -1,4 +1,7 @@
-"""A SLURM cluster of one node on this machine, without systemd: started, asked, and gone without a trace."""
+"""A SLURM cluster of two nodes on this machine, without systemd: started, asked, and gone without a trace.
+
+`python slurm.py` runs it until its standard input ends, which it does however the process that holds it ends.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,8 +19,10 @@ from pathlib import Path
 CONF = Path("/etc/slurm")  # commands inside jobs look nowhere else
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue")
 GPUS = 2
+NODES = ("one", "two")
 
-# slurmctld and slurmd listen on ports of their own; nothing is accounted, no cgroup is asked for.
+# slurmctld and each slurmd listen on ports of their own; nothing is accounted, no cgroup is asked for: a job's
+# memory is looked at every second.
 _CONFIGURATION = """\
 ClusterName=tilecasttest
 SlurmctldHost={host}(127.0.0.1)
@@ -30,23 +36,28 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 ReturnToService=2
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
-SlurmdSpoolDir={folder}/spool
+SlurmdPidFile={folder}/slurmd.%n.pid
+SlurmdSpoolDir={folder}/spool.%n
 StateSaveLocation={folder}/state
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd.%n.log
 SlurmctldPort=16817
-SlurmdPort=16818
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 MinJobAge=300
 AccountingStorageType=accounting_storage/none
-JobAcctGatherType=jobacct_gather/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=1
+JobAcctGatherParams=OverMemoryKill
 JobCompType=jobcomp/none
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} RealMemory=8000 Gres=gpu:{gpus} State=UNKNOWN
+KillWait=2
+OverTimeLimit=0
+NodeName=DEFAULT CPUs={cores} RealMemory=8000 State=UNKNOWN
+NodeName=one NodeHostname={host} NodeAddr=127.0.0.1 Port=16818 Gres=gpu:{gpus}
+NodeName=two NodeHostname={host} NodeAddr=127.0.0.1 Port=16819
 PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -82,16 +93,29 @@ def jobs() -> list[str]:
 @contextlib.contextmanager
 def cluster() -> Iterator[Path]:
     """The cluster, up; yields the folder with its logs. Afterwards its daemons have ended, its files are gone."""
+    words = [sys.executable, __file__]
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, text=True
+    ) as held:
+        assert held.stdin and held.stdout
+        folder = held.stdout.readline().strip()
+        assert folder, "SLURM did not come up; what the daemons said stands above"
+        yield Path(folder)
+        held.stdin.close()
+
+
+@contextlib.contextmanager
+def _cluster() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="tilecast-slurm-"))
     folder.chmod(0o755)  # munge asks for it
     daemons: list[subprocess.Popen[bytes]] = []
 
     def start(*words: str) -> None:
-        with (folder / f"{Path(words[0]).name}.out").open("wb") as output:
+        with (folder / f"{len(daemons)}-{Path(words[0]).name}.out").open("wb") as output:
             daemons.append(subprocess.Popen(words, stdout=output, stderr=output, start_new_session=True))
 
     try:
-        for name in ("spool", "state"):
+        for name in ("state", *(f"spool.{name}" for name in NODES)):
             (folder / name).mkdir()
         (folder / "munged.key").write_bytes(os.urandom(1024))
         (folder / "munged.key").chmod(0o400)
@@ -101,13 +125,14 @@ def cluster() -> Iterator[Path]:
         cores = os.cpu_count() or 1
         text = _CONFIGURATION.format(host=node(), folder=folder, cores=cores, gpus=GPUS)
         (CONF / "slurm.conf").write_text(text)
-        (CONF / "gres.conf").write_text(f"Name=gpu File={folder}/gpu[0-{GPUS - 1}]\n")
+        (CONF / "gres.conf").write_text(f"NodeName=one Name=gpu File={folder}/gpu[0-{GPUS - 1}]\n")
         files = {name: f"--{name}-file={folder}/munged.{name}" for name in ("key", "pid", "log", "seed")}
         start("/usr/sbin/munged", "--foreground", f"--socket={folder}/munge.socket", *files.values())
         _wait(lambda: (folder / "munge.socket").exists(), folder)
         start("/usr/sbin/slurmctld", "-D")
-        start("/usr/sbin/slurmd", "-D")
-        _wait(lambda: "idle" in command("sinfo", "--noheader", "--format=%T"), folder)
+        for name in NODES:
+            start("/usr/sbin/slurmd", "-D", "-N", name)
+        _wait(lambda: command("sinfo", "--noheader", "--Node", "--format=%T").split() == ["idle"] * 2, folder)
         yield folder
     finally:
         if daemons[2:]:
@@ -135,3 +160,9 @@ def _wait(condition: object, folder: Path, seconds: float = 30) -> None:
             said = {file.name: file.read_text()[-1500:] for file in sorted(folder.glob("*.out"))}
             raise AssertionError(f"SLURM did not come up: {said}")
         time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    with _cluster() as place:
+        print(place, flush=True)
+        sys.stdin.read()

@@ -55,6 +55,15 @@ rule broken:
         "echo half > {output}; exit 3"
 
 
+rule greedy:
+    output:
+        "results/greedy.txt",
+    resources:
+        mem_mb=100,
+    shell:
+        "python3 -c 'import time; held = bytearray(500 << 20); time.sleep(60)'; echo done > {output}"
+
+
 rule patient:
     output:
         "results/patient.txt",

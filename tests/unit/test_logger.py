@@ -48,15 +48,19 @@ def test_what_a_signal_ended_is_a_line_and_other_errors_are_told_in_full(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     handler = LogHandler(SimpleNamespace(), None)
-    ended = (
-        "RuleException:\nCalledProcessError in file x.smk, line 3:\nCommand 'python a.py' died with <Signals.{}>."
-    )
-    for said in (
-        ended.format("SIGINT: 2"),
-        ended.format("SIGKILL: 9"),
-        "WorkflowError:\nAt least one job did not complete successfully.",
+    failed = "RuleException:\nCalledProcessError in file x.smk, line 3:\nCommand 'python a.py' {}"
+    for how in (
+        "died with <Signals.SIGINT: 2>.",
+        "returned non-zero exit status 143.",
+        "died with <Signals.SIGKILL: 9>.",
+        "returned non-zero exit status 1.",
     ):
-        handler.emit(record(LogEvent.ERROR, logging.ERROR, said))
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "a step was ended by SIGINT"
-    assert lines[1:] == ended.format("SIGKILL: 9").splitlines()  # nobody asked for it: memory was short, say
+        handler.emit(record(LogEvent.ERROR, logging.ERROR, failed.format(how)))
+    said = "WorkflowError:\nAt least one job did not complete successfully."
+    handler.emit(record(LogEvent.ERROR, logging.ERROR, said))
+    assert capsys.readouterr().err.splitlines() == [
+        "a step was ended by SIGINT",
+        "a step was ended by SIGTERM",
+        "a step was ended by SIGKILL, as happens when memory is short",
+        *failed.format("returned non-zero exit status 1.").splitlines(),
+    ]

@@ -10,11 +10,12 @@ import pytest
 from tilecast.base.errors import InputError
 from tilecast.base.paths import SHARES
 from tilecast.evaluate.published_steps import TABLES, artifact_cases, megatron_cases
+from tilecast.graph.build import build
 from tilecast.models.registry import load_model, model_spec
 from tilecast.models.workload import Workload
 from tilecast.multigpu.layout import legal
 from tilecast.multigpu.memory import parameters
-from tilecast.multigpu.shard import Shape, _sorted, _traced, share
+from tilecast.multigpu.shard import Shape, _sorted, _traced, cut, share
 from tilecast.multigpu.shipped_shares import load
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -114,3 +115,55 @@ def test_a_file_of_kernels_that_is_none(tmp_path):
     broken.write_text('{"kernels": [[1]]}')
     with pytest.raises(InputError, match="holds no traced kernels"):
         load(broken, Workload(GPT, 16, 256))
+
+
+def shapes(spec, tp, ep=1):
+    """A model after cutting, and the shapes of its parameters by name."""
+    model = build(spec, "training", "bf16", "eager")
+    cut(model, tp, ep)
+    return model, {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+
+
+def test_a_gpt2_rank_holds_columns_of_the_first_and_rows_of_the_second_matrices():
+    """Width 768, 50,257 words: `Conv1D` keeps [inputs, outputs]; biases after a sum and norms stay whole."""
+    model, held = shapes(GPT, 4)
+
+    def of(ending):
+        return next(size for name, size in held.items() if name.endswith(ending))
+
+    assert (of("attn.c_attn.weight"), of("attn.c_attn.bias")) == ((768, 3 * 192), (3 * 192,))
+    assert (of("attn.c_proj.weight"), of("attn.c_proj.bias")) == ((192, 768), (768,))
+    assert (of("mlp.c_fc.weight"), of("mlp.c_fc.bias")) == ((768, 768), (768,))
+    assert (of("mlp.c_proj.weight"), of("mlp.c_proj.bias")) == ((768, 768), (768,))
+    assert (of("ln_1.weight"), of("wpe.weight")) == ((768,), (1024, 768))
+    assert of("wte.weight") == (-(-50257 // 4), 768)
+    layer = next(module for name, module in model.named_modules() if name.endswith("h.0.attn"))
+    assert (layer.num_heads, layer.split_size, layer.c_attn.nf) == (3, 192, 3 * 192)
+
+
+def test_an_expert_rank_holds_its_experts_and_a_tensor_rank_its_part_of_each():
+    """Eight experts of width 512 over 256; 4 key-value heads of 32 are copied where 8 ranks share 4."""
+    _, held = shapes(model_spec(MOE, "moe", "x"), 2, 4)
+    stacked = {name.rpartition(".")[2]: size for name, size in held.items() if len(size) == 3}
+    assert stacked == {
+        "down_proj": (2, 256, 256),
+        "gate_up_proj": (2, 512, 256),
+    }  # down: 512 / 2 inputs; gate and up together: 2 x 512 / 2
+    assert {size for name, size in held.items() if "k_proj" in name or "v_proj" in name} == {(64, 256)}
+    _, eight = shapes(model_spec(MOE, "moe", "x"), 8)
+    assert {size for name, size in eight.items() if "k_proj" in name or "v_proj" in name} == {(32, 256)}
+    assert {size for name, size in eight.items() if "q_proj" in name} == {(32, 256)}
+    assert {size for name, size in eight.items() if "o_proj" in name} == {(256, 32)}
+
+
+def test_context_parallel_ranks_do_the_core_of_attention_once_for_each_part():
+    """Each rank's queries meet the keys of every rank; matrices and norms see their own tokens alone."""
+    work = Workload(GPT, 2, 512, "training", dtype="bf16")
+    one, two = (share(work, Shape(1, 1, cp, 2, False)).kernels for cp in (1, 2))
+
+    def counted(rows, *families):
+        return sum(number for kernel, number in rows["layer", "forward"] if kernel.family in families)
+
+    assert counted(two, "bmm", "softmax") == 2 * counted(one, "bmm", "softmax")
+    assert counted(two, "linear", "norm") == counted(one, "linear", "norm")
+    assert counted(two, "elementwise") < 2 * counted(one, "elementwise")
