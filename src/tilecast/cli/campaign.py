@@ -87,6 +87,8 @@ def planned(budget_s: float, chosen: list[Stage]) -> str:
 
 def run(args: argparse.Namespace, backend: Any, command: str) -> int:
     """Run the campaign on `backend`; 0 however its stages ended, for what was measured is kept."""
+    if not args.plan:
+        preload()
     folder, kept = args.output / backend.name, args.kept / backend.name
     name, began, budget_s, starts = taken_over(args.budget)
     about: dict[str, Any] = {"campaign": name, "command": command, "budget_s": budget_s, "host": host()}
@@ -114,8 +116,6 @@ def run(args: argparse.Namespace, backend: Any, command: str) -> int:
     if not any((place / DESCRIPTION).exists() for place in (kept, folder)):
         write_description(describe(backend), folder / DESCRIPTION)
     print(f"{backend.title}: campaign {name}, process {starts}, {len(kernel_plan)} kernels planned", flush=True)
-    preload()
-    print(f"{time.monotonic() - began:7.1f} s  libraries loaded", flush=True)
     campaign = Campaign(backend, folder, about, (kept,) if kept.resolve() != folder.resolve() else ())
     if campaign.run(chosen, began, budget_s, starts) == "device lost":
         begin_anew(name, began, budget_s, starts)
