@@ -56,6 +56,7 @@ from tilecast.predict.registry import load_predictor
 from tilecast.predict.weights import read_record, write_record
 from tilecast.tables.declared.artifact import KERNELS as KERNELS_TABLE
 from tilecast.tables.io import read, write
+from tilecast.tables.results import problems
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -131,6 +132,21 @@ def trained(name: str, part: str) -> Parser:
 
     kind = "safetensors" if part.endswith(".safetensors") else "json"
     return kind, Path(part).suffix, files(f"src/tilecast/data/weights/{name}/{part}"), parse
+
+
+MANIFEST_OF_RESULTS = b"path,size_bytes,sha256\na/x.csv,2,%s\ngone.csv,1,%s\nstudies/*,,\n" % (
+    b"a" * 64,
+    b"b" * 64,
+)
+
+
+def manifested(path: Path) -> object:
+    """A folder of results held against this manifest."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "a").mkdir()
+        Path(folder, "a/x.csv").write_text("a\n")
+        Path(folder, "manifest.csv").symlink_to(path)
+        return problems(Path(folder))
 
 
 def bundles() -> list[bytes]:
@@ -308,6 +324,7 @@ PARSERS: dict[str, Parser] = {
                             read_live_study),
     "description of a device": ("json", ".json", lambda: [b'{"name": "this CPU"}'],
                                 describe.read_description),
+    "manifest of results": ("csv", ".csv", lambda: [MANIFEST_OF_RESULTS], manifested),
     "bundle": ("bytes", ".tar.gz", bundles, bundle.verify),
     "labels of a user": ("csv", ".csv", lambda: [USERS], read_label_file),
     "transcribed latencies": ("csv", ".csv", files("resources/published/end_to_end.csv"),

@@ -119,14 +119,14 @@ EXEMPT = {
         predict.physics.expert_kernel:* present.page.render:asset""",
     "made by this run": """
         evaluate.kernels:trained_on evaluate.generations:groups_of measure.bundle:_json
-        measure.bundle:collect present.paper.pdf:write_pdf
+        measure.bundle:collect present.paper.pdf:write_pdf tables.results:_state
         present.page.results:Results.json present.page.results:data_uri
         present.page.sections.paper_tables:context""",
     "a checkpoint of a training here": "predict.train.network:_resume predict.train.experts:Judged.load",
     "the kernel's or the driver's own words": """
         measure.cpu:_last_level_bytes measure.cpu:_proc
         measure.cuda:Cuda.__init__ measure.cuda:_kineto locality.placement:allowed locality.placement:pages_by_node
-        locality.worker:_lines""",
+        locality.worker:_lines base.run_lock:_holders base.run_lock:descendants""",
     "what its own worker, or an earlier run, wrote": """
         locality.runner:_call locality.runner:_once locality.runner:execute locality.worker:main
         base.run_lock:_read base.code_graph:_read""",

@@ -45,6 +45,7 @@ BASES: list[list[str]] = [
     ["train", "--data", "missing", "--predictor", "li", "--output", "out"],
     ["bundle", "make", "--results", "results", "--measured", "measured", "--output", "x.tar.gz"],
     ["bundle", "verify", "x.tar.gz"],
+    ["check", "results"],
     ["import", "x.tar.gz", "--into", "kept"],
     ["numa", "analyze", "profiles", "--output", "x.csv"],
     ["serve", "--model", "llama3_8b", "--device", "H100", "--concurrency", "2", "--output", "8"],
@@ -55,7 +56,11 @@ BASES: list[list[str]] = [
     ["measure", "errors", "--device", RUN.name, "--output", "measured"],
 ]  # fmt: skip
 TIMED = {("measure", name) for name in ("device", "kernels", "model")}  # their options' types are the others'
-UNREADY = {("train",), ("bundle", "make")}  # need a finished run's files, whose readers are driven by themselves
+UNREADY = {
+    ("train",),
+    ("bundle", "make"),
+    ("check",),
+}  # need a finished run's files, whose readers are driven by themselves
 BARE = {("numa", "topology")}  # has none that takes a value
 
 
