@@ -137,6 +137,31 @@ def volumes(monkeypatch, layout: Layout, work: Workload = WORK) -> Counter:
     return asked
 
 
+@pytest.mark.parametrize(("tp", "cp"), [(1, 2), (2, 4), (8, 2)])
+def test_keys_and_values_go_round_the_ring_of_context_parallelism(tp, cp, monkeypatch):
+    """cp - 1 hops of both, in bf16; four tensors back. Mixtral's 4 heads of 32: eight ranks hold copies of one."""
+    job = Workload(model_spec(MOE, "moe", "x"), 16, 256, "training", dtype="bf16", optimizer="adam")
+    known = StepForecaster(job, load_system("dgx_h100"), load_device("H100"), load_predictor("roofline"))
+    ((_, one),) = Layouts.of([Layout(tp=tp, cp=cp, microbatch=2)]).alike()
+    asked = []
+
+    def time(op, hop, size, where=True, ends=3):
+        asked.append((op, float(np.max(size))))
+        return np.full((ends, *np.shape(size)), 5.0)
+
+    monkeypatch.setattr(known.links, "time", time)
+    out = np.zeros((2, 3, 1, 1))
+    known.traffic.context_parallel(one, out, np.zeros((1, 1)))  # attention that takes no time hides nothing
+    keys = max(4 / tp, 1) * 32 * (2 * 256 / cp) * 2
+    assert asked == [("send_recv", 2 * keys), ("send_recv", 4 * keys)]
+    assert out[:, 1].ravel().tolist() == [(cp - 1) * 5.0] * 2
+
+
+def test_the_rate_is_the_tokens_of_all_gpus_over_the_step():
+    step = forecaster().step(Layout(dp=4, microbatch=4))
+    assert step.tokens_per_s == pytest.approx(16 * 256 / (step.latency_ms / 1e3), rel=1e-12)
+
+
 def test_volumes_are_the_closed_forms(monkeypatch):
     """Gradients: 2 bytes a parameter. A microbatch between tensor ranks: s b h elements; to experts: k of them."""
     layer = layer_parameters(WORK.architecture)[0]

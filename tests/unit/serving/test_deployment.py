@@ -22,8 +22,8 @@ from tilecast.models.registry import load_model
 from tilecast.multigpu.memory import parameters
 from tilecast.predict.half_precision import shipped
 from tilecast.serving.answer import figures
-from tilecast.serving.campaigns import recipe
-from tilecast.serving.deployment import Deployment, Draft, Pool, check, served, sweep
+from tilecast.serving.campaigns import formats_of, recipe
+from tilecast.serving.deployment import Deployment, Desk, Draft, Pool, check, served, sweep
 from tilecast.serving.engines import engine
 from tilecast.serving.load import Lengths, Load
 from tilecast.serving.passes import Formats
@@ -210,3 +210,25 @@ def test_a_model_that_does_not_fit_says_so_and_forecast_serves_too(capsys: pytes
     assert main(["serve", *options, "0.001"]) == 3
     assert main(["serve", *options, "30"]) == 0
     assert "most tokens per second, TPOT within 30 ms" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("budget", "prompts"), [(100, 1), (1023, 1), (2048, 2), (5000, 4), (1e6, 8)])
+def test_as_many_prompts_share_a_pass_as_the_budget_holds(budget: float, prompts: int) -> None:
+    """Prompts of 1,024 tokens from eight clients: at least one, at most all of them."""
+    desk = Desk(shipped(), load_device("H100"), load_system("dgx_h100"))
+    desk.ask(replace(ONE, batching=replace(ONE.batching, budget=budget)), LOAD)
+    assert desk.asked[0].prompts == prompts
+
+
+@pytest.mark.parametrize(
+    ("model", "gemm", "experts", "formats"),
+    [
+        ("llama", "bf16", "bf16", Formats("bf16", "bf16", "bf16")),
+        ("llama", float("nan"), float("nan"), Formats("bf16", "bf16", "bf16")),
+        ("llama", "fp8", "nvfp4", Formats("fp8", "nvfp4", "fp8")),
+        ("llama", "fp8_block", "bf16", Formats("fp8_block", "bf16", "fp8")),
+        ("openai/gpt-oss-120b", "fp8", "fp8", Formats("bf16", "mxfp4", "bf16")),
+    ],
+)
+def test_number_formats_of_a_measured_point(model: str, gemm: object, experts: object, formats: Formats) -> None:
+    assert formats_of({"model": model, "gemm_dtype": gemm, "moe_dtype": experts}) == formats
