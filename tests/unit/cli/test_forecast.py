@@ -65,6 +65,10 @@ def test_one_gpu_of_a_system_is_that_gpu(capsys):
         (["--device", "H100", "--tp", "2"], "--tp: needs a system"),
         (["--device", "H100", "--sequence-parallel"], "--sequence-parallel: needs a system"),
         ([], "--device: is missing"),
+        (
+            ["--device", "V100", "--dtype", "bf16"],
+            "computes nothing in bf16; it computes in fp64, fp32, tf32, fp16",
+        ),
         (["--system", "dgx_h100", "--tp", "5"], "12 heads do not divide by tp 5"),
         (
             ["--system", "dgx_h100", "--batch", "6", "--dp", "2", "--microbatch", "2"],
