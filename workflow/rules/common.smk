@@ -63,6 +63,10 @@ onstart:
     if told:
         print(f"tilecast: {told}", file=sys.stderr)
     end_on_sigterm()
+    # A second after each look for jobs Snakemake looks again, for jobs a second are capped, and each job that ends begins
+    # one more such chain of looks, which work out the parameters of all that wait. Here the cores are cap enough.
+    if workflow.resource_settings.nodes is None:
+        workflow.scheduler.job_rate_limiter = None
 
 
 onerror:
