@@ -106,22 +106,24 @@ def _levels(schedule: str, stages: int, microbatches: int, chunks: int, training
         run[np.where(place < ahead, place, 2 * place - ahead + 1)] = forward.T
         run[np.where(place < total - ahead, ahead + 2 * place, total + place)] = backward.T
         runs.append(run)
-    whole = np.stack(runs)  # stage, place in its order, row
-    ended = np.zeros(2 * total * stages + 1, dtype=bool)
-    ended[-1] = True  # where nothing is needed
-    at, rows, starts = np.zeros(stages, dtype=np.int64), [], [0]
-    going = np.arange(stages)
-    while len(going):
-        coming = whole[going, at[going]]
-        able = ended[coming[:, 3]]
-        if not able.any():
-            raise RuntimeError(f"schedule {schedule} of {stages} stages and {microbatches} microbatches locks up")
-        rows.append(coming[able])
-        starts.append(starts[-1] + int(able.sum()))
-        ended[rows[-1][:, 2] // 3] = True
-        at[going[able]] += 1
-        going = going[at[going] < whole.shape[1]]
-    stage, timed, code, needs = np.concatenate(rows).T
+    # A pass's level: one more than the later of the pass before it on its stage and the pass it needs.
+    level: list[int | None] = [None] * (2 * total * stages) + [-1]  # the last: nothing is needed
+    left, free = [iter(zip(run[:, 2].tolist(), run[:, 3].tolist(), strict=True)) for run in runs], [-1] * stages
+    coming: list[tuple[int, int] | None] = [next(run) for run in left]
+    going = True
+    while going:
+        going = False
+        for stage in range(stages):
+            while (now := coming[stage]) is not None and (arrived := level[now[1]]) is not None:
+                level[now[0] // 3] = free[stage] = max(free[stage], arrived) + 1
+                coming[stage], going = next(left[stage], None), True
+    if any(now is not None for now in coming):
+        raise RuntimeError(f"schedule {schedule} of {stages} stages and {microbatches} microbatches locks up")
+    rows = np.concatenate(runs)
+    at_level = np.array(level)[rows[:, 2] // 3].astype(int)
+    rows = rows[np.lexsort((rows[:, 0], at_level))]
+    starts = [0, *np.cumsum(np.bincount(at_level)).tolist()]
+    stage, timed, code, needs = rows.T
     place, number = code // 3, np.arange(len(code))
     of_place = np.full(2 * total * stages + 1, -1)
     of_place[place] = number
