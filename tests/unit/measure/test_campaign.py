@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -19,16 +21,21 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from scripted_cuda import Layer, nothing, scripted  # noqa: E402
+from scripted_cuda import STEP_MS, Layer, nothing, scripted  # noqa: E402
 
+from tilecast.base.errors import InputError  # noqa: E402
+from tilecast.cli import campaign as command  # noqa: E402
 from tilecast.cli.campaign import all_stages, planned  # noqa: E402
+from tilecast.evaluate import machine  # noqa: E402
 from tilecast.locality import copies  # noqa: E402
 from tilecast.measure import campaign as module  # noqa: E402
 from tilecast.measure import cuda, session, stages  # noqa: E402
 from tilecast.measure.campaign import Campaign, Stage, begin_anew, taken_over  # noqa: E402
+from tilecast.measure.describe import describe, write_description  # noqa: E402
 from tilecast.measure.grid import grid  # noqa: E402
-from tilecast.measure.store import load_run, provenance, runs  # noqa: E402
-from tilecast.tables.declared.measured import MEASURED  # noqa: E402
+from tilecast.measure.store import PLANS, load_run, provenance, runs  # noqa: E402
+from tilecast.tables.declared.measured import MEASURED, PLANNED_KERNELS  # noqa: E402
+from tilecast.tables.io import write  # noqa: E402
 
 NAMES = [
     "peaks", "kernels", "cells", "models", "launches", "copies", "pipelines", "overlap", "attention", "narrow",
@@ -270,6 +277,34 @@ def test_an_interruption_leaves_everything_on_disk(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         campaign.run([Stage("one", 1.0, 9, work)], time.monotonic(), 5.0)
     assert list(table(tmp_path / "x", "readings")["item"]) == ["quick"]
+
+
+def test_what_comes_back_is_held_against_the_forecasts_kept(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command on a played H100, its files copied home, and what the page is made of."""
+    backend, kept = scripted(Layer("NVIDIA H100 80GB HBM3")), tmp_path / "kept"
+    home = kept / backend.name
+    write_description(describe(backend), home / "description.json")
+    plan = kernel_plan().assign(predictor="tilecast", predicted_low_ms=0.005, predicted_high_ms=0.02)
+    write(plan[list(PLANNED_KERNELS.columns)], home / PLANS["kernels"], PLANNED_KERNELS)
+    args = argparse.Namespace(
+        output=tmp_path / "out", kept=kept, budget=300.0, study=small, stages="kernels,models,rest", plan=False
+    )
+    monkeypatch.setattr(command, "preload", lambda: None)
+    assert command.run(args, backend, "test") == 0
+    came = sorted((tmp_path / "out" / backend.name).iterdir())
+    assert len(came) == 8
+    for path in came:
+        shutil.copy(path, home)
+    live, untimed = machine.kernels(home, "replayed")
+    assert len(live) == len(plan) and untimed.empty
+    assert live["measured_ms"].to_numpy() == pytest.approx(STEP_MS)
+    untimed = untimed.assign(where="replayed", device=backend.name)
+    assert machine.summary(live, untimed).iloc[0]["mape_percent"] == pytest.approx(0.0, abs=1e-6)
+    write(plan[list(PLANNED_KERNELS.columns)].assign(predicted_ms=1.0), home / PLANS["kernels"], PLANNED_KERNELS)
+    with pytest.raises(InputError, match="are not the forecasts"):
+        machine.kernels(home, "replayed")
 
 
 @pytest.mark.parametrize(("minutes", "least"), [(5, 5), (11, 10), (60, 20)])
