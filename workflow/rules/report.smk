@@ -89,7 +89,7 @@ rule manifest:
     params:
         *code("manifest"),
         made=lambda wildcards: made_by_steps(),
-        others=["logs/*", "measured/*/*", "README.md"],
+        others=["logs/*", "measured/*/*", "*/trained/*", "README.md"],
         state=".snakemake/tilecast-made.json",
     script:
         "../scripts/manifest.py"
