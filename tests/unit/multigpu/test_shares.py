@@ -11,11 +11,12 @@ from tilecast.base.errors import InputError
 from tilecast.base.paths import SHARES
 from tilecast.evaluate.published_steps import TABLES, artifact_cases, megatron_cases
 from tilecast.graph.build import build
+from tilecast.graph.cut import cut
 from tilecast.models.registry import load_model, model_spec
 from tilecast.models.workload import Workload
 from tilecast.multigpu.layout import legal
 from tilecast.multigpu.memory import parameters
-from tilecast.multigpu.shard import Shape, _sorted, _traced, cut, share
+from tilecast.multigpu.shard import Shape, _sorted, _traced, share
 from tilecast.multigpu.shipped_shares import load
 
 ROOT = Path(__file__).resolve().parents[3]
