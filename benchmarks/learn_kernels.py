@@ -3,7 +3,8 @@
 `python benchmarks/learn_kernels.py [MODEL TYPE ...]` needs torch and transformers, and takes half an hour. For
 every kind of step (mode, attention, width of numbers) and every case (`tilecast.graph.symbolic.conditions`)
 that a shipped model can meet, small models of the same type are traced: a record is learnt from five of them
-and must then give the kernels of another. A case that a known record gives already gets none of its own.
+and must then give the kernels of another. A case that a known record gives already gets none of its own. What a
+file holds is kept: delete it to learn it anew.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tilecast.base.files import write_text
 from tilecast.base.paths import KERNELS
 from tilecast.graph.kernels import Launch
 from tilecast.graph.learn import Unlearnt, Writer, structure
-from tilecast.graph.symbolic import NotCovered, Program, Question, conditions, fixed, letters
+from tilecast.graph.symbolic import NotCovered, Program, Question, conditions, fixed, letters, part_of
 from tilecast.graph.tracer import parameters, trace
 from tilecast.models.architecture import NAMES, architecture
 from tilecast.models.registry import ModelSpec, load_model, model_names
@@ -140,10 +141,13 @@ class Kind:
         self.records: list[list[Any]] = []
         self.cases: dict[str, int] = {}
 
-    def points(self, case: str, count: int, seed: int) -> list[Point]:
-        """So many steps of small models that meet the case."""
+    def points(self, case: str, share: str, count: int) -> list[Point]:
+        """So many steps of small models that meet the case, no two letters growing alike by chance."""
         found: list[Point] = []
-        for _, point in zip(range(200_000), sampled(self.spec, *self.choice, seed)):
+        drawn: list[dict[str, int]] = []
+        for _, point in zip(range(200_000), sampled(self.spec, *self.choice, seed=1)):
+            if share not in ("", part_of(point[1])):
+                continue
             try:
                 values = letters(*point)
             except NotCovered:
@@ -152,8 +156,13 @@ class Kind:
             one_by_one = self.spec.values.get("is_encoder_decoder")  # experts: loops need several turns
             if conditions(values) == case and not (one_by_one and min(looped, default=ENOUGH) < ENOUGH):
                 found.append(point)
+                drawn.append(values)
             if len(found) == count:
-                return found
+                free = [letter for letter in "LHhgdV" if letter in values and f"{letter}=" not in case]
+                if all(len({values[letter] for values in drawn[:LEARNT_FROM]}) > 1 for letter in free):
+                    return found
+                found.pop(0)
+                drawn.pop(0)
         raise Unlearnt("no small model meets it")
 
     def gives(self, record: list[Any], points: list[Point], traces: list[list[Launch]]) -> bool:
@@ -167,8 +176,15 @@ class Kind:
             return False
 
     def learn(self, case: str) -> str:
-        """Find the record of a case, or learn it; says what came of it."""
-        points = self.points(case, LEARNT_FROM + HELD_OUT, 1)
+        """Find the records of a case, or learn them; says what came of it."""
+        try:
+            return self._learn(case, "")
+        except Unlearnt:  # a rank's share may be built otherwise than the whole model
+            return "; ".join(f"{share} {self._learn(case, share)}" for share in ("whole", "cut"))
+
+    def _learn(self, case: str, share: str) -> str:
+        points = self.points(case, share, LEARNT_FROM + HELD_OUT)
+        case = f"{case} {share}".strip()
         known = [traced(point) for point in points[-COMPARED:]]
         for place, record in enumerate(self.records):
             if self.gives(record, points[-COMPARED:], known):
@@ -189,22 +205,29 @@ def main(wanted: list[str]) -> None:
     for name, specs in families().items():
         if wanted and name not in wanted:
             continue
-        writer, kinds = Writer(), dict[str, Any]()
+        path = KERNELS / f"{name}.json"
+        known = json.loads(path.read_text()) if path.is_file() else {"kinds": {}}  # what is there is kept
+        writer, kinds = Writer(known), known["kinds"]
         for step, attention, dtype in KINDS:
             kind = Kind(writer, specs[0], step, attention, dtype)
             width = "whole" if dtype == "fp32" else "half"
             mode = "training" if step == "training" else "inference"
+            key = f"{specs[0].architecture(mode)} {step} {attention} {width}"
+            kind.records, kind.cases = (
+                kinds.get(key, {}).get(part, part_) for part, part_ in (("records", []), ("cases", {}))
+            )
             for case in met(specs, step):
+                if {case, f"{case} whole".strip()} & set(kind.cases):
+                    continue
                 try:
                     result = kind.learn(case)
                 except (InputError, Unlearnt) as error:
                     result = f"none ({str(error)[:150]})"
                 print(f"{name} {step} {attention} {width} [{case}]: {result}", flush=True)
             if kind.cases:
-                key = f"{specs[0].architecture(mode)} {step} {attention} {width}"
                 kinds[key] = {"cases": kind.cases, "records": kind.records}
         file = {"fixed": fixed(specs[0]), "kinds": kinds, **writer.file()}
-        write_text(KERNELS / f"{name}.json", json.dumps(file, separators=(",", ":")) + "\n")
+        write_text(path, json.dumps(file, separators=(",", ":")) + "\n")
 
 
 if __name__ == "__main__":

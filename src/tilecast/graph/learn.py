@@ -216,9 +216,12 @@ def _term(factor: Fraction, names: str) -> str:
 class Writer:
     """Collects the records of a file; whatever occurs twice is stored once."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Mapping[str, Any]) -> None:
         self.tables: dict[str, dict[str, int]] = {
-            name: {} for name in ("heads", "modules", "formulas", "kernels", "wires")
+            name: {
+                row if isinstance(row, str) else json.dumps(row): n for n, row in enumerate(known.get(name, []))
+            }
+            for name in ("heads", "modules", "formulas", "kernels", "wires")
         }
 
     def file(self) -> dict[str, list[Any]]:

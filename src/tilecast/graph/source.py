@@ -34,6 +34,7 @@ from tilecast.graph.symbolic import (
     conditions,
     fixed,
     letters,
+    part_of,
 )
 from tilecast.models.registry import ModelSpec, load_model, model_spec
 from tilecast.models.workload import check_positions, usual_length, workload
@@ -105,7 +106,9 @@ def recorded(spec: ModelSpec, asked: Question) -> KernelGraph | None:
         file = _file(path)
         if file["fixed"] == rest and kind in file["kinds"]:
             found = file["kinds"][kind]
-            place = found["cases"].get(conditions(values))
+            case = conditions(values)
+            cases = (found["cases"].get(name) for name in (case, f"{case} {part_of(asked)}".strip()))
+            place = next((known for known in cases if known is not None), None)
             try:
                 launches = None if place is None else Program(file).launches(found["records"][place], values)
             except NotCovered:

@@ -140,6 +140,11 @@ def conditions(values: Mapping[str, int]) -> str:
     return " ".join(ones)
 
 
+def part_of(asked: Question) -> str:
+    """Whether the whole model is asked for or a rank's share; where they are built otherwise, each has records."""
+    return "cut" if asked.tp * asked.ep > 1 else "whole"
+
+
 # ---------------------------------------------------------------- formulas
 
 
