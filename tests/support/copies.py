@@ -75,10 +75,10 @@ class Copy:
         return self.snakemake("--dry-run", *arguments).rules
 
     def results(self, *stages: str) -> dict[str, bytes]:
-        """Every result, or those of some stages, by path; logs are no results."""
+        """Every result, or those of some stages, by path; logs and the list of results are none."""
         folder = self.root / "results"
         files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
-        chosen = {name: path for name, path in files.items() if name.parts[0] != "logs"}
+        chosen = {name: path for name, path in files.items() if name.parts[0] not in ("logs", "manifest.csv")}
         return {
             n.as_posix(): path.read_bytes() for n, path in chosen.items() if not stages or n.parts[0] in stages
         }

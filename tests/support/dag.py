@@ -20,7 +20,7 @@ STAGES = {  # what a rule's name begins with -> its stage and colour
     "multigpu": ("many GPUs", "#E69F00"),
     "moe": ("experts", "#B8A000"),
     "locality": ("locality", "#7B5EA7"),
-    "figures paper table report": ("report", "#444444"),
+    "figures paper table report manifest": ("report", "#444444"),
 }
 FOLDED = {r"plot_(?!moe_study)\w+": "figures", r"table_(?!pdf)\w+": "paper tables"}
 TARGET = "all"
