@@ -60,7 +60,8 @@ AFTER_OPERATORS = {
 } | OPERATOR_PLOTS
 STATISTICS = {"evaluate_mape", "evaluate_own_graphs", "table_mape", "evaluate_operators"} | AFTER_OPERATORS
 AFTER_LABELS = (
-    {"tidy_defects", "measure_scenarios", "multigpu_validation", "table_pdf", "report_page"}
+    {"tidy_defects", "measure_evaluate", "measure_scenarios", "multigpu_validation", "table_pdf", "report_page"}
+    | MEASURE_PLOTS
     | PREDICTIONS
     | EVALUATION
     | PLOTS
@@ -125,7 +126,8 @@ EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
         "src/tilecast/predict/tilecast.py",
         comment,
         {"predict", "measure_scenarios", "locality_predict", "multigpu_validation", "table_pdf"}
-        | {"half_precision_evaluate", "report_page"}
+        | {"half_precision_evaluate", "measure_evaluate", "report_page"}
+        | MEASURE_PLOTS
         | MODERN_PLOTS
         | {"plot_numa_penalty", "plot_numa_intensity"}
         | EVALUATION
