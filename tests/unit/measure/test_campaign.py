@@ -115,6 +115,7 @@ def at(number: int, words: str) -> Callable[[int], None]:
     return fail
 
 
+@pytest.mark.slow
 def test_every_stage_measures_and_what_comes_back_is_eight_small_files(small: Path, tmp_path: Path) -> None:
     folder, lines = tmp_path / "NVIDIA_H200", list[str]()
     ended, _ = rehearse(folder, small, Layer(), lines=lines)
@@ -162,6 +163,7 @@ def test_a_profiler_without_rights_costs_names_alone(small: Path, tmp_path: Path
     assert any("INSUFFICIENT_PRIVILEGES" in note for note in notes)
 
 
+@pytest.mark.slow
 def test_a_lost_device_begins_a_new_process_that_goes_on_in_the_same_files(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +228,7 @@ def test_a_full_disk_loses_nothing_once_there_is_room_again(small: Path, tiny_di
     assert len(table(tiny_disk / "x", "kernels")) == len(kernel_plan())
 
 
+@pytest.mark.slow
 def test_time_that_is_over_ends_a_stage_and_not_the_campaign(tmp_path: Path) -> None:
     def slow(campaign: Campaign, bench: stages.Bench, seconds: float) -> None:
         bench.read("quick", lambda: lambda: None, {})
@@ -247,6 +250,7 @@ def test_time_that_is_over_ends_a_stage_and_not_the_campaign(tmp_path: Path) -> 
     assert list(report(tmp_path / "x")["reason"].fillna(""))[:2] == ["its time was over"] * 2
 
 
+@pytest.mark.slow
 def test_a_later_call_repeats_nothing(small: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "kept/x", tmp_path / "new/x"
     rehearse(first, small, Layer())
@@ -268,6 +272,7 @@ def test_the_table_of_the_documents_is_the_plan() -> None:
         assert [int(rows[part.name][column]) for part in parts] == [*seconds, left]
 
 
+@pytest.mark.slow
 def test_an_interruption_leaves_everything_on_disk(tmp_path: Path) -> None:
     def work(campaign: Campaign, bench: stages.Bench, seconds: float) -> None:
         bench.read("quick", lambda: lambda: None, {})
@@ -279,6 +284,7 @@ def test_an_interruption_leaves_everything_on_disk(tmp_path: Path) -> None:
     assert list(table(tmp_path / "x", "readings")["item"]) == ["quick"]
 
 
+@pytest.mark.slow
 def test_what_comes_back_is_held_against_the_forecasts_kept(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -344,6 +350,7 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+@pytest.mark.slow
 def test_the_cpu_is_measured_by_one_command_with_the_packages_of_a_borrowed_host(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(STUDY)
     bare = environment(tmp_path / "host")
