@@ -4,7 +4,7 @@
 every kind of step (mode, attention, width of numbers) and every case (`tilecast.graph.symbolic.conditions`)
 that a shipped model can meet, small models of the same type are traced: a record is learnt from five of them
 and must then give the kernels of another. A case that a known record gives already gets none of its own. What a
-file holds is kept: delete it to learn it anew.
+file holds is kept: delete it to learn it anew. At the end every case is held against a shipped model's trace.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import random
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import product
 from math import gcd
 from typing import Any
@@ -23,6 +23,7 @@ from tilecast.base.files import write_text
 from tilecast.base.paths import KERNELS
 from tilecast.graph.kernels import Launch
 from tilecast.graph.learn import Unlearnt, Writer, structure
+from tilecast.graph.source import recorded
 from tilecast.graph.symbolic import NotCovered, Program, Question, conditions, fixed, letters, part_of
 from tilecast.graph.tracer import parameters, trace
 from tilecast.models.architecture import NAMES, architecture
@@ -200,6 +201,37 @@ class Kind:
         return f"new {self.cases[case]}"
 
 
+def wrong(specs: list[ModelSpec], key: str, cases: set[str]) -> set[str]:
+    """The cases of a kind whose records differ from a live trace of a shipped model, cut to two layers."""
+    _, step, attention, width = key.split(" ")
+    mode, phase = (
+        ("training" if step == "training" else "inference"),
+        ("decode" if step == "decode" else "prefill"),
+    )
+    found, left = set[str](), set(cases)
+    sizes = product(
+        range(1, 65), (1, 2, 4, 8, 16, 32), (1, 2, 3, 5, 16, 17, 64), (1,) if step == "decode" else (64, 129)
+    )
+    asked = [
+        (spec, Question(mode, phase, length, batch, 37 * (step == "decode"), dtype, attention, "adamw", tp, ep))
+        for (tp, ep, batch, length), spec in product(sizes, specs)
+        for dtype in (["fp32"] if width == "whole" else ["bf16"])
+    ]
+    random.Random(2).shuffle(asked)
+    for spec, question in asked:
+        short = spec if "hidden_sizes" in spec.values else spec.shortened(2)
+        try:
+            case = conditions(letters(short, question))
+        except NotCovered:
+            continue
+        for name in {case, f"{case} {part_of(question)}".strip()} & left:
+            left.remove(name)
+            words = asdict(question) | ({"sequence_length": None} if phase == "decode" else {})
+            if recorded(short, question) != trace(short, **words):
+                found.add(name)
+    return found | left  # what no shipped model meets is not kept
+
+
 def main(wanted: list[str]) -> None:
     """Learn the records of the families asked for, or of all."""
     for name, specs in families().items():
@@ -227,6 +259,11 @@ def main(wanted: list[str]) -> None:
             if kind.cases:
                 kinds[key] = {"cases": kind.cases, "records": kind.records}
         file = {"fixed": fixed(specs[0]), "kinds": kinds, **writer.file()}
+        write_text(path, json.dumps(file, separators=(",", ":")) + "\n")
+        for key, kind in kinds.items():
+            for case in wrong(specs, key, set(kind["cases"])):
+                print(f"{name} {key} [{case}]: not kept, differs from a shipped model's trace", flush=True)
+                del kind["cases"][case]
         write_text(path, json.dumps(file, separators=(",", ":")) + "\n")
 
 

@@ -49,8 +49,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"tilecast: note: {spec.source}: {problem}", file=sys.stderr)
     from tilecast.graph.fuse import fuse
 
-    inputs = tuple(_example(text) for text in args.input) or None
-    graph = work.traced(args, spec or _module(args.module), routing=args.routing, inputs=inputs)
+    made = {} if spec else {"inputs": tuple(_example(text) for text in args.input) or None}
+    graph = work.traced(args, spec or _module(args.module), routing=args.routing, **made)
     graph = fuse(graph) if args.fuse else graph
     if args.output:
         write(graph.kernels(), args.output, KERNEL_LIST)

@@ -39,6 +39,11 @@ TRACED: list[tuple[str, int, dict[str, object]]] = [
     ("llama3_8b", 2, {"phase": "decode", "context": 511, "batch_size": 1, "tp": 2}),
     ("llama3_70b", 2, {"mode": "training", "sequence_length": 90, "batch_size": 2, "optimizer": "momentum"}),
     ("bert_large", 2, {"sequence_length": 100, "tp": 4}),
+    ("mixtral_8x7b", 2, {"sequence_length": 129, "batch_size": 4, "tp": 2, "dtype": "bf16"}),
+    ("mixtral_8x7b", 2, {"phase": "decode", "context": 64, "batch_size": 2, "dtype": "bf16"}),
+    ("mixtral_8x7b", 3, {"mode": "training", "sequence_length": 64, "batch_size": 2, "optimizer": "adamw"}),
+    ("qwen3_30b_a3b", 2, {"sequence_length": 512, "batch_size": 4, "dtype": "bf16"}),
+    ("qwen3_235b_a22b", 2, {"phase": "decode", "context": 40, "batch_size": 64, "tp": 4, "attention": "fused"}),
     ("resnet50", 0, {"batch_size": 3, "sequence_length": 64}),
     ("resnet50", 0, {"batch_size": 1, "sequence_length": 64, "mode": "training", "dtype": "bf16"}),
 ]
