@@ -27,6 +27,7 @@ from tilecast.artifact.published import read_published
 from tilecast.base.config import default_yaml, load_config
 from tilecast.base.documents import read_json
 from tilecast.base.paths import WEIGHTS
+from tilecast.cli.serve import read_trace
 from tilecast.cli.train import read_kernels as read_training_kernels
 from tilecast.evaluate import experts
 from tilecast.evaluate.claims import known_cells, load_claims, load_facts
@@ -326,6 +327,7 @@ PARSERS: dict[str, Parser] = {
                                 describe.read_description),
     "manifest of results": ("csv", ".csv", lambda: [MANIFEST_OF_RESULTS], manifested),
     "bundle": ("bytes", ".tar.gz", bundles, bundle.verify),
+    "requests of a server": ("csv", ".csv", lambda: [b"seconds,prompt,output\n0,512,20\n1.5,64,8\n"], read_trace),
     "labels of a user": ("csv", ".csv", lambda: [USERS], read_label_file),
     "transcribed latencies": ("csv", ".csv", files("resources/published/end_to_end.csv"),
                               read_published),

@@ -113,6 +113,8 @@ EXEMPT = {
         evaluate.serving:shape_of evaluate.summaries:compare_summaries""",
     "shipped with the project": """
         base.code_graph:_names base.code_graph:CodeGraph.digest hardware.device:device_names
+        evaluate.ablation:without evaluate.constants:literals evaluate.constants:unexplained
+        graph.learn:Writer.file graph.source:_file graph.source:_versions
         present.constants:constants
         artifact.defects:read_reference multigpu.collectives:_trained multigpu.collectives_fit:train
         multigpu.shipped_shares:*
@@ -124,12 +126,13 @@ EXEMPT = {
         present.page.sections.paper_tables:context""",
     "a checkpoint of a training here": "predict.train.network:_resume predict.train.experts:Judged.load",
     "the kernel's or the driver's own words": """
-        measure.cpu:_last_level_bytes measure.cpu:_proc
+        measure.cpu:_last_level_bytes measure.cpu:proc
         measure.cuda:Cuda.__init__ measure.cuda:_kineto locality.placement:allowed locality.placement:pages_by_node
         locality.worker:_lines base.run_lock:_holders base.run_lock:descendants""",
     "what its own worker, or an earlier run, wrote": """
         locality.runner:_call locality.runner:_once locality.runner:execute locality.worker:main
-        base.run_lock:_read base.code_graph:_read""",
+        base.run_lock:_read base.code_graph:_read base.code_graph:CodeGraph._once graph.source:_read
+        measure.campaign:taken_over""",
     "a folder of a user's, file by file; the reader of the files is driven": "cli.train:_folder",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from tilecast.base.documents import read_text
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     load = Load(prompt, output, args.concurrency or 0, args.rate or 0.0, cached=args.cached)
     if args.trace:
-        load = replace(load, trace=_trace(args.trace))
+        load = replace(load, trace=read_trace(args.trace))
     prices = load_prices(args.prices or PRICES)
     values = _answers(args, load, prices)
     print(json.dumps(values, indent=2) if args.json else _text(values))
@@ -109,7 +110,7 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("--device", "is missing", "name a GPU, or a --system of many")
 
 
-def _trace(path: str) -> tuple[tuple[float, float, float], ...]:
+def read_trace(path: str | Path) -> tuple[tuple[float, float, float], ...]:
     """Requests of a CSV with the columns seconds, prompt, output."""
     lines = read_text(path).splitlines()
     if not lines or [name.strip() for name in lines[0].split(",")] != ["seconds", "prompt", "output"]:
