@@ -12,6 +12,7 @@ import pytest
 
 from tilecast.cli import main
 from tilecast.cli.train import known_devices, read_kernels
+from tilecast.measure.cpu import Cpu
 from tilecast.measure.grid import grid
 from tilecast.measure.store import Run, training_kernels
 from tilecast.predict.kernel import MEASURED_FAMILIES
@@ -53,7 +54,7 @@ def collected(repository: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "measured/CPU_AMD_EPYC_1t"
     folder.mkdir(parents=True)
     shutil.copy(repository / KEPT / "description.json", folder)
-    run = Run(folder, "kernels", {"device": folder.name})
+    run = Run(Cpu(1), folder, "kernels", {"device": folder.name})
     for row in grid(["fp32", "bf16"], ("linear", "softmax")).to_dict("records"):
         sizes = [max(int(row[name]), 1) for name in "bmnk"]
         run.add(

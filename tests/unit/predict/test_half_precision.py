@@ -34,7 +34,7 @@ from tilecast.predict.physics.expert_kernel import expected_load
 from tilecast.predict.physics.half import physics, seen_keys
 from tilecast.predict.train import experts, generations
 from tilecast.predict.train.generations import LeaveOut, Rows, ship
-from tilecast.serving.passes import Formats, layer_kernels
+from tilecast.serving.passes import Formats, Work, layer_kernels
 
 GPUS = ("NVIDIA_A100-SXM4-80GB", "NVIDIA_L40S", "NVIDIA_H100_80GB_HBM3", "NVIDIA_H200", "NVIDIA_B200")
 
@@ -295,7 +295,9 @@ LLAMA = Architecture("llama", 80, 8192, 64, 8, 128, 28672, 128256)
 def test_a_decoding_step_reads_the_weights_at_least_once(made_up, shipped):
     """Llama 3.1 70B on one made-up GPU: between the time to read the weights and twice it."""
     device, total = load_device(made_up), 0.0
-    for family, dtype, dims, count in layer_kernels(LLAMA, Formats("fp8", "fp8", "fp8"), 8, 8, 2048, 1, 1, True):
+    for family, dtype, dims, count in layer_kernels(
+        LLAMA, Formats("fp8", "fp8", "fp8"), Work(True, 8, 8, 2048), 1, 1
+    ):
         columns = {name: [value] for name, value in zip(DIMENSIONS[family], dims, strict=True)}
         total += count * shipped.forecast(family, dtype, columns, device)["latency_ms"][0]
     read_ms = 70e9 / 6.0e12 * 1e3
@@ -305,7 +307,7 @@ def test_a_decoding_step_reads_the_weights_at_least_once(made_up, shipped):
 def test_tensor_parallel_shares_the_products_out():
     whole, quarter = (
         sum(2 * math.prod(dims) * count for family, _, dims, count in layer_kernels(
-            LLAMA, Formats("bf16", "bf16", "bf16"), 16, 16, 100, tp, 1, True) if family == "gemm")
+            LLAMA, Formats("bf16", "bf16", "bf16"), Work(True, 16, 16, 100), tp, 1) if family == "gemm")
         for tp in (1, 4)
     )  # fmt: skip
     assert quarter == pytest.approx(whole / 4)
