@@ -74,7 +74,7 @@ def memory(deployment: Deployment, tokens: float) -> dict[str, Any]:
             "weights_bytes": deployment.weight_bytes(pool),
             "cache_room_bytes": max(room, 0.0),
             "device_bytes": deployment.device.memory_bytes,
-            "fits": room > 0,
+            "fits": bool(room > 0),
             "most_requests": max(0, int(room // float(deployment.cache_bytes(tokens, pool)))),
         }
     return found
