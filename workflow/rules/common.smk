@@ -1,6 +1,8 @@
 import atexit
+import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -232,3 +234,39 @@ def forced(rule, target):
         or bool({rule, target} & set(asked.forcerun))
         or (asked.forcetargets and bool({rule, target} & set(asked.targets)))
     )
+
+
+def figures_of_devices():
+    """What each device file says, as a checksum: a parameter and no input, so that a comment in one re-runs nothing."""
+    from tilecast.hardware.device_file import devices
+
+    return {
+        name: hashlib.sha256(repr(device).encode()).hexdigest()[:16]
+        for name, device in devices().items()
+    }
+
+
+def claimed():
+    """The tables that the claims need; a claim that cannot be computed ends the run before it begins."""
+    from tilecast.evaluate import claims
+
+    cells = claims.known_cells(PUBLISHED_CELLS, settings.labels)
+    loaded = claims.load_claims(CLAIMS_FILE)
+    claims.check_claims(loaded, claims.load_facts(FACTS), cells, CLAIMS_FILE)
+    return {name: claims.DATASETS[name] for name in loaded.datasets()}
+
+
+def expanded():
+    """Whether every study can be expanded: what cannot be ends the run before it begins."""
+    from tilecast.locality.study import load_study
+
+    return all(load_study(file, OVERRIDES) for file in STUDIES.values())
+
+
+def made_by_steps():
+    """What steps make, within the folder of results; a star stands for what a wildcard names."""
+    outputs = {str(file) for rule in workflow.rules for file in rule.output}
+    inside = sorted(re.sub(r"\{.*?\}", "*", file) for file in outputs)
+    return [
+        file.removeprefix("results/") for file in inside if file.startswith("results/")
+    ]

@@ -2,16 +2,6 @@ FACTS = shipped("resources/published/citation.yaml")
 CLAIMS_FILE = given(settings.claims)
 
 
-def claimed():
-    """The tables that the claims need; a claim that cannot be computed ends the run before it begins."""
-    from tilecast.evaluate import claims
-
-    cells = claims.known_cells(PUBLISHED_CELLS, settings.labels)
-    loaded = claims.load_claims(CLAIMS_FILE)
-    claims.check_claims(loaded, claims.load_facts(FACTS), cells, CLAIMS_FILE)
-    return {name: claims.DATASETS[name] for name in loaded.datasets()}
-
-
 CLAIMED = remembered(
     "evaluate/claims", [CLAIMS_FILE, FACTS, PUBLISHED_CELLS, *settings.labels], claimed
 )

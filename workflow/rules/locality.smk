@@ -11,13 +11,6 @@ if STUDY in ("manifests", "record"):
 OVERRIDES = settings.numa.overrides()
 
 
-def expanded():
-    """Whether every study can be expanded: what cannot be ends the run before it begins."""
-    from tilecast.locality.study import load_study
-
-    return all(load_study(file, OVERRIDES) for file in STUDIES.values())
-
-
 remembered("locality/study", STUDIES.values(), expanded, OVERRIDES)
 
 # Apart from the folder that a study makes: a file in there would pass for the study, and nothing would be measured.

@@ -8,7 +8,8 @@
 KEPT = "resources/measured"
 CPUS = settings.measure.mode in ("measure", "replay")
 LIVE = settings.measure.mode == "measure" or (
-    settings.measure.mode == "auto" and os.path.exists("/dev/nvidiactl")
+    settings.measure.mode == "auto"
+    and os.path.exists(os.path.join(os.sep, "dev", "nvidiactl"))
 )
 KEPT_GPUS = [
     path

@@ -1,5 +1,3 @@
-import re
-
 # The page is rendered from the files named here and from nothing else: a section whose files are not here says so.
 REPORT_FILES = [
     RECORD,
@@ -65,15 +63,6 @@ TARGETS = [
     *NUMA_TARGETS,
     "results/report/index.html",
 ]
-
-
-def made_by_steps():
-    """What steps make, within the folder of results; a star stands for what a wildcard names."""
-    outputs = {str(file) for rule in workflow.rules for file in rule.output}
-    inside = sorted(re.sub(r"\{.*?\}", "*", file) for file in outputs)
-    return [
-        file.removeprefix("results/") for file in inside if file.startswith("results/")
-    ]
 
 
 # The last step: nothing reads it but `tilecast check results`.

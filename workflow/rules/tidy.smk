@@ -1,5 +1,4 @@
 import csv
-import hashlib
 
 PUBLISHED_CELLS = shipped("resources/published/end_to_end.csv")
 PUBLISHED_DEVICES = shipped("resources/published/devices.csv")
@@ -14,16 +13,6 @@ if settings.labels or settings.devices:  # checked before anything runs
         NEW_GPUS = new_gpus(settings.labels, settings.devices, PUBLISHED_CELLS)
     except TilecastError as error:
         stop(error)
-
-
-def figures_of_devices():
-    """What each device file says, as a checksum: a parameter and no input, so that a comment in one re-runs nothing."""
-    from tilecast.hardware.device_file import devices
-
-    return {
-        name: hashlib.sha256(repr(device).encode()).hexdigest()[:16]
-        for name, device in devices().items()
-    }
 
 
 FIGURES = remembered(
