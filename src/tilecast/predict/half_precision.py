@@ -167,8 +167,11 @@ class HalfPrecision:
 
     def _widest(self, dtype: str) -> float:
         """Half-width of inputs nobody trained on: the widest in that format, of groups without fitted rates."""
-        widths = self.meta["half_width"]["unseen"].items()
-        return max(width for group, width in widths if group.endswith(f"/{dtype}") and group not in self.folds)
+        widths = {
+            key: width for key, width in self.meta["half_width"]["unseen"].items() if key.endswith(f"/{dtype}")
+        }
+        plain = (width for group, width in widths.items() if group not in self.folds)
+        return float(max(plain, default=max(widths.values())))
 
     def covers(self, device: Device, dtype: str) -> bool:
         """Whether a device is of the kind measured: NVIDIA, with matrix units in bf16 and in that format."""

@@ -55,7 +55,9 @@ BASES: list[list[str]] = [
     ["measure", "calibrate", "--device", RUN.name, "--output", "measured", "--file", "scales.json"],
     ["measure", "errors", "--device", RUN.name, "--output", "measured"],
 ]  # fmt: skip
-TIMED = {("measure", name) for name in ("device", "kernels", "model")}  # their options' types are the others'
+TIMED = {
+    ("measure", name) for name in ("campaign", "device", "kernels", "model")
+}  # their options' types are the others'
 UNREADY = {
     ("train",),
     ("bundle", "make"),
@@ -138,6 +140,7 @@ def answered(arguments: list[str]) -> str:
 @pytest.mark.parametrize("base", BASES, ids=lambda base: " ".join(base[:2]))
 def test_a_hostile_option_is_answered(base: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))  # where traces of a user's models are kept
     actions = valued(LEAVES[leaf_of(base)])
     assert answered(base) == ("refused" if leaf_of(base) in UNREADY else "done")
     tried: Counter[str] = Counter()
