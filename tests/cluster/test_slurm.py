@@ -122,7 +122,7 @@ def test_a_node_drained_in_mid_job_finishes_it_and_gets_no_other(copy: Copy) -> 
         scontrol("update", f"nodename={node}", "state=resume")
 
 
-@pytest.mark.parametrize("how", ["requeue", "node fails"])
+@pytest.mark.parametrize("how", ["requeue", pytest.param("node fails", marks=pytest.mark.exhaustive)])
 def test_a_job_that_is_queued_again_is_waited_for(how: str, copy: Copy) -> None:
     run, job, node = begun(copy)
     if how == "requeue":

@@ -147,7 +147,9 @@ def test_what_could_let_markup_through_is_in_few_places() -> None:
         f"{package}/present/page/sections/paper_tables.py",  # a table that present.paper.render escaped
     ]
     assert calls(package, named("Environment")) == [f"{package}/moe/text.py", f"{package}/present/page/render.py"]
-    assert calls(package, named("savefig")) == [f"{package}/present/figures/style.py"]
+    for drawn in ("print_svg", "print_pdf", "print_png"):
+        assert calls(package, named(drawn)) == [f"{package}/present/figures/style.py"]
+    assert calls(package, named("savefig")) == []
     for path in sorted((ROOT / "report/templates").rglob("*.html")):
         assert not re.search(r"\|\s*safe|autoescape", path.read_text()), path
 
