@@ -12,18 +12,23 @@ from typing import Any
 import torch
 from torch import nn
 
+from tilecast.base.errors import InputError
+
 COLUMNS = {
     "q_proj", "k_proj", "v_proj", "query", "key", "value", "c_attn", "fc1", "c_fc", "gate_proj", "up_proj",
     "qkv_proj", "gate_up_proj", "intermediate.dense",
 }  # fmt: skip
 ROWS = {"o_proj", "out_proj", "c_proj", "fc2", "down_proj", "output.dense"}
 WORDS = {"embed_tokens", "wte", "word_embeddings", "lm_head", "decoder"}
+UNCUT = 0.05  # share of a model's matrices that may stay whole: routers, a classifier's head
 _DIVIDED = ("num_heads", "num_attention_heads", "all_head_size", "split_size", "num_key_value_heads")
 
 
 def cut(model: nn.Module, tp: int, ep: int) -> None:
     """Make `model`, built on the meta device, one rank's share: narrower matrices, fewer heads and experts."""
     done: dict[int, Any] = {}
+    whole: dict[str, int] = {}  # matrices that stay as they are: elements
+    every = 0
 
     def narrowed(parameter: Any, *cuts: tuple[int, int]) -> Any:  # (axis, into how many parts)
         if id(parameter) not in done:  # a tied matrix is cut once
@@ -38,13 +43,22 @@ def cut(model: nn.Module, tp: int, ep: int) -> None:
         last, two = name.rpartition(".")[2], ".".join(name.split(".")[-2:])
         own = module._parameters
         if any(parameter is not None and parameter.dim() == 3 for parameter in own.values()):
-            for key, parameter in own.items():  # stacked experts: [expert, outputs, inputs]
+            # Stacked experts: [expert, outputs, inputs], or [expert, inputs, outputs].
+            first = next(
+                (p.shape for key, p in own.items() if p is not None and p.dim() == 3 and _widens(key)), None
+            )
+            hidden = getattr(model.config, "hidden_size", 0)
+            turned = first is not None and first[1] == hidden != first[2]
+            for key, parameter in own.items():
                 if parameter is not None:
-                    own[key] = narrowed(parameter, (0, ep), (1 if "up" in key or "gate" in key else 2, tp))
+                    axis = 1 if _widens(key) != (turned and parameter.dim() == 3) else 2
+                    own[key] = narrowed(parameter, (0, ep), (axis, tp))
             continue
         weight = own.get("weight")
         if weight is None or weight.dim() != 2:
             continue
+        if not isinstance(module, nn.Embedding):
+            every += weight.numel()
         if last in WORDS:
             own["weight"] = narrowed(weight, (0, tp))
             if own.get("bias") is not None:
@@ -52,6 +66,8 @@ def cut(model: nn.Module, tp: int, ep: int) -> None:
             continue
         across = last in COLUMNS or two in COLUMNS
         if not across and last not in ROWS and two not in ROWS:
+            if not isinstance(module, nn.Embedding):
+                whole[name] = weight.numel()
             continue
         flipped = type(module).__name__ == "Conv1D"  # [inputs, outputs]
         keys = last in ("k_proj", "v_proj", "key", "value")
@@ -61,9 +77,21 @@ def cut(model: nn.Module, tp: int, ep: int) -> None:
             own["bias"] = narrowed(own["bias"], (0, parts))
         if across and flipped:
             module.__dict__["nf"] = module.__dict__["nf"] // tp
+    if tp > 1 and sum(whole.values()) > UNCUT * every:
+        largest = max(whole, key=lambda name: whole[name])
+        problem = f"cannot be cut over {tp} tensor-parallel ranks: {largest} is no matrix that is known here"
+        raise InputError(type(model).__name__, problem, "use tp 1")
     for module in model.modules():
         if any(child in COLUMNS for child in module._modules):
+            for key, parameter in module._parameters.items():  # a number for each head: attention sinks
+                if parameter is not None and parameter.shape == (getattr(model.config, "num_attention_heads", 0),):
+                    module._parameters[key] = narrowed(parameter, (0, tp))
             _fewer_heads(module, model, tp)
+
+
+def _widens(key: str) -> bool:
+    """Whether an expert's parameter belongs to its first products, those that read the hidden state."""
+    return "up" in key or "gate" in key
 
 
 def _parts(model: Any, tp: int) -> int:

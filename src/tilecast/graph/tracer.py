@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,9 @@ def parameters(spec: ModelSpec, mode: str, dtype: str, attention: str, tp: int, 
 @contextlib.contextmanager
 def _fake(module: nn.Module) -> Iterator[FakeTensorMode]:
     """Within: parameters, buffers and tensor attributes of `module` are fake; afterwards all is as it was."""
+    logging.getLogger("torch._subclasses.fake_tensor").setLevel(
+        logging.CRITICAL
+    )  # an error here is told in one line
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     stand_ins: dict[int, Tensor] = {}
 

@@ -168,3 +168,35 @@ def test_context_parallel_ranks_do_the_core_of_attention_once_for_each_part():
     assert counted(two, "bmm", "softmax") == 2 * counted(one, "bmm", "softmax")
     assert counted(two, "linear", "norm") == counted(one, "linear", "norm")
     assert counted(two, "elementwise") < 2 * counted(one, "elementwise")
+
+
+@pytest.mark.parametrize("kind", ["gpt_neox", "falcon", "bloom", "gptj"])
+def test_a_model_whose_matrices_are_not_known_is_refused_over_ranks(kind: str) -> None:
+    sizes = {"num_hidden_layers": 4, "hidden_size": 256, "num_attention_heads": 8, "vocab_size": 500}
+    sizes |= {"intermediate_size": 1024, "rotary_dim": 16} if kind in ("gpt_neox", "gptj") else {}
+    spec = model_spec({"model_type": kind, **sizes}, kind, kind)
+    work = Workload(spec, 1, 32, dtype="bf16")
+    with pytest.raises(InputError, match="cannot be cut over 2 tensor-parallel ranks"):
+        share(work, Shape(2, 1, 1, 1, False))
+    assert share(work, Shape(1, 1, 1, 1, False)).kernels
+
+
+def test_attention_sinks_and_experts_stored_the_other_way_are_cut() -> None:
+    sizes = {"num_hidden_layers": 4, "hidden_size": 256, "num_attention_heads": 8, "num_key_value_heads": 4}
+    sizes |= {"intermediate_size": 384, "vocab_size": 512, "num_local_experts": 4, "num_experts_per_tok": 2}
+    types = {"head_dim": 32, "sliding_window": 16, "layer_types": ["full_attention"] * 4}
+    work = Workload(model_spec({"model_type": "gpt_oss", **sizes, **types}, "m", "m"), 1, 64, dtype="bf16")
+    products = []
+    for tp in (1, 2):
+        parts = share(work, Shape(tp, 1, 1, 1, False)).kernels
+        products.append(
+            sum(
+                count * kernel.b * kernel.m * kernel.n * kernel.k
+                for (part, phase), kernels in parts.items()
+                if part == "layer" and phase == "forward"
+                for kernel, count in kernels
+                if kernel.op in ("linear", "bmm")
+            )
+        )
+    router = 64 * 256 * 4  # tokens x hidden x experts, whole on every rank
+    assert 2 * (products[1] - router) == pytest.approx(products[0] - router, rel=1e-9)
