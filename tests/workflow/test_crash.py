@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import random
+import re
 import shutil
 import signal
 import socket
@@ -145,11 +146,9 @@ def test_of_two_runs_at_once_the_second_says_so_and_the_first_ends_well(
     second = copy.reproduce(fails=True).output.strip().splitlines()
     os.killpg(first.pid, signal.SIGCONT)
     named = f"a run (process {run.pid} on {platform.node()})"
-    assert second[-3:-1] == [
-        f"tilecast: {named} is at work in this folder; wait for it, or end it",
-        "Directory cannot be locked.",
-    ]
-    assert second[-1].startswith("make: ***")
+    told = f"tilecast: {named} is at work in this folder; wait for it, or end it"
+    assert second.index("Directory cannot be locked.") == second.index(told) + 1
+    assert any(re.match(r"make(\[\d+\])?: \*\*\*", line) for line in second)  # of a make within a make too
     assert first.wait() == 0, (copy.root / "said.txt").read_text()
     assert copy.results() == whole.results()
 

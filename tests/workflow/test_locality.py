@@ -109,21 +109,21 @@ def test_after_the_default_run_the_command_of_the_guide_measures_and_goes_on(wor
     command = ("--cores", "all", "results/numa/mine")
     kept = root / "results/measured/numa/mine/runs"
     run = begin(workflow_copy, *command)
-    wait_for(lambda: any(kept.glob("*.json")))
+    wait_for(lambda: any(kept.glob("[!.]*.json")))
     os.killpg(run.pid, signal.SIGKILL)
     run.communicate()
-    first = {path: path.read_bytes() for path in kept.glob("*.json")}
+    first = {path: path.read_bytes() for path in kept.glob("[!.]*.json")}
     assert len(first) < 3
     output, code = completed(workflow_copy, command)
     assert code == 0, output
-    assert len(rows(root / "results/numa/mine/runs.csv")) == len(list(kept.glob("*.json"))) == 3
+    assert len(rows(root / "results/numa/mine/runs.csv")) == len(list(kept.glob("[!.]*.json"))) == 3
     assert all(path.read_bytes() == data for path, data in first.items())
     assert "Nothing to be done" in completed(workflow_copy, command)[0]
-    made = {path: path.read_bytes() for path in kept.glob("*.json")}
+    made = {path: path.read_bytes() for path in kept.glob("[!.]*.json")}
     shutil.rmtree(root / "results/numa/mine")
     completed(workflow_copy, command)
     assert (root / "results/numa/mine/runs.csv").is_file()
-    assert {path: path.read_bytes() for path in kept.glob("*.json")} == made
+    assert {path: path.read_bytes() for path in kept.glob("[!.]*.json")} == made
 
 
 def completed(copy: Copy, command: tuple[str, ...]) -> tuple[str, int]:
