@@ -62,8 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=option("output"), default=256, help=words)
     parser.add_argument("--engine", help="inference: how passes are filled: " + ", ".join(ENGINES))
     parser.add_argument("--dtype", default="bf16", help="number format: " + ", ".join(DTYPE_NAMES))
-    parser.add_argument("--attention", choices=ATTENTION, default="fused")
-    parser.add_argument("--optimizer", choices=OPTIMIZER_STATES, default="adam")
+    parser.add_argument("--attention", choices=ATTENTION, help="training (default: fused)")
+    parser.add_argument("--optimizer", choices=OPTIMIZER_STATES, help="training (default: adam)")
     parser.add_argument("--device", help="a device file, in place of the system's")
     parser.add_argument("--predictor", choices=PREDICTORS, default="tilecast")
     parser.add_argument("--weights", metavar="DIR", help="folder of a predictor you trained (tilecast train)")
@@ -90,6 +90,11 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--objective", f"{args.objective} is no figure of {mode}", f"expected {other}")
     if mode == "inference" and args.batch is not None:
         raise InputError("--batch", "is of training", "the search chooses how many requests are served at once")
+    for name in ("attention", "optimizer") if mode == "inference" else ():
+        if getattr(args, name) is not None:
+            raise InputError(
+                f"--{name}", "is of training", "serving has attention in one kernel, and no optimizer"
+            )
     if mode == "training" and args.engine is not None:
         raise InputError("--engine", "is of inference", "add --mode inference")
     context = None if args.cp is None else _ranks(args.cp)
@@ -145,7 +150,7 @@ def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) 
         load = Load(Lengths(args.sequence), Lengths(args.output))
         return ServingLayouts(work, server, load, prices, args.objective, args.price), searching.SERVING
     batch = 512 if args.batch is None else args.batch
-    alike = {name: getattr(args, name) for name in ("dtype", "attention", "optimizer")}
+    alike = {"dtype": args.dtype, "attention": args.attention or "fused", "optimizer": args.optimizer or "adam"}
     work = Workload(spec, batch, args.sequence, mode, fused=True, **alike)
     space = searching.training_space(work)
     space = space if context is None else replace(space, cp=context)

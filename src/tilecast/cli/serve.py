@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check, replay, print."""
-    prompt, output = Lengths.parse(args.input, "--input"), Lengths.parse(args.output, "--output")
+    prompt, output = Lengths.parse(args.input, "--input"), Lengths.parse(args.output, "--output", least=2)
     _check(args)
     load = Load(prompt, output, args.concurrency or 0, args.rate or 0.0, cached=args.cached)
     if args.trace:
@@ -121,8 +121,12 @@ def read_trace(path: str | Path) -> tuple[tuple[float, float, float], ...]:
             at, prompt, output = (float(part) for part in line.split(","))
         except ValueError:
             raise InputError(f"{path}, line {number}", f"{line[:40]!r} is not three numbers") from None
-        if not (0 <= at < 1e9 and 1 <= prompt <= 1e8 and 1 <= output <= 1e8):
-            raise InputError(f"{path}, line {number}", "a time below 0, or a length that is none")
+        if not (0 <= at < 1e9 and 1 <= prompt <= 1e8 and 2 <= output <= 1e8):
+            raise InputError(
+                f"{path}, line {number}",
+                "a time below 0, or a length that is none",
+                "an answer has 2 tokens or more",
+            )
         if found and at < found[-1][0]:
             raise InputError(f"{path}, line {number}", "is earlier than the line before", "sort by seconds")
         found.append((at, prompt, output))
@@ -226,26 +230,36 @@ def _text(values: dict[str, Any]) -> str:
     times = {"time to first token": "ttft_ms", "time per output token": "tpot_ms", "whole answer": "end_to_end_ms"}
     table = [
         [name, *(short(row[key][part]) for part in ("mean", "p50", "p90", "p99"))]
-        + [f"  {short(row[key]['low'])} to {short(row[key]['high'])}"]
+        + [f"  {_between(row[key]) or 'none'}"]
         for name, key in times.items()
     ]
     rate, paid = row["output_tokens_per_s"], row["usd_per_million_tokens"]
     spent = ", ".join(f"{name} {ms:.3g}" for name, ms in row["decode_pass_ms"].items())
     lines += ["", *text_table(columns, table), ""]
     lines += [
-        f"rate      {rate['mean']:,.0f} output tokens/s ({rate['low']:,.0f} to {rate['high']:,.0f}), "
-        f"{row['requests_per_s']:,.3g} requests/s",
+        f"rate      {short(rate['mean'])} output tokens/s{_bracketed(rate)}, "
+        f"{short(row['requests_per_s'])} requests/s",
         "cost      " + (
-            f"${paid['mean']:,.3g} per 1M output tokens ({paid['low']:,.3g} to {paid['high']:,.3g})" if paid
+            f"${short(paid['mean'])} per 1M output tokens{_bracketed(paid)}" if paid
             else f"no price for {values['device']}"
         ),
         f"decoding  a full pass takes {sum(row['decode_pass_ms'].values()):,.3g} ms: {spent}",
     ]  # fmt: skip
+    if row["unmeasured"]:
+        lines.append("interval  none: held against no measurement with " + ", ".join(row["unmeasured"]))
     if row["overloaded"]:
         lines.append("overload  requests come faster than they are answered: times grow with the run")
     if values["best"] is None:
         lines.append("bounds    not kept: " + ", ".join(f"{k} {v:g}" for k, v in values["bounds"].items()))
     return "\n".join(lines)
+
+
+def _between(figure: dict[str, float]) -> str:
+    return f"{short(figure['low'])} to {short(figure['high'])}" if "low" in figure else ""
+
+
+def _bracketed(figure: dict[str, float]) -> str:
+    return f" ({_between(figure)})" if "low" in figure else ""
 
 
 def _sweep_text(values: dict[str, Any]) -> list[str]:

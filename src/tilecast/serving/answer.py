@@ -9,6 +9,7 @@ from typing import Any
 from tilecast.base.paths import SERVING_INTERVALS as RATIOS
 from tilecast.hardware.price import Prices, per_million_tokens
 from tilecast.serving.deployment import Deployment, Served
+from tilecast.serving.load import Load
 from tilecast.tables.declared.half_precision import SERVING_INTERVALS
 from tilecast.tables.io import read
 
@@ -27,6 +28,21 @@ def ends(deployment: Deployment, what: str, mean_ms: float) -> tuple[float, floa
     return low * mean_ms, high * mean_ms
 
 
+def unmeasured(deployment: Deployment, load: Load) -> list[str]:
+    """What of a question no measured serving point had: its answer has no interval."""
+    pools = [pool for pool in (deployment.pool, deployment.decoders) if pool]
+    node = deployment.system.gpus_per_node if deployment.system else 1
+    cases = {
+        "requests that come by themselves": not load.concurrency,
+        "a prefix cache": load.cached > 0,
+        "drafts": deployment.draft is not None,
+        "servers that decode apart": deployment.decoders is not None,
+        "pipeline stages": any(pool.pp > 1 for pool in pools),
+        "a server beyond one node": any(pool.tp > node for pool in pools),
+    }
+    return [words for words, holds in cases.items() if holds]
+
+
 def figures(deployment: Deployment, served: Served, prices: Prices) -> dict[str, Any]:
     """All figures, as JSON gives them; times in milliseconds."""
     found: dict[str, Any] = {}
@@ -36,25 +52,25 @@ def figures(deployment: Deployment, served: Served, prices: Prices) -> dict[str,
         means[name] = served.mean(values)
         found[f"{name}_ms"] = {"mean": means[name]}
         found[f"{name}_ms"] |= {key: served.percentile(values, share) for key, share in SHARES.items()}
-    for name in ("ttft", "tpot"):
-        low, high = ends(deployment, name, means[name])
-        found[f"{name}_ms"] |= {"low": low, "high": high}
-    # Of the whole answer: both parts at the same end.
-    made = max(float(served.requests.output.mean()) - 1, 0)
-    for end in ("low", "high"):
-        found["end_to_end_ms"][end] = found["ttft_ms"][end] + made * found["tpot_ms"][end]
     servers = 1 if deployment.decoders else deployment.pool.replicas * deployment.pool.pp
     rate = servers * served.tokens_per_s
-    slow, fast = (means["end_to_end"] / found["end_to_end_ms"][end] for end in ("high", "low"))
-    if not served.load.concurrency and not served.overloaded:
-        slow = fast = 1.0  # all that comes is answered
-    output = float(served.requests.output.mean())
-    found["output_tokens_per_s"] = {"mean": rate, "low": rate * slow, "high": rate * fast}
-    found["requests_per_s"] = rate / output
     paid = per_million_tokens(prices, deployment.device, deployment.gpus, rate).on_demand_usd
-    found["usd_per_million_tokens"] = None
-    if paid is not None:
-        found["usd_per_million_tokens"] = {"mean": paid, "low": paid / fast, "high": paid / slow}
+    found["output_tokens_per_s"] = {"mean": rate}
+    found["requests_per_s"] = rate / float(served.requests.output.mean())
+    found["usd_per_million_tokens"] = None if paid is None else {"mean": paid}
+    found["unmeasured"] = unmeasured(deployment, served.load)
+    if not found["unmeasured"]:
+        for name in ("ttft", "tpot"):
+            low, high = ends(deployment, name, means[name])
+            found[f"{name}_ms"] |= {"low": low, "high": high}
+        made = float(served.requests.output.mean()) - 1
+        for end, other in (("low", "high"), ("high", "low")):  # of the whole answer: both parts at the same end
+            whole = found["ttft_ms"][end] + made * found["tpot_ms"][end]
+            faster = means["end_to_end"] / whole
+            found["end_to_end_ms"][end] = whole
+            found["output_tokens_per_s"][other] = rate * faster
+            if paid is not None:
+                found["usd_per_million_tokens"][end] = paid / faster
     found["overloaded"] = served.overloaded
     found["decode_pass_ms"] = {name: ms for name, ms in served.decode.parts.items() if ms}
     found["prefill_pass_ms"] = {name: ms for name, ms in served.prefill.parts.items() if ms}
@@ -63,7 +79,7 @@ def figures(deployment: Deployment, served: Served, prices: Prices) -> dict[str,
 
 def memory(deployment: Deployment, tokens: float) -> dict[str, Any]:
     """What a GPU of each pool holds, and how many requests of so many tokens one server has room for."""
-    found = {}
+    found, most = {}, deployment.batching.sequences
     pools = {"servers": deployment.pool}
     if deployment.decoders:
         pools = {"prefill": deployment.pool, "decode": deployment.decoders}
@@ -75,6 +91,6 @@ def memory(deployment: Deployment, tokens: float) -> dict[str, Any]:
             "cache_room_bytes": max(room, 0.0),
             "device_bytes": deployment.device.memory_bytes,
             "fits": bool(room > 0),
-            "most_requests": max(0, int(room // float(deployment.cache_bytes(tokens, pool)))),
+            "most_requests": int(max(0, min(room // float(deployment.cache_bytes(tokens, pool)), most))),
         }
     return found

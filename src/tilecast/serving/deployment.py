@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -92,15 +93,23 @@ class Deployment:
         ends = max(first, last) if pool.pp > 1 else first + last * (not self.model.tied)
         size = FORMATS[self.formats.gemm].weight_bytes, FORMATS[self.formats.moe].weight_bytes
         layers = math.ceil(self.model.layers / pool.pp)
-        return layers * (shared * size[0] + own * size[1]) + 2 * ends
+        drafting = self._drafting.weight_bytes(pool) if self._drafting else 0.0
+        return layers * (shared * size[0] + own * size[1]) + 2 * ends + drafting
+
+    @property
+    def _drafting(self) -> Deployment | None:
+        """The model that drafts, served by the same GPUs."""
+        drafts = self.draft.model if self.draft else None
+        return replace(self, model=drafts, draft=None) if drafts else None
 
     def cache_bytes(self, tokens: Array | float, pool: Pool) -> Array:
         """Bytes of the keys and values of requests of so many tokens, on a GPU."""
-        model, tokens = self.model, np.asarray(tokens, dtype=float)
+        model, given, tokens = self.model, tokens, np.asarray(tokens, dtype=float)
         each = 2 * max(model.kv_heads / pool.tp, 1) * model.head_dim * FORMATS[self.formats.cache].input_bytes
         if model.window:
             tokens = (tokens + np.minimum(tokens, model.window)) / 2
-        return np.asarray(each * tokens * model.layers / pool.pp)
+        own = np.asarray(each * tokens * model.layers / pool.pp)
+        return own + self._drafting.cache_bytes(given, pool) if self._drafting else own
 
     def room_bytes(self, pool: Pool) -> float:
         """Bytes a GPU has for caches; below 0 where the weights alone do not fit."""
@@ -123,14 +132,15 @@ def check(deployment: Deployment, predictor: HalfPrecision) -> None:
         if not predictor.covers(one.device, dtype):
             remedy = "serving is forecast for NVIDIA GPUs with matrix units in bf16 and the format asked for"
             raise InputError(one.device.title, f"has no rate of {dtype} products", remedy)
-    for pool in filter(None, (one.pool, one.decoders)):
-        model, tp = one.model, pool.tp
+    models = [one.model, *([one.draft.model] if one.draft and one.draft.model else [])]
+    for model, pool in product(models, filter(None, (one.pool, one.decoders))):
+        tp = pool.tp
         if model.heads % tp or (model.kv_heads % tp and tp % model.kv_heads) or model.ffn % tp:
             words = f"{model.heads} heads, {model.kv_heads} key-value heads and a width of {model.ffn}"
             raise InputError(f"tp {tp}", f"does not divide {words}", "choose another")
         if pool.pp > model.layers:
             raise InputError(f"pp {pool.pp}", f"is more than the {model.layers} layers")
-        if pool.ep > 1 and (not model.experts or tp % pool.ep or model.experts % pool.ep):
+        if pool.ep > 1 and model is one.model and (not model.experts or tp % pool.ep or model.experts % pool.ep):
             problem = f"has to divide tp {tp} and the {model.experts} experts"
             raise InputError(
                 f"ep {pool.ep}", problem if model.experts else f"needs experts: {model.name} has none"
@@ -296,12 +306,11 @@ def _of_one_server(one: Deployment, load: Load) -> Load:
     The stages of a pipeline work on as many groups of requests, each of which sees whole passes.
     """
     parts = 1 if one.decoders else one.pool.replicas * one.pool.pp
-    if parts == 1:
-        return load
+    if load.concurrency % parts:
+        problem = f"do not divide over {parts} servers, a pipeline's stages counted"
+        raise InputError(f"{load.concurrency} clients", problem, f"give a multiple of {parts}")
     trace = load.trace[::parts]
-    return replace(
-        load, concurrency=math.ceil(load.concurrency / parts), rate_per_s=load.rate_per_s / parts, trace=trace
-    )
+    return replace(load, concurrency=load.concurrency // parts, rate_per_s=load.rate_per_s / parts, trace=trace)
 
 
 def _most(one: Deployment, pool: Pool, requests: Requests) -> int:
@@ -355,6 +364,6 @@ def sweep(deployment: Deployment, load: Load) -> list[Load]:
     """The same requests from 1, 2, 4 ... clients, up to what all servers have room for at once."""
     one, pool = deployment, deployment.pool
     room = one.room_bytes(pool) // float(one.cache_bytes(load.prompt.mean + load.output.mean, pool))
-    most = int(min(room, one.batching.sequences, MOST_AT_ONCE)) * pool.replicas
-    counts = [pool.replicas * 2**k for k in range(21) if pool.replicas * 2**k <= most]
+    most, parts = int(min(room, one.batching.sequences, MOST_AT_ONCE)) * pool.replicas, pool.replicas * pool.pp
+    counts = [parts * 2**k for k in range(21) if parts * 2**k <= most]
     return [replace(load, concurrency=count) for count in counts]

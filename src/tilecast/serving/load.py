@@ -42,13 +42,14 @@ class Lengths:
         return np.maximum(np.rint(tokens), least)
 
     @classmethod
-    def parse(cls, text: str, where: str) -> Lengths:
+    def parse(cls, text: str, where: str, least: int = 1) -> Lengths:
         """`1024`, `800-1024` (evenly), or `lognormal:600:0.8` (median and sigma of the logarithm)."""
         if match := re.fullmatch(r"(\d{1,12})(?:-(\d{1,12}))?", text.strip()):
             low, high = int(match[1]), int(match[2] or match[1])
-            check("sequence", high, where, least=1)
-            if not 1 <= low <= high:
+            check("sequence", high, where, least=least)
+            if low > high:
                 raise InputError(where, f"{text!r} is no range of tokens", "give the shorter length first")
+            check("sequence", low, where, least=least)
             return cls(high, low / high)
         if match := re.fullmatch(r"lognormal:(\d{1,9}):(\d(?:\.\d{1,6})?)", text.strip()):
             median, sigma = int(match[1]), float(match[2])

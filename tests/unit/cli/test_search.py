@@ -88,6 +88,8 @@ def test_serving_keeps_the_bounds(capsys: pytest.CaptureFixture[str]) -> None:
     assert prices == sorted(prices)
     assert main([*SERVED, "--objective", "ttft", "--predictor", "roofline"]) == 1
     assert "serving is forecast by tilecast" in capsys.readouterr().err
+    assert main([*SERVED, "--objective", "ttft", "--attention", "eager"]) == 1
+    assert "--attention: is of training" in capsys.readouterr().err
 
 
 def test_text_and_nothing_feasible(capsys: pytest.CaptureFixture[str]) -> None:

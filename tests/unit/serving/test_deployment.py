@@ -173,6 +173,7 @@ def test_intervals_are_as_wide_as_groups_differ() -> None:
         (["--acceptance", "1.5", "--draft-tokens", "2"], "is no chance"),
         (["--acceptance", "0.5"], "go together"),
         (["--input", "900-100"], "is no range"),
+        (["--output", "1"], "is too small"),
         (["--cached", "1"], "is no share"),
         (["--dtype", "fp8", "--device", "A100-SXM"], "has no rate of fp8"),
         (["--decoders", "x", "--rate", "1"], "is no pool"),
@@ -232,3 +233,35 @@ def test_as_many_prompts_share_a_pass_as_the_budget_holds(budget: float, prompts
 )
 def test_number_formats_of_a_measured_point(model: str, gemm: object, experts: object, formats: Formats) -> None:
     assert formats_of({"model": model, "gemm_dtype": gemm, "moe_dtype": experts}) == formats
+
+
+def test_what_no_measured_point_had_gets_no_interval_and_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--model", "llama3_8b", "--system", "dgx_h100"]
+    for more, words in (
+        (["--rate", "1"], "requests that come by themselves"),
+        (["--concurrency", "4", "--pp", "2"], "pipeline stages"),
+        (["--concurrency", "4", "--cached", "0.5"], "a prefix cache"),
+        (["--concurrency", "4", "--draft-tokens", "2", "--acceptance", "0.5"], "drafts"),
+    ):
+        row = told(capsys, *options, *more)["loads"][0]
+        assert row["unmeasured"] == [words] and "low" not in row["ttft_ms"]
+        assert main(["serve", *options, *more]) == 0
+        assert f"held against no measurement with {words}" in capsys.readouterr().out
+
+
+def test_clients_divide_over_servers_and_stages(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--model", "llama3_8b", "--system", "dgx_h100", "--dp", "2"]
+    assert main(["serve", *options, "--concurrency", "3"]) == 1
+    assert "do not divide over 2 servers" in capsys.readouterr().err
+    one = told(capsys, *options[:4], "--concurrency", "2")["loads"][0]["output_tokens_per_s"]["mean"]
+    assert told(capsys, *options, "--concurrency", "4")["loads"][0]["output_tokens_per_s"]["mean"] == 2 * one
+
+
+def test_a_model_that_drafts_takes_memory_and_has_to_be_cut() -> None:
+    drafted = replace(ONE, draft=Draft(2, 0.5, MODEL))
+    assert drafted.weight_bytes(Pool()) == 2 * ONE.weight_bytes(Pool())
+    assert drafted.cache_bytes(100, Pool()) == 2 * ONE.cache_bytes(100, Pool())
+    with pytest.raises(InputError, match="does not divide"):
+        check(
+            replace(drafted, pool=Pool(8), draft=Draft(2, 0.5, replace(MODEL, heads=12, kv_heads=12))), shipped()
+        )
