@@ -40,7 +40,7 @@ def _series(frame: pd.DataFrame, name: str, column: Column, where: str) -> pd.Se
     if not numeric:  # a cell of Parquet may be a list, with which nothing can be compared
         empty = empty | ((raw == "") if text else raw.map(lambda cell: isinstance(cell, str) and not cell))
     if not column.nullable and bool(empty.any()):
-        raise InputError(f"{where}, {_row(empty)}, column {name}", "is empty", f"expected a {column.kind}")
+        raise InputError(f"{where}, {_row(empty)}, column {name}", "is empty", f"expected {_a(column.kind)}")
     if column.kind == "text":
         return (raw if text else raw.map(str)).astype("str").mask(empty)
     if column.kind == "flag":
@@ -52,10 +52,15 @@ def _series(frame: pd.DataFrame, name: str, column: Column, where: str) -> pd.Se
     numbers = raw if numeric and not is_bool_dtype(raw) else pd.to_numeric(raw.astype("str"), errors="coerce")
     bad = numbers.isna() & ~empty | numbers.isin([float("inf"), float("-inf")])
     if column.kind == "integer":
-        bad |= numbers.notna() & (numbers != numbers.round())
+        whole = (numbers == numbers.round()) & (numbers >= -(2**63)) & (numbers < 2**63)
+        bad |= numbers.notna() & ~whole.fillna(False).astype(bool)
     if bool(bad.any()):
-        raise InputError(f"{where}, {_row(bad)}, column {name}", f"{_shown(raw[bad])} is not a {column.kind}")
+        raise InputError(f"{where}, {_row(bad)}, column {name}", f"{_shown(raw[bad])} is not {_a(column.kind)}")
     return numbers.astype(dtype(column))
+
+
+def _a(kind: str) -> str:
+    return f"an {kind}" if kind == "integer" else f"a {kind}"
 
 
 def _row(mask: pd.Series) -> str:

@@ -53,10 +53,12 @@ def test_empty_text_is_missing_only_where_it_may_be():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"n": "three"}, "column n: 'three' is not a integer"),
-        ({"n": 2.5}, "column n: 2.5 is not a integer"),
-        ({"n": True}, "column n: True is not a integer"),
-        ({"n": float("inf")}, "column n: inf is not a integer"),
+        ({"n": "three"}, "column n: 'three' is not an integer"),
+        ({"n": 2.5}, "column n: 2.5 is not an integer"),
+        ({"n": True}, "column n: True is not an integer"),
+        ({"n": float("inf")}, "column n: inf is not an integer"),
+        ({"n": 1e300}, "column n: 1e+300 is not an integer"),
+        ({"n": "9223372036854775808"}, "column n: '9223372036854775808' is not an integer"),
         ({"n": -1}, "column n: -1 is not allowed; expected at least 0"),
         ({"verdict": "maybe"}, "column verdict: 'maybe' is not allowed; expected one of reproduced, "),
     ],
