@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from tilecast.base.errors import InputError
@@ -113,9 +113,10 @@ def _sorted(work: Workload, shape: Shape, launches: Launches) -> Share:
     """Launches by part and phase; layers compared, sequence and context parallelism applied."""
     layers = _layer_count(work)
     lists: dict[tuple[str, str], Counted] = defaultdict(list)
-    for (kernel, _), part in zip(launches, _part_of(work, launches), strict=True):
+    parts, cores = _part_of(work, launches), _cores(work, shape, launches)
+    for (kernel, _), part, core in zip(launches, parts, cores, strict=True):
         phase = "backward" if kernel.phase == "accumulation" else kernel.phase
-        core = part not in ("first", "last") and _is_core(kernel, work, shape)
+        core = core and part not in ("first", "last")
         times = shape.cp if core else 1
         kernel = _local(kernel, work, shape)
         lists[part, phase].append((kernel, times))
@@ -171,12 +172,20 @@ def _part_of(work: Workload, launches: Launches) -> list[str]:
     return found
 
 
-def _is_core(kernel: Kernel, work: Workload, shape: Shape) -> bool:
-    if kernel.family in _CORE:
-        return True
+def _cores(work: Workload, shape: Shape, launches: Launches) -> list[bool]:
+    """Which launches are of attention's inner part: its products, and what runs on a score for each key.
+
+    Where there are as many tokens as a head is wide, keys have the size of scores; of half the tokens they have not.
+    """
+    if work.sequence_length // shape.cp == work.architecture.head_dim:
+        work = replace(work, sequence_length=work.sequence_length // 2)
+        launches = _traced(work, shape.tp, shape.ep, shape.cp, shape.microbatch)
     tokens = work.sequence_length // shape.cp
-    heads = work.architecture.heads // shape.tp
-    return not kernel.n and kernel.b * kernel.m == shape.microbatch * heads * tokens * tokens
+    rows = shape.microbatch * work.architecture.heads // shape.tp * tokens
+    return [
+        kernel.family in _CORE or (not kernel.n and (kernel.b, kernel.m) == (rows, tokens))
+        for kernel, _ in launches
+    ]
 
 
 def _local(kernel: Kernel, work: Workload, shape: Shape) -> Kernel:

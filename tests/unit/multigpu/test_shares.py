@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -168,6 +169,16 @@ def test_context_parallel_ranks_do_the_core_of_attention_once_for_each_part():
     assert counted(two, "bmm", "softmax") == 2 * counted(one, "bmm", "softmax")
     assert counted(two, "linear", "norm") == counted(one, "linear", "norm")
     assert counted(two, "elementwise") < 2 * counted(one, "elementwise")
+
+
+@pytest.mark.parametrize("tokens", [32, 64, 128, 256])
+def test_attentions_inner_part_is_the_same_kernels_whatever_the_number_of_tokens(tokens: int) -> None:
+    """Heads of 64: 64 tokens give norms and copies of keys the size of scores, 256 the activations of the MLP."""
+    work = Workload(GPT, 1, tokens, "training", dtype="bf16")
+    core = share(work, Shape(1, 1, 1, 1, False)).kernels["layer", "core"]
+    assert [kernel.op for kernel, _ in core] == ["bmm", "mulu", "add", "softmax", "dropout", "bmm"]
+    ring = share(work, Shape(1, 1, 2, 1, False)).kernels["layer", "forward"]
+    assert Counter(number for _, number in ring)[2] == len(core)
 
 
 @pytest.mark.parametrize("kind", ["gpt_neox", "falcon", "bloom", "gptj"])
