@@ -2,8 +2,10 @@
 
 A seeded sample of changes (mutate.py) of the rooms below is applied one by one to a copy of the working tree. For
 each only the tests of its room that execute the changed statement run, the shortest first, until one fails; which
-those are is recorded in one run of them before. What survived and is known to change nothing that a test could see
-is listed, with the reason, in tests/mutants.csv; the score is what was killed of all the others.
+those are is recorded in one run of them before. What came out is written as it comes, and a run that was cut short
+goes on from there; `--again` tries what survived once more, after tests were written for it. What survived and is
+known to change nothing that a test could see is listed, with the reason, in tests/mutants.csv; the score is what
+was killed of all the others.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ ROOMS = ["predict", "multigpu", "serving", "evaluate", "moe", "locality", "artif
 EQUIVALENT = ROOT / "tests/mutants.csv"
 KEY = ("path", "function", "kind", "statement", "old", "new")
 GOAL = 0.9
-SECONDS = 240  # for all tests of one mutant; one that nothing has noticed by then has survived
+SECONDS = 120  # for all tests of one mutant; one that nothing has noticed by then has survived
 MEMORY = 12 << 30
 OPTIONS = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not gpu and not browser"]
 PRELOADED = ["hypothesis", "numpy", "pandas", "pyarrow.parquet", "pydantic", "scipy.optimize", "scipy.stats",
@@ -48,25 +50,30 @@ PRELOADED = ["hypothesis", "numpy", "pandas", "pyarrow.parquet", "pydantic", "sc
 class Recorder:
     """A plugin of pytest: which tests execute the changed statements, and how long each test takes."""
 
-    def __init__(self, tree: Path, sample: list[Mutant], target: Path) -> None:
+    def __init__(self, tree: Path, sample: dict[Mutant, str], target: Path) -> None:
         self.tree, self.test, self.setting_up, self.began = f"{tree}/", "", False, 0.0
         self.wanted: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
-        self.tests: dict[str, set[str]] = defaultdict(set)  # of a place
-        self.files: dict[str, set[str]] = defaultdict(set)  # of a place that a fixture of several tests executes
+        self.imported: dict[str, list[str]] = defaultdict(list)  # of a file: what runs as it is imported
+        self.tests: dict[str, set[str]] = defaultdict(set)  # of a mutant
+        self.files: dict[str, set[str]] = defaultdict(set)  # of a mutant that a fixture of several tests executes
         self.seconds: dict[str, float] = {}  # of the tests that pass
         self.failed: list[str] = []
-        for mutant in sample:
+        for mutant, name in sample.items():
             first, last = mutant.lines
-            for line in range(first, last + 1):
-                self.wanted[mutant.path][line].append(place(mutant))
+            for line in range(first, last + 1) if last else ():
+                self.wanted[mutant.path][line].append(name)
+            if not last:
+                self.imported[mutant.path].append(name)
         self.codes: dict[int, dict[int, list[str]]] = {}
         self.held: list[CodeType] = []
         self.target = target
 
     def of(self, code: CodeType) -> dict[int, list[str]]:
-        """The places to look for in a function; 0 stands for the call itself."""
-        wanted = self.wanted.get(code.co_filename.removeprefix(self.tree), {})
-        return {line: wanted[line] for line in {0, *(line for *_, line in code.co_lines() if line)} & set(wanted)}
+        """The mutants to look for in a function, by line; 0 stands for the call itself."""
+        path = code.co_filename.removeprefix(self.tree)
+        wanted = self.wanted.get(path, {})
+        found = {line: wanted[line] for line in {line for *_, line in code.co_lines() if line} & set(wanted)}
+        return found | ({0: self.imported[path]} if path in self.imported else {})
 
     def trace(self, frame: FrameType, event: str, _: object) -> object:
         code = frame.f_code
@@ -118,14 +125,11 @@ class Recorder:
         self.test = ""
 
     def pytest_sessionfinish(self) -> None:
-        """Keep the tests of each place, the shortest first; what fails without any change is no test of one."""
+        """Keep the tests of each mutant; what fails without any change is no test of one."""
         known = {test: seconds for test, seconds in self.seconds.items() if test not in self.failed}
-        for at, files in self.files.items():
-            self.tests[at] |= {test for test in known if test.partition("::")[0] in files}
-        tests = {
-            at: sorted(set(tests) & set(known), key=lambda test: (known[test], test))
-            for at, tests in self.tests.items()
-        }
+        for name, files in self.files.items():
+            self.tests[name] |= {test for test in known if test.partition("::")[0] in files}
+        tests = {name: sorted(set(tests) & set(known)) for name, tests in self.tests.items()}
         self.target.write_text(json.dumps({"tests": tests, "seconds": known, "failed": self.failed}))
 
 
@@ -140,11 +144,6 @@ class Chosen:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         os.write(self.pipe, f"{nodeid}\n".encode())
-
-
-def place(mutant: Mutant) -> str:
-    """Where a mutant is, for the record of what executes it."""
-    return f"{mutant.path}:{mutant.lines[0]}"
 
 
 def in_child(tree: Path, tests: list[str], plugin: object, output: Path) -> int:
@@ -194,29 +193,48 @@ def forked(tree: Path, tests: list[str], plugin: Any, output: Path, seconds: flo
     return code, words.decode(errors="replace")
 
 
-def record(tree: Path, room: str, sample: list[Mutant], target: Path) -> dict[str, list[str]]:
-    """Which tests of the room execute each place, the shortest first: from one run of them, or kept from it.
+def record(tree: Path, room: str, sample: dict[Mutant, str], target: Path) -> dict[str, list[str]]:
+    """Which tests of the room execute each mutant, the shortest first; those of a file run when it has changed.
 
-    Where none does, in this process at least, all of them.
+    Where none does, in this process at least, all of them; after the others, where it runs at an import.
     """
-    if not target.exists():
-        unit = [f"tests/unit/{room}"]
-        forked(tree, unit, lambda _: Recorder(tree, sample, target), target.with_suffix(".txt"), 3600)
-    kept = json.loads(target.read_text())
-    if kept["failed"]:
-        print("these fail without any change, and are left out:", *kept["failed"], sep="\n  ")
-    shortest = sorted(kept["seconds"], key=lambda test: (kept["seconds"][test], test))
-    return {place(mutant): kept["tests"].get(place(mutant)) or shortest for mutant in sample}
+    kept = json.loads(target.read_text()) if target.exists() else {}
+    files = {
+        path.relative_to(tree).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted((tree / "tests/unit" / room).glob("test_*.py"))
+    }
+    if changed := [file for file, checksum in files.items() if kept.get(file, {}).get("checksum") != checksum]:
+        fresh = target.with_suffix(".new")
+        forked(tree, changed, lambda _: Recorder(tree, sample, fresh), target.with_suffix(".txt"), 3600)
+        found = json.loads(fresh.read_text())
+        fresh.unlink()
+        for file in changed:
+            own = {test: took for test, took in found["seconds"].items() if test.partition("::")[0] == file}
+            tests = {name: [test for test in tests if test in own] for name, tests in found["tests"].items()}
+            kept[file] = {"checksum": files[file], "seconds": own, "tests": tests}
+        target.write_text(json.dumps(kept))
+        if found["failed"]:
+            print("these fail without any change, and are left out:", *found["failed"], sep="\n  ")
+    seconds = {test: took for file in files for test, took in kept[file]["seconds"].items()}
+
+    def ordered(mutant: Mutant, name: str) -> list[str]:
+        execute = {test for file in files for test in kept[file]["tests"].get(name, ())}
+        rest = set(seconds) - execute if not (execute and mutant.lines[1]) else set()
+        return [
+            test for tests in (execute, rest) for test in sorted(tests, key=lambda test: (seconds[test], test))
+        ]
+
+    return {name: ordered(mutant, name) for mutant, name in sample.items()}
 
 
-def chosen(everything: list[Mutant], count: int, seed: int) -> list[Mutant]:
-    """The sample: by a checksum of each change's own words, so that an edit leaves most of it as it was."""
+def chosen(everything: list[Mutant], count: int, seed: int) -> dict[Mutant, str]:
+    """The sample and its names: checksums of each change's words, so that an edit leaves most of it as it was."""
     met: Counter[tuple[str, ...]] = Counter()
-    rank = {}
+    names = {}
     for mutant in everything:
         met[key(mutant)] += 1
-        rank[mutant] = hashlib.sha256(repr((seed, key(mutant), met[key(mutant)])).encode()).digest()
-    return sorted(sorted(everything, key=lambda mutant: rank[mutant])[:count])
+        names[mutant] = hashlib.sha256(repr((seed, key(mutant), met[key(mutant)])).encode()).hexdigest()
+    return {mutant: names[mutant] for mutant in sorted(sorted(everything, key=names.__getitem__)[:count])}
 
 
 def key(mutant: Mutant) -> tuple[str, ...]:
@@ -224,7 +242,7 @@ def key(mutant: Mutant) -> tuple[str, ...]:
     return mutant.path, mutant.function, mutant.kind, mutant.statement, mutant.old, mutant.new
 
 
-def tried(tree: Path, mutant: Mutant, tests: list[str], stamp: int, output: Path) -> tuple[str, str]:
+def tried(tree: Path, mutant: Mutant, tests: list[str], stamp: int, output: Path, most: float) -> tuple[str, str]:
     """Apply a mutant, run its tests, take it back: (killed or survived, by which test or why)."""
     path = tree / mutant.path
     before = path.read_bytes()
@@ -232,7 +250,7 @@ def tried(tree: Path, mutant: Mutant, tests: list[str], stamp: int, output: Path
         path.write_bytes(mutant.applied(before))
         os.utime(path, (stamp, stamp))  # an age of its own, so that no compiled file of another is taken
         files = sorted({test.partition("::")[0] for test in tests})
-        code, words = forked(tree, files, lambda pipe: Chosen(tests, pipe), output, SECONDS)
+        code, words = forked(tree, files, lambda pipe: Chosen(tests, pipe), output, most)
     finally:
         path.write_bytes(before)
         os.utime(path, (stamp + 1, stamp + 1))
@@ -241,17 +259,76 @@ def tried(tree: Path, mutant: Mutant, tests: list[str], stamp: int, output: Path
     if code == 0:
         return "survived", f"{len(begun)} tests pass"
     if code is None:
-        return "survived", f"{len(begun)} tests begun within {SECONDS} s"
+        return "survived", f"{len(begun)} tests begun within {most:.0f} s"
     return "killed", last
 
 
+class Known:
+    """What came of mutants, by name: kept in a file as it comes, for a run that goes on."""
+
+    def __init__(self, path: Path, again: bool) -> None:
+        self.path = path
+        rows = list(csv.reader(path.open(newline=""))) if path.exists() else []
+        self.outcomes = {name: (what, by) for name, what, by in rows}  # the last one counts
+        if again:
+            self.outcomes = {name: found for name, found in self.outcomes.items() if found[0] != "survived"}
+
+    def add(self, name: str, what: str, by: str) -> None:
+        """Keep an outcome."""
+        self.outcomes[name] = what, by
+        with self.path.open("a", newline="") as file:
+            csv.writer(file).writerow((name, what, by))
+
+
+def judge(
+    tree: Path, tests: dict[Mutant, list[str]], names: dict[Mutant, str], known: Known, seconds: float
+) -> None:
+    """Try mutants, keep what comes out, and print a line of each."""
+    with EQUIVALENT.open(newline="") as file:
+        reasons = {tuple(row[name] for name in KEY): row["reason"] for row in csv.DictReader(file)}
+    for number, (mutant, chosen) in enumerate(tests.items()):
+        what, by = "equivalent", reasons.get(key(mutant), "")
+        if not by:
+            stamp = 10**9 + 2 * number
+            what, by = tried(tree, mutant, chosen, stamp, known.path.with_suffix(f".{os.getpid()}"), seconds)
+        known.add(names[mutant], what, by)
+        print(line(mutant, what, by), flush=True)
+
+
+def line(mutant: Mutant, what: str, by: str) -> str:
+    """What came of a mutant, in a line."""
+    changed = f"{mutant.kind} | {mutant.old!r} -> {mutant.new!r}"
+    return f"{what} | {mutant.path}:{mutant.line} {mutant.function} | {changed} | {by}"
+
+
+def summed(sample: dict[Mutant, str], known: Known) -> int:
+    """Print a table of rooms, those that survived, and the score; 1 where it is below the goal."""
+    met: dict[str, Counter[str]] = defaultdict(Counter)
+    survived = []
+    for mutant, name in sample.items():
+        what, by = known.outcomes.get(name, ("not tried", ""))
+        met[mutant.path.split("/")[2]][what] += 1
+        survived += [line(mutant, what, by)] if what == "survived" else []
+    kinds = ("killed", "survived", "equivalent", "not tried")
+    print("\n| room | faults |", " | ".join(kinds), "|\n|---|---|" + "---|" * len(kinds))
+    together = sum(met.values(), Counter[str]())
+    for room, count in {**met, "together": together}.items():
+        print(f"| {room} | {count.total()} |", " | ".join(str(count[kind]) for kind in kinds), "|")
+    print("", *survived, sep="\n")
+    score = together["killed"] / max(together["killed"] + together["survived"], 1)
+    print(f"\nscore: {100 * score:.1f} % killed of those tried; goal: {100 * GOAL:.0f} %")
+    return int(score < GOAL or together["not tried"] > 0)
+
+
 def main() -> int:
-    """Print a line a mutant, those that survive, and the score; 1 where it is below the goal."""
+    """Try what is not tried yet of the sample, and say what came out."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=200, help="mutants in the sample")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--folder", type=Path, default=ROOT / "build/mutants", help="for the copy and the records")
     parser.add_argument("--rooms", nargs="+", default=ROOMS, choices=ROOMS)
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="for all tests of one mutant")
+    parser.add_argument("--again", action="store_true", help="try those that survived once more")
     options = parser.parse_args()
     folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -261,35 +338,17 @@ def main() -> int:
     copy_files(tree)
     for words in (["init", "-q"], ["add", "-A"]):  # some tests ask git for the files
         subprocess.run(["git", *words], cwd=tree, check=True)
-    met: Counter[str] = Counter()
+    sample = chosen(of_rooms(tree, ROOMS), options.count, options.seed)
+    known = Known(folder / f"{options.seed}.csv", options.again)
     try:
-        sample = chosen(of_rooms(tree, ROOMS), options.count, options.seed)
         for room in options.rooms:
-            own = [mutant for mutant in sample if mutant.path.split("/")[2] == room]
-            tests = record(tree, room, own, folder / f"tests-{options.seed}-{options.count}-{room}.json")
-            met += judged(tree, own, tests, folder)
+            own = {mutant: name for mutant, name in sample.items() if mutant.path.split("/")[2] == room}
+            if left := [mutant for mutant, name in own.items() if name not in known.outcomes]:
+                tests = record(tree, room, own, folder / f"tests-{options.seed}-{options.count}-{room}.json")
+                judge(tree, {mutant: tests[own[mutant]] for mutant in left}, sample, known, options.seconds)
     finally:
         shutil.rmtree(tree, ignore_errors=True)
-    score = met["killed"] / max(met["killed"] + met["survived"], 1)
-    print(f"\n{met.total()} mutants:", ", ".join(f"{count} {what}" for what, count in sorted(met.items())))
-    print(f"score: {100 * score:.1f} % killed; goal: {100 * GOAL:.0f} %")
-    return int(score < GOAL)
-
-
-def judged(tree: Path, sample: list[Mutant], tests: dict[str, list[str]], folder: Path) -> Counter[str]:
-    """Try each mutant, and print what came out."""
-    with EQUIVALENT.open(newline="") as file:
-        reasons = {tuple(row[name] for name in KEY): row["reason"] for row in csv.DictReader(file)}
-    met: Counter[str] = Counter()
-    output = folder / f"{os.getpid()}.txt"
-    for number, mutant in enumerate(sample):
-        what, by = "equivalent", reasons.get(key(mutant), "")
-        if not by:
-            what, by = tried(tree, mutant, tests[place(mutant)], 10**9 + 2 * number, output)
-        met[what] += 1
-        changed = f"{mutant.kind} | {mutant.old!r} -> {mutant.new!r}"
-        print(f"{what} | {mutant.path}:{mutant.line} {mutant.function} | {changed} | {by}", flush=True)
-    return met
+    return summed(sample, known)
 
 
 if __name__ == "__main__":
