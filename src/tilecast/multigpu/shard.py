@@ -175,7 +175,7 @@ def _part_of(work: Workload, launches: Launches) -> list[str]:
 def _cores(work: Workload, shape: Shape, launches: Launches) -> list[bool]:
     """Which launches are of attention's inner part: its products, and what runs on a score for each key.
 
-    Where there are as many tokens as a head is wide, keys have the size of scores; of half the tokens they have not.
+    Where there are as many tokens as a head is wide, keys have the size of scores; with half the tokens, not.
     """
     if work.sequence_length // shape.cp == work.architecture.head_dim:
         work = replace(work, sequence_length=work.sequence_length // 2)

@@ -190,7 +190,7 @@ def test_runs_whose_pages_lie_elsewhere_are_not_compared() -> None:
     for run in raw["runs"]:
         run["verified"] = "no" if run["memory_node"] == 1 else "yes"
     found = tables(raw)["comparison"]
-    assert set(found["factor"]) == {"cpu"}
+    assert set(found["factor"]) == {"cpu"} and set(found["gpu"]) == {"0"}  # over one GPU there is no mean
 
 
 def test_the_model_is_held_against_measurements() -> None:
@@ -224,7 +224,7 @@ def test_the_model_is_held_against_measurements() -> None:
 
 def test_this_hosts_gpus_are_forecast_by_their_names() -> None:
     pytest.importorskip("torch")
-    from tilecast.locality.compute import of_this_host
+    from tilecast.locality.compute import forecasts, of_this_host
 
     study = load_study("quick_test", {"models": ["vit0x0x0", "vit32x2x256"], "gpus": [0, 1]})
     gpus = [{"gpu": 0, "node": 0, "name": "NVIDIA L40S"}, {"gpu": 1, "node": 0, "name": "NVIDIA Unheard Of"}]
@@ -238,6 +238,9 @@ def test_this_hosts_gpus_are_forecast_by_their_names() -> None:
     assert (no_op["compute_ms"], no_op["launch_from"], small["launch_from"]) == (0, "assumed", "predicted")
     # 20 to 30 kernels of an eager pass through two layers, 15 to 50 us each, and two copies
     assert 0 < no_op["launch_ms"] < 0.1 and 0.3 < small["launch_ms"] < 1.5
+    known = forecasts([("vit32x2x256", "fp32", 1)], ["L40S"])
+    for middle, low, high in (known("L40S", name, "fp32", 1).launch_ms for name in ("vit0x0x0", "vit32x2x256")):
+        assert low < middle < high
     assert of_this_host(study, TOPOLOGY | {"gpus": gpus[1:]}, links) == []
 
 

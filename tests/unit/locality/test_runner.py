@@ -201,13 +201,14 @@ def test_a_real_run_bound_profiled_and_written(tmp_path: Path) -> None:
     assert said["success_rate_percent"] == 100
 
 
-def test_bf16_and_the_no_op_run_in_this_process() -> None:
+def test_bf16_and_the_no_op_run_in_this_process(tmp_path: Path) -> None:
     from tilecast.locality.worker import perform
 
     done = perform(request(dtype="bf16", samples=4))
     assert done["output_copied"] and done["batches"] == 2
-    done = perform(request(model="vit0x0x0", samples=4))
-    assert done["output_copied"] and done["samples_per_s"] > 0
+    trace = tmp_path / "trace.json"
+    done = perform(request(model="vit0x0x0", samples=4, trace=str(trace)))
+    assert done["output_copied"] and done["samples_per_s"] > 0 and json.loads(trace.read_text())["traceEvents"]
 
 
 @pytest.mark.slow

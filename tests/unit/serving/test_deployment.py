@@ -142,6 +142,7 @@ def test_too_many_requests_a_second_are_called_an_overload() -> None:
 def test_what_cannot_be_forecast_is_refused(change: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         check(replace(ONE, **change), shipped())
+    check(replace(ONE, model=equal_layers(load_model("mixtral_8x7b")), pool=Pool(tp=4, ep=4)), shipped())
 
 
 def test_shipped_intervals_hold_and_bound_the_mean() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tilecast.base.errors import InputError
 from tilecast.serving.campaigns import recipe
 from tilecast.serving.load import ROUNDS, Lengths, Load, Requests
 from tilecast.serving.replay import Batching, PassTimes, Server, Times, replay
@@ -89,6 +90,17 @@ def test_a_server_without_room_works_on_as_many_requests_as_fit() -> None:
     assert told.last.max() == pytest.approx(4 * (2 * PROMPT_MS + 100 * STEP_MS))
 
 
+def test_a_server_without_room_decodes_until_one_ends_in_one_step_of_the_replay() -> None:
+    steps: list[int] = []
+
+    def step_ms(requests: int) -> float:
+        steps.append(requests)
+        return STEP_MS
+
+    run(closed(2, 1000, 501, rounds=1), Batching(8000), PassTimes(step_ms, mixed_ms), token=1.0, room=1501.0)
+    assert steps == [1, 1]
+
+
 def test_where_answers_are_not_reserved_the_youngest_is_put_off_and_computed_again() -> None:
     load, room = closed(2, 1000, 501, rounds=1), 2600.0
     kept = run(load, Batching(8000), token=1.0, room=room)[1]
@@ -155,6 +167,9 @@ def test_lengths_are_numbers_ranges_or_distributions() -> None:
         lengths = Lengths.parse(text, "--input")
         assert lengths.mean == pytest.approx(mean)
         assert lengths.draw(uniform, 1).mean() == pytest.approx(mean, rel=0.02)
+    for text in ("0-5", "5-4", "5-999999999999", "lognormal:0:1"):
+        with pytest.raises(InputError, match="--input"):
+            Lengths.parse(text, "--input")
 
 
 def test_recipes_follow_the_campaign() -> None:
