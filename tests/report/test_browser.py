@@ -96,7 +96,7 @@ def test_claims_filter_by_verdict_document_and_words(visit: Callable[..., Page])
     assert tools.locator("output").inner_text() == f"1 of {len(VERDICTS)} rows"
     tools.get_by_role("button", name="Show all").click()
     tools.get_by_label("Document").select_option("evaluation")
-    assert rows.count() == 2
+    assert rows.count() == 3
     tools.get_by_role("button", name="Show all").click()
     tools.get_by_label("Find").fill("claim-4")
     assert rows.count() == 1

@@ -110,7 +110,7 @@ def test_every_verdict_is_a_word_with_a_shape(page: str) -> None:
 
 
 def test_the_first_screen_counts_what_holds(page: str) -> None:
-    assert "2 of 5 published claims about NeuSight hold, 1 is contradicted" in page
+    assert "1 of the authors’ 3 claims hold, 1 is contradicted" in page
     assert "18 end-to-end latencies: 3 models on 3 GPUs" in page
 
 

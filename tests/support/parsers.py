@@ -30,8 +30,9 @@ from tilecast.base.paths import WEIGHTS
 from tilecast.cli.serve import read_trace
 from tilecast.cli.train import read_kernels as read_training_kernels
 from tilecast.evaluate import experts
-from tilecast.evaluate.claims import known_cells, load_claims, load_facts
+from tilecast.evaluate.claims import load_claims, load_facts
 from tilecast.evaluate.scenarios import read_scenarios
+from tilecast.evaluate.selectable import known_cells
 from tilecast.graph.tracer import trace
 from tilecast.hardware.device_file import load_device
 from tilecast.hardware.price import load_prices

@@ -14,7 +14,7 @@ from tilecast.evaluate.errors import cell_errors, phase_errors
 from tilecast.evaluate.statistics import error_table
 from tilecast.tables.columns import CELL_KEY
 from tilecast.tables.declared.artifact import DEFECTS, LABELS
-from tilecast.tables.declared.claims import CLAIM_ROWS, CLAIMS
+from tilecast.tables.declared.claims import BADGES, CLAIM_ROWS, CLAIMS, VERDICTS
 from tilecast.tables.declared.evaluation import (
     ABLATION,
     BASELINES,
@@ -36,7 +36,6 @@ from tilecast.tables.declared.predict import CONSTANTS, LOGO
 from tilecast.tables.io import empty, write
 
 HOSTILE = "<script>window.hacked = 1</script>"
-VERDICTS = ("reproduced", "within tolerance", "contradicted", "no data", "not testable here")
 RESAMPLING = {"resamples": 100, "confidence": 0.95, "seed": 0}
 
 
@@ -82,7 +81,11 @@ def write_results(root: Path) -> Path:
     claims = [
         {
             "id": f"claim-{place}",
-            "source": ("survey", "evaluation")[place % 2],
+            "title": f"Error {place} {HOSTILE}",
+            "whose": ("authors", "survey")[place % 2],
+            "source": ("README", "evaluation")[place % 2],
+            "kind": "recomputed figure",
+            "hardware": HOSTILE,
             "quote": f"error of {place} % {HOSTILE}",
             "claimed": str(place),
             "unit": "%",
@@ -91,10 +94,13 @@ def write_results(root: Path) -> Path:
             "verdict": verdict,
             "definition": "mean of ape_percent over errors",
             "explanation": "Because.",
+            "other_readings": None,
         }
         for place, verdict in enumerate(VERDICTS)
     ]
     write(pd.DataFrame(claims), root / "evaluation/claims.csv", CLAIMS)
+    badge = {"badge": "available", "verdict": "yes", "reason": HOSTILE}
+    write(pd.DataFrame([badge]), root / "evaluation/badges.csv", BADGES)
     row = {
         "id": "claim-0",
         "dataset": "errors",

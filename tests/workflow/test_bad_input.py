@@ -18,6 +18,7 @@ def claim(**changes: str) -> str:
     lines = {
         "id": "one",
         "source": "guide",
+        "title": "an error",
         "quote": "words",
         "claimed": "9.43",
         "unit": '"%"',

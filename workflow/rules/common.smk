@@ -248,11 +248,11 @@ def figures_of_devices():
 
 def claimed():
     """The tables that the claims need; a claim that cannot be computed ends the run before it begins."""
-    from tilecast.evaluate import claims
+    from tilecast.evaluate import claims, selectable
 
-    cells = claims.known_cells(PUBLISHED_CELLS, settings.labels)
+    cells = selectable.known_cells(PUBLISHED_CELLS, settings.labels)
     loaded = claims.load_claims(CLAIMS_FILE)
-    claims.check_claims(loaded, claims.load_facts(FACTS), cells, CLAIMS_FILE)
+    selectable.check_claims(loaded, claims.load_facts(FACTS), cells, CLAIMS_FILE)
     return {name: claims.DATASETS[name] for name in loaded.datasets()}
 
 

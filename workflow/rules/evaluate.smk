@@ -140,9 +140,11 @@ rule audit_claims:
         **CLAIMED,
         claims=CLAIMS_FILE,
         facts=FACTS,
+        source=RECORD,
     output:
         claims="results/evaluation/claims.csv",
         rows="results/evaluation/claim_rows.csv",
+        badges="results/evaluation/badges.csv",
     log:
         "results/logs/audit_claims.log",
     conda:

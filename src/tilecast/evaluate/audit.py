@@ -1,7 +1,8 @@
 """The audit of published claims: the figure computed from the tables, and the verdict.
 
-The verdict is about the claim as stated. Only where that does not give the claimed figure are other definitions
-tried, and the explanation says how many were, so that a chance match is not taken for a confirmation.
+The verdict is about the claim as stated. What other definitions or other arithmetic give stands apart, and a match
+is named only where it is unlikely to be one by chance. Where nothing was measured and only a model of this project
+answers, the claim is neither reproduced nor contradicted: the model disagrees, or nothing here can test it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tilecast.evaluate.claims import (
     Arithmetic,
     Claim,
     Claims,
+    Document,
     Fact,
     Figures,
     NotTestable,
@@ -51,6 +53,7 @@ class Finding:
     definition: str
     explanation: str
     rows: Sequence[Mapping[str, object]] = ()
+    other_readings: str = ""
 
 
 def select(query: Figures, table: pd.DataFrame) -> pd.DataFrame:
@@ -86,15 +89,23 @@ def definition(query: Figures) -> str:
 def agreement(claim: Claim, value: float) -> str:
     """Verdict on a number: to the digits printed, within the claim's tolerance, or neither."""
     off = claim.off(value)
-    if off <= claim.half_unit:
-        return "reproduced"
-    return "within tolerance" if off <= claim.tolerance else "contradicted"
+    if off <= max(claim.half_unit, claim.tolerance):
+        close = "reproduced" if off <= claim.half_unit else "within tolerance"
+        return "not testable here" if claim.modelled() else close
+    return "model disagrees" if claim.modelled() else "contradicted"
 
 
 def figure(value: float | Decimal, decimals: int, unit: str | None) -> str:
     """A number with its unit; whole numbers without digits after the point."""
     text = f"{value:,.{decimals}f}"
-    return text + (unit if unit == "%" else f" {unit}" if unit else "")
+    return f"{text} {unit}" if unit else text
+
+
+def stated(claim: Claim) -> str:
+    """The figure or range of a claim with its unit."""
+    low, high = claim.bounds or (Decimal(0), Decimal(0))
+    shown = figure(high, claim.decimals, claim.unit)
+    return f"{low:,.{claim.decimals}f} to {shown}" if claim.is_range else shown
 
 
 def _joined(*sentences: str) -> str:
@@ -105,11 +116,17 @@ def _judged(claim: Claim, value: float, decimals: int, basis: str, gives: str = 
     """The verdict on a number, the number as it is shown, and the sentence that says so."""
     if not math.isfinite(value):
         raise InputError(f"claim {claim.id}", "its query comes to no finite figure")
-    verdict, shown = agreement(claim, value), figure(value, decimals, claim.unit)
-    claimed = figure(claim.figure, claim.decimals, claim.unit)
+    if claim.is_range and abs(value) < 10:
+        decimals = max(decimals, 1)
+    verdict, shown, claimed = agreement(claim, value), figure(value, decimals, claim.unit), stated(claim)
+    if claim.modelled():
+        agrees = verdict == "not testable here"
+        basis = f"Nothing was measured. A model of this project gives {shown}, which "
+        return verdict, shown, f"{basis}{'agrees with' if agrees else 'is not'} {claimed}."
     if verdict == "reproduced":
         words = {"equals": "as claimed", "at_most": f"no more than {claimed}", "at_least": "as the claim needs"}
-        sentence = f"{basis} {gives} {shown}, {words[claim.comparison]}."
+        said = f"within {claimed}" if claim.is_range else words[claim.comparison]
+        sentence = f"{basis} {gives} {shown}, {said}."
     elif verdict == "within tolerance":
         sentence = f"{basis} {gives} {shown}; {claimed} is within ±{claim.tolerance:g} of it."
     else:
@@ -135,11 +152,30 @@ def _rows(query: Figures, chosen: pd.DataFrame) -> list[dict[str, object]]:
     return listed
 
 
-def _figures(claim: Claim, query: Figures, tables: Tables, place: str) -> Finding:
+def _readings(claim: Claim, query: Figures, document: Document, table: pd.DataFrame) -> str:
+    """What the same query gives under the document's other readings."""
+    sentences = []
+    for words, changes in document.readings.items():
+        if changes.keys() <= query.where.keys() and query.statistic == "value":
+            other = query.model_copy(update={"where": query.where | changes})
+            chosen = select(other, table)
+            if len(chosen) == 1:
+                value = statistic(other, chosen)
+                agrees = "agrees with" if claim.off(value) <= max(claim.half_unit, claim.tolerance) else "is not"
+                shown = figure(value, claim.decimals, claim.unit)
+                sentences.append(f"{words}: {shown}, which {agrees} {stated(claim)}.")
+    return " ".join(sentences)
+
+
+def _search(claim: Claim, query: Figures, tables: Tables) -> str:
+    return search(claim, query, tables["errors"]) if query.dataset == "errors" else ""
+
+
+def _figures(claim: Claim, query: Figures, document: Document, tables: Tables, place: str) -> Finding:
     table = tables[query.dataset]
     chosen, words = select(query, table), definition(query)
     if chosen.empty and claim.expect:
-        return Finding("no data", None, 0, words, _joined(claim.note, search(claim, query, tables["errors"])))
+        return Finding("no data", None, 0, words, claim.note, (), _search(claim, query, tables))
     if chosen.empty and table.empty:
         reason = f"The {query.dataset} table is empty: this needs the full artifact."
         return Finding("no data", None, 0, words, reason)
@@ -151,8 +187,9 @@ def _figures(claim: Claim, query: Figures, tables: Tables, place: str) -> Findin
     basis = {0: "No row", 1: "The one row selected"}.get(len(chosen), f"The {len(chosen)} rows selected")
     gives = "gives" if len(chosen) < 2 else "give"
     verdict, shown, sentence = _judged(claim, statistic(query, chosen), decimals, basis, gives)
-    others = "" if verdict == "reproduced" else search(claim, query, tables["errors"])
-    return Finding(verdict, shown, len(chosen), words, _joined(sentence, others, claim.note), _rows(query, chosen))
+    others = "" if verdict == "reproduced" else _search(claim, query, tables)
+    others = _joined(_readings(claim, query, document, table), others)
+    return Finding(verdict, shown, len(chosen), words, _joined(sentence, claim.note), _rows(query, chosen), others)
 
 
 def _text(words: object) -> str:
@@ -185,42 +222,48 @@ def _arithmetic(claim: Claim, query: Arithmetic) -> Finding:
 def _relation(claim: Claim, query: Relation, tables: Tables, others: Mapping[str, Claim], place: str) -> Finding:
     """The expression over what other claims state, or over what those come to."""
     known = {name: float(others[other].figure) for name, other in query.of.items()}
-    for name, other in query.recomputed.items():
-        asked = others[other].query
-        assert isinstance(asked, Figures)
+    empty = []
+    for name, asked in query.recomputed.items():
         chosen = select(asked, tables[asked.dataset])
-        if chosen.empty:
-            reason = f"Claim {other} comes to no figure, so nothing follows from it."
-            return Finding("no data", None, 0, query.relation, _joined(reason, claim.note))
-        known[name] = statistic(asked, chosen)
-    try:
-        value = expression.value(expression.parsed(query.relation), known)
-    except (ZeroDivisionError, OverflowError):
-        raise InputError(place, f"{query.relation!r} divides by zero or overflows") from None
+        known[name] = 0.0 if chosen.empty else statistic(asked, chosen)
+        empty += [f"`{name}` ({definition(asked)})"] if chosen.empty else []
+        if chosen.empty and asked.statistic != "count":
+            break
+    else:
+        try:
+            value = expression.value(expression.parsed(query.relation), known)
+        except (ZeroDivisionError, OverflowError):
+            if not empty:
+                raise InputError(place, f"{query.relation!r} divides by zero or overflows") from None
+        else:
+            empty = []
+    if empty:
+        reason = f"There are no rows for {' and '.join(empty)}, so nothing follows."
+        return Finding("no data", None, 0, query.relation, _joined(reason, claim.note))
     given = ", ".join(f"{name} = {number:,.6g}" for name, number in known.items())
     verdict, shown, sentence = _judged(claim, value, claim.decimals, f"{query.relation} with {given}")
+    of = {name: ("claims", f"{name}: {other}, as stated") for name, other in query.of.items()}
+    of |= {name: (asked.dataset, f"{name}: {definition(asked)}") for name, asked in query.recomputed.items()}
     rows = [
-        {"dataset": "claims", "row": f"{name}: {other}, {how}", "value": f"{known[name]:.6g}"}
-        for how, names in (("stated", query.of), ("recomputed", query.recomputed))
-        for name, other in names.items()
+        {"dataset": dataset, "row": words, "value": f"{known[name]:.6g}"} for name, (dataset, words) in of.items()
     ]
-    words = f"{query.relation}, of what claims state"
+    words = f"{query.relation}, of what {'tables give' if query.recomputed else 'claims state'}"
     return Finding(verdict, shown, len(rows), words, _joined(sentence, claim.note), rows)
 
 
 def judge(
-    claim: Claim, tables: Tables, facts: Mapping[str, RecordedFact], others: Mapping[str, Claim], where: object
+    claim: Claim, claims: Claims, tables: Tables, facts: Mapping[str, RecordedFact], where: object
 ) -> Finding:
-    """The finding on one claim; `others` are the claims a relation may refer to."""
+    """The finding on one of the claims."""
     query, place = claim.query, f"{where}, claim {claim.id}"
     if isinstance(query, Figures):
-        return _figures(claim, query, tables, place)
+        return _figures(claim, query, claims.documents[claim.source], tables, place)
     if isinstance(query, Fact):
         return _fact(claim, query, facts)
     if isinstance(query, Arithmetic):
         return _arithmetic(claim, query)
     if isinstance(query, Relation):
-        return _relation(claim, query, tables, others, place)
+        return _relation(claim, query, tables, {other.id: other for other in claims.claims}, place)
     assert isinstance(query, NotTestable)
     return Finding("not testable here", None, 0, "none", _joined(query.not_testable, claim.note))
 
@@ -230,11 +273,11 @@ def audit(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The `claims` table, and the `claim_rows` table of the rows behind it, in the order of the claims file."""
     found, rows = [], []
-    named = {claim.id: claim for claim in claims.claims}
     for claim in claims.claims:
-        finding = judge(claim, tables, facts, named, where)
+        finding = judge(claim, claims, tables, facts, where)
+        about = {"whose": claims.documents[claim.source].whose, "kind": claim.sort(), "hardware": claim.machine()}
         explanation = " ".join(finding.explanation.split())
-        found.append({**dict(claim), **vars(finding), "explanation": explanation})
+        found.append({**dict(claim), **about, **vars(finding), "explanation": explanation})
         rows += [{"id": claim.id, "measured_ms": None, "predicted_ms": None, **row} for row in finding.rows]
     verdicts = pd.DataFrame(found, columns=list(CLAIMS.columns))
     evidence = pd.DataFrame(rows, columns=list(CLAIM_ROWS.columns))

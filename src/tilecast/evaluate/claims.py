@@ -7,22 +7,19 @@ relation between figures of claims, or the reason why nothing here can decide it
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from tilecast.base.documents import read_text, read_yaml
+from tilecast.base.documents import read_yaml
 from tilecast.base.errors import InputError
 from tilecast.base.inputs import Exact, Number, Section, validated
 from tilecast.evaluate import expression
-from tilecast.tables.columns import CELL_KEY
 from tilecast.tables.declared.artifact import DEFECTS, GRAPHS, LABELS, PREDICTIONS
 from tilecast.tables.declared.artifact import DEVICES as DEVICES_OF_ARTIFACT
+from tilecast.tables.declared.claims import KINDS, WHOSE
 from tilecast.tables.declared.evaluation import (
     ERRORS,
     LABEL_NOISE,
@@ -34,7 +31,7 @@ from tilecast.tables.declared.evaluation import (
 )
 from tilecast.tables.declared.locality import ARITHMETIC, COMPARISON, COUNTS, PREDICTED, RUNS
 from tilecast.tables.declared.moe import SYSTEMS
-from tilecast.tables.naming import DEVICES, MODELS, PREDICTORS, is_published, vendor
+from tilecast.tables.naming import DEVICES
 
 _FILES = {
     LABELS: "tidy/labels.csv",
@@ -60,8 +57,7 @@ _FILES = {
 TABLES = {table.name: table for table in _FILES}
 DATASETS = {table.name: f"results/{path}" for table, path in _FILES.items()}
 
-ROLLED_UP = ("mape", "operator_errors")
-MAIN_SUBJECT = "NeuSight"  # what the page's first screen counts claims about
+MODELLED = ("moe_systems", "numa_predicted", "numa_arithmetic")  # tables that hold forecasts of this project alone
 SLACK = Decimal("1e-9")  # of the larger figure: what sums of floating-point numbers may be off
 LARGEST_EXPONENT = 30  # of a claimed figure, as a power of ten
 
@@ -121,11 +117,11 @@ class Arithmetic(Section):
 
 
 class Relation(Section):
-    """An expression of figures of other claims: as they state them (`of`), or as they come out (`recomputed`)."""
+    """An expression of figures: of claims as they state them (`of`), or of tables (`recomputed`)."""
 
     relation: str
     of: dict[str, str] = Field(default_factory=dict)  # name in the expression -> claim
-    recomputed: dict[str, str] = Field(default_factory=dict)
+    recomputed: dict[str, Figures] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Relation:
@@ -167,57 +163,103 @@ class Claim(Section):
     """One published claim."""
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    title: str = Field(min_length=1, max_length=120)
     source: str
     quote: str = Field(min_length=1)
-    claimed: Annotated[str, BeforeValidator(_written)]  # the text of the file: 8.10 has two decimals
+    # The text of the file: 8.10 has two decimals, and `4 to 6` is a range.
+    claimed: Annotated[str, BeforeValidator(_written)]
     unit: str | None = None
     tolerance: Annotated[Exact, Field(ge=0)] = Decimal(0)
     comparison: Literal["equals", "at_most", "at_least"] = "equals"
     query: Query
+    kind: Literal[KINDS] | None = None  # type: ignore[valid-type]  # by default what the query tells
+    hardware: str = ""  # by default the devices that the query names
     expect: Literal["no_data"] | None = None
     search: bool = True
     note: str = ""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Claim:
-        if isinstance(self.query, Figures | Arithmetic | Relation) and self.number is None:
+        if isinstance(self.query, Figures | Arithmetic | Relation) and self.bounds is None:
             raise ValueError(f"claimed {self.claimed!r} is not a finite number, but its query computes one")
+        if self.is_range and (self.tolerance or self.comparison != "equals"):
+            raise ValueError("a range takes neither `tolerance` nor `comparison`: it is met inside")
         if self.expect and not self.note:
             raise ValueError("`expect: no_data` needs `note`, the reason why there are none")
         return self
 
     @property
-    def number(self) -> Decimal | None:
-        """The figure the claim states; None where it states words."""
+    def bounds(self) -> tuple[Decimal, Decimal] | None:
+        """Both ends of the range the claim states, or its figure twice; None where it states words."""
         try:
-            number = Decimal(self.claimed)
+            ends = [Decimal(end) for end in self.claimed.split(" to ")]
         except InvalidOperation:
             return None
-        return number if number.is_finite() and abs(number.adjusted()) <= LARGEST_EXPONENT else None
+        sound = all(end.is_finite() and abs(end.adjusted()) <= LARGEST_EXPONENT for end in ends)
+        return (ends[0], ends[-1]) if sound and len(ends) <= 2 and ends[0] <= ends[-1] else None
+
+    @property
+    def is_range(self) -> bool:
+        """Whether the claim states two ends."""
+        return self.bounds is not None and " to " in self.claimed
 
     @property
     def figure(self) -> Decimal:
-        """The figure of a claim that states one."""
-        assert self.number is not None, self.id
-        return self.number
+        """The figure of a claim that states one; the middle of a range."""
+        assert self.bounds is not None, self.id
+        low, high = self.bounds
+        return (low + high) / 2
 
     @property
     def decimals(self) -> int:
         """Digits after the point the claim is printed with."""
-        exponent = self.figure.as_tuple().exponent
-        assert isinstance(exponent, int)
-        return max(0, -exponent)
+        exponents = [end.as_tuple().exponent for end in self.bounds or ()]
+        return max(0, *(-exponent for exponent in exponents if isinstance(exponent, int)))
 
     @property
     def half_unit(self) -> Decimal:
-        """Half a unit of the last digit printed."""
-        return Decimal(5).scaleb(-self.decimals - 1)
+        """Half a unit of the last digit printed; a range has sharp ends."""
+        return Decimal(0) if self.is_range else Decimal(5).scaleb(-self.decimals - 1)
 
     def off(self, value: float) -> Decimal:
         """How far `value` is from the claim, in the direction it denies, less what adding floats may be off."""
-        found = Decimal(str(float(value)))
-        far = {"equals": abs(found - self.figure), "at_most": found - self.figure, "at_least": self.figure - found}
-        return far[self.comparison] - SLACK * max(abs(found), abs(self.figure))
+        assert self.bounds is not None, self.id
+        found, (low, high) = Decimal(str(float(value))), self.bounds
+        far = {"equals": max(low - found, found - high), "at_most": found - high, "at_least": low - found}
+        return far[self.comparison] - SLACK * max(abs(found), abs(high))
+
+    def figures(self) -> list[Figures]:
+        """The queries of tables that the claim's value rests on."""
+        if isinstance(self.query, Relation):
+            return list(self.query.recomputed.values())
+        return [self.query] if isinstance(self.query, Figures) else []
+
+    def modelled(self) -> bool:
+        """Whether the value is a forecast of this project, and nothing measured."""
+        return any(query.dataset in MODELLED for query in self.figures())
+
+    def sort(self) -> str:
+        """One of KINDS: as the claim says, or by what its query rests on."""
+        if self.kind:
+            return self.kind
+        if isinstance(self.query, Fact):
+            return "citation"
+        if isinstance(self.query, NotTestable) or self.modelled():
+            return "expectation for a machine"
+        if not self.figures() or any(query.dataset == "numa_counts" for query in self.figures()):
+            return "arithmetic"
+        counted = isinstance(self.query, Figures) and self.query.statistic == "count"
+        return "existence" if counted else "recomputed figure"
+
+    def machine(self) -> str:
+        """The hardware the claim speaks of, in words; empty where it names none."""
+        named = {
+            str(value): None
+            for query in self.figures()
+            for column in ("device", "system")
+            for value in query.conditions().get(column, ())
+        }
+        return self.hardware or ", ".join(DEVICES.get(name, name) for name in named)
 
 
 class Document(Section):
@@ -225,7 +267,10 @@ class Document(Section):
 
     title: str
     about: str = ""
-    subject: str = MAIN_SUBJECT
+    whose: Literal[WHOSE] = "other"  # type: ignore[valid-type]
+    url: str = Field(default="", pattern=r"^(https://\S+)?$")
+    # What else a query of a table may be read as: words -> the columns of its `where` that change.
+    readings: dict[str, dict[str, Scalar]] = Field(default_factory=dict)
 
 
 class Claims(Section):
@@ -235,9 +280,9 @@ class Claims(Section):
     claims: list[Claim]
 
     def datasets(self) -> list[str]:
-        """The tables the claims need; errors always, the search for other definitions runs over them."""
-        used: set[str] = {claim.query.dataset for claim in self.claims if isinstance(claim.query, Figures)}
-        return sorted(used | {"errors"})
+        """The tables the claims need, those of the search for other definitions, and those of the badges."""
+        used: set[str] = {query.dataset for claim in self.claims for query in claim.figures()}
+        return sorted(used | {"errors", "summary_comparison", "defects"})
 
 
 class RecordedFact(Section):
@@ -268,12 +313,10 @@ def load_claims(path: str | os.PathLike[str]) -> Claims:
         query, place = claim.query, f"{path}, claim {claim.id}"
         if not isinstance(query, Relation):
             continue
-        for name, other in {**query.of, **query.recomputed}.items():
+        for name, other in query.of.items():
             if other not in known:
                 raise InputError(place, f"`{name}` is of claim `{other}`, which does not exist")
-            if name in query.recomputed and not isinstance(known[other].query, Figures):
-                raise InputError(place, f"`{name}`: claim `{other}` does not recompute a figure from a table")
-            if known[other].number is None:
+            if known[other].bounds is None:
                 raise InputError(place, f"`{name}`: claim `{other}` states no number")
     return claims
 
@@ -281,78 +324,3 @@ def load_claims(path: str | os.PathLike[str]) -> Claims:
 def load_facts(path: str | os.PathLike[str]) -> dict[str, RecordedFact]:
     """Read and check the file of recorded facts."""
     return validated(Facts, read_yaml(path), path).facts
-
-
-Cells = list[dict[str, str]]
-
-
-def known_cells(published: str | os.PathLike[str], added: Iterable[str] = ()) -> Cells:
-    """Every cell that is known before anything runs: transcribed latencies, and users' label files."""
-    cells: Cells = []
-    for path in (published, *added):
-        rows = csv.DictReader(io.StringIO(read_text(path), newline=""))
-        try:
-            cells += [{"predictor": "measured", **{str(key): str(row[key]) for key in row}} for row in rows]
-        except csv.Error as error:
-            raise InputError(path, f"cannot be read as a table ({error})") from None
-    return cells
-
-
-def check_claims(claims: Claims, facts: dict[str, RecordedFact], cells: Cells, where: object) -> None:
-    """Raise InputError for a claim that names what does not exist, or that cannot select anything."""
-    names = {cell["device"] for cell in cells} | set(DEVICES)
-    models = {cell["model"] for cell in cells} | set(MODELS)
-    for claim in claims.claims:
-        place = f"{where}, claim {claim.id}"
-        query = claim.query
-        if isinstance(query, Fact) and query.fact not in facts:
-            raise InputError(
-                place, f"fact `{query.fact}` is not recorded", f"known are {', '.join(sorted(facts))}"
-            )
-        if not isinstance(query, Figures):
-            continue
-        known = {"device": names, "predictor": set(PREDICTORS), "model": models}
-        if query.dataset in ROLLED_UP:
-            known["device"] = names | {"NVIDIA", "AMD", "all"}
-        if query.dataset.startswith("numa_"):  # that study's models and devices have names of their own
-            known = {}
-        for column, wanted in query.conditions().items():
-            missing = sorted(str(value) for value in set(wanted) - known.get(column, set(wanted)))
-            if missing and not (column == "model" and claim.expect == "no_data"):
-                raise InputError(place, f"{column} `{missing[0]}` does not exist")
-        if claim.expect is None and not _selects(query, cells):
-            raise InputError(
-                place, "its query selects nothing", "correct it, or say `expect: no_data` and why in `note`"
-            )
-
-
-def _selects(query: Figures, cells: Cells) -> bool:
-    """Whether the query can find a row, as far as the known cells tell."""
-    if query.dataset not in ("labels", "predictions", "errors", "mape", "phase_errors"):
-        return True
-    wanted = query.conditions()
-    predictors = wanted.pop("predictor", ())
-    # What is predicted later can have an error wherever there is a label.
-    if query.dataset == "labels" or any(not is_published(str(name)) for name in predictors):
-        predictors = ("measured",)
-    conditions = {name: {str(value) for value in values} for name, values in wanted.items() if name in CELL_KEY}
-    measured = {tuple(cell[name] for name in CELL_KEY) for cell in cells if cell["predictor"] == "measured"}
-    rolled = query.dataset in ROLLED_UP
-    return any(
-        (not predictors or cell["predictor"] in predictors)
-        and (query.dataset == "predictions" or tuple(cell[name] for name in CELL_KEY) in measured)
-        and all(_meets(name, cell[name], admitted, rolled) for name, admitted in conditions.items())
-        for cell in cells
-    )
-
-
-def _meets(column: str, value: str, admitted: set[str], rolled: bool) -> bool:
-    """Whether a cell's value is admitted, roll-ups included where the table has them."""
-    groups = {value}
-    if rolled:
-        groups.add("all")
-    if rolled and column == "device":
-        groups.add(vendor(value))
-    if rolled and column == "option" and value not in ("none", "fusion"):
-        groups.add("distributed")
-    return bool(groups & admitted)

@@ -2,6 +2,7 @@
 
 One or two of these may change at a time: the device, the predictor, the mode, the option, the batch sizes, the
 models averaged over, the statistic. The choices are the same for every claim; nothing is tuned to one of them.
+Among a thousand definitions some give any figure, so a match is named only where as many are rare by chance.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from tilecast.tables.naming import DEVICES, MODELS, MODES, PREDICTORS, is_publis
 NEAR = Decimal(
     "0.002"
 )  # a definition also counts as found where it misses the claim by this fraction: 9.42 for 9.43
-MOST_NAMED = 3  # definitions named in the explanation
+MOST_NAMED = 3  # definitions named
+RARE = 0.05  # the chance of as many matches below which they are named
+TARGETS = 400  # random figures, from half to twice the claimed one, that the chance is counted from
 Mask = NDArray[np.bool_]
 Choices = list[tuple[str, Mask | str]]  # in words, and the cells chosen or the statistic
 STATISTICS = ("mean", "accuracy", "median", "max", "min")
@@ -124,8 +127,18 @@ def definitions(query: Figures, cells: pd.DataFrame) -> Iterator[Match]:
                     yield Match(words, value, int(kept.sum()), changes, "model" not in changed)
 
 
+def chance(claim: Claim, tried: Sequence[Match], matches: int) -> float:
+    """How often a random figure of like size is given by at least as many of the definitions."""
+    values = np.array([found.value for found in tried])
+    draws = np.random.default_rng(0).uniform(-1, 1, TARGETS)
+    targets = np.round(float(claim.figure) * 2.0**draws, claim.decimals)
+    near = np.maximum(float(claim.half_unit), float(NEAR) * np.abs(targets))
+    counts = (np.abs(values[None, :] - targets[:, None]) <= near[:, None]).sum(axis=1)
+    return float((counts >= matches).mean())
+
+
 def search(claim: Claim, query: Figures, errors: pd.DataFrame) -> str:
-    """One sentence on the other definitions that give the claimed error; empty for what is no error of cells."""
+    """What the other definitions of a claimed error give; empty for what is no error of cells."""
     of_errors = query.dataset == "errors" and query.column == "ape_percent"
     if not claim.search or claim.comparison != "equals" or not of_errors:
         return ""
@@ -139,6 +152,11 @@ def search(claim: Claim, query: Figures, errors: pd.DataFrame) -> str:
     matches = [found for found in tried if claim.off(found.value) <= near]
     if not matches:
         return f"None of {len(tried):,} other definitions tried gives it."
+    odds = chance(claim, tried, len(matches))
+    counts = f"{len(matches)} of {len(tried):,} other definitions tried"
+    if odds >= RARE:
+        share = f"{100 * odds:.0f} % of random figures of like size"
+        return f"{counts} give it, which says nothing: as many give {share}."
 
     def rank(match: Match) -> tuple[object, ...]:
         # First what a reader could have meant: all models, few changes; then the exact, then the broad.
@@ -148,5 +166,7 @@ def search(claim: Claim, query: Figures, errors: pd.DataFrame) -> str:
     matches.sort(key=rank)
     named = [f"{match.words} (n = {match.n}: {match.value:.{claim.decimals}f})" for match in matches[:MOST_NAMED]]
     first = "" if len(matches) <= MOST_NAMED else ", such as"
-    counts = f"{len(matches)} of {len(tried):,} other definitions tried"
-    return f"It matches only under {counts}{first}: {'; '.join(named)}. Among so many, some match by chance."
+    return (
+        f"It may have been meant otherwise: {counts} give it{first}: {'; '.join(named)}. "
+        f"As many give only {100 * odds:.1f} % of random figures of like size."
+    )

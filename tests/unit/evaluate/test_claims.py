@@ -8,24 +8,26 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
 from tilecast.base.errors import InputError
 from tilecast.evaluate.audit import agreement, audit
+from tilecast.evaluate.badges import badges
 from tilecast.evaluate.claims import (
     Claim,
     Claims,
     RecordedFact,
-    check_claims,
-    known_cells,
     load_claims,
     load_facts,
 )
-from tilecast.evaluate.definitions import definitions, search
+from tilecast.evaluate.definitions import Match, chance, definitions, search
+from tilecast.evaluate.selectable import check_claims, known_cells
 from tilecast.tables.declared.artifact import GRAPHS
 from tilecast.tables.declared.evaluation import ERRORS
+from tilecast.tables.declared.moe import SYSTEMS
 from tilecast.tables.io import empty
 
 CLAIMS, FACTS = "config/claims.yaml", "resources/published/citation.yaml"
@@ -38,7 +40,8 @@ KNOWN = {"paper.title": RecordedFact(value="A  Title", source="somewhere")}
 
 def claim(**changes: Any) -> dict[str, Any]:
     """One claim of 10 % as the file holds it."""
-    base = {"id": "one", "source": "guide", "quote": "10.0 %", "claimed": 10.0, "unit": "%", "query": FIGURES}
+    base = {"id": "one", "title": "Error", "source": "guide", "quote": "10.0 %", "claimed": 10.0, "unit": "%"}
+    base |= {"query": FIGURES}
     return {**base, **changes}
 
 
@@ -91,6 +94,11 @@ TWO = errors(("neusight_published", H100, "bert_large", 8, 8.0), ("neusight_publ
         ({"claimed": "-.inf"}, "claim one: claimed '-.inf' is not a finite number"),
         ({"claimed": float("nan")}, "claim one: claimed 'nan' is not a finite number"),
         ({"claimed": True}, "claim one: `claimed` = True"),
+        ({"claimed": "6 to 4"}, "claim one: claimed '6 to 4' is not a finite number"),
+        ({"claimed": "4 to .inf"}, "claim one: claimed '4 to .inf' is not a finite number"),
+        ({"claimed": "4 to 6", "tolerance": 1}, "claim one: a range takes neither `tolerance` nor `comparison`"),
+        ({"title": ""}, "claim one: `title`"),
+        ({"kind": "rumour"}, "claim one: `kind` = 'rumour'"),
         ({"tolerance": float("inf")}, "claim one: `tolerance` = .*: Input should be a finite number"),
         ({"tolerance": float("nan")}, "claim one: `tolerance` = .*: Input should be a finite number"),
         ({"query": {"terms": [1, float("inf")]}}, "claim one: `query.terms"),
@@ -201,6 +209,10 @@ def test_agreement_is_to_the_digits_printed(claimed: Any, value: float, comparis
         ("4.5, tolerance: 0.5", 5.000000000000001, "within tolerance"),
         ("4.5, tolerance: 0.5", 5.0000001, "contradicted"),
         ("0.3, tolerance: 0.1", 0.1 + 0.1 + 0.2, "within tolerance"),
+        ("4 to 5", 5.000000000000001, "reproduced"),
+        ("4 to 5", 5.01, "contradicted"),
+        ("4 to 5", 3.99, "contradicted"),
+        ("0.8 to 1.2", 0.8, "reproduced"),
     ],
 )
 def test_a_figure_counts_with_the_digits_the_file_has(
@@ -211,14 +223,15 @@ def test_a_figure_counts_with_the_digits_the_file_has(
     query = "query: {terms: [" + repr(value) + "]}"
     path.write_text(
         "documents: {guide: {title: Guide}}\n"
-        f"claims:\n- {{id: one, source: guide, quote: words, claimed: {written}, {query}}}\n"
+        f"claims:\n- {{id: one, title: t, source: guide, quote: w, claimed: {written}, {query}}}\n"
     )
     claims = load_claims(path)
     assert agreement(claims.claims[0], value) == verdict
     found, _ = audit(claims, {}, KNOWN)
     assert found["verdict"].tolist() == [verdict]
     (shown,) = found["claimed"]
-    assert Decimal(shown).as_tuple() == Decimal(written.partition(",")[0]).as_tuple()
+    first, last = (text.partition(",")[0].split(" to ")[0] for text in (shown, written))
+    assert Decimal(first).as_tuple() == Decimal(last).as_tuple()
 
 
 def test_what_comes_to_no_finite_figure_is_one_line(tmp_path: Path) -> None:
@@ -249,9 +262,9 @@ def test_the_audit_shows_value_count_rows_and_reason(tmp_path: Path) -> None:
         "time": "not testable here",
         "kernels": "no data",
     }
-    assert table.loc["one", ["reproduced", "n"]].tolist() == ["10.0%", 2]
+    assert table.loc["one", ["reproduced", "n"]].tolist() == ["10.0 %", 2]
     assert "needs the full artifact" in table.loc["kernels", "explanation"]
-    assert table.loc["sum", "reproduced"] == "3%"
+    assert table.loc["sum", "reproduced"] == "3 %"
     evidence = rows[rows["id"] == "one"]
     assert evidence["predicted_ms"].tolist() == [108, 112]
     assert evidence["row"].str.contains(H100).all()
@@ -280,11 +293,23 @@ OTHERS = errors(
 
 @pytest.mark.parametrize(
     ("claimed", "expected"),
-    [(12.0, "only OPT-1.3B"), (77.7, "Habitat (authors)"), (40.0, "V100"), (55.5, "None of")],
+    [
+        (77.7, "Habitat (authors) (n = 1: 77.7)"),
+        (12.0, "As many give only 0.8 % of random figures of like size."),
+        (55.5, "None of"),
+    ],
 )
-def test_the_search_names_the_definition_that_matches(claimed: float, expected: str) -> None:
+def test_the_search_names_a_definition_only_where_a_match_is_rare(claimed: float, expected: str) -> None:
     made = Claim.model_validate(claim(claimed=claimed))
     assert expected in search(made, made.query, OTHERS)  # type: ignore[arg-type]
+
+
+def test_the_chance_of_a_match_is_that_of_random_figures() -> None:
+    """One definition that gives 10 is met by the random figures from 5 to 20 within half a digit of it."""
+    made = Claim.model_validate(claim(claimed=10))
+    one = Match("all", 10.0, 1, 1, True)
+    assert chance(made, [one], 1) == pytest.approx(np.log(10.5 / 9.5) / np.log(4), abs=0.04)
+    assert chance(made, [one], 2) == 0 and chance(made, [one], 0) == 1
 
 
 def test_the_search_counts_no_definition_twice() -> None:
@@ -309,7 +334,7 @@ def test_the_claims_of_this_repository_are_sound(repository: Path) -> None:
 
 def test_checking_claims_needs_no_pandas(repository: Path) -> None:
     script = (
-        "import sys; from tilecast.evaluate.claims import *;"
+        "import sys; from tilecast.evaluate.claims import *; from tilecast.evaluate.selectable import *;"
         f"check_claims(load_claims({CLAIMS!r}), load_facts({FACTS!r}), known_cells({PUBLISHED!r}), 'x');"
         "assert 'pandas' not in sys.modules and 'numpy' not in sys.modules"
     )
@@ -319,7 +344,7 @@ def test_checking_claims_needs_no_pandas(repository: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "verdict", "words"),
     [
-        ("guide-h100-inference", "contradicted", "plain and fused cells, smallest batches (n = 8: 9.42)"),
+        ("guide-h100-inference", "contradicted", "which says nothing"),
         ("guide-h100-training", "contradicted", "MI100 (n = 3: 15.62)"),
         ("guide-a100-sxm-inference", "no data", "no inference label"),
         ("guide-v100-inference", "reproduced", "10 rows"),
@@ -327,8 +352,12 @@ def test_checking_claims_needs_no_pandas(repository: Path) -> None:
         ("guide-dp4", "reproduced", "one row"),
         ("guide-tp4", "reproduced", "one row"),
         ("guide-pp4", "reproduced", "one row"),
+        ("paper-h100-gpt3", "reproduced", "6 rows"),
+        ("paper-h100-gpt3-habitat", "reproduced", "6 rows"),
+        ("paper-h100-gpt3-li", "reproduced", "6 rows"),
+        ("guide-a100-sxm-training", "reproduced", "No row gives 0 labels, as claimed"),
         ("survey-h100-gpt3-roofline", "contradicted", "Habitat (authors) (n = 6: 121.4)"),
-        ("survey-mean-error", "contradicted", "H100, only GPT3-XL + GPT3-2.7B (n = 6: 2.3)"),
+        ("survey-mean-error", "contradicted", "which says nothing"),
         ("survey-score", "contradicted", "3 points, not 7 points"),
         ("survey-repository", "contradicted", "sitar-lab"),
         ("guide-model-opt", "contradicted", "OPT-1.3B"),
@@ -347,30 +376,78 @@ def test_known_verdicts_from_the_transcribed_figures(
     tables = {"errors": cell_errors(labels, predictions), "labels": labels, "predictions": predictions}
     found, _ = audit(chosen, tables, facts)
     assert found["verdict"].tolist() == [verdict]
-    assert words in found["explanation"].iloc[0]
+    assert words in f"{found['explanation'].iloc[0]} {found['other_readings'].iloc[0]}"
 
 
-def relation(expression: str, **names: dict[str, str]) -> dict[str, Any]:
+def modelled(**changes: Any) -> dict[str, Any]:
+    """A claim that only the study's physical model answers."""
+    where = {"mode": "physical", "system": "8xA100", "strategy": "hybrid"}
+    query = {"dataset": "moe_systems", "where": where, "column": "speedup", "statistic": "value"}
+    return claim(unit="times", claimed="4 to 6", query=query) | changes
+
+
+def test_a_model_alone_neither_reproduces_nor_contradicts(tmp_path: Path) -> None:
+    path = tmp_path / "claims.yaml"
+    readings = {"By its own formula": {"mode": "as_published"}}
+    document = {"title": "Guide", "whose": "study", "readings": readings}
+    both = [modelled(), modelled(id="two", claimed="0.5 to 1.5")]
+    path.write_text(yaml.safe_dump({"documents": {"guide": document}, "claims": both}))
+    rows = [
+        dict.fromkeys(SYSTEMS.columns) | {"mode": mode, "system": "8xA100", "strategy": "hybrid", "speedup": value}
+        for mode, value in (("physical", 1.0), ("as_published", 5.0))
+    ]
+    found, _ = audit(load_claims(path), {"moe_systems": pd.DataFrame(rows)}, KNOWN)
+    assert found["verdict"].tolist() == ["model disagrees", "not testable here"]
+    assert found["kind"].tolist() == ["expectation for a machine"] * 2
+    assert found[["whose", "hardware"]].iloc[0].tolist() == ["study", "8xA100"]
+    assert found["other_readings"].iloc[0] == "By its own formula: 5 times, which agrees with 4 to 6 times."
+
+
+def test_badges_follow_from_the_tables() -> None:
+    claims = pd.DataFrame(
+        [("authors", "recomputed figure", verdict) for verdict in ("reproduced", "contradicted", "no data")]
+        + [("survey", "recomputed figure", "contradicted")],
+        columns=["whose", "kind", "verdict"],
+    )
+    summary = pd.DataFrame({"table": ["a", "b"], "equal": [True, False]})
+    defects = pd.DataFrame({"severity": ["affects results", "note"]})
+    source = {"source": "git", "files_verified": 2, "files_in_commit": 3}
+    found = badges(claims, summary, defects, source)
+    assert found["verdict"].tolist() == ["yes", "in part", "in part"]
+    assert (
+        "1 of 2 figures of its 2 summary tables" in found["reason"][1] and "1 of 2 figures" in found["reason"][2]
+    )
+    nothing = badges(claims[3:], summary[:0], defects, source | {"source": "published"})
+    assert nothing["verdict"].tolist() == ["not judged"] * 3
+
+
+def relation(expression: str, **names: dict[str, Any]) -> dict[str, Any]:
     """A claim that its expression comes to 1.25."""
     return claim(id="two", claimed=1.25, unit="times", query={"relation": expression, **names})
 
 
 def test_a_relation_uses_what_claims_state_and_what_they_come_to(tmp_path: Path) -> None:
     stated = relation("first / 8", of={"first": "one"})
-    computed = relation("first / max(second, 8)", of={"first": "one"}, recomputed={"second": "one"}) | {
+    computed = relation("first / max(second, 8)", of={"first": "one"}, recomputed={"second": FIGURES}) | {
         "id": "three"
     }
     found, rows = audit(loaded(tmp_path, claim(), stated, computed), {"errors": TWO}, KNOWN)
     assert found["verdict"].tolist() == ["reproduced", "reproduced", "contradicted"]
     assert found["reproduced"].tolist()[1:] == ["1.25 times", "1.00 times"]
     assert "first / 8 with first = 10 gives 1.25 times, as claimed" in found["explanation"].iloc[1]
-    assert rows[rows["id"] == "three"]["row"].tolist() == ["first: one, stated", "second: one, recomputed"]
+    first, second = rows[rows["id"] == "three"]["row"]
+    assert first == "first: one, as stated" and second.startswith("second: mean of absolute percentage error")
+    assert found["kind"].tolist() == ["recomputed figure", "arithmetic", "recomputed figure"]
 
 
 def test_nothing_follows_from_a_claim_without_data(tmp_path: Path) -> None:
-    claims = loaded(tmp_path, claim(), relation("a / 8", recomputed={"a": "one"}))
+    count = {"dataset": "errors", "statistic": "count"}
+    none, share = (
+        relation(text, recomputed={"a": query}) for text, query in (("a / 8", FIGURES), ("8 / a", count))
+    )
+    claims = loaded(tmp_path, claim(), none, share | {"id": "three"})
     found, _ = audit(claims, {"errors": empty(ERRORS)}, KNOWN)
-    assert found["verdict"].tolist() == ["no data", "no data"]
+    assert found["verdict"].tolist() == ["no data"] * 3
 
 
 @pytest.mark.parametrize(
@@ -380,7 +457,7 @@ def test_nothing_follows_from_a_claim_without_data(tmp_path: Path) -> None:
         ({"relation": "a / 8", "of": {"b": "one"}}, "differ: a, b"),
         ({"relation": "a ** 8", "of": {"a": "one"}}, "only + - * /"),
         ({"relation": "open(a)", "of": {"a": "one"}}, "only + - * /"),
-        ({"relation": "a", "recomputed": {"a": "words"}}, "does not recompute a figure"),
+        ({"relation": "a", "recomputed": {"a": "words"}}, "`query.recomputed.a`"),
         ({"relation": "a", "of": {"a": "words"}}, "states no number"),
     ],
 )

@@ -14,6 +14,7 @@ VERDICTS: dict[str, tuple[str, str]] = {
     "reproduced": ("reproduced", "the same figure comes out"),
     "within tolerance": ("within", "close to what comes out, by the claim's own tolerance"),
     "contradicted": ("contradicted", "something else comes out"),
+    "model disagrees": ("disagrees", "nothing was measured, and a model of this project says otherwise"),
     "no data": ("nodata", "the data at hand hold no such cell"),
     "not testable here": ("untestable", "nothing here can decide it"),
 }
@@ -47,7 +48,7 @@ def audited(results: Results) -> list[Row]:
 
 def _with_unit(claim: Row) -> str:
     unit = claim["unit"] or ""
-    return f"{claim['claimed']}{unit}" if unit in ("", "%") else f"{claim['claimed']} {unit}"
+    return f"{claim['claimed']} {unit}".rstrip()
 
 
 def context(results: Results) -> dict[str, Any]:

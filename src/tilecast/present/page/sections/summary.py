@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from tilecast.evaluate.claims import MAIN_SUBJECT
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections import claims
 from tilecast.present.page.sections.provenance import SERVED
@@ -16,21 +15,20 @@ from tilecast.tables.naming import MODES, PREDICTORS, display, method, ordered
 def context(results: Results) -> dict[str, Any]:
     """Verdict counts, the evidence behind them and each predictor's headline error; None where not produced."""
     everything = claims.audited(results)
-    subjects = {name: document.subject for name, document in results.documents.items()}
-    audited = [claim for claim in everything if subjects.get(claim["source"], MAIN_SUBJECT) == MAIN_SUBJECT]
-    others = dict.fromkeys(subject for subject in subjects.values() if subject != MAIN_SUBJECT)
+    audited = [claim for claim in everything if claim["whose"] == "authors"]
+    others = dict.fromkeys(claim["whose"] for claim in everything if claim["whose"] != "authors")
     source = results.json("artifact/source.json")
     holding, contradicted = _counts(audited)
     return {
         "others": [
             {
-                "subject": subject,
+                "subject": whose,
                 "claims": len(part),
                 "holding": _counts(part)[0],
                 "contradicted": _counts(part)[1],
             }
-            for subject in others
-            if (part := [claim for claim in everything if subjects.get(claim["source"]) == subject])
+            for whose in others
+            if (part := [claim for claim in everything if claim["whose"] == whose])
         ],
         "claims": audited,
         "holding": holding,
