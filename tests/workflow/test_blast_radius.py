@@ -12,7 +12,6 @@ from copies import Copy, copy_tree
 SAMPLED = 4
 COMPARED = {"evaluate_kernels", "evaluate_own_graphs"}  # steps that forecast with every predictor
 FORECAST = COMPARED | {
-    "evaluate_ablation",
     "evaluate_baselines",
     "half_precision_evaluate",
     "locality_predict",

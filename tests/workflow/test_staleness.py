@@ -40,7 +40,6 @@ CLAIMS = {"audit_claims", "table_claims", "table_pdf", "report_page"}
 PREDICTIONS = {"predict", "predict_logo"}
 EVALUATION = {
     "audit_claims",
-    "evaluate_ablation",
     "evaluate_baselines",
     "evaluate_goals",
     "evaluate_coverage",

@@ -154,29 +154,6 @@ rule evaluate_goals:
         "../scripts/evaluate_goals.py"
 
 
-rule evaluate_ablation:
-    input:
-        weights=weights("tilecast"),
-        graphs="results/tidy/graphs.parquet",
-        layers="results/tidy/layers.csv",
-        devices="results/tidy/devices.csv",
-        labels="results/tidy/labels.csv",
-        errors="results/evaluation/errors.csv",
-        evaluations=shipped("resources/reference/evaluations.csv"),
-        registry=shipped("src/tilecast/data/constants.csv"),
-    output:
-        ablation="results/evaluation/ablation.csv",
-        constants="results/evaluation/constants.csv",
-    log:
-        "results/logs/evaluate_ablation.log",
-    conda:
-        "../../envs/analysis.yaml"
-    params:
-        *code("evaluate_ablation", *predictor_code("tilecast")),
-    script:
-        "../scripts/evaluate_ablation.py"
-
-
 rule evaluate_baselines:
     input:
         weights=weights("tilecast"),
@@ -186,9 +163,13 @@ rule evaluate_baselines:
         devices="results/tidy/devices.csv",
         labels="results/tidy/labels.csv",
         errors="results/evaluation/errors.csv",
+        evaluations=shipped("resources/reference/evaluations.csv"),
+        registry=shipped("src/tilecast/data/constants.csv"),
     output:
         baselines="results/evaluation/baselines.csv",
         donors="results/evaluation/donors.csv",
+        ablation="results/evaluation/ablation.csv",
+        constants="results/evaluation/constants.csv",
     log:
         "results/logs/evaluate_baselines.log",
     conda:

@@ -1,8 +1,11 @@
-"""Hold `tilecast` against simple rivals that are fitted on the same kernels."""
+"""Hold `tilecast` against simple rivals, other ways to borrow, and itself without what was chosen after a look."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from tilecast.base.job import run_step
+from tilecast.evaluate.ablation import ablation
+from tilecast.evaluate.constants import constants
 from tilecast.evaluate.donors import donors
 from tilecast.evaluate.goals import PLAIN
 from tilecast.evaluate.rivals import Measured, baselines
@@ -10,7 +13,8 @@ from tilecast.predict.artifact_graphs import layers_by_model, workloads
 from tilecast.predict.registry import specifications
 from tilecast.predict.tilecast import Tilecast
 from tilecast.tables.declared.artifact import DEVICES, GRAPHS, KERNELS, LABELS
-from tilecast.tables.declared.evaluation import BASELINES, DONORS, ERRORS
+from tilecast.tables.declared.evaluation import ABLATION, BASELINES, DONORS, ERRORS, EVALUATIONS
+from tilecast.tables.declared.predict import CONSTANTS
 from tilecast.tables.io import empty, read, write
 
 
@@ -22,21 +26,26 @@ def evaluate_baselines(
     devices: str,
     labels: str,
     errors: str,
-    output: str,
-    borrowed: str,
+    evaluations: str,
+    output: Mapping[str, str],
 ) -> None:
-    """Write the errors of both, on what share of the cases `tilecast` is closer, and other ways to borrow."""
+    """Write the table of constants, and errors of rivals, of other ways to borrow, and without constants."""
+    write(constants(), output["constants"], CONSTANTS)
     timed, cells = read(kernels, KERNELS), read(graphs, GRAPHS)
-    table, ways = empty(BASELINES), empty(DONORS)
+    compared, ways, without = empty(BASELINES), empty(DONORS), empty(ABLATION)
     if len(timed) and len(cells):  # else transcribed figures alone
         model = Tilecast.load(Path(weights).parent)
-        measured = Measured(timed, specifications(model, read(devices, DEVICES)), model.meta["decay"])
+        known = specifications(model, read(devices, DEVICES))
+        measured = Measured(timed, known, model.meta["decay"])
         work = workloads(cells[cells["option"] == PLAIN["option"]], layers_by_model(layers))
-        table = baselines(model, measured, work, read(labels, LABELS), read(errors, ERRORS))
+        truth, found = read(labels, LABELS), read(errors, ERRORS)
+        compared = baselines(model, measured, work, truth, found)
         ways = donors(model, measured)
-    write(table, output, BASELINES)
-    write(ways, borrowed, DONORS)
-    print(f"{len(table)} rows")
+        without = ablation(model, work, known, truth, found, read(evaluations, EVALUATIONS), ways)
+        print(without[["variant", "mape_percent"]].to_string(index=False))
+    write(compared, output["baselines"], BASELINES)
+    write(ways, output["donors"], DONORS)
+    write(without, output["ablation"], ABLATION)
 
 
 if __name__ == "__main__":
@@ -45,8 +54,7 @@ if __name__ == "__main__":
         snakemake,
         **{
             name: str(snakemake.input[name])
-            for name in ("weights", "kernels", "graphs", "layers", "devices", "labels", "errors")
+            for name in ("weights", "kernels", "graphs", "layers", "devices", "labels", "errors", "evaluations")
         },
-        output=snakemake.output.baselines,
-        borrowed=snakemake.output.donors,
+        output=dict(snakemake.output.items()),
     )

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import ast
 import csv
+import importlib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from math import log10
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import pandas as pd
 
@@ -47,12 +49,24 @@ What the headline error is without those chosen after an evaluation: `results/ev
 evaluations themselves, in order: [design-log.md](../evidence/design-log.md) and
 [design-log-half-precision.md](../evidence/design-log-half-precision.md).
 """
+Held = dict[tuple[str, str], Any]  # module and name, as in the table -> value
 _OUTER = (ast.FunctionDef, ast.ClassDef)
 
 
 def constants() -> pd.DataFrame:
     """The `constants` table, in the order of the code's modules."""
     return read(REGISTRY, CONSTANTS).sort_values(["module", "name"], kind="stable").reset_index(drop=True)
+
+
+@contextmanager
+def holding(values: Held) -> Iterator[None]:
+    """Forecasts in this block are made with other values of constants."""
+    with ExitStack() as stack:
+        for (path, name), value in values.items():
+            module = importlib.import_module("tilecast." + path.removesuffix(".py").replace("/", "."))
+            stack.callback(setattr, module, name, getattr(module, name))
+            setattr(module, name, value)
+        yield
 
 
 def literals(path: Path) -> dict[str, Counter[str]]:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from tilecast.evaluate.baselines import Work, compared, efficiencies, line, nearest
-from tilecast.evaluate.donors import _discrete, donors
+from tilecast.evaluate.donors import _discrete, best, donors
 from tilecast.evaluate.rivals import Measured, Rival, _left_out
 from tilecast.hardware.device_file import load_device
 from tilecast.predict.experts import chip_weights
@@ -96,7 +96,13 @@ def test_ways_to_borrow_are_judged_as_training_judges_the_shipped_one() -> None:
     for family in MEASURED_FAMILIES:
         expected = np.mean(list(trained[family].values()))
         assert table.iloc[0][f"{family}_percent"] == pytest.approx(expected, abs=0.01)
-    assert table["mean_percent"].nunique() == 9
+    assert table["mean_percent"].head(9).nunique() == 9
+    decay, held = best(table)
+    rows = table.set_index("weights")[["bmm_percent", "linear_percent"]].mean(axis=1)
+    steps = ", ".join(f"{step:g}" for step in held["predict/experts.py", "MATRIX_STEPS"])
+    assert rows[f"matrix: decay {decay}, steps {steps}"] == rows[rows.index.str.startswith("matrix:")].min()
+    shipped = table.set_index("weights").loc["matrix: decay 0.7, steps 1, 1, 0.5"]
+    assert shipped["mean_percent"] == pytest.approx(table.iloc[0]["mean_percent"])
 
 
 def test_weights_by_generation_and_lanes_are_unmoved_by_other_figures() -> None:

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from tilecast.base.paths import CHECKOUT
-from tilecast.evaluate.ablation import ARGUED, chosen_after, without
-from tilecast.evaluate.constants import PAGE, literals, markdown, unexplained
+from tilecast.evaluate.ablation import ARGUED, CLEAN, chosen_after, without
+from tilecast.evaluate.constants import PAGE, holding, literals, markdown, unexplained
 from tilecast.hardware.device_file import load_device
 from tilecast.predict.kernel import complete
 from tilecast.predict.tilecast import Tilecast
@@ -59,8 +59,10 @@ def test_a_constant_taken_out_changes_forecasts_meanwhile_and_is_put_back() -> N
         return found
 
     shipped = forecast()
-    for name, part in parts.items():
-        with without(part):
+    held = {name: without(part) for name, part in parts.items()}
+    held |= {f"{name} of the second design": {(module, name): value} for (module, name), value in CLEAN.items()}
+    for name, values in held.items():
+        with holding(values):
             assert forecast() != pytest.approx(shipped, rel=1e-6), name
         assert forecast() == shipped
 
