@@ -27,7 +27,6 @@ from tilecast.artifact.published import read_published
 from tilecast.base.config import default_yaml, load_config
 from tilecast.base.documents import read_json
 from tilecast.base.paths import WEIGHTS
-from tilecast.cli.serve import read_trace
 from tilecast.cli.train import read_kernels as read_training_kernels
 from tilecast.evaluate import experts
 from tilecast.evaluate.claims import load_claims, load_facts
@@ -56,6 +55,7 @@ from tilecast.planner.study import load_study as load_parallel_study
 from tilecast.predict import calibrate
 from tilecast.predict.registry import load_predictor
 from tilecast.predict.weights import read_record, write_record
+from tilecast.serving.load import read_trace
 from tilecast.tables.declared.artifact import KERNELS as KERNELS_TABLE
 from tilecast.tables.io import read, write
 from tilecast.tables.results import problems

@@ -79,7 +79,13 @@ def test_no_arrow_points_up() -> None:
         if room_of(name) != room_of(other) and FLOOR_OF[room_of(other)] >= FLOOR_OF[room_of(name)]
     ]
     # Rooms of one floor: the second may read the first.
-    beside = {("measure", "graph"), ("artifact", "graph"), ("serving", "multigpu"), ("moe", "planner")}
+    beside = {
+        ("measure", "graph"),
+        ("artifact", "graph"),
+        ("serving", "multigpu"),
+        ("moe", "planner"),
+        ("cli", "api"),
+    }
     assert [arrow for arrow in upward if _rooms(arrow) not in beside] == []
 
 

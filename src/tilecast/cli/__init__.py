@@ -9,11 +9,16 @@ import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from tilecast import __version__
 from tilecast.base.errors import InputError, TilecastError
 
-# name -> what it does; the module tilecast.cli.<name> offers add_arguments(parser) and run(args) -> int
+if TYPE_CHECKING:
+    from tilecast.cli.ask import Question
+
+# name -> what it does; the module tilecast.cli.<name> offers add_arguments(parser) and run(args) -> int, unless
+# it is a question to tilecast.api
 COMMANDS: dict[str, str] = {
     "bundle": "results as one archive to send: make it, verify one",
     "check": "whether the results are still what the run made",
@@ -22,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "graph": "a model as a list of kernels: parameters, FLOPs, bytes, kernels by class",
     "import": "add somebody else's measurements, from their bundle",
     "kernel": "latency of one matrix product on a GPU",
+    "list": "names that the other commands take: models, devices, systems, engines",
     "measure": "time kernels and models on this machine, forecasts first",
     "serve": "requests served on GPUs: time to first token and per token, throughput, cost",
     "numa": "host-memory locality: topology, studies, analysis of profiles",
@@ -30,8 +36,17 @@ COMMANDS: dict[str, str] = {
 }
 
 
-def module_of(name: str) -> ModuleType:
-    """A sub-command's module; one that Python keeps the name of ends in an underscore."""
+# command -> module and function of tilecast.api
+QUESTIONS = {name: name for name in ("collective", "forecast", "graph", "kernel", "search", "serve")}
+QUESTIONS |= {"list": "known"}
+
+
+def module_of(name: str) -> ModuleType | Question:
+    """A sub-command's module, or its question; one that Python keeps the name of ends in an underscore."""
+    if name in QUESTIONS:
+        from tilecast.cli.ask import Question
+
+        return Question(QUESTIONS[name])
     return importlib.import_module(f"tilecast.cli.{name}" + "_" * keyword.iskeyword(name))
 
 

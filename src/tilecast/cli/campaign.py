@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tilecast.api.text import text_table
 from tilecast.base.errors import InputError
-from tilecast.cli.text_table import text_table
 from tilecast.locality.copies import copies, pipelines
 from tilecast.locality.topology import read_topology
 from tilecast.measure import stages

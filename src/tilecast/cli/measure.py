@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tilecast.api.text import text_table
+from tilecast.api.work import torch_needed
 from tilecast.base.errors import InputError
 from tilecast.base.limits import option
-from tilecast.cli.text_table import text_table
-from tilecast.cli.work import torch_needed
 from tilecast.evaluate.machine import kernels, models, summary
 from tilecast.hardware.device import device_names
 from tilecast.measure.describe import DESCRIPTION, describe, open_backend, read_description, write_description

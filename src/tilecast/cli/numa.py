@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from tilecast.api.text import text_table
+from tilecast.api.work import check_table
 from tilecast.base.errors import InputError
 from tilecast.base.limits import option
-from tilecast.cli.text_table import text_table
-from tilecast.cli.work import check_table
 from tilecast.locality.analysis import analyse_folder, profiles_in
 from tilecast.locality.study import cells, load_study, manifest
 from tilecast.locality.topology import read_topology

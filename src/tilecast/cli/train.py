@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from tilecast.api.work import torch_needed
 from tilecast.artifact.kernels import read_kernels as read_artifact
 from tilecast.artifact.names import KERNELS_TRAIN
 from tilecast.base.errors import InputError, TilecastError
 from tilecast.base.limits import option
 from tilecast.base.paths import DEVICES
-from tilecast.cli.work import torch_needed
 from tilecast.hardware.device import Device
 from tilecast.hardware.device_file import devices, load_device
 from tilecast.measure.describe import DESCRIPTION, device_of, read_description

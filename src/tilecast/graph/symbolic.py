@@ -74,6 +74,9 @@ def fixed(spec: ModelSpec) -> dict[str, Any]:
     values = {key: value for key, value in spec.values.items() if not _IGNORED.fullmatch(key)}
     rest = {key: value for key, value in values.items() if key not in FREE_KEYS}
     free = sorted(key for key in values.keys() & FREE_KEYS if values[key] is not None)
+    scaling = rest.get("rope_scaling")
+    if isinstance(scaling, dict) and scaling.get("rope_type") == "llama3":  # it scales a table made beforehand
+        del rest["rope_scaling"]
     if rest.get("word_embed_proj_dim") == values.get("hidden_size"):
         rest.pop("word_embed_proj_dim", None)
     if free:

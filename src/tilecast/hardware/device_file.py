@@ -15,6 +15,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from tilecast.base.documents import read_json, read_yaml
 from tilecast.base.errors import InputError
 from tilecast.base.inputs import Count, Number, Positive, Section, validated, within
+from tilecast.base.names import find, remedy
 from tilecast.base.paths import DEVICES
 from tilecast.hardware.device import AMD_LANES, Device, Dtype, Link
 
@@ -23,6 +24,7 @@ _SHARES = {  # least and most of a rate over lanes x 2 x clock
     ("vector", ""): (1 / 128, 8.0),  # P4: fp16 at 1/64
     ("matrix", ""): (1 / 16, 300.0),  # GB300: fp4 at 200
 }
+_MEANT = {"A100": "A100-SXM-80GB", "RTX A6000": "A6000"}  # a family's name -> the one of it most in use
 _BYTES_PER_FLOP = (0.002, 1.0)  # bandwidth against fp32 peak (L4: 0.01, P100: 0.08)
 
 
@@ -91,11 +93,10 @@ def load_device(path_or_name: str | Path) -> Device:
         return _read(Path(text))
     if (shipped := shipped_device(text)) is not None:
         return shipped
-    known = shipped_names()
-    like = sorted({short for name, short in known if text and text.lower() in name.lower()})
-    names = ", ".join(sorted(name for name, _ in known))
-    remedy = f"did you mean {' or '.join(like)}?" if like else f"give a file, or one of {names}"
-    raise InputError(text, "is not a known device", remedy)
+    names = [short for _, short in shipped_names()]
+    raise InputError(
+        text, "is not a known device", remedy(text, names, f"give a file, or one of {', '.join(sorted(names))}")
+    )
 
 
 @lru_cache(maxsize=1)
@@ -109,10 +110,10 @@ def shipped_names() -> dict[tuple[str, str], Path]:
 
 
 def shipped_device(name: str) -> Device | None:
-    """The device of data/devices with this name or short name; None where there is none."""
-    paths = (path for names, path in shipped_names().items() if name.lower() in map(str.lower, names))
-    path = next(paths, None)
-    return None if path is None else _read(path)
+    """The device of data/devices with this name or short name, in any case; None where there is none."""
+    known = shipped_names()
+    found = find(name, [each for names in known for each in names], _MEANT)
+    return next((_read(path) for names, path in known.items() if found in names), None)
 
 
 def devices(folder: Path = DEVICES) -> dict[str, Device]:

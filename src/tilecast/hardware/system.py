@@ -18,6 +18,7 @@ from tilecast.base.documents import read_yaml, shown
 from tilecast.base.errors import InputError
 from tilecast.base.inputs import AsTuple, Number, Section, validated, within
 from tilecast.base.limits import MOST
+from tilecast.base.names import find, remedy
 from tilecast.base.paths import SYSTEMS
 
 _KEYS = "docs/understand/collectives.md lists the keys"
@@ -92,9 +93,11 @@ def load_system(path_or_name: str | Path) -> System:
     text = str(path_or_name)
     if text.endswith((".yaml", ".yml")):
         return _read(Path(text))
-    if text not in system_names():
-        raise InputError(text, "is not a known system", f"give a file, or one of {', '.join(system_names())}")
-    return _read(SYSTEMS / f"{text}.yaml")
+    names = system_names()
+    if (found := find(text, names)) is None:
+        words = f"give a file, or one of {', '.join(names)}"
+        raise InputError(text, "is not a known system", remedy(text, names, words))
+    return _read(SYSTEMS / f"{found}.yaml")
 
 
 def system_names() -> list[str]:

@@ -17,10 +17,24 @@ from typing import Any
 from tilecast.base.documents import read_json
 from tilecast.base.errors import InputError
 from tilecast.base.limits import check_model
+from tilecast.base.names import find, remedy
 from tilecast.base.paths import MODELS
 
 # width -> heads, as the locality study's models have them (heads of 64, hidden layer 4 x width, images of 224)
 _VIT_HEADS = {128: 4, 256: 8, 512: 8, 768: 12, 1024: 16}
+# Models of the Hugging Face hub with the dimensions of a shipped one.
+HUB = {
+    "openai-community/gpt2": "gpt2", "openai-community/gpt2-large": "gpt2_large", "facebook/opt-1.3b": "opt_13",
+    "google-bert/bert-large-uncased": "bert_large", "meta-llama/Llama-2-7b-hf": "llama2_7b",
+    "meta-llama/Llama-2-13b-hf": "llama2_13b", "meta-llama/Llama-2-70b-hf": "llama2_70b",
+    "meta-llama/Meta-Llama-3-8B": "llama3_8b", "meta-llama/Meta-Llama-3-70B": "llama3_70b",
+    "meta-llama/Meta-Llama-3-8B-Instruct": "llama3_8b", "meta-llama/Meta-Llama-3-70B-Instruct": "llama3_70b",
+    "meta-llama/Llama-3.1-8B": "llama31_8b", "meta-llama/Llama-3.1-8B-Instruct": "llama31_8b",
+    "meta-llama/Llama-3.1-70B": "llama31_70b", "meta-llama/Llama-3.1-70B-Instruct": "llama31_70b",
+    "mistralai/Mixtral-8x7B-v0.1": "mixtral_8x7b", "mistralai/Mixtral-8x7B-Instruct-v0.1": "mixtral_8x7b",
+    "Qwen/Qwen3-30B-A3B": "qwen3_30b_a3b", "Qwen/Qwen3-235B-A22B": "qwen3_235b_a22b",
+    "microsoft/resnet-50": "resnet50", "google/switch-large-128": "switch_large_128",
+}  # fmt: skip
 LAYER_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "num_decoder_layers")  # by type of model
 _VIT_NAME = re.compile(r"vit(\d{1,9})x(\d{1,9})x(\d{1,9})")
 
@@ -74,12 +88,13 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
         folder = False
     if folder or path.suffix.lower() == ".json":
         return _read(path / "config.json" if folder else path)
-    if text in model_names():
-        return _read(MODELS / f"{text}.json")
+    names = model_names()
+    if (found := find(text, names, HUB)) is not None:
+        return _read(MODELS / f"{found}.json")
     if match := _VIT_NAME.fullmatch(text):
         return _vision_transformer(text, *(int(part) for part in match.groups()))
-    remedy = f"give a config.json, vit<patch>x<depth>x<width>, or one of {', '.join(model_names())}"
-    raise InputError(text, "is no known model", remedy)
+    otherwise = f"give a config.json, vit<patch>x<depth>x<width>, or one of {', '.join(names)}"
+    raise InputError(text, "is no known model", remedy(text, [*names, *HUB], otherwise))
 
 
 def model_spec(values: Mapping[str, Any], name: str, source: str) -> ModelSpec:

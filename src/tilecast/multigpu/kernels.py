@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -114,7 +115,22 @@ class Kernels:
         missing = [shape for shape in dict.fromkeys(shapes) if shape not in self._rows]
         if not missing:
             return
-        found = [self._traced.get(shape) or share(self.work, shape, self._traces) for shape in missing]
+        found = [self._share(shape) for shape in missing]
+        places, distinct, forecast = self._each(found)
+        ends = forecast[list(_ENDS)].to_numpy(dtype=float).T
+        family, op = (distinct[name].to_numpy() for name in ("family", "op"))
+        ms, runs = (np.zeros((*table.shape[:-1], len(found))) for table in (self._ms, self._runs))
+        for number, one in enumerate(found):
+            rows = np.array([places[kernel] for kernels in one.kernels.values() for kernel, _ in kernels])
+            self._sum(one, ends[:, rows], family[rows], op[rows], ms[..., number], runs[..., number])
+        self._ms, self._runs = np.concatenate([self._ms, ms], -1), np.concatenate([self._runs, runs], -1)
+        self._rows |= {shape: len(self._rows) + place for place, shape in enumerate(missing)}
+
+    def _share(self, shape: Shape) -> Share:
+        return self._traced.get(shape) or share(self.work, shape, self._traces)
+
+    def _each(self, found: list[Share]) -> tuple[dict[Kernel, int], pd.DataFrame, pd.DataFrame]:
+        """Every distinct kernel of some shares: its row, what it is, its forecast."""
         places: dict[Kernel, int] = {}
         for one in found:
             for kernels in one.kernels.values():
@@ -125,14 +141,20 @@ class Kernels:
         forecast = sustained(distinct, forecast, self.device, self.work.mode)
         if self.work.fused:
             forecast = self._unissued(distinct, forecast)
-        ends = forecast[list(_ENDS)].to_numpy(dtype=float).T
-        family, op = (distinct[name].to_numpy() for name in ("family", "op"))
-        ms, runs = (np.zeros((*table.shape[:-1], len(found))) for table in (self._ms, self._runs))
-        for number, one in enumerate(found):
-            rows = np.array([places[kernel] for kernels in one.kernels.values() for kernel, _ in kernels])
-            self._sum(one, ends[:, rows], family[rows], op[rows], ms[..., number], runs[..., number])
-        self._ms, self._runs = np.concatenate([self._ms, ms], -1), np.concatenate([self._runs, runs], -1)
-        self._rows |= {shape: len(self._rows) + place for place, shape in enumerate(missing)}
+        return places, distinct, forecast
+
+    def classes_ms(self, shape: Shape, microbatches: int) -> dict[str, float]:
+        """Milliseconds of kernels by family, largest first: all layers and microbatches, nothing done again."""
+        one = self._share(shape)
+        places, _, forecast = self._each([one])
+        latency = forecast["latency_ms"].to_numpy(dtype=float)
+        sums: dict[str, float] = defaultdict(float)
+        for (part, phase), kernels in one.kernels.items():
+            layers = self.work.architecture.layers if part == "layer" else 1
+            often = layers * (1 if phase == "optimizer" else microbatches)
+            for kernel, count in kernels if phase in _PASSES else ():
+                sums[kernel.family] += often * count * float(latency[places[kernel]])
+        return dict(sorted(sums.items(), key=lambda item: -item[1]))
 
     def _sum(self, one: Share, ends: Array, family: Array, op: Array, ms: Array, runs: Array) -> None:
         """Add up the times of one shape's kernels, into its place of both tables."""

@@ -127,6 +127,10 @@ class StepForecaster:
 
         return Step(layout, latency, low, high, chosen, rate, self.memory(layout), tuple(full), simulated)
 
+    def classes_ms(self, layout: Layout) -> dict[str, float]:
+        """Milliseconds of one replica's kernels by class, of all its stages together; nothing done again."""
+        return self.kernels.classes_ms(Shape.of(layout), layout.microbatches(self.work.batch_size))
+
     def latencies(self, layouts: Sequence[Layout]) -> Array:
         """Milliseconds of each (legal) layout, many at once: what `step` finds, without its parts and interval."""
         found, many = np.zeros(len(layouts)), Layouts.of(layouts)

@@ -8,7 +8,8 @@ from typing import Any
 
 from tilecast.base.paths import SERVING_INTERVALS as RATIOS
 from tilecast.hardware.price import Prices, per_million_tokens
-from tilecast.serving.deployment import Deployment, Served
+from tilecast.predict.half_precision import shipped
+from tilecast.serving.deployment import Deployment, Desk, Served, sweep
 from tilecast.serving.load import Load
 from tilecast.tables.declared.half_precision import SERVING_INTERVALS
 from tilecast.tables.io import read
@@ -94,3 +95,21 @@ def memory(deployment: Deployment, tokens: float) -> dict[str, Any]:
             "most_requests": int(max(0, min(room // float(deployment.cache_bytes(tokens, pool)), most))),
         }
     return found
+
+
+def answered(deployment: Deployment, load: Load, prices: Prices, bounds: Mapping[str, float]) -> dict[str, Any]:
+    """Memory, a row of figures a load, and the place of the best one within the bounds, None where none is.
+
+    Of requests without a load every number of clients that fits is tried, from 1 by doublings.
+    """
+    held = memory(deployment, load.prompt.mean + load.output.mean)
+    asked = [load] if load.concurrency or load.rate_per_s or load.trace else sweep(deployment, load)
+    desk, rows = Desk(shipped(), deployment.device, deployment.system), []
+    if all(pool["fits"] and pool["most_requests"] for pool in held.values()):
+        for one in asked:
+            desk.ask(deployment, one)
+        for one, served in zip(asked, desk.answers(), strict=True):
+            rows.append({"concurrency": one.concurrency or None, **figures(deployment, served, prices)})
+    within = [row for row in rows if all(row[name]["mean"] <= most for name, most in bounds.items())]
+    best = max(within, key=lambda row: row["output_tokens_per_s"]["mean"], default=None)
+    return {"memory": held, "best": None if best is None else rows.index(best), "loads": rows}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tilecast.base.errors import InputError
+from tilecast.base.names import chosen
 from tilecast.serving.replay import Batching
 
 
@@ -28,12 +28,9 @@ ENGINES = {
     # GUARANTEED_NO_EVICT, free_gpu_memory_fraction 0.9.
     "trtllm": Engine("TensorRT-LLM", Batching(8192, late=3, sequences=2048), 0.9),
 }
-_ALIASES = {"tensorrt-llm": "trtllm", "tensorrt_llm": "trtllm", "trt-llm": "trtllm"}
+_ALIASES = {"tensorrt-llm": "trtllm"}
 
 
 def engine(name: str) -> Engine:
     """An engine by name, in any case."""
-    key = _ALIASES.get(name.lower(), name.lower())
-    if key not in ENGINES:
-        raise InputError(name, "is no engine that is known here", f"expected one of {', '.join(ENGINES)}")
-    return ENGINES[key]
+    return ENGINES[chosen(name, ENGINES, "--engine", _ALIASES)]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from tilecast.base.arrays import Array
+from tilecast.base.documents import read_text
 from tilecast.base.errors import InputError
 from tilecast.base.limits import check
 
@@ -95,3 +97,28 @@ class Requests:
     output: Array  # tokens to make
     length: Array  # tokens of the whole prompt
     arrival_ms: Array | None
+
+
+def read_trace(path: str | Path) -> tuple[tuple[float, float, float], ...]:
+    """Requests of a CSV with the columns seconds, prompt, output."""
+    lines = read_text(path).splitlines()
+    if not lines or [name.strip() for name in lines[0].split(",")] != ["seconds", "prompt", "output"]:
+        raise InputError(path, "has no header seconds,prompt,output")
+    found: list[tuple[float, float, float]] = []
+    for number, line in enumerate(lines[1:], 2):
+        try:
+            at, prompt, output = (float(part) for part in line.split(","))
+        except ValueError:
+            raise InputError(f"{path}, line {number}", f"{line[:40]!r} is not three numbers") from None
+        if not (0 <= at < 1e9 and 1 <= prompt <= 1e8 and 2 <= output <= 1e8):
+            raise InputError(
+                f"{path}, line {number}",
+                "a time below 0, or a length that is none",
+                "an answer has 2 tokens or more",
+            )
+        if found and at < found[-1][0]:
+            raise InputError(f"{path}, line {number}", "is earlier than the line before", "sort by seconds")
+        found.append((at, prompt, output))
+    if not found:
+        raise InputError(path, "holds no request")
+    return tuple(found)

@@ -15,7 +15,7 @@ def test_a_layout_is_forecast_and_its_timeline_written(tmp_path, capsys):
     file = tmp_path / "step.json"
     options = ["--dp", "2", "--pp", "2", "--batch", "8", "--microbatch", "2", "--predictor", "roofline"]
     assert main([*TRAIN, *options, "--zero", "1", "--timeline", str(file), "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
+    said = json.loads(capsys.readouterr().out)["answer"]
     assert (said["gpus"], said["microbatches"], said["layout"]["zero"]) == (4, 2, 1)
     assert sum(said["parts_ms"].values()) == pytest.approx(said["latency_ms"])
     assert said["memory"]["fits"] is True and len(said["memory"]["stages"]) == 2
@@ -38,7 +38,7 @@ def test_stages_prices_and_a_run_are_told(capsys):
         "7,5",
     ]
     assert main([*uneven, "--tokens", "1e9", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
+    said = json.loads(capsys.readouterr().out)["answer"]
     assert said["layout"]["stages"] == [7, 5] and len(said["memory"]["stage_verdicts"]) == 2
     hour, run = said["cost"]["hour"], said["cost"]["training_run"]
     assert run["on_demand_usd"] == pytest.approx(hour["on_demand_usd"] * run["hours"])
@@ -54,9 +54,9 @@ def test_stages_prices_and_a_run_are_told(capsys):
 def test_one_gpu_of_a_system_is_that_gpu(capsys):
     plain = ["forecast", "--model", "gpt2", "--sequence", "128", "--predictor", "roofline", "--json"]
     assert main([*plain, "--device", "H100"]) == 0
-    alone = json.loads(capsys.readouterr().out)["latency_ms"]
+    alone = json.loads(capsys.readouterr().out)["answer"]["latency_ms"]
     assert main([*plain, "--system", "dgx_h100"]) == 0
-    assert json.loads(capsys.readouterr().out)["latency_ms"] == pytest.approx(alone, rel=1e-12)
+    assert json.loads(capsys.readouterr().out)["answer"]["latency_ms"] == pytest.approx(alone, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_one_gpu_of_a_system_is_that_gpu(capsys):
             ["--system", "dgx_h100", "--batch", "6", "--dp", "2", "--microbatch", "2"],
             "do not divide by microbatch 2",
         ),
-        (["--system", "dgx_h100", "--dp", "0"], "dp is 0"),
+        (["--system", "dgx_h100", "--dp", "0"], "--dp: 0 is too small"),
         (["--system", "h100_sxm_4", "--dp", "8", "--batch", "8"], "needs 8 GPUs, the system has 4"),
         (["--system", "nowhere"], "is not a known system"),
         (["--system", "dgx_h100", "--pp", "2", "--stages", "6,7"], "13 layers in all, the model has 12"),

@@ -42,6 +42,7 @@ BASES: list[list[str]] = [
      *PREDICT],
     ["collective", "--op", "all_reduce", "--system", "dgx_h100", "--gpus", "8", "--bytes", "1MB"],
     ["kernel", "--device", "H100", "--product", "16x16x16"],
+    ["list", "engines"],
     ["train", "--data", "missing", "--predictor", "li", "--output", "out"],
     ["bundle", "make", "--results", "results", "--measured", "measured", "--output", "x.tar.gz"],
     ["bundle", "verify", "x.tar.gz"],

@@ -27,7 +27,7 @@ def test_a_made_up_configuration(tmp_path, capsys):
         == 0
     )
     printed = capsys.readouterr()
-    summary = json.loads(printed.out)
+    summary = json.loads(printed.out)["answer"]
     weights = 5 * (96 * 96 * 2 + 2 * 96 * 32 + 3 * 96 * 200)
     assert summary["parameters"] == weights + 1000 * 96 + 11 * 96
     assert summary["matrix_flops"] == 2 * (weights + 1000 * 96) * 192 + 4 * 3 * 64**2 * 96 * 5
@@ -50,7 +50,7 @@ def test_a_module_of_the_users(tmp_path, capsys, monkeypatch):
     (tmp_path / "my_nets.py").write_text("from torch import nn\n\n\ndef net():\n    return nn.Linear(7, 3)\n")
     monkeypatch.chdir(tmp_path)
     assert main(["graph", "--module", "my_nets:net", "--input", "5x7", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["matrix_flops"] == 2 * 5 * 7 * 3
+    assert json.loads(capsys.readouterr().out)["answer"]["matrix_flops"] == 2 * 5 * 7 * 3
 
 
 @pytest.mark.parametrize(

@@ -55,9 +55,9 @@ def test_what_came_of_it_is_shown_and_calibrates(measured: Path, capsys: pytest.
     command = ["forecast", "--model", "gpt2", "--sequence", "32", *device, "--json"]
     pytest.importorskip("transformers")
     assert main(command) == 0
-    plain = json.loads(capsys.readouterr().out)["latency_ms"]
+    plain = json.loads(capsys.readouterr().out)["answer"]["latency_ms"]
     assert main([*command, "--calibration", str(measured / "calibration.json")]) == 0
-    assert json.loads(capsys.readouterr().out)["latency_ms"] != plain
+    assert json.loads(capsys.readouterr().out)["answer"]["latency_ms"] != plain
 
 
 def test_changed_forecasts_are_no_forecasts_made_before(measured: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ SERVED = ["search", "--model", "llama3_8b", "--system", "h100_sxm", "--sequence"
 
 def answered(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> dict:
     assert main([*SMALL, *arguments, "--json"]) == 0
-    return json.loads(capsys.readouterr().out)
+    return json.loads(capsys.readouterr().out)["answer"]
 
 
 def refused(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -75,7 +75,7 @@ def test_context_ranks_are_tried_where_asked_for(capsys: pytest.CaptureFixture[s
 def test_serving_keeps_the_bounds(capsys: pytest.CaptureFixture[str]) -> None:
     def served(*more: str) -> dict:
         assert main([*SERVED, "--output", "16", *more]) == 0
-        return json.loads(capsys.readouterr().out)
+        return json.loads(capsys.readouterr().out)["answer"]
 
     every = [row["ttft_ms"] for row in served("--objective", "ttft")["top"]]
     assert every == sorted(every)
@@ -118,7 +118,7 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         "is no part of a layout": [*good, "--why-not", "colour=8"],
         "is no figure of training": [*good, "--objective", "ttft", "--mode", "training"],
         "is no figure of inference": [*good, "--mode", "inference"],
-        "unknown dtype": [*good, "--dtype", "fp12"],
+        "--dtype: 'fp12' is not known": [*good, "--dtype", "fp12"],
         "is not a known system": [*good, "--system", "abacus"],
         "does not describe a transformer": [*good, "--model", "resnet50"],
         "is no list of ranks": [*good, "--cp", "2,none"],

@@ -45,7 +45,7 @@ def test_the_kept_record_of_a_cpu_trains_and_its_weights_forecast(
     if place.endswith(".parquet"):  # its vector kernels are too small for a line
         assert code == 1 and "no line for elementwise" in answered.err
     else:
-        assert code == 0 and json.loads(answered.out)["latency_ms"] > 0
+        assert code == 0 and json.loads(answered.out)["answer"]["latency_ms"] > 0
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_a_default_plan_is_enough_for_tilecast(
     assert "tilecast: trained on 320 kernels of 1 GPU;" in said
     work = ["--model", "gpt2", "--sequence", "32", "--device", str(collected / "description.json")]
     assert main(["forecast", *work, "--weights", str(tmp_path / "out/tilecast"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["latency_ms"] > 0
+    assert json.loads(capsys.readouterr().out)["answer"]["latency_ms"] > 0
 
 
 def test_only_what_was_timed_in_single_precision_is_taken_with_its_grid(collected: Path) -> None:

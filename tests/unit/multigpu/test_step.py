@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tilecast.api.steps import chrome_trace, spent_lines, step_values
 from tilecast.base.errors import InputError
-from tilecast.cli.words import chrome_trace, step_text, step_values
 from tilecast.graph.tracer import trace
 from tilecast.hardware.device_file import load_device
 from tilecast.hardware.system import load_system
@@ -279,8 +279,9 @@ def test_errors_are_one_line():
 def test_a_step_in_words_and_as_a_timeline():
     layout = Layout(dp=2, pp=4, microbatch=2, zero=1)
     step = forecaster().step(layout)
-    assert step_values(step, WORK)["parts_ms"] == step.parts
-    assert "waiting in the pipeline" in step_text(step, WORK, "x")
+    values = step_values(step, WORK)
+    assert values["parts_ms"] == pytest.approx(step.parts, abs=1e-8)
+    assert any("waiting in the pipeline" in line for line in spent_lines(values))
     rows = json.loads(json.dumps(chrome_trace(step)))["traceEvents"]
     drawn = [row for row in rows if row["ph"] == "X"]
     assert len([row for row in drawn if row["cat"] in ("forward", "backward")]) == len(step.events)

@@ -42,7 +42,7 @@ def mean(deployment: Deployment = ONE, load: Load = LOAD) -> tuple[float, float]
 
 def told(capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:
     assert main(["serve", *options, "--json"]) == 0
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)["answer"]
     return found
 
 
@@ -169,7 +169,7 @@ def test_intervals_are_as_wide_as_groups_differ() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--engine", "tgi"], "is no engine"),
+        (["--engine", "tgi"], "is not known"),
         (["--rate", "1", "--concurrency", "2"], "are two loads"),
         (["--acceptance", "1.5", "--draft-tokens", "2"], "is no chance"),
         (["--acceptance", "0.5"], "go together"),

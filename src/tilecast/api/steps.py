@@ -1,4 +1,4 @@
-"""Forecasts as the commands give them: text for a reader, plain values for JSON, a timeline for a browser."""
+"""A step on many GPUs as an answer gives it: plain values, text for a reader, cost, a timeline for a browser."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tilecast.cli.text_table import short, text_table
+from tilecast.api.text import NOTHING, short, size, text_table
 
 if TYPE_CHECKING:
     from tilecast.hardware.device import Device
@@ -24,71 +24,22 @@ WORDS = {
 }  # fmt: skip
 
 
-def model_text(result: Mapping[str, Any], title: str) -> str:
-    """The forecast of one model on one GPU."""
-    memory, latency = result["memory"], result["latency_ms"]
-    after = f" after {result['context']}" if result["context"] else ""
-    kind = f"inference ({result['phase']}{after})" if result["mode"] == "inference" else result["mode"]
-    interval = "no interval claimed"
-    if result["low_ms"] is not None:
-        interval = f"80 % interval {result['low_ms']:.4g} to {result['high_ms']:.4g} ms"
-    used, held = memory["total_bytes"], memory["device_bytes"]
-    parts = (name for name in memory if memory[name] and name not in ("total_bytes", "device_bytes"))
-    kept = ", ".join(f"{name.removesuffix('_bytes')} {memory[name] / 1e9:.3g}" for name in parts)
-    phases = ", ".join(f"{name} {spent:.4g} ms" for name, spent in result["phases_ms"].items())
-    classes = (
-        (name, f"{spent:.4g}", f"{spent / max(latency, 1e-12):.1%}") for name, spent in result["classes"].items()
-    )
-    top = (
-        (
-            f"{row['op']} {'x'.join(str(row[name]) for name in 'bmnk' if row[name])} {row['phase']}",
-            str(row["count"]), f"{row['latency_ms']:.4g}", f"{row['share']:.1%}", f"  {row['bound']}",
-        )
-        for row in result["top"]
-    )  # fmt: skip
-    lines = [
-        f"{result['model']} on {title}: {kind}, {result['batch_size']} x {result['sequence_length']} tokens, "
-        f"{result['dtype']}",
-        "",
-        f"latency   {latency:.4g} ms, {interval} [{result['predictor']}]",
-        f"memory    {used / 1e9:.3g} GB of {held / 1e9:.3g} GB, "
-        f"{'fits' if used <= held else 'does not fit'}: {kept}",
-        f"passport  {_percentages(result['passports'])} of the time",
-        f"bound by  {_percentages(result['bounds'])}",
-        *([f"phases    {phases}"] if len(result["phases_ms"]) > 1 else []),
-        "",
-        *text_table({"kernel class": "<14", "ms": ">10", "share": ">8"}, classes),
-        "",
-        *text_table({"top kernels": "<40", "runs": ">6", "ms": ">10", "share": ">8", "  bound by": "<"}, top),
-    ]
-    return "\n".join(lines)
-
-
-def _percentages(shares: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {share:.0%}" for name, share in shares.items() if share >= 0.005)
-
-
 def step_values(step: Step, work: Workload) -> dict[str, Any]:
-    """The forecast of a step: the JSON of `tilecast forecast --system`."""
+    """The forecast of a step as plain values."""
     held = step.memory
     return {
-        "model": work.spec.name,
-        "mode": work.mode,
-        "phase": work.phase,
-        "batch": work.batch_size,
-        "sequence_length": work.sequence_length,
-        "dtype": work.dtype,
         "gpus": step.layout.gpus,
-        "layout": asdict(step.layout),
+        "layout": {"label": step.layout.label, **asdict(step.layout)},
         "microbatches": step.layout.microbatches(work.batch_size),
         **{name: getattr(step, name) for name in ("latency_ms", "low_ms", "high_ms", "tokens_per_s")},
-        "parts_ms": step.parts,
+        "parts_ms": {name: ms if ms > NOTHING else 0.0 for name, ms in step.parts.items()},
         "bubble_share": step.bubble_share,
         "memory": {
             "fits": held.fits,
             "verdict": held.verdict,
             "total_bytes": held.total_bytes,
             "device_bytes": held.capacity_bytes,
+            "parts": held.parts,
             "stages": list(held.stages),
             "stage_verdicts": held.stage_verdicts,
         },
@@ -96,34 +47,31 @@ def step_values(step: Step, work: Workload) -> dict[str, Any]:
     }
 
 
-def step_text(step: Step, work: Workload, system: str, cost: Mapping[str, Any] | None = None) -> str:
-    """The forecast of a step, for a reader."""
-    layout, held = step.layout, step.memory
-    kind = work.mode if work.mode == "training" else f"inference ({work.phase})"
-    gpus = f"{layout.gpus} GPU" + ("s" if layout.gpus > 1 else "")
-    verdicts = held.stage_verdicts if layout.pp > 1 else []
-    below = [", ".join(f"{name} {size / 1e9:.2g}" for name, size in held.parts.items() if size)]
+def step_lines(found: Mapping[str, Any]) -> list[str]:
+    """The lines on layout, rate, memory and cost."""
+    gpus, count, held, layout = found["gpus"], found["microbatches"], found["memory"], found["layout"]
+    verdicts = held["stage_verdicts"] if layout["pp"] > 1 else []
+    below = [", ".join(f"{name} {size(held)}" for name, held in held["parts"].items() if held)]
     below += verdicts[:STAGES]
     below += [f"{len(verdicts) - STAGES} more lines of stages: see --json"] if len(verdicts) > STAGES else []
-    spent = (
-        (WORDS[name], f"{value:.4g}", f"{value / step.latency_ms:.1%}")
-        for name, value in step.parts.items()
-        if value > 0
-    )
-    lines = [
-        f"{work.spec.name} on {gpus} of {system}: {kind}, "
-        f"{work.batch_size} x {work.sequence_length} tokens, {work.dtype}",
-        f"layout    {layout.label}; {layout.microbatches(work.batch_size)} microbatches a replica",
-        "",
-        f"latency   {step.latency_ms:.4g} ms, interval {step.low_ms:.4g} to {step.high_ms:.4g} ms",
-        f"rate      {step.tokens_per_s:.4g} tokens/s, {step.tokens_per_s / layout.gpus:.4g} a GPU",
-        f"memory    {held.total_bytes / 1e9:.3g} GB of {held.capacity_bytes / 1e9:.3g} GB, {held.verdict}",
+    each = f", {short(found['tokens_per_s'] / gpus, 3)} a GPU" if gpus > 1 else ""
+    return [
+        f"layout    {layout['label']}; {count:,} microbatch{'es' * (count != 1)} a replica",
+        f"rate      {short(found['tokens_per_s'], 3)} tokens/s{each}",
+        f"memory    {size(held['total_bytes'])} of {size(held['device_bytes'])}, {held['verdict']}",
         *(" " * 10 + line for line in below),
-        *(f"{'' if place else 'cost':10}{line}" for place, line in enumerate(_cost_lines(cost) if cost else [])),
-        "",
-        *text_table({"where the time goes": "<36", "ms": ">10", "share": ">8"}, spent),
+        *(f"{'' if place else 'cost':10}{line}" for place, line in enumerate(_cost_lines(found["cost"]))),
     ]
-    return "\n".join(lines)
+
+
+def spent_lines(found: Mapping[str, Any]) -> list[str]:
+    """The table of where a step's time goes."""
+    spent = (
+        (WORDS[name], short(ms), f"{ms / found['latency_ms']:.1%}")
+        for name, ms in found["parts_ms"].items()
+        if ms > 0
+    )
+    return text_table({"where the time goes": "<36", "ms": ">10", "share": ">8"}, spent)
 
 
 def costs(

@@ -1,32 +1,30 @@
-"""`tilecast search`: the best layout of a model on a system of GPUs, and why the others are not."""
+"""The best layout of a model on a system of GPUs, and why the others are not."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from tilecast.api import work as asked
+from tilecast.api.answer import Answer
+from tilecast.api.options import Option, question
+from tilecast.api.text import short, text_table
+from tilecast.base.documents import shown
 from tilecast.base.errors import InputError
-from tilecast.base.limits import option
 from tilecast.base.paths import PRICES
 from tilecast.base.progress import doing
-from tilecast.cli import work as of_work
-from tilecast.cli.text_table import text_table
 from tilecast.hardware.device_file import load_device
 from tilecast.hardware.price import load_prices
 from tilecast.hardware.system import load_system
-from tilecast.models.choices import ATTENTION, OPTIMIZER_STATES
-from tilecast.models.registry import load_model, model_names
+from tilecast.models.registry import load_model
 from tilecast.models.workload import Workload
 from tilecast.planner import search as searching
 from tilecast.planner.search import Candidate, Found, Space
-from tilecast.predict.registry import PREDICTORS, load_predictor
-from tilecast.serving.engines import ENGINES, engine
-from tilecast.tables.columns import DTYPE_NAMES
+from tilecast.predict.registry import load_predictor
+from tilecast.serving.engines import engine as load_engine
 
 if TYPE_CHECKING:
     from tilecast.planner.candidates import Judge
@@ -44,98 +42,133 @@ _FIGURES = {  # figure -> heading, format
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument("--model", required=True, help="a config.json, or one of: " + ", ".join(model_names()))
-    parser.add_argument("--system", required=True, help="a system file (YAML), or a name of data/systems")
-    parser.add_argument("--gpus", type=option("gpus"), required=True, help="GPUs to use, all of them")
-    parser.add_argument("--objective", choices=OBJECTIVES, default="step_time")
-    words = "bounds: memory_gb, step_ms, ttft_ms, tpot_ms, usd_per_hour at most, tokens_per_s at least"
-    parser.add_argument("--constraints", nargs="+", default=[], metavar="NAME=NUMBER", help=words)
-    words = "default: inference for ttft, training for the others"
-    parser.add_argument("--mode", choices=("training", "inference"), help=words)
-    words = "training: sequences of one step over all GPUs (default: 512)"
-    parser.add_argument("--batch", type=option("batch"), help=words)
-    words = "tokens per sequence, or of a prompt"
-    parser.add_argument("--sequence", type=option("sequence"), default=2048, help=words)
-    words = "inference: tokens of an answer (default: 256)"
-    parser.add_argument("--output", type=option("output"), default=256, help=words)
-    parser.add_argument("--engine", help="inference: how passes are filled: " + ", ".join(ENGINES))
-    parser.add_argument("--dtype", default="bf16", help="number format: " + ", ".join(DTYPE_NAMES))
-    parser.add_argument("--attention", choices=ATTENTION, help="training (default: fused)")
-    parser.add_argument("--optimizer", choices=OPTIMIZER_STATES, help="training (default: adam)")
-    parser.add_argument("--device", help="a device file, in place of the system's")
-    parser.add_argument("--predictor", choices=PREDICTORS, default="tilecast")
-    parser.add_argument("--weights", metavar="DIR", help="folder of a predictor you trained (tilecast train)")
-    parser.add_argument("--prices", metavar="FILE", help="in place of data/prices.yaml")
-    parser.add_argument("--price", choices=("on_demand", "reserved"), default="on_demand")
-    words = "such as tp=8; may be repeated"
-    parser.add_argument("--why-not", action="append", default=[], metavar="PART=VALUE", help=words)
-    words = "training: context-parallel ranks to try, as 1,2,4 (default: all that leave a rank 2,048 tokens)"
-    parser.add_argument("--cp", metavar="RANKS", help=words)
-    parser.add_argument("--top", type=option("top"), default=10, help="layouts listed and explained (default: 10)")
-    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+class Search(Answer):
+    """Layouts by an objective, and what is wrong with the others."""
+
+    schema = "tilecast.search/1"
+
+    @property
+    def fits(self) -> bool:
+        """Whether any layout can run within the bounds."""
+        return bool(self.values["top"])
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The best layout: its label and figures."""
+        return self.values["top"][0] if self.fits else None
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The best layouts in order."""
+        return list(self.values["top"])
+
+    def text(self) -> str:
+        """For a reader."""
+        return _text(self.values)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Check, try every layout, print the best and what is wrong with the others."""
-    constraints = searching.parse_constraints(args.constraints)
-    questions = [searching.parse_part(text) for text in args.why_not]
-    for name in ("gpus", "top", "output", "batch"):
-        if (number := getattr(args, name)) is not None and number < 1:
-            raise InputError(f"--{name}", f"{number} is too small", "expected at least 1")
-    mode = args.mode or ("inference" if args.objective == "ttft" else "training")
-    if (mode, args.objective) in (("training", "ttft"), ("inference", "step_time")):
+@question
+def search(
+    model: asked.Model,
+    system: Annotated[str, Option("a system file (YAML), or a name of `tilecast list systems`")],
+    gpus: Annotated[int, Option("GPUs to use, all of them", "gpus")],
+    *,
+    objective: Annotated[Literal["step_time", "tokens_per_dollar", "ttft"], Option("what is best")] = "step_time",
+    constraints: Annotated[
+        list[str] | None,
+        Option(
+            "bounds: memory_gb, step_ms, ttft_ms, tpot_ms, usd_per_hour at most, tokens_per_s at least",
+            metavar="NAME=NUMBER",
+            several="+",
+        ),
+    ] = None,
+    mode: Annotated[
+        Literal["training", "inference"] | None, Option("default: inference for ttft, training for the others")
+    ] = None,
+    batch: Annotated[
+        int | None, Option("training: sequences of one step over all GPUs (default: 512)", "batch")
+    ] = None,
+    sequence: Annotated[int, Option("tokens per sequence, or of a prompt", "sequence")] = 2048,
+    output: Annotated[int, Option("inference: tokens of an answer", "output")] = 256,
+    engine: Annotated[str | None, Option("inference: how passes are filled: vllm, sglang, trtllm")] = None,
+    dtype: asked.Dtype = "bf16",
+    attention: Annotated[Literal["eager", "fused"] | None, Option("training (default: fused)")] = None,
+    optimizer: Annotated[
+        Literal["sgd", "momentum", "adam", "adamw"] | None, Option("training (default: adam)")
+    ] = None,
+    device: asked.Gpu = None,
+    predictor: asked.Forecaster = "tilecast",
+    weights: asked.Weights = None,
+    prices: asked.PriceFile = None,
+    price: Annotated[Literal["on_demand", "reserved"], Option("which price counts")] = "on_demand",
+    why_not: Annotated[
+        list[str] | None, Option("such as tp=8; may be repeated", metavar="PART=VALUE", several="append")
+    ] = None,
+    cp: Annotated[
+        str | None,
+        Option(
+            "training: context-parallel ranks to try, as 1,2,4 (default: all that leave a rank 2,048 tokens)",
+            metavar="RANKS",
+        ),
+    ] = None,
+    top: Annotated[int, Option("layouts listed and explained", "top")] = 10,
+) -> Search:
+    """The best layout of a model on a system of GPUs, and why the others are not."""
+    given = dict(locals())
+    bounds = searching.parse_constraints(constraints or [])
+    questions = [searching.parse_part(text) for text in why_not or []]
+    given["mode"] = mode = mode or ("inference" if objective == "ttft" else "training")
+    if (mode, objective) in (("training", "ttft"), ("inference", "step_time")):
         other = "tokens_per_dollar or " + ("ttft" if mode == "inference" else "step_time")
-        raise InputError("--objective", f"{args.objective} is no figure of {mode}", f"expected {other}")
-    if mode == "inference" and args.batch is not None:
+        raise InputError("--objective", f"{objective} is no figure of {mode}", f"expected {other}")
+    if mode == "inference" and batch is not None:
         raise InputError("--batch", "is of training", "the search chooses how many requests are served at once")
     for name in ("attention", "optimizer") if mode == "inference" else ():
-        if getattr(args, name) is not None:
+        if given[name] is not None:
             raise InputError(
                 f"--{name}", "is of training", "serving has attention in one kernel, and no optimizer"
             )
-    if mode == "training" and args.engine is not None:
+    if mode == "training" and engine is not None:
         raise InputError("--engine", "is of inference", "add --mode inference")
-    context = None if args.cp is None else _ranks(args.cp)
+    context = None if cp is None else _ranks(cp)
     if mode == "inference" and context is not None:
         raise InputError("--cp", "is of training", "a request's cache is not divided over GPUs by tokens here")
-    judge, space = _task(args, mode, context)
+    judge, space = _task(given, context)
     start = time.process_time()
-    with doing(f"searching layouts of {args.model} on {args.gpus:,} GPUs"):
-        found = judge.search(space, args.gpus, args.objective, constraints)
+    with doing(f"searching layouts of {model} on {gpus:,} GPUs"):
+        found = judge.search(space, gpus, objective, bounds)
     seconds = time.process_time() - start
     stages = {"stages": "even, and spread by time"} if mode == "training" else {}
-    result = _result(args, mode, judge, found, questions) | {
-        "space": searching.space_words(space) | stages,
-        "seconds": round(seconds, 3),
-        "layouts_per_s": round(found.tried / seconds) if seconds else None,
-    }
-    print(json.dumps(result, indent=2) if args.json else _text(result))
-    return 0 if found.ranked else 3
+    return Search(
+        _result(given, judge, found, questions)
+        | {
+            "space": searching.space_words(space) | stages,
+            "seconds": round(seconds, 3),
+            "layouts_per_s": round(found.tried / seconds) if seconds else None,
+        }
+    )
 
 
 def _ranks(text: str) -> tuple[int, ...]:
     """`1,2,4` as numbers, each once, ascending."""
     parts = text.split(",")
     if not all(re.fullmatch(r"\s*[0-9]{1,9}\s*", part) and int(part) > 0 for part in parts):
-        raise InputError("--cp", f"{text!r} is no list of ranks", "give numbers such as 1,2,4")
+        raise InputError("--cp", f"{shown(text)} is no list of ranks", "give numbers such as 1,2,4")
     return tuple(sorted({int(part) for part in parts}))
 
 
-def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) -> tuple[Judge, Space]:
+def _task(given: dict[str, Any], context: tuple[int, ...] | None) -> tuple[Judge, Space]:
     """The layouts' evaluation that the options ask for, and the space to search."""
-    of_work.check(args)
-    spec, system = load_model(args.model), load_system(args.system)
-    device = load_device(args.device or system.device)
-    prices = load_prices(args.prices or PRICES)
-    if args.gpus > system.gpus:
-        raise InputError("--gpus", f"{args.gpus} are more than the {system.gpus} of {system.name}")
-    if mode == "inference":
-        if args.predictor != "tilecast" or args.weights:
+    dtype, objective, price = given["dtype"], given["objective"], given["price"]
+    spec, system = load_model(given["model"]), load_system(given["system"])
+    device = load_device(given["device"] or system.device)
+    prices = load_prices(given["prices"] or PRICES)
+    if given["gpus"] > system.gpus:
+        raise InputError("--gpus", f"{given['gpus']} are more than the {system.gpus} of {system.name}")
+    if given["mode"] == "inference":
+        if given["predictor"] != "tilecast" or given["weights"]:
             raise InputError("--predictor", "serving is forecast by tilecast's own weights alone", "leave it out")
-        serves, dtype = engine(args.engine or "vllm"), "bf16" if args.dtype == "fp16" else args.dtype
-        work = Workload(spec, 1, args.sequence, dtype="bf16", attention="fused", fused=True)
+        serves, dtype = load_engine(given["engine"] or "vllm"), "bf16" if dtype == "fp16" else dtype
+        work = Workload(spec, 1, given["sequence"], dtype="bf16", attention="fused", fused=True)
         from tilecast.planner.candidates import ServingLayouts
         from tilecast.predict.half_precision import shipped
         from tilecast.serving.deployment import Deployment, check
@@ -147,23 +180,27 @@ def _task(args: argparse.Namespace, mode: str, context: tuple[int, ...] | None) 
             work.architecture, device, system, serves.batching, formats, memory_share=serves.memory_share
         )
         check(server, shipped())
-        load = Load(Lengths(args.sequence), Lengths(args.output))
-        return ServingLayouts(work, server, load, prices, args.objective, args.price), searching.SERVING
-    batch = 512 if args.batch is None else args.batch
-    alike = {"dtype": args.dtype, "attention": args.attention or "fused", "optimizer": args.optimizer or "adam"}
-    work = Workload(spec, batch, args.sequence, mode, fused=True, **alike)
+        load = Load(Lengths(given["sequence"]), Lengths(given["output"]))
+        return ServingLayouts(work, server, load, prices, objective, price), searching.SERVING
+    attention, optimizer = given["attention"] or "fused", given["optimizer"] or "adam"
+    batch = 512 if given["batch"] is None else given["batch"]
+    work = Workload(
+        spec, batch, given["sequence"], "training",
+        dtype=dtype, attention=attention, optimizer=optimizer, fused=True,
+    )  # fmt: skip
     space = searching.training_space(work)
     space = space if context is None else replace(space, cp=context)
-    predictor = load_predictor(args.predictor, args.weights)
+    predictor = load_predictor(given["predictor"], given["weights"])
     from tilecast.multigpu.step import StepForecaster
     from tilecast.planner.candidates import TrainingLayouts
 
-    return TrainingLayouts(StepForecaster(work, system, device, predictor), prices, args.price), space
+    return TrainingLayouts(StepForecaster(work, system, device, predictor), prices, price), space
 
 
 def _result(
-    args: argparse.Namespace, mode: str, judge: Judge, found: Found, questions: list[tuple[str, object]]
+    given: dict[str, Any], judge: Judge, found: Found, questions: list[tuple[str, object]]
 ) -> dict[str, Any]:
+    mode = given["mode"]
     best = found.ranked[0] if found.ranked else None
     time_name, beside = "tpot_ms", "usd_per_million_tokens"
     if mode == "training":
@@ -175,18 +212,15 @@ def _result(
         why_not = [searching.why_not(found, *question, judge.parts) for question in questions]
         if beside in best.figures:
             front = searching.pareto(found.ranked, time_name, beside)
-        reasons = (searching.explain(one.layout, best.layout, judge.parts) for one in found.ranked[1 : args.top])
+        rest = found.ranked[1 : given["top"]]
+        reasons = (searching.explain(one.layout, best.layout, judge.parts) for one in rest)
         top = [
             _row(place, one) | {"why": why}
             for place, (one, why) in enumerate(zip(found.ranked, ["", *reasons]), 1)
         ]
     return {
-        "model": args.model,
-        "system": args.system,
-        "gpus": args.gpus,
-        "mode": mode,
-        "objective": args.objective,
-        "constraints": args.constraints,
+        **{name: given[name] for name in ("model", "system", "gpus", "mode", "objective")},
+        "constraints": given["constraints"] or [],
         "tried": found.tried,
         "feasible": len(found.ranked),
         "top": top,
@@ -210,7 +244,7 @@ def _text(result: dict[str, Any]) -> str:
         "",
     ]
     if result["top"]:
-        spent = (f"{name} {ms:.4g} ms" for name, ms in result["best_parts_ms"].items() if ms > 1e-6)
+        spent = (f"{name} {short(ms)} ms" for name, ms in result["best_parts_ms"].items() if ms > 1e-6)
         lines += [f"best by {OBJECTIVES[result['objective']]}", *_table(result["top"]), ""]
         lines += ["the best one's time: " + ", ".join(spent), ""]
         lines += ["what the others do otherwise, and what it costs"]
