@@ -9,11 +9,11 @@ import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 from tilecast import __version__
 from tilecast.base.errors import InputError, TilecastError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tilecast.cli.ask import Question
 
