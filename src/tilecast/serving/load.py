@@ -12,7 +12,7 @@ import numpy as np
 from tilecast.base.arrays import Array
 from tilecast.base.documents import read_text
 from tilecast.base.errors import InputError
-from tilecast.base.limits import check
+from tilecast.base.limits import MOST, check
 
 ROUNDS = 3  # rounds of a closed loop that are replayed; those after the first stand for all but the first
 REQUESTS = 2000  # requests of an open loop, after those that fill the server
@@ -105,12 +105,13 @@ def read_trace(path: str | Path) -> tuple[tuple[float, float, float], ...]:
     if not lines or [name.strip() for name in lines[0].split(",")] != ["seconds", "prompt", "output"]:
         raise InputError(path, "has no header seconds,prompt,output")
     found: list[tuple[float, float, float]] = []
+    most = MOST["sequence"][0]
     for number, line in enumerate(lines[1:], 2):
         try:
             at, prompt, output = (float(part) for part in line.split(","))
         except ValueError:
             raise InputError(f"{path}, line {number}", f"{line[:40]!r} is not three numbers") from None
-        if not (0 <= at < 1e9 and 1 <= prompt <= 1e8 and 2 <= output <= 1e8):
+        if not (0 <= at < 1e9 and 1 <= prompt <= most and 2 <= output <= most):
             raise InputError(
                 f"{path}, line {number}",
                 "a time below 0, or a length that is none",
