@@ -1,11 +1,11 @@
 """How many small faults the unit tests notice: `python tests/support/mutants.py [--count N] [--seed N]`.
 
 A seeded sample of changes (mutate.py) of the rooms below is applied one by one to a copy of the working tree. For
-each only the tests of its room that execute the changed statement run, the shortest first, until one fails; which
-those are is recorded in one run of them before. What came out is written as it comes, and a run that was cut short
-goes on from there; `--again` tries what survived once more, after tests were written for it. What survived and is
-known to change nothing that a test could see is listed, with the reason, in tests/mutants.csv; the score is what
-was killed of all the others.
+each only those tests run that execute the changed statement, of its room and of files that import the module, the
+shortest first, until one fails; which those are is recorded in one run of them before. What came out is written as
+it comes, and a run that was cut short goes on from there; `--again` tries what survived once more, after tests
+were written for it. What survived and is known to change nothing that a test could see is listed, with the reason,
+in tests/mutants.csv; the score is what was killed of all the others.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import hashlib
 import importlib
 import json
 import os
+import re
 import resource
 import select
 import shutil
@@ -194,14 +195,19 @@ def forked(tree: Path, tests: list[str], plugin: Any, output: Path, seconds: flo
 
 
 def record(tree: Path, room: str, sample: dict[Mutant, str], target: Path) -> dict[str, list[str]]:
-    """Which tests of the room execute each mutant, the shortest first; those of a file run when it has changed.
+    """Which tests execute each mutant, the shortest first: those of its room, and of files that import its module.
+
+    A file's tests run when it has changed.
 
     Where none does, in this process at least, all of them; after the others, where it runs at an import.
     """
     kept = json.loads(target.read_text()) if target.exists() else {}
+    modules = "|".join({re.escape(".".join(Path(mutant.path).with_suffix("").parts[1:])) for mutant in sample})
+    imports = re.compile(rf"^\s*(from|import) ({modules})\b(?!\.)", re.MULTILINE)
     files = {
         path.relative_to(tree).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted((tree / "tests/unit" / room).glob("test_*.py"))
+        for path in sorted((tree / "tests/unit").rglob("test_*.py"))
+        if path.parent.name == room or imports.search(path.read_text())
     }
     if changed := [file for file, checksum in files.items() if kept.get(file, {}).get("checksum") != checksum]:
         fresh = target.with_suffix(".new")

@@ -263,6 +263,7 @@ def test_the_audit_shows_value_count_rows_and_reason(tmp_path: Path) -> None:
         "kernels": "no data",
     }
     assert table.loc["one", ["reproduced", "n"]].tolist() == ["10.0 %", 2]
+    assert "The 2 rows selected give " in table.loc["two", "explanation"]
     assert "needs the full artifact" in table.loc["kernels", "explanation"]
     assert table.loc["sum", "reproduced"] == "3 %"
     evidence = rows[rows["id"] == "one"]
@@ -310,6 +311,13 @@ def test_the_chance_of_a_match_is_that_of_random_figures() -> None:
     one = Match("all", 10.0, 1, 1, True)
     assert chance(made, [one], 1) == pytest.approx(np.log(10.5 / 9.5) / np.log(4), abs=0.04)
     assert chance(made, [one], 2) == 0 and chance(made, [one], 0) == 1
+
+
+def test_the_search_tries_both_modes_where_one_is_meant_and_all_models_where_one_is() -> None:
+    other = TWO.assign(mode="training", ape_percent=[30.0, 50.0])
+    for more, claimed, words in (({}, 25.0, "both modes"), ({"model": "opt_13"}, 10.0, "all models")):
+        made = Claim.model_validate(claim(claimed=claimed, query={**FIGURES, "where": {**WHERE, **more}}))
+        assert words in search(made, made.query, pd.concat([TWO, other]))  # type: ignore[arg-type]
 
 
 def test_the_search_counts_no_definition_twice() -> None:

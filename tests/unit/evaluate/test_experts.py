@@ -28,6 +28,8 @@ def test_all_to_all_is_within_the_bar_without_having_been_fitted(exchanges: pd.D
     assert errors.loc[("NVLink", "all", "all"), "n"] == 54 and len(exchanges) == 70
     counted = exchanges[exchanges["in_use"] & (exchanges["links"] == "NVLink")]["error_percent"].abs()
     assert errors.loc[("NVLink", "all", "in use"), "mape_percent"] == pytest.approx(counted.mean())
+    ratio = exchanges["predicted_us"] / exchanges["measured_us"]
+    assert exchanges["error_percent"].tolist() == pytest.approx((100 * (ratio - 1)).tolist())
 
 
 def test_anchors_and_gains() -> None:

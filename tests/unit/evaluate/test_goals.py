@@ -1,5 +1,6 @@
 """Goals: the right cells, the same for both sides, and words that follow from the figures."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -59,6 +60,13 @@ def test_goals_are_found_by_group_and_each_is_stated_in_a_document() -> None:
     root = Path(__file__).parents[3]
     assert {goal.table for goal in GOALS} | {"operators"} == set(STATED)
     assert all((root / document).is_file() for document in STATED.values())
+
+
+def test_goals_of_half_precision_are_those_of_its_design_log() -> None:
+    log = (Path(__file__).parents[3] / STATED["serving"]).read_text()
+    for table, row in (("serving", r"\| all dense \|"), ("generations", r"\| \| tilecast \|")):
+        stated = re.search(rf"^{row}.*\| (.*) \|$", log, re.MULTILINE)
+        assert stated and [float(n) for n in re.findall(r"\d+", stated[1])] == [g.percent for g in goals_of(table)]
 
 
 def test_a_verdict_needs_a_goal_and_an_error() -> None:
