@@ -72,6 +72,9 @@ def test_a_gpu_left_out_teaches_nobody() -> None:
     kernels = rows[["family", "op", "b", "m"]].head(5)
     one, two = (view.predict(kernels, known["Tesla_T4"])["latency_ms"] for view in views)
     assert one.to_numpy() == pytest.approx(two.to_numpy())
+    never_timed = {"family": "memory", "op": "copy", "b": 1, "m": 9, "bytes_read": 3e9, "bytes_written": 1e9}
+    moved = views[0].predict(pd.DataFrame([never_timed]), known["Tesla_T4"])["latency_ms"].item()
+    assert moved == pytest.approx(1e3 * 4e9 / known["Tesla_T4"].bandwidth_bytes_per_s)
     (table,) = _left_out(model, Measured(rows, known, 0.7))
     found = table.set_index("predictor")["mape_percent"]
     assert found["grid"] < 20 and found["line"] < 20 and found["tilecast"] < 30

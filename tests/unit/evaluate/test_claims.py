@@ -56,19 +56,9 @@ def errors(*rows: tuple[str, str, str, int, float]) -> pd.DataFrame:
     """An errors table of (predictor, device, model, batch, error) rows, measured 100 ms."""
     return pd.DataFrame(
         [
-            {
-                "predictor": predictor,
-                "device": device,
-                "model": model,
-                "mode": "inference",
-                "sequence_length": 512,
-                "batch_size": batch,
-                "option": "none",
-                "measured_ms": 100.0,
-                "predicted_ms": 100.0 + error,
-                "ape_percent": error,
-                "distribution": "out",
-            }
+            {"predictor": predictor, "device": device, "model": model, "mode": "inference", "sequence_length": 512}
+            | {"batch_size": batch, "option": "none", "distribution": "out"}
+            | {"measured_ms": 100.0, "predicted_ms": 100.0 + error, "ape_percent": error}
             for predictor, device, model, batch, error in rows
         ]
     )

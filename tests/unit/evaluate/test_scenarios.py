@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("transformers")
 
 from tilecast.base.errors import InputError
-from tilecast.evaluate.scenarios import evaluate, read_scenarios
+from tilecast.evaluate.scenarios import _error, evaluate, read_scenarios
 from tilecast.predict.registry import load_predictor
 from tilecast.tables.declared.measured import SCENARIOS
 from tilecast.tables.io import check
@@ -85,3 +85,8 @@ def test_a_mistake_in_the_file_is_one_line(tmp_path: Path, text: str, words: str
     (tmp_path / "s.yaml").write_text(text)
     with pytest.raises(InputError, match=words):
         read_scenarios(tmp_path / "s.yaml")
+
+
+def test_an_error_needs_a_forecast_and_both_ends_of_what_was_measured() -> None:
+    assert _error(5.0, 3.0, 5.0) == 25.0
+    assert [_error(*ends) for ends in ((None, 3.0, 5.0), (5.0, None, 5.0), (5.0, 3.0, None))] == [None] * 3

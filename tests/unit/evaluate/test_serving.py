@@ -1,10 +1,18 @@
 """Errors of serving forecasts, on points small enough to count by hand."""
 
+import json
+import zipfile
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from tilecast.evaluate.serving import anchor_errors, serving_errors
+from tilecast.artifact.aiconfigurator_tables import Archive
+from tilecast.evaluate.serving import anchor_errors, point_forecasts, serving_errors
+from tilecast.hardware.device_file import devices
+from tilecast.models.registry import load_model
+from tilecast.predict.half_precision import shipped
 
 
 def test_the_publishers_system_is_compared_on_the_points_it_answered():
@@ -29,3 +37,33 @@ def test_errors_are_medians_of_every_group_and_of_all() -> None:
     assert found.loc[("all", "x"), "tpot_ratio"] == pytest.approx(0.95)
     assert (found["ttft_median_percent"] == 25).all() and len(found) == 8
     assert serving_errors(points.head(0)).empty
+
+
+def test_points_are_forecast_whose_model_and_layout_are_known(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "wheel.zip", "w") as wheel:
+        for theirs, ours in (
+            ("meta-llama--Meta-Llama-3.1-8B", "llama3_8b"),
+            ("Qwen--Qwen3-235B-A22B", "qwen3_235b_a22b"),
+        ):
+            values = load_model(ours).values
+            wheel.writestr(f"aiconfigurator_core/model_configs/{theirs}_config.json", json.dumps(dict(values)))
+    dense = {
+        "device": "NVIDIA_H100_80GB_HBM3", "sweep": True, "model": "meta-llama/Llama-3.1-8B-Instruct",
+        "framework": "vllm", "precision": "bf16", "gemm_dtype": "bf16", "moe_dtype": "bf16", "prompt": 512,
+        "output": 16, "concurrency": 4.0, "tp": 1, "moe_ep": np.nan, "attention_dp": np.nan, "ttft_ms": 50.0,
+        "tpot_ms": 9.0,
+    }  # fmt: skip
+    mixture = dense | {"model": "Qwen/Qwen3-235B-A22B-FP8", "tp": 8}
+    rows = {
+        "dense": dense, "split": mixture, "spread": mixture | {"moe_ep": 8.0},
+        "unknown": dense | {"model": "else"}, "copies": dense | {"attention_dp": 2.0},
+        "trace": dense | {"concurrency": np.nan}, "wide": dense | {"tp": 16},
+        "elsewhere": dense | {"device": "NVIDIA_L40S"},
+    }  # fmt: skip
+    points = pd.DataFrame([row | {"point": name} for name, row in rows.items()])
+    found = point_forecasts(points, Archive(tmp_path / "wheel.zip"), shipped(), devices(), left_out=True)
+    table = found.set_index("point")
+    assert table["kind"].to_dict() == {"dense": "dense", "split": "mixture", "spread": "mixture"}
+    assert (table["measured_tpot_ms"] == 9).all() and table["left_out"].all()
+    assert table.loc["dense", "collectives_ms"] == 0 < table.loc["split", "collectives_ms"]
+    assert table.loc["split", "tpot_ms"] != table.loc["spread", "tpot_ms"] > 0

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from tilecast.base.statistics import absolute_error_percent, error_percent
 from tilecast.evaluate.statistics import (
+    BY_NAME,
     MOST_RESAMPLED,
     binomial_interval,
     bootstrap_interval,
+    correlation,
     error_summary,
     error_table,
     joined,
@@ -65,6 +67,9 @@ def test_wilsons_interval_of_a_share() -> None:
 def test_one_value_has_no_interval_and_no_correlation() -> None:
     found = statistics(pd.DataFrame({"measured_ms": [1.0], "predicted_ms": [2.0]}), 100, 0.9, 0)
     assert np.isnan([found["ci_low"], found["ci_high"], found["pearson"], found["spearman"]]).all()
+    flat, rising = np.ones(4), np.arange(4.0)
+    assert np.isnan([correlation(flat, rising), correlation(rising, flat)]).all()
+    assert correlation(rising, 3 * rising) == 1 and BY_NAME["accuracy"](rising) == 98.5
 
 
 def errors(*cells: tuple[str, str, str, float]) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tilecast.artifact.aiconfigurator_tables import GENERATIONS
 from tilecast.base.errors import InputError
 from tilecast.cli import main
+from tilecast.evaluate import neusight_generations
 from tilecast.evaluate.generations import (
     FOLDS,
     by_generation,
@@ -184,6 +185,18 @@ def test_the_protocol_leaves_out_families_and_goes_forward_in_time(left_out):
     hopper_rows = means[(means["generation"] == "Hopper") & (means["predictor"] == "tilecast")]
     assert (hopper_rows["n"] == ours[ours["generation"] == "Hopper"]["n"].sum()).all()
     assert (hopper_rows["gpus"] == (ours["generation"] == "Hopper").sum()).all()
+
+
+def test_neusights_architecture_is_left_out_alike(left_out, tmp_path, monkeypatch):
+    monkeypatch.setattr(neusight_generations, "NEUSIGHT_ROWS", 60)
+    monkeypatch.setattr(neusight_generations, "NEUSIGHT_TESTED", 50)
+    monkeypatch.setattr(neusight_generations, "FOLDS", FOLDS[:1])
+    told = []
+    table = neusight_generations.neusight_protocol(left_out.groups, tmp_path, progress=told.append)
+    assert table[["device", "predictor"]].to_numpy().tolist() == [[GPUS[0], "neusight"]]
+    assert len(told) == 2 and "validation error" in told[1]
+    ampere = 60 * 4 - sum((~part.good).sum() for part in sampled(left_out.groups, 60, 0)["gemm/bf16"].values())
+    assert 0 <= int(told[0].split()[-2]) - ampere <= 60  # the good ones of four GPUs, A100's left out
 
 
 @pytest.mark.slow
