@@ -208,7 +208,7 @@ def tried(op: str, system: System, way: Route, fitted: dict[str, dict[str, Curve
         measured = like == system.measured_as and way.nodes == 1 and op not in CURVE_OF
         spread = curve.spread
         if not measured:  # what starts were changed by is itself as uncertain as it is large
-            changed = 0.0 if like == system.measured_as else math.log(_ratios(system.device, like)[0])
+            changed = math.log(_ratios(system.device, like)[0])
             spread = max(spread, math.hypot(curve.spec_spread, changed))
         if way.nodes > 1:
             spread = max(spread, NETWORK_SPREAD)

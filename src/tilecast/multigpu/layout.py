@@ -306,29 +306,6 @@ def _given(given: tuple[int, ...], pieces: int, layers: int) -> str | None:
     return None
 
 
-def _runs(layout: Layout, model: Architecture, batch: int | None, sequence: int | None) -> str | None:
-    pp = layout.pp
-    if (layout.schedule == "interleaved") != (layout.interleave > 1):
-        return f"schedule {layout.schedule} with {layout.interleave} chunks a stage: interleaved has 2 or more"
-    if layout.interleave > 1 and pp == 1:
-        return "an interleaved schedule needs pp above 1"
-    if layout.zero >= 2 and pp > 1:
-        return f"zero {layout.zero} with pp {pp}: gradients would be exchanged at every microbatch"
-    if batch is not None:
-        if batch % layout.dp:
-            return f"a batch of {batch} does not divide by dp {layout.dp}"
-        if batch // layout.dp % layout.microbatch:
-            return f"{batch // layout.dp} sequences a replica do not divide by microbatch {layout.microbatch}"
-        if layout.interleave > 1 and layout.microbatches(batch) % pp:
-            return f"{layout.microbatches(batch)} microbatches do not divide by pp {pp}, as interleaving needs"
-    if sequence is not None:
-        if sequence % layout.cp:
-            return f"{sequence} tokens do not divide by cp {layout.cp}"
-        if layout.sequence_parallel and sequence // layout.cp % layout.tp:
-            return f"{sequence // layout.cp} tokens do not divide by tp {layout.tp}, as sequence parallelism needs"
-    return None
-
-
 def check(layout: Layout, model: Architecture, gpus: int | None, batch: int | None, sequence: int | None) -> None:
     """Raise InputError if `layout` is not legal."""
     if reason := legal(layout, model, gpus, batch, sequence):

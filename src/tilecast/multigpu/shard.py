@@ -102,7 +102,7 @@ def _traced(work: Workload, tp: int, ep: int, cp: int, microbatch: int) -> Launc
         context=work.context,
         dtype=work.dtype,
         attention=work.attention,
-        optimizer=work.optimizer if work.mode == "training" else None,
+        optimizer=work.optimizer,
         tp=tp,
         ep=ep,
     )

@@ -25,6 +25,7 @@ from tilecast.multigpu.collectives import (
     curves_without_size,
     group_factor,
     port_share,
+    tried,
 )
 from tilecast.multigpu.collectives_fit import (
     CALIBRATED,
@@ -143,6 +144,10 @@ def test_volumes_are_those_of_the_closed_forms() -> None:
     assert port_share("all_gather", 8) * 800 == port_share("all_to_all", 8) * 800 == 700
     assert port_share("all_to_all", 8, behind_port=4) * 800 == 1600
     assert port_share("broadcast", 8) == port_share("send_recv", 2) == 1
+    # in the switch, a GPU sends its data once, and its eighth of the sum to all
+    system = load_system("dgx_h100")
+    ways = tried("all_reduce", system, route(system, range(8)))[0].ways
+    assert [way.inside for way in ways if way.algorithm == "nvls"] == [1 + 1 / 8]
 
 
 def test_protocols_algorithms_and_intervals() -> None:

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from tilecast.multigpu import collectives
 from tilecast.multigpu.kernels import Run
 from tilecast.multigpu.layout import Assumptions, Layout, Layouts, legal
 from tilecast.multigpu.memory import layer_parameters
+from tilecast.multigpu.schedule import FORWARD
 from tilecast.multigpu.shard import Shape
 from tilecast.multigpu.step import StepForecaster
 from tilecast.predict.kernel import wait_ms
@@ -108,6 +109,22 @@ def test_a_layout_alone_and_among_many(layout):
         assert min(stage.values()) > -1e-9
     expected = 2 * layout.pp * layout.interleave * layout.microbatches(WORK.batch_size)
     assert len(step.events) == expected
+
+
+def test_layouts_that_differ_in_one_thing_are_not_taken_for_each_other():
+    known = forecaster()
+    kinds = product((1, 2), (0, 3), (True, False), (1, 2))
+    layouts = [Layout(dp=2, cp=cp, zero=zero, overlap=overlap, tp=tp) for cp, zero, overlap, tp in kinds]
+    alone = [known.step(layout).latency_ms for layout in layouts]
+    assert known.latencies(layouts) == pytest.approx(alone, rel=1e-12)
+
+
+def test_a_pipeline_of_inference_has_passes_forward_alone_and_ends_with_the_last():
+    work = Workload(SMALL, 16, 256, dtype="bf16")
+    known = StepForecaster(work, load_system("dgx_h100"), load_device("H100"), load_predictor("roofline"))
+    step = known.step(Layout(pp=4, microbatch=2))
+    assert len(step.events) == 4 * 8 and {event.kind for event in step.events} == {FORWARD}
+    assert max(event.end_ms for event in step.events) == pytest.approx(step.latency_ms, rel=1e-12)
 
 
 def test_an_idle_link_costs_nothing():
