@@ -50,6 +50,7 @@ rule multigpu_validation:
             shipped("resources/published/megatron_recompute_table5.csv"),
             shipped("resources/published/training_tables.csv"),
         ],
+        shares=shipped("resources/published/sustained_shares.csv"),
         traced=shipped("src/tilecast/data/shares.json"),
         curves=shipped("src/tilecast/data/collectives.json"),
         weights=weights("tilecast"),
@@ -58,6 +59,7 @@ rule multigpu_validation:
     output:
         cells="results/parallel/validation.csv",
         scores="results/parallel/scoreboard.csv",
+        sustained="results/parallel/sustained.csv",
     log:
         "results/logs/multigpu_validation.log",
     conda:

@@ -5,26 +5,30 @@ from pathlib import Path
 import pandas as pd
 
 from tilecast.base.job import run_step
-from tilecast.evaluate.multigpu import scoreboard, validate
+from tilecast.evaluate.multigpu import scoreboard, sustained, validate
 from tilecast.predict.tilecast import Tilecast
 from tilecast.tables.declared.artifact import LABELS, PREDICTIONS
-from tilecast.tables.declared.multigpu import SCOREBOARD, VALIDATION
+from tilecast.tables.declared.multigpu import SCOREBOARD, SUSTAINED, VALIDATION
 from tilecast.tables.io import read, write
 
 
 def multigpu_validation(
-    labels: str, predictions: str, tables: list[str], traced: str, weights: str, cells: str, scores: str
+    labels: str,
+    predictions: str,
+    tables: list[str],
+    traced: str,
+    weights: str,
+    cells: str,
+    scores: str,
+    slowed: str,
 ) -> None:
-    """Forecast every case of every suite; write the cases, and their errors' means beside the bars."""
-    cases = validate(
-        read(labels, LABELS),
-        read(predictions, PREDICTIONS),
-        {Path(path).name: pd.read_csv(path) for path in tables},
-        Tilecast.load(Path(weights).parent),
-        traced,
-    )
+    """Forecast every case of every suite; write them, their means, and means by how runs are slowed."""
+    model = Tilecast.load(Path(weights).parent)
+    published = {Path(path).name: pd.read_csv(path) for path in tables}
+    cases = validate(read(labels, LABELS), read(predictions, PREDICTIONS), published, model, traced)
     write(cases, cells, VALIDATION)
     write(scoreboard(cases), scores, SCOREBOARD)
+    write(sustained(published, model, traced), slowed, SUSTAINED)
 
 
 if __name__ == "__main__":
@@ -38,4 +42,5 @@ if __name__ == "__main__":
         weights=snakemake.input.weights,
         cells=snakemake.output.cells,
         scores=snakemake.output.scores,
+        slowed=snakemake.output.sustained,
     )

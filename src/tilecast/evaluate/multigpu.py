@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tilecast.base.paths import PUBLISHED
 from tilecast.base.statistics import absolute_error_percent, error_percent
+from tilecast.evaluate.constants import holding
 from tilecast.evaluate.goals import goals_of
 from tilecast.evaluate.published_steps import SOURCES, TABLES, Case, every_case
 from tilecast.evaluate.statistics import ALL, error_summary, inside, summary_of
@@ -21,9 +23,13 @@ from tilecast.multigpu.kernels import Kernels
 from tilecast.multigpu.shipped_shares import key, load
 from tilecast.multigpu.step import Step, StepForecaster
 from tilecast.predict.kernel import Predictor
+from tilecast.predict.physics.throttle import SHARE
 from tilecast.tables.columns import CELL_KEY
-from tilecast.tables.declared.multigpu import VALIDATION
+from tilecast.tables.declared.artifact import LABELS, PREDICTIONS
+from tilecast.tables.declared.multigpu import SUSTAINED, SUSTAINED_SHARES, VALIDATION
+from tilecast.tables.io import check, empty, read
 
+SLOWED = PUBLISHED / "sustained_shares.csv"
 SUITES = ("artifact", *TABLES, "published", *SOURCES)  # `published` is all of the sources
 
 
@@ -92,6 +98,21 @@ def scoreboard(cases: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def sustained(tables: Mapping[str, pd.DataFrame], predictor: Predictor, traced: str | Path) -> pd.DataFrame:
+    """The `sustained` table: published steps forecast with each rule that the three frameworks' times suggest."""
+    known = read(SLOWED, SUSTAINED_SHARES)
+    rules = {str(rule): dict(zip(part["device"], part["share"])) for rule, part in known.groupby("rule")}
+    parts = []
+    for rule, shares in {**rules, "none": dict.fromkeys(SHARE, 1.0)}.items():
+        with holding({("predict/physics/throttle.py", "SHARE"): shares}):
+            cases = validate(empty(LABELS), empty(PREDICTIONS), tables, predictor, traced)
+        board = scoreboard(cases)
+        board = board[board["suite"].isin((*TABLES, "published"))].rename(columns={"cases": "n"})
+        parts.append(board.assign(rule=rule))
+    table = pd.concat(parts, ignore_index=True)
+    return check(table[list(SUSTAINED.columns)], SUSTAINED, "sustained table")
 
 
 def collective_errors(cells: pd.DataFrame) -> pd.DataFrame:

@@ -8,10 +8,12 @@ import pandas as pd
 import pytest
 
 from tilecast.base.paths import PUBLISHED, SHARES
-from tilecast.evaluate.multigpu import Forecaster, scoreboard
+from tilecast.evaluate import multigpu
+from tilecast.evaluate.multigpu import SLOWED, Forecaster, scoreboard
 from tilecast.evaluate.published_steps import (
     PUBLISHED_TABLE,
     SOURCES,
+    TABLES,
     assumptions,
     published_cases,
     published_ms,
@@ -23,7 +25,8 @@ from tilecast.multigpu.memory import parameters
 from tilecast.multigpu.shard import Shape, share
 from tilecast.multigpu.shipped_shares import key, load
 from tilecast.multigpu.step import StepForecaster
-from tilecast.predict.physics.throttle import spread, sustained
+from tilecast.predict.physics import throttle
+from tilecast.predict.physics.throttle import SHARE, spread, sustained
 from tilecast.predict.registry import load_predictor
 
 # What each source says the model has, in billion: `num_params` of MPT and BLOOM's logbook, names of the others.
@@ -140,6 +143,19 @@ def test_the_scoreboard_counts_what_it_is_given():
     assert (found["cases"], found["mean_percent"], found["worst_percent"]) == (2, 15, 20)
     assert (found["signed_percent"], found["covered"], found["authors_percent"]) == (-5, 1, pytest.approx(10))
     assert scoreboard(rows).set_index("suite").loc["megatron", "cases"] == 0
+
+
+def test_what_slows_a_run_is_shown_by_every_rule_and_only_while_it_is_evaluated():
+    known = pd.read_csv(SLOWED)
+    slowest = known[known["rule"] == "slowest"].set_index("device")["share"]
+    assert dict(slowest) == pytest.approx(SHARE, abs=0.03)  # the shipped ones leave out rows that are flagged
+    tables = {name: pd.read_csv(PUBLISHED / name).head(2) for name in (*TABLES.values(), PUBLISHED_TABLE)}
+    shipped = dict(SHARE)
+    table = multigpu.sustained(tables, load_predictor("tilecast"), SHARES)
+    assert shipped == throttle.SHARE
+    faster = table[table["suite"] == "megatron"].set_index("rule")["signed_percent"]
+    assert faster["slowest"] > faster["middle"] > faster["mean"] > faster["none"]  # forecast faster and faster
+    assert set(table["n"]) == {2}
 
 
 def test_how_far_a_run_is_slowed_is_uncertain():

@@ -12,15 +12,16 @@ from pyarrow import parquet
 from tilecast.base.errors import InputError
 from tilecast.tables.columns import MAPE_PERCENT
 from tilecast.tables.declared.artifact import DEFECTS
-from tilecast.tables.declared.claims import CLAIMS
+from tilecast.tables.declared.claims import CLAIMS, KINDS, WHOSE
 from tilecast.tables.document import stages
 from tilecast.tables.io import MOST_CELLS, check, dtype, empty, read, write
 from tilecast.tables.schema import Table, flag, positive, size
 
 DEFECT = {"kind": "unit", "where": "a, b", "detail": 'says "GHz"\n<script>', "severity": "note"}
 CLAIM = {
-    "id": "c", "source": "s", "quote": "q", "claimed": "1", "unit": None, "reproduced": "", "n": 3,
-    "verdict": "reproduced", "definition": "d", "explanation": "e",
+    "id": "c", "title": "t", "whose": WHOSE[0], "source": "s", "kind": KINDS[0], "hardware": "", "quote": "q",
+    "claimed": "1", "unit": None, "reproduced": "", "n": 3, "verdict": "reproduced", "definition": "d",
+    "explanation": "e", "other_readings": "",
 }  # fmt: skip
 
 

@@ -6,6 +6,9 @@ the slowest of the three over vLLM's, products from 2 TFLOP up; tables of aiconf
 them all; what differs is how long the board rests between two, which is how a power limit shows.
 ASSUME: a training run, which never rests, runs its compute-bound products as the slowest of the three did.
 Inference is short or bound by memory, and stays as timed.
+Of the three, kernel data speak for the slowest: its share is near one where a product is short, grows with its
+size and hardly beyond 2 TFLOP (A100: 1.03, 1.15, 1.16, from 5 TFLOP 1.17), as a limit that is reached does; the
+middle's still grows there, towards it (1.00, 1.09, 1.11, 1.13). What each gives: results/parallel/sustained.csv.
 How far a run is slowed is as uncertain as a GPU's share is from those of the others: see `spread`.
 """
 

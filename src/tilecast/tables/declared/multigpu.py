@@ -110,6 +110,30 @@ SCOREBOARD = Table(
     bar_worst_percent=positive("goal for the worst", empty="none set"),
 )
 
+SUSTAINED_SHARES = Table(
+    "sustained_shares",
+    "transcribed: resources/published/sustained_shares.csv",
+    ("device", "rule"),
+    device=text("GPU", title="GPU"),
+    rule=text("of the three frameworks", values=("slowest", "middle", "mean")),
+    share_from_0_05=positive("median over products of 0.05 to 0.2 TFLOP"),
+    share_from_0_5=positive("median from 0.5 TFLOP up"),
+    share=positive("median from 2 TFLOP up"),
+    share_from_5=positive("median from 5 TFLOP up"),
+    n=size("products from 2 TFLOP up"),
+)
+
+SUSTAINED = Table(
+    "sustained",
+    "errors of training steps by how much longer than vLLM's call a product takes in a run",
+    ("rule", "suite"),
+    rule=text("which of three frameworks' times", values=("slowest", "middle", "mean", "none")),
+    suite=text("whose measurements"),
+    n=N,
+    mean_percent=MAPE_PERCENT,
+    signed_percent=replace(BIAS_PERCENT, title="Bias"),
+)
+
 _EXAMPLE = text("worked example", title="Example")
 _LAYOUT = text("how it is divided among GPUs", title="Layout")
 _STEP = _whole("a training step", title="Step")
