@@ -110,9 +110,10 @@ EXEMPT = {
         artifact.aiconfigurator_tables:Archive.kernels artifact.aiconfigurator_tables:serving_table
         artifact.defects:_device_facts artifact.defects:_model artifact.defects:_summary_backward
         artifact.fetch:mirror_files artifact.git:git_files
-        evaluate.serving:shape_of evaluate.summaries:compare_summaries""",
+        evaluate.serving:shape_of evaluate.summaries:compare_summaries
+        predict.baselines.published_weights:_check""",
     "shipped with the project": """
-        base.code_graph:_names base.code_graph:CodeGraph.digest hardware.device:device_names
+        api.known:_models base.code_graph:_names base.code_graph:CodeGraph.digest hardware.device:device_names
         evaluate.ablation:without evaluate.constants:literals evaluate.constants:unexplained
         graph.learn:Writer.file graph.source:_file graph.source:_versions
         present.constants:constants

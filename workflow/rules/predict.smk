@@ -24,6 +24,7 @@ PREDICT_REPORT = [
     "results/evaluation/baselines.csv",
     "results/evaluation/constants.csv",
     "results/evaluation/donors.csv",
+    "results/evaluation/same_weights.csv",
     *([OWN_GRAPHS] if settings.graphs.cells else []),
 ]
 
@@ -152,6 +153,27 @@ rule evaluate_goals:
         *code("evaluate_goals"),
     script:
         "../scripts/evaluate_goals.py"
+
+
+rule evaluate_weights:
+    input:
+        archive=ARCHIVE,
+        lock=shipped("resources/artifact.lock.tsv"),
+        tiles=shipped("src/tilecast/data/weights/neusight/record.json"),
+        graphs="results/tidy/graphs.parquet",
+        layers="results/tidy/layers.csv",
+        devices="results/tidy/devices.csv",
+        predictions="results/tidy/predictions.csv",
+    output:
+        "results/evaluation/same_weights.csv",
+    log:
+        "results/logs/evaluate_weights.log",
+    conda:
+        "../../envs/torch.yaml"
+    params:
+        *code("evaluate_weights"),
+    script:
+        "../scripts/evaluate_weights.py"
 
 
 rule evaluate_baselines:

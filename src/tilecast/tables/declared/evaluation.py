@@ -259,6 +259,16 @@ BASELINES = Table(
     closer_percent=c.CLOSER_PERCENT,
 )
 
+SAME_WEIGHTS = Table(
+    "same_weights",
+    "the authors' weights, executed here, beside the predictions that they stored",
+    c.CELL_KEY,
+    **c.CELL,
+    stored_ms=positive("the authors' stored prediction", title="Stored"),
+    executed_ms=amount("what their weights give here", title="Executed"),
+    difference_percent=number("executed over stored", title="Difference"),
+)
+
 DONORS = Table(
     "donors",
     "errors on kernels of a GPU left out, by other ways to borrow from the others",
