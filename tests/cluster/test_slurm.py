@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,6 +131,7 @@ def test_a_job_that_is_queued_again_is_waited_for(how: str, copy: Copy) -> None:
     else:
         scontrol("update", f"nodename={node}", "state=down", "reason=test")
     wait_for(lambda: "PENDING" in slurm.command("squeue", "--noheader", "--format=%T"))
+    time.sleep(3)  # a node takes no job again within the second in which it ended it ("credential revoked")
 
     def runs() -> bool:  # SLURM itself waits two minutes, anew when the node is heard to have ended the job
         subprocess.run(["scontrol", "update", f"jobid={job}", "StartTime=now"], capture_output=True)

@@ -10,11 +10,12 @@ import pytest
 
 from tilecast.hardware.device_file import load_device
 from tilecast.measure.grid import FAMILIES, grid, with_work
+from tilecast.measure.models import workload
 from tilecast.measure.store import digest
-from tilecast.predict.plan import KEPT, order, plan_kernels, write_kernel_plan
+from tilecast.predict.plan import KEPT, order, plan_kernels, write_kernel_plan, write_model_plan
 from tilecast.predict.registry import load_predictor
-from tilecast.tables.declared.measured import PLANNED_KERNELS
-from tilecast.tables.io import check
+from tilecast.tables.declared.measured import PLANNED_KERNELS, PLANNED_MODELS
+from tilecast.tables.io import check, read
 
 
 def said(latency: np.ndarray, width: float = 0.0) -> pd.DataFrame:
@@ -60,3 +61,14 @@ def test_a_written_plan_is_the_same_bytes_and_is_not_renewed_unasked(tmp_path: P
     assert digest(paths[0]) == before
     write_kernel_plan(tmp_path / "a", description, ["bf16"], ["bmm"], 5, 0.1, True)
     assert digest(paths[0]) != before
+
+
+def test_models_are_forecast_once_and_further_ones_are_added(tmp_path: Path) -> None:
+    description = {"name": "NVIDIA_H200", "title": "H200", "known": "NVIDIA_H200"}
+    one, two = (workload({"model": "gpt2", "batch_size": batch, "sequence_length": 64}) for batch in (1, 2))
+    path = write_model_plan(tmp_path, description, [one])
+    first = digest(path)
+    assert write_model_plan(tmp_path, description, [one]) == path and digest(path) == first
+    write_model_plan(tmp_path, description, [one, two])
+    found = read(path, PLANNED_MODELS)
+    assert found["batch_size"].tolist() == [1] * len(KEPT) + [2] * len(KEPT)

@@ -1,16 +1,21 @@
 """Roofline, Li et al., Habitat and NeuSight on kernels small enough to check by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from tilecast.base.errors import InputError
+from tilecast.hardware.device import row_of_table
 from tilecast.hardware.device_file import load_device
 from tilecast.predict.baselines import neusight
 from tilecast.predict.baselines.habitat import Habitat, references_of
 from tilecast.predict.baselines.li import Li
 from tilecast.predict.baselines.roofline import Roofline
 from tilecast.predict.kernel import complete
+from tilecast.predict.registry import specifications
+from tilecast.predict.tilecast import Tilecast
 from tilecast.predict.train.leave_one_out import leave_one_out
 from tilecast.predict.weights import write_record
 
@@ -24,6 +29,12 @@ def linear(m=1024, n=4096, k=1024, **more):
 
 def vector(family="elementwise", op="add", b=16384, m=1024, **more):
     return pd.DataFrame([{"family": family, "op": op, "b": b, "m": m} | more])
+
+
+def test_others_models_take_the_artifacts_figures_of_a_gpu_and_ours_the_makers():
+    wrong = row_of_table(replace(T4, clock_hz=7.0), "made up")
+    for predictor, clock in ((Roofline(), 7.0), (Tilecast.load(), T4.clock_hz)):
+        assert specifications(predictor, pd.DataFrame([wrong]))[T4.name].clock_hz == clock
 
 
 def test_work_is_counted_from_dimensions():

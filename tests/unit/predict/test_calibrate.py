@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,13 @@ def test_scales_are_kept_for_their_device_and_predictor_alone(tmp_path: Path) ->
     assert load(path, "NVIDIA_H200", "tilecast") == scales
     with pytest.raises(InputError, match="was made for NVIDIA_H200"):
         load(path, "NVIDIA_L4", "tilecast")
+    for law, least in (((0.01, 0.1, 0.01), True), ((0.009, 0.1, 0.01), False), ((0.01, 0.1, 0.009), False)):
+        save(replace(scales, law=law), "NVIDIA_H200", "tilecast", path)
+        if least:
+            assert load(path, "NVIDIA_H200", "tilecast").law == law
+        else:
+            with pytest.raises(InputError, match="its law is out of range"):
+                load(path, "NVIDIA_H200", "tilecast")
     path.write_text('{"kernels": [[]]}')
     with pytest.raises(InputError, match="holds no calibration"):
         load(path, "NVIDIA_H200", "tilecast")

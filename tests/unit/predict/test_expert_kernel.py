@@ -23,7 +23,7 @@ from tilecast.predict.physics.expert_kernel import (
     load,
     time_ms,
 )
-from tilecast.predict.physics.half import triton
+from tilecast.predict.physics.half import physics, triton
 from tilecast.predict.train.generations import PLAIN_DECAY, LeaveOut, Rows
 
 GPUS = ("NVIDIA_A100-SXM4-80GB", "NVIDIA_H100_80GB_HBM3", "NVIDIA_B200", "NVIDIA_L40S")
@@ -75,6 +75,14 @@ def test_tiles_follow_the_rule_of_tokens_and_experts_and_what_is_tuned():
     tuned = layers([128, 129], inter=768)
     assert (triton(tuned, "bf16", chip(every["NVIDIA_H100_80GB_HBM3"], "bf16"))[1].tiles == TUNED_TILES).all()
     assert (triton(some, "fp8_block", chip(every["NVIDIA_L40S"], "bf16"))[1].tiles == LONG).all()
+
+
+def test_products_of_experts_take_no_less_than_their_operations_at_peak():
+    """Six operations a weight that a token meets: 128 tokens, each by its experts, of hidden x inter."""
+    on, some = chip(known_devices()["NVIDIA_H200"], "bf16"), layers([128])
+    rows = 128 * some["topk"][0]
+    floor = 1e3 * 6 * rows * some["hidden"][0] * some["inter"][0] / on.peak_flops_per_s
+    assert physics(FAMILY, some, "bf16", on).floor_ms.item() == pytest.approx(floor)
 
 
 def test_more_tokens_never_take_less_beyond_the_change_of_tiles():

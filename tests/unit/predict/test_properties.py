@@ -12,6 +12,8 @@ from tilecast.hardware.device_file import devices, load_device
 from tilecast.predict.dominance import at_least_as_good, surpassed
 from tilecast.predict.half_precision import HalfPrecision
 from tilecast.predict.kernel import MATRIX_FAMILIES, MEASURED_FAMILIES, complete
+from tilecast.predict.physics.chip import single_chip
+from tilecast.predict.physics.single import matrix_features
 from tilecast.predict.tilecast import GAP_MS, SHORTEST_MS, Tilecast
 
 NVIDIA = sorted(name for name, device in devices().items() if device.vendor == "NVIDIA")
@@ -37,6 +39,13 @@ def shapes(family: str, count: int = 300) -> pd.DataFrame:
     for name, (least, most) in (limits if matrix else {"b": (64, 65536), "m": (32, 16384)}).items():
         table[name] = np.exp(draw.uniform(np.log(least), np.log(most + 0.5), count)).astype(int)
     return table
+
+
+def test_bytes_beyond_a_thousand_caches_are_a_thousand_to_the_network() -> None:
+    on = single_chip(load_device("H100"))
+    size = np.sqrt(np.array([500.0, 1500.0, 6000.0]) * on.l2_bytes / (3 * 4))  # three square matrices in fp32
+    features, _ = matrix_features("linear", {"b": np.ones(3), "m": size, "n": size, "k": size}, on, 4.0)
+    assert features[:, -4].tolist() == pytest.approx(np.log2([500, 1000, 1000]).tolist())
 
 
 @pytest.mark.parametrize("family", MEASURED_FAMILIES)
