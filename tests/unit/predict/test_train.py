@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import load_file
 
 from tilecast.base.errors import InputError
 from tilecast.hardware.device_file import load_device
@@ -107,6 +108,7 @@ def test_networks_are_judged_on_a_gpu_left_out(tmp_path, monkeypatch):
     record = leave_one_out_networks("habitat", both, known, tmp_path, progress=lambda line: None)
     errors = record["leave_one_gpu_out_mape_percent"]
     assert set(errors) == {"linear", "bmm"} and set(errors["linear"]) == set(known)
+    assert min(len(part) for part in load_file(tmp_path / T4.name / "linear.safetensors").values()) == 1  # output
     left_out = json.loads((tmp_path / T4.name / "record.json").read_text())
     assert left_out["devices"] == [V100.name]
 
