@@ -20,7 +20,7 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow/scripts"))
 CELLS = ROOT / "resources/published/end_to_end.csv"
-FIGURES = ("error_by_device_model", "error_distribution", "error_heatmap", "predicted_vs_measured")
+FIGURES = ("error_distribution", "predicted_vs_measured")
 
 
 def make_cells(folder: Path, count: int) -> None:
@@ -112,9 +112,12 @@ def stage_report(folder: Path) -> None:
     """The page from what the stages before made."""
     from report_page import report_page
 
+    from tilecast.present.page.page import PAGES
+
     files = [str(path) for path in sorted(folder.rglob("*")) if path.is_file() and path.parent.name != "tidy"]
     files += [str(folder / "tidy/labels.csv")]
-    report_page(files, str(ROOT / "config/claims.yaml"), str(ROOT / "report"), str(folder / "report/index.html"))
+    pages = [str(folder / f"report/{name}.html") for name in PAGES]
+    report_page(files, str(ROOT / "config/claims.yaml"), str(ROOT / "report"), pages)
 
 
 def stage_kernels(folder: Path) -> None:
@@ -125,7 +128,7 @@ def stage_kernels(folder: Path) -> None:
     devices = str(ROOT / "resources/published/devices.csv")
     records = dict.fromkeys(("roofline", "li", "tilecast"))
     kernels = str(folder / "tidy/kernels.parquet")
-    evaluate_kernels(kernels, devices, records, str(where / "kernel_errors.csv"), str(where / "utilisation.csv"))
+    evaluate_kernels(kernels, devices, records, str(where / "kernel_errors.csv"))
 
 
 STAGES: dict[str, Callable[[Path], None]] = {

@@ -1,4 +1,4 @@
-// The page reads without this. It adds: sorting, filtering, the colour scheme, and the mark in the contents.
+// The pages read without this. It adds: sorting, filtering, search, the colour scheme, and the mark in the contents.
 "use strict";
 (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -12,7 +12,7 @@
   };
   const system = matchMedia("(prefers-color-scheme: dark)");
   const isDark = () => (root.dataset.theme || (system.matches ? "dark" : "light")) === "dark";
-  const show = () => toggle.setAttribute("aria-pressed", String(isDark()));
+  const show = () => { toggle.textContent = isDark() ? "Light" : "Dark"; }; // what pressing it gives
   if (["dark", "light"].includes(remembered())) root.dataset.theme = remembered();
   toggle.hidden = false;
   toggle.addEventListener("click", () => {
@@ -57,47 +57,74 @@
     });
   }
 
-  // Filtering: every word must occur in the row, and every chosen value must be the row's.
-  const resets = {};
+  // Long tables: the first rows, until all are asked for. A claim is a group of two rows.
+  const parts = (table) => (table.tBodies.length > 1 || table.matches(".claims") ? [...table.tBodies] : [...(table.tBodies[0]?.rows ?? [])]);
+  const FIRST = 12;
+  for (const table of all("table[data-sortable]")) {
+    const rest = parts(table).slice(FIRST);
+    if (rest.length < 4) continue;
+    const more = document.createElement("button");
+    more.type = "button";
+    more.className = "more-rows";
+    more.textContent = `Show all ${rest.length + FIRST} rows`;
+    table.classList.add("short");
+    more.addEventListener("click", () => { table.classList.remove("short"); more.remove(); });
+    (table.closest(".scroll") ?? table).after(more);
+  }
+
+  // Filtering: every word must occur.
   for (const tools of all("[data-tools]")) {
-    const body = document.getElementById(tools.dataset.tools)?.tBodies[0];
-    if (!body) continue;
+    const table = document.getElementById(tools.dataset.tools);
+    if (!table) continue;
     const search = tools.querySelector("[data-search]");
-    const selects = all("[data-select]", tools);
     const count = tools.querySelector("[data-count]");
-    const rows = [...body.rows].map((row) => [row, row.textContent.toLowerCase()]);
+    const rows = parts(table).map((row) => [row, row.textContent.toLowerCase()]);
     const apply = () => {
       const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
       let shown = 0;
       for (const [row, text] of rows) {
-        const fits = words.every((word) => text.includes(word))
-          && selects.every((select) => !select.value || row.dataset[select.dataset.select] === select.value);
-        row.hidden = !fits;
-        shown += fits;
+        row.hidden = !words.every((word) => text.includes(word));
+        shown += !row.hidden;
       }
-      count.textContent = `${shown} of ${rows.length} rows`;
-    };
-    const set = (values = {}) => {
-      search.value = "";
-      selects.forEach((select) => { select.value = values[select.dataset.select] ?? ""; });
-      apply();
+      table.classList.toggle("found", words.length > 0);
+      count.textContent = words.length ? `${shown} of ${rows.length}` : "";
     };
     search.addEventListener("input", apply);
-    selects.forEach((select) => select.addEventListener("change", apply));
-    tools.querySelector("[data-reset]")?.addEventListener("click", () => set());
-    resets[tools.dataset.tools] = set;
     tools.hidden = false;
-    apply();
   }
-  for (const link of all("[data-choose-verdict]"))
-    link.addEventListener("click", () => resets["claims-table"]?.({ verdict: link.dataset.chooseVerdict }));
 
-  // A link to a claim shows it opened, whatever was filtered or folded away.
+  // Search over the whole report: its sections, parts, claims, figures, tables and terms.
+  const form = document.querySelector("[data-report-search]");
+  const [asked, list] = [form.querySelector("input"), form.querySelector("ol")];
+  const entries = JSON.parse(document.getElementById("report-entries").textContent);
+  const texts = entries.map((entry) => entry.words.toLowerCase());
+  form.hidden = false;
+  form.addEventListener("submit", (event) => { event.preventDefault(); list.querySelector("a")?.click(); });
+  asked.addEventListener("input", () => {
+    const words = asked.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const found = words.length ? entries.filter((_, place) => words.every((word) => texts[place].includes(word))) : [];
+    list.replaceChildren(...found.slice(0, 12).map((entry) => {
+      const [item, link, where] = ["li", "a", "small"].map((tag) => document.createElement(tag));
+      link.href = entry.to;
+      link.textContent = entry.words;
+      where.textContent = entry.in;
+      link.append(where);
+      item.append(link);
+      return item;
+    }));
+    if (words.length && !found.length) list.append(Object.assign(document.createElement("li"), { textContent: "Nothing found" }));
+    list.hidden = !words.length;
+  });
+  const close = () => { list.hidden = true; };
+  list.addEventListener("click", close);
+  addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
+
+  // A link to a claim, a row or a part shows it opened, whatever is folded away.
   const open = () => {
     const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (!target) return;
-    if (target.hidden) resets["claims-table"]?.();
-    if (target.matches("tr")) target.querySelector("details")?.setAttribute("open", "");
+    if (target.matches("tbody")) target.querySelector("details")?.setAttribute("open", "");
+    if (target.matches("h3") && target.nextElementSibling) target.parentElement.querySelectorAll(`#${CSS.escape(target.id)} ~ details`)[0]?.setAttribute("open", "");
     for (let fold = target.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
     target.scrollIntoView();
   };
@@ -114,7 +141,4 @@
     }
   }, { rootMargin: "-20% 0px -75% 0px" });
   for (const id of links.keys()) watcher.observe(document.getElementById(id));
-
-  // On paper every claim's reasons are open.
-  addEventListener("beforeprint", () => all(".claims details").forEach((fold) => { fold.open = true; }));
 })();

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from small_results import declared, write_results
 
-from tilecast.present.page.page import render_page
+from tilecast.present.page.page import ONE_FILE, render_pages
 from tilecast.present.page.results import Results
 
 
@@ -20,10 +20,10 @@ def results_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def render(repository: Path, results_folder: Path) -> Callable[..., str]:
-    """Render the page from the small results folder without the files whose names contain `without`."""
+    """Render the report in one file from the small folder without the files whose names contain `without`."""
 
     def rendered(without: str = "no such name") -> str:
         files = [path for path in declared(results_folder) if without not in path.as_posix()]
-        return render_page(Results(results_folder, files), repository / "report")
+        return render_pages(Results(results_folder, files), repository / "report", whole=True)[ONE_FILE]
 
     return rendered

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
-from small_results import VERDICTS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
@@ -86,31 +85,60 @@ def test_a_table_sorts_both_ways_and_says_so(visit: Callable[..., Page]) -> None
     assert _column(page, "by-predictor", 5) == sorted(before, reverse=True)
 
 
-def test_claims_filter_by_verdict_document_and_words(visit: Callable[..., Page]) -> None:
+def test_claims_are_found_by_their_words(visit: Callable[..., Page]) -> None:
     page = visit()
-    rows = page.locator("#claims-table > tbody > tr:visible")
-    tools = page.locator("[data-tools=claims-table]")
-    assert rows.count() == len(VERDICTS)
-    tools.get_by_label("Verdict").select_option("contradicted")
-    assert rows.count() == 1 and "contradicted" in rows.first.inner_text()
-    assert tools.locator("output").inner_text() == f"1 of {len(VERDICTS)} rows"
-    tools.get_by_role("button", name="Show all").click()
-    tools.get_by_label("Document").select_option("evaluation")
-    assert rows.count() == 3
-    tools.get_by_role("button", name="Show all").click()
-    tools.get_by_label("Find").fill("claim-4")
-    assert rows.count() == 1
+    claims = page.locator("#claims-of-authors > tbody:visible")
+    tools = page.locator("[data-tools=claims-of-authors]")
+    assert claims.count() == 2
+    tools.get_by_label("Find").fill("claim-2")
+    assert claims.count() == 1 and "contradicted" in claims.first.inner_text()
+    assert tools.locator("output").inner_text() == "1 of 2"
 
 
-def test_the_verdict_counts_lead_to_the_claims(visit: Callable[..., Page]) -> None:
+def test_the_search_of_the_report_leads_to_a_claim_and_opens_it(visit: Callable[..., Page]) -> None:
     page = visit()
-    page.locator(".verdicts").get_by_role("link", name="no data").first.click()
-    assert page.locator("#claims-table > tbody > tr:visible").count() == 1
-    page.goto(page.url.split("#")[0] + "#claim-0")
-    assert page.locator("#claim-claim-0 details").get_attribute("open") is None
+    page.get_by_label("Search the report").fill("error 4")
+    found = page.locator(".search ol a")
+    assert found.count() == 1 and "not testable" not in found.first.inner_text()
+    page.keyboard.press("Enter")
+    page.locator("#claim-claim-4 details[open]").wait_for()
+    page.get_by_label("Search the report").fill("no such words")
+    assert page.locator(".search ol").inner_text() == "Nothing found"
     page.evaluate("location.hash = 'claim-claim-0'")
     page.locator("#claim-claim-0 details[open]").wait_for()
     assert page.locator("#claim-claim-0 .cells tbody tr").count() == 1
+
+
+def test_an_opened_claim_pushes_nothing_off_the_page(visit: Callable[..., Page]) -> None:
+    page = visit()
+    for table in page.locator("table.claims").all():
+        table.evaluate("table => { const fold = table.closest('details'); if (fold) fold.open = true; }")
+        before = table.bounding_box()["width"]  # type: ignore[index]
+        for fold in table.locator("details").all():
+            fold.evaluate("fold => { fold.open = true; }")
+            assert table.bounding_box()["width"] == before  # type: ignore[index]
+        assert table.evaluate(
+            "table => [...table.querySelectorAll('tr > *')].every("
+            "cell => cell.getBoundingClientRect().right <= table.getBoundingClientRect().right + 1)"
+        )
+
+
+def test_a_long_table_shows_its_first_rows_until_all_are_asked_for(visit: Callable[..., Page]) -> None:
+    page = visit()
+    page.evaluate("document.querySelectorAll('details').forEach(fold => { fold.open = true; })")
+    name = page.locator("table.short").first.get_attribute("id")
+    rows = page.locator(f"#{name} > tbody > tr")
+    shown = page.locator(f"#{name} > tbody > tr:visible")
+    assert shown.count() == 12 < rows.count()
+    page.locator("button.more-rows").first.click()
+    assert shown.count() == rows.count()
+
+
+def test_on_paper_claims_are_closed_and_nothing_leaves_the_paper(visit: Callable[..., Page]) -> None:
+    page = visit({"width": 700, "height": 1000})
+    page.emulate_media(media="print")
+    assert page.locator(".claims details[open]").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 700
 
 
 def test_a_figures_data_download_from_the_page_alone(visit: Callable[..., Page], results_folder: Path) -> None:
@@ -132,10 +160,8 @@ def test_colours_follow_the_system_until_the_button_is_pressed(visit: Callable[.
     def is_dark() -> bool:
         return page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0] < 128")
 
-    button = page.get_by_role("button", name="Dark")
     assert is_dark() == (scheme == "dark")
-    assert button.get_attribute("aria-pressed") == str(scheme == "dark").lower()
-    button.click()
+    page.get_by_role("button", name="Light" if scheme == "dark" else "Dark").click()
     assert is_dark() != (scheme == "dark")
     page.reload()
     assert is_dark() != (scheme == "dark")
@@ -163,5 +189,5 @@ def test_no_foreign_script_ran(visit: Callable[..., Page]) -> None:
 
 def test_without_script_the_page_reads_and_offers_no_dead_control(visit: Callable[..., Page]) -> None:
     page = visit(javascript=False)
-    assert page.locator("#claims-table > tbody > tr:visible").count() == len(VERDICTS)
+    assert page.locator("#claims-of-authors > tbody:visible").count() == 2
     assert page.locator("button:visible, input:visible, select:visible").count() == 0

@@ -29,13 +29,19 @@ ABOUT = {"title": "A finding", "caption": "What is shown.", "alt": "Words instea
 
 # slug -> (what writes the files, columns that at least have to reach the page)
 CASES: dict[str, tuple[Callable[[Path], Any], int]] = {
+    "summary": (write_results, 1),
     "claims": (write_results, 4),
+    "study-claims": (write_results, 4),
+    "summaries": (write_results, 1),
+    "accuracy": (write_results, 0),
+    "glossary": (write_results, 0),
+    "defect-list": (write_results, 2),
     "errors": (write_results, 2),
     "predictors": (write_results, 3),
     "graphs": (write_results, 1),
     "defects": (write_results, 2),
     "provenance": (write_results, 1),
-    "tables": (write_results, 2),
+    "tables": (write_results, 0),  # its fragments are made by present.paper, which escapes
     "figures": (write_results, 2),
     "parallel": (write_multigpu, 8),
     "modern": (write_half_precision, 3),
@@ -63,11 +69,11 @@ def _strings(value: Any) -> Iterator[tuple[Any, Any]]:
 class Watched(Results):
     """Results that remember which files were asked for."""
 
-    asked: set[Path]
+    asked: frozenset[Path] = frozenset()
 
     def path(self, name: str) -> Path | None:
         found = super().path(name)
-        self.asked = getattr(self, "asked", set()) | ({found} if found else set())
+        self.asked |= {found} if found else set()
         return found
 
 
@@ -142,7 +148,8 @@ def test_what_could_let_markup_through_is_in_few_places() -> None:
 
     package = "src/tilecast"
     assert calls(package, named("Markup")) == [
-        f"{package}/present/page/render.py",  # the project's own style and script
+        f"{package}/present/page/page.py",  # a section that its template escaped, its headings given addresses
+        f"{package}/present/page/render.py",  # the project's own style and script, links to escaped paths
         f"{package}/present/page/results.py",  # a drawing, percent-encoded
         f"{package}/present/page/sections/paper_tables.py",  # a table that present.paper.render escaped
     ]

@@ -15,8 +15,8 @@ import pytest
 from markupsafe import escape
 from small_results import HOSTILE, VERDICTS, declared, without_operators
 
-from tilecast.present.page.page import SECTIONS, render_page
-from tilecast.present.page.render import asset, number
+from tilecast.present.page.page import ONE_FILE, PAGES, SECTIONS, render_pages
+from tilecast.present.page.render import asset, environment, number
 from tilecast.present.page.results import Results, data_uri
 from tilecast.tables.declared.claims import CLAIMS
 
@@ -77,7 +77,7 @@ def test_own_predictors_are_weighed(page: str, outline: Outline) -> None:
 def test_a_script_in_a_claim_or_a_defect_or_a_row_stays_text(page: str, outline: Outline) -> None:
     assert HOSTILE not in page
     assert page.count("&lt;script&gt;window.hacked") >= 2 + 2 * len(VERDICTS)
-    assert len(outline.all("script")) == 1
+    assert [script.get("type") for script in outline.all("script")] == ["application/json", None]
 
 
 def test_elements_are_balanced_and_ids_unique_and_inner_links_lead_somewhere(outline: Outline) -> None:
@@ -110,8 +110,10 @@ def test_every_verdict_is_a_word_with_a_shape(page: str) -> None:
 
 
 def test_the_first_screen_counts_what_holds(page: str) -> None:
-    assert "1 of the authors’ 3 claims hold, 1 is contradicted" in page
-    assert "18 end-to-end latencies: 3 models on 3 GPUs" in page
+    assert "<strong>1 <span>of 2</span></strong>claims of the authors hold<small>1 contradicted, 0 not" in page
+    assert "<strong>1 <span>of 2</span></strong>figures of the artifact’s 1 summary tables come out again" in page
+    assert '<h1 id="answer">Yes: the figures the authors state' in page and "Reproduced: yes</span>" in page
+    assert "18 end-to-end latencies, 3 models on 3 GPUs" in page
 
 
 def test_every_table_header_has_a_scope_and_every_picture_words(outline: Outline) -> None:
@@ -170,14 +172,14 @@ def test_transcribed_figures_alone_are_announced_where_they_do_not_suffice(
     record = json.loads((root / "artifact/source.json").read_text())
     (root / "artifact/source.json").write_text(json.dumps(record | {"source": "published"}))
     without_operators(root)
-    page = render_page(Results(root, declared(root)), repository / "report")
+    page = render_pages(Results(root, declared(root)), repository / "report", whole=True)[ONE_FILE]
     assert "Transcribed figures only." in page
     for words in ("they need the full artifact", "The summary tables need", "The kernels to leave out need"):
         assert words in page
 
 
 def test_sections_of_the_stages_show_their_tables(page: str) -> None:
-    assert "1 of 2 figures come out again" in page
+    assert "1 of 2 figures of the artifact’s own summary tables come out again" in page
     assert "18 of the 18 labels that come with measured operators" in page
     assert re.search(r'<td class="n" data-value="12.3">12.3</td>', page)
     assert "1 of 1 graphs differ somewhere, always for a known reason" in page
@@ -187,9 +189,45 @@ def test_the_audited_documents_are_described(results_folder: Path, repository: P
     from tilecast.evaluate.claims import load_claims
 
     claims = repository / "config/claims.yaml"
-    page = render_page(Results(results_folder, declared(results_folder), claims), repository / "report")
+    page = render_pages(Results(results_folder, declared(results_folder), claims), repository / "report")["index"]
     for document in load_claims(claims).documents.values():
-        assert str(escape(document.title)) in page
+        if document.whose in ("authors", "survey"):
+            assert str(escape(document.title)) in page
+
+
+@pytest.fixture(scope="module")
+def pages(results_folder: Path, repository: Path) -> dict[str, str]:
+    return render_pages(Results(results_folder, declared(results_folder)), repository / "report")
+
+
+def test_links_between_the_pages_lead_somewhere(pages: dict[str, str]) -> None:
+    outlines = {name: Outline(html) for name, html in pages.items()}
+    ids = {name: {a["id"] for _, a in found.elements if "id" in a} for name, found in outlines.items()}
+    assert set(pages) == set(PAGES)
+    for name, found in outlines.items():
+        assert found.open == []
+        for link in (str(a.get("href")) for a in found.all("a")):
+            page, mark, anchor = link.partition("#")
+            if mark or page.endswith(".html"):
+                other = page.removesuffix(".html") or name
+                assert other in ids and (not anchor or anchor in ids[other]), (name, link)
+
+
+def test_the_search_knows_claims_parts_figures_tables_and_terms(pages: dict[str, str]) -> None:
+    for html in pages.values():
+        text = html.split('<script type="application/json" id="report-entries">', 1)[1].split("</script>", 1)[0]
+        entries = {entry["to"]: entry["words"] for entry in json.loads(text)}
+        assert entries["index.html#claim-claim-0"].startswith(f"Error 0 {HOSTILE}: 0 %, reproduced")
+        assert entries["studies.html#claim-claim-4"] and entries["appendix.html#term-mape"] == "MAPE"
+        assert entries["errors.html#by-predictor"] == "By predictor"
+        assert any(to.startswith("appendix.html#figure-") for to in entries)
+
+
+def test_paths_of_the_artifact_lead_to_its_commit(repository: Path) -> None:
+    engine = environment(repository / "report/templates", "https://github.com/a/b.git", "0" * 40)
+    words = engine.from_string("{{ text|sourced }}").render(text=f"scripts/asplos/label/x.json {HOSTILE}")
+    assert f'<a href="https://github.com/a/b/blob/{"0" * 40}/scripts/asplos/label/x.json">' in words
+    assert HOSTILE not in words
 
 
 def test_numbers_have_a_true_minus_and_separated_thousands() -> None:

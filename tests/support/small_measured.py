@@ -9,7 +9,7 @@ import pandas as pd
 from pictures import save
 
 from tilecast.evaluate.machine import calibration, summary
-from tilecast.present.figures import measure_calibration, measure_validation
+from tilecast.present.figures import measure_validation
 from tilecast.tables.declared.measured import KERNEL_KEY, LIVE, LIVE_KERNELS, SCENARIOS
 from tilecast.tables.io import write
 
@@ -72,4 +72,3 @@ def write_measured(root: Path, hostile: str = "plain") -> None:
     ]  # fmt: skip
     write(pd.DataFrame(scenarios), root / "measure/scenarios.csv", SCENARIOS)
     save(measure_validation.draw(live), root / "figures", "measure_validation")
-    save(measure_calibration.draw(tables["calibration"]), root / "figures", "measure_calibration")

@@ -103,7 +103,6 @@ rule evaluate_kernels:
         own=own_code(*PREDICTORS),
     output:
         errors="results/evaluation/kernel_errors.csv",
-        sweeps="results/evaluation/utilisation.csv",
     log:
         "results/logs/evaluate_kernels.log",
     conda:

@@ -10,6 +10,7 @@ REPORT_FILES = [
         name=[
             "claims",
             "claim_rows",
+            "badges",
             "errors",
             "mape",
             "phase_mape",
@@ -20,6 +21,12 @@ REPORT_FILES = [
         ],
     ),
 ]
+
+
+PAGES = expand(
+    "results/report/{page}.html",
+    page=["index", "forecasts", "studies", "machine", "errors", "appendix"],
+)
 
 
 rule report_page:
@@ -39,7 +46,7 @@ rule report_page:
         style=shipped("report/page.css"),
         script=shipped("report/page.js"),
     output:
-        "results/report/index.html",
+        PAGES,
     log:
         "results/logs/report_page.log",
     conda:
@@ -49,6 +56,14 @@ rule report_page:
         *contents("report/templates", "**/*.html"),
     script:
         "../scripts/report_page.py"
+
+
+# The same in one file, to send: `snakemake results/report/tilecast-report.html`.
+use rule report_page as report_in_one_file with:
+    output:
+        "results/report/tilecast-report.html",
+    log:
+        "results/logs/report_in_one_file.log",
 
 
 TARGETS = [
@@ -61,7 +76,7 @@ TARGETS = [
     *PARALLEL_TARGETS,
     *MOE_TARGETS,
     *NUMA_TARGETS,
-    "results/report/index.html",
+    *PAGES,
 ]
 
 

@@ -12,6 +12,7 @@ MAKERS = [
 TABLE_FILES = [
     *(file for maker in MAKERS for file in maker.files("csv", "html", "tex")),
     "results/tables/tables.pdf",
+    "results/tables/tables.tex",
 ]
 
 
@@ -41,12 +42,13 @@ rule table_pdf:
     input:
         fragments=[file for maker in MAKERS for file in maker.files("typ")],
     output:
-        report(
+        pdf=report(
             "results/tables/tables.pdf",
             caption="../../report/captions/tables.rst",
             category="Tables",
             labels={"table": "All tables"},
         ),
+        tex="results/tables/tables.tex",
     log:
         "results/logs/table_pdf.log",
     conda:

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tilecast.base.job import run_step
-from tilecast.evaluate.kernels import kernel_errors, trained_on, utilisation
-from tilecast.hardware.device import devices_of_table
+from tilecast.evaluate.kernels import kernel_errors, trained_on
 from tilecast.predict.registry import load_predictor, specifications
 from tilecast.tables.declared.artifact import DEVICES, KERNELS
-from tilecast.tables.declared.evaluation import KERNEL_ERRORS, UTILISATION
+from tilecast.tables.declared.evaluation import KERNEL_ERRORS
 from tilecast.tables.io import read, write
 
 
@@ -18,15 +17,13 @@ def evaluate_kernels(
     predictors: Mapping[str, str],
     weights: Mapping[str, Path],
     errors: str,
-    sweeps: str,
 ) -> None:
-    """Write errors by predictor, family and GPU, and the sweeps of sizes; `predictors`: name -> module:Class."""
+    """Write errors by predictor, family and GPU; `predictors`: name -> module:Class."""
     table, stated = read(kernels, KERNELS, only=("split", "test")), read(devices, DEVICES)
     trained = trained_on(kernels)
     loaded = [load_predictor(name, weights.get(name), kind) for name, kind in predictors.items()]
     forecasters = [(predictor, specifications(predictor, stated)) for predictor in loaded]
     write(kernel_errors(table, forecasters, trained), errors, KERNEL_ERRORS)
-    write(utilisation(table, devices_of_table(stated), forecasters, trained), sweeps, UTILISATION)
 
 
 if __name__ == "__main__":
@@ -38,5 +35,4 @@ if __name__ == "__main__":
         predictors=snakemake.params.predictors,
         weights={name: Path(snakemake.input[name]).parent for name in snakemake.params.trained},
         errors=snakemake.output.errors,
-        sweeps=snakemake.output.sweeps,
     )

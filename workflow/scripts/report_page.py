@@ -1,18 +1,21 @@
-"""Renders the page a reviewer reads."""
+"""Renders the report that a reviewer reads."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 from tilecast.base.files import write_text
 from tilecast.base.job import run_step
-from tilecast.present.page.page import render_page
+from tilecast.present.page.page import ONE_FILE, render_pages
 from tilecast.present.page.results import Results
 
 
-def report_page(files: Iterable[str], claims: str, assets: str, output: str) -> None:
-    """One HTML file from the declared inputs; `assets` is the folder of templates, style and script."""
-    root = Path(output).parents[1]
-    write_text(output, render_page(Results(root, files, Path(claims)), Path(assets)))
+def report_page(files: Iterable[str], claims: str, assets: str, outputs: Iterable[str]) -> None:
+    """Each output, a page of the report or all in one file; `assets` holds templates, style and script."""
+    made = {Path(output).stem: output for output in outputs}
+    folder = Path(next(iter(made.values()))).parent
+    pages = render_pages(Results(folder.parent, files, Path(claims)), Path(assets), whole=ONE_FILE in made)
+    for name, output in made.items():
+        write_text(output, pages[name])
 
 
 if __name__ == "__main__":
@@ -22,5 +25,5 @@ if __name__ == "__main__":
         files=snakemake.input.files,
         claims=snakemake.input.claims,
         assets=str(Path(snakemake.input.style).parent),
-        output=snakemake.output[0],
+        outputs=list(snakemake.output),
     )

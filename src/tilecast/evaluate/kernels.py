@@ -1,4 +1,4 @@
-"""Every predictor on kernels it was not trained on: the artifact's held-out rows, and two sweeps of sizes."""
+"""Every predictor on kernels it was not trained on: the artifact's held-out rows."""
 
 from __future__ import annotations
 
@@ -13,21 +13,11 @@ from tilecast.evaluate.coverage import CLAIMED_PERCENT, SEEN, UNSEEN
 from tilecast.evaluate.statistics import inside, joined
 from tilecast.hardware.device import Device
 from tilecast.predict.kernel import Predictor, complete
-from tilecast.tables.declared.evaluation import KERNEL_ERRORS, UTILISATION
+from tilecast.tables.declared.evaluation import KERNEL_ERRORS
 from tilecast.tables.io import check, empty
 
 LEARNED = ("bmm", "linear", "elementwise", "softmax", "norm")
-MEASURED = "measured"
 KERNEL_GROUP = ["predictor", "family", "device", "gpu"]
-
-# A sweep: one dimension runs, the others are BERT-Large's own (a projection of the hidden state, and the product
-# of queries and keys); the artifact measured both on a GPU all train on and on the newest it holds out.
-SWEEPS: dict[str, tuple[str, dict[str, int]]] = {
-    "linear": ("m", {"b": 1, "n": 1024, "k": 1024}),
-    "bmm": ("b", {"m": 512, "n": 512, "k": 64}),
-}
-SWEPT_DEVICES = ("NVIDIA_A100-PCIE-40GB", "NVIDIA_H100_80GB_HBM3")
-STEPS = 160
 
 # A predictor and the devices by the figures it was trained on: not all take the artifact's.
 Forecaster = tuple[Predictor, Mapping[str, Device]]
@@ -90,46 +80,3 @@ def kernel_errors(
     table["claimed_percent"] = np.where(table["coverage_percent"].notna(), CLAIMED_PERCENT, np.nan)
     table = table.sort_values(KERNEL_GROUP, kind="stable")
     return check(table, KERNEL_ERRORS, "kernel_errors table")
-
-
-def utilisation(
-    kernels: pd.DataFrame,
-    peaks: Mapping[str, Device],
-    forecasters: Sequence[Forecaster],
-    trained: set[str] | None = None,
-) -> pd.DataFrame:
-    """The `utilisation` table: share of the rate that `peaks` states, over SWEEPS, measured and forecast.
-
-    Forecasts are made at every size measured among the held-out rows, and between. `trained` as for kernel_errors.
-    """
-    trained = trained or set(kernels.loc[kernels["split"] == "train", "device"])
-    parts = []
-    for family, (swept, fixed) in SWEEPS.items():
-        mine = kernels[(kernels["family"] == family) & (kernels["split"] == "test")]
-        mine = mine[(mine[list(fixed)] == pd.Series(fixed)).all(axis=1)]
-        for name in SWEPT_DEVICES:
-            rows = mine[mine["device"] == name]
-            if rows.empty:
-                continue
-            peak = peaks[name].peak_flops_per_s("fp32", matrix=True)
-            measured = rows.groupby(swept, as_index=False)["latency_ms"].median().assign(source=MEASURED)
-            ends = measured[swept].min(), measured[swept].max()
-            sizes = np.union1d(np.geomspace(*ends, STEPS).round().astype(int), measured[swept])
-            sweep = pd.DataFrame({swept: sizes, "family": family, "op": family}).assign(**fixed)
-            forecasts = [
-                sweep[[swept]].assign(
-                    latency_ms=one.predict(_alone(sweep), devices[name])["latency_ms"], source=one.name
-                )
-                for one, devices in forecasters
-            ]
-            part = pd.concat([measured, *forecasts], ignore_index=True).rename(columns={swept: "size"})
-            flops = 2.0 * part["size"] * np.prod(list(fixed.values()))
-            part["share_percent"] = 100 * flops / (part["latency_ms"] / 1e3) / peak
-            gpu = SEEN if name in trained else UNSEEN
-            parts.append(part.assign(device=name, gpu=gpu, family=family, swept=swept))
-    if not parts:
-        return empty(UTILISATION)
-    table = pd.concat(parts, ignore_index=True)
-    # A utilisation that fell to zero is an infinite rate: no point on the curve.
-    table = table[np.isfinite(table["share_percent"])]
-    return check(table, UTILISATION, "utilisation table")

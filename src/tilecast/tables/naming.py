@@ -33,6 +33,7 @@ MODELS: dict[str, str] = {
 }
 
 # `_published`: the authors' own predictions, as their artifact holds them; without: computed by this project.
+TWINS = ("roofline", "li")  # formulas and linear models: recomputed here, they come to the authors' own figures
 PREDICTORS: dict[str, str] = {
     "roofline_published": "Roofline (authors)",
     "habitat_published": "Habitat (authors)",
@@ -134,6 +135,12 @@ def method(predictor: str) -> str:
 def is_published(predictor: str) -> bool:
     """Whether the numbers are the authors' own."""
     return predictor.endswith("_published")
+
+
+def distinct(predictors: Iterable[str]) -> list[str]:
+    """The predictors in order, without those computed here that repeat the authors' figures digit by digit."""
+    given = ordered(PREDICTORS, predictors)
+    return [name for name in given if name not in TWINS or f"{name}_published" not in given]
 
 
 def colour(predictor: str) -> str:

@@ -7,7 +7,7 @@ from small_forecasts import A100, ROWS, UNSEEN, Constant, cells, device_table, i
 
 from tilecast.base.errors import InputError
 from tilecast.evaluate.coverage import coverage_table, interval_cells
-from tilecast.evaluate.kernels import SWEEPS, kernel_errors, utilisation
+from tilecast.evaluate.kernels import kernel_errors
 from tilecast.tables.declared.artifact import KERNELS
 from tilecast.tables.declared.evaluation import INTERVAL_CELLS
 from tilecast.tables.declared.predict import INTERVALS
@@ -72,19 +72,6 @@ def test_kernel_errors_by_gpu_and_whether_it_was_trained_on():
     )
 
 
-def test_utilisation_is_work_over_time_over_peak():
-    table = utilisation(kernels(ROWS), device_table(), [(Constant("tilecast", 2.0), device_table())])
-    at = table[(table["device"] == UNSEEN) & (table["size"] == 1024)].set_index("source")
-    share = 100 * 2 * 1024**3 / 4e-3 / 1e13
-    assert at.loc["measured", "share_percent"] == pytest.approx(share)
-    assert at.loc["tilecast", "share_percent"] == pytest.approx(2 * share)
-    assert set(table["gpu"]) == {"in training", "held out"}
-    sizes = table[(table["device"] == UNSEEN) & (table["source"] == "tilecast")]["size"]
-    assert sizes.min() == 512 and sizes.max() == 1024 and len(sizes) > 100
-
-
 def test_without_kernels_the_tables_are_empty():
     none = empty(KERNELS)
     assert kernel_errors(none, [(Constant("li", 1.0), device_table())]).empty
-    assert utilisation(none, device_table(), []).empty
-    assert set(SWEEPS) == {"linear", "bmm"}

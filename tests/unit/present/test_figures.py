@@ -15,9 +15,7 @@ from tilecast.tables.declared.evaluation import ERRORS, LABEL_NOISE, OPERATOR_ER
 from tilecast.tables.io import empty
 
 END_TO_END = (
-    "error_by_device_model",
     "predicted_vs_measured",
-    "error_heatmap",
     "error_distribution",
     "fusion",
     "distributed",
@@ -120,7 +118,7 @@ def test_consistency_counts_what_does_not_add_up(tmp_path):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("name", ["error_heatmap", "distributed"])
+@pytest.mark.parametrize("name", ["predicted_vs_measured", "distributed"])
 def test_same_bytes_twice(name, tmp_path):
     first, second = (save(draw(name, cells()), tmp_path / run, name) for run in ("a", "b"))
     for kind in first:
@@ -149,7 +147,6 @@ def test_a_device_may_lack_a_mode_for_a_predictor():
     more = frame[frame["device"] == "AMD_Instinct_MI250"].assign(device="AMD_Instinct_MI100", mode="training")
     both = pd.concat([frame, more[more["predictor"] == "tilecast"]])
     assert draw("amd", both).n == 2
-    assert draw("error_by_device_model", both).n == 2
 
 
 def test_ids_are_unique_to_the_figure(tmp_path):

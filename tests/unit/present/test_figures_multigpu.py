@@ -18,7 +18,6 @@ SOURCES = {
     "timeline": ("timeline",),
     "pareto": ("search", "serving"),
     "scaling": ("scaling",),
-    "tornado": ("sensitivity",),
 }
 COLLECTIVES = pd.DataFrame(
     [

@@ -5,12 +5,11 @@ import json
 import pandas as pd
 import pytest
 from pictures import save
-from small_forecasts import A100, ROWS, UNSEEN, Constant, cells, device_table, intervals, kernels
+from small_forecasts import UNSEEN, cells, intervals
 
 from tilecast.evaluate.coverage import coverage_table, interval_cells
-from tilecast.evaluate.kernels import utilisation as sweep
-from tilecast.present.figures import bounds, calibration, leave_one_out, utilisation
-from tilecast.tables.declared.evaluation import COVERAGE, INTERVAL_CELLS, UTILISATION
+from tilecast.present.figures import bounds, calibration, leave_one_out
+from tilecast.tables.declared.evaluation import COVERAGE, INTERVAL_CELLS
 from tilecast.tables.declared.predict import BREAKDOWN, LOGO
 from tilecast.tables.io import check, empty
 
@@ -42,10 +41,6 @@ def bounded(bandwidth=30.0, option="none"):
         for bound, share in (("compute", 100 - bandwidth), ("bandwidth", bandwidth if device == UNSEEN else 1.0))
     ]  # fmt: skip
     return check(pd.DataFrame(rows), BREAKDOWN, "breakdown")
-
-
-def swept(latency_ms=2.0):
-    return sweep(kernels(ROWS), device_table(), [(Constant("tilecast", latency_ms), device_table())])
 
 
 def test_calibration_says_what_was_held():
@@ -91,22 +86,12 @@ def test_bounds_are_shares_of_a_hundred():
     assert bounds.draw(bounded(option="fusion")).reason
 
 
-def test_utilisation_is_judged_where_it_was_measured():
-    picture = utilisation.draw(swept())
-    # off by 2 ms for 1 ms, and by 2 ms for 4 ms
-    assert picture.title == "Nearest to the measurements on H100, held out: Tilecast on linear (75.0 % off)"
-    assert picture.n == 3 and "3 measured kernels" in picture.caption
-    held = swept()
-    assert "A100-40GB" in utilisation.draw(held[held["device"] == A100]).title
-
-
 @pytest.mark.parametrize(
     "picture",
     [
         calibration.draw(empty(COVERAGE), empty(INTERVAL_CELLS)),
         leave_one_out.draw(empty(LOGO)),
         bounds.draw(empty(BREAKDOWN)),
-        utilisation.draw(empty(UTILISATION)),
     ],
 )
 def test_without_rows_the_figure_says_so(picture, tmp_path):
@@ -121,7 +106,6 @@ def test_without_rows_the_figure_says_so(picture, tmp_path):
         calibrated,
         lambda: leave_one_out.draw(left_out()),
         lambda: bounds.draw(bounded()),
-        lambda: utilisation.draw(swept()),
     ],
 )
 def test_same_bytes_twice(draw, tmp_path):

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -11,7 +13,7 @@ import typst
 from tilecast.present.paper import claims, end_to_end, mape, operators
 from tilecast.present.paper.catalog import makers
 from tilecast.present.paper.model import PaperTable, one_line, shown
-from tilecast.present.paper.pdf import write_pdf
+from tilecast.present.paper.pdf import write_latex, write_pdf
 from tilecast.present.paper.render import as_html, as_latex, as_typst, latex_text, write_all
 from tilecast.tables.declared.artifact import LABELS
 from tilecast.tables.declared.claims import CLAIMS
@@ -201,6 +203,11 @@ def test_every_table_copes_with_nothing(tmp_path):
     assert [table.name for table in made] == [name for maker in makers() for name in maker.names]
     write_pdf([str(tmp_path / f"{table.name}.typ") for table in made], str(tmp_path / "tables.pdf"))
     assert (tmp_path / "tables.pdf").read_bytes().startswith(b"%PDF")
+    write_latex([f"{table.name}.typ" for table in made], str(tmp_path / "tables.tex"))
+    assert (tmp_path / "tables.tex").read_text().count("\\input{") == len(made)
+    if shutil.which("pdflatex"):
+        compile = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"]
+        subprocess.run(compile, cwd=tmp_path, check=True, capture_output=True)
     assert "needs the full artifact" in made[-1].caption
 
 

@@ -15,7 +15,7 @@ CELL = [*style.CELL, "option"]
 
 def draw(errors: pd.DataFrame) -> style.Picture:
     """One panel a device, a row a measured cell with its latency, points at the forecasts' signed errors."""
-    cells = variants.with_signed(errors[errors["option"].isin(STRATEGIES)])
+    cells = variants.with_signed(style.compared(errors[errors["option"].isin(STRATEGIES)]))
     if cells.empty:
         return style.empty_panel(TITLE, "no four-GPU cell has a prediction")
     predictors, devices, models = style.in_order(cells, "predictor", "device", "model")
@@ -46,8 +46,8 @@ def _finding(cells: pd.DataFrame, n: int) -> style.Finding:
     best = min(means, key=means.__getitem__)
     worst = cells[cells["predictor"] == best].nlargest(1, "ape_percent").iloc[0]
     title = (
-        f"On four GPUs {naming.predictor_name(best)} errs by {style.percent(means[best])} on average, at most "
-        f"{style.percent(worst['ape_percent'])} ({naming.OPTIONS_SHORT[worst['option']]} on "
+        f"On four GPUs {naming.predictor_name(best)} errs by {style.percent(means[best], 2)} on average, at most "
+        f"{style.percent(worst['ape_percent'], 2)} ({naming.OPTIONS_SHORT[worst['option']]} on "
         f"{naming.device_name(worst['device'])})"
     )
     note = f"n = {n} measured training cells; measured latency beside each. Shaded: ±{variants.BAND_PERCENT} %."

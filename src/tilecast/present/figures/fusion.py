@@ -28,7 +28,7 @@ def mean_savings(both: pd.DataFrame, cells: pd.DataFrame) -> tuple[float, dict[s
 
 def draw(errors: pd.DataFrame) -> style.Picture:
     """Left the time fusion saves, measured (bar) and forecast (point); right the fused forecast's signed error."""
-    both = pairs(errors)
+    both = pairs(style.compared(errors))
     if both.empty:
         return style.empty_panel(TITLE, "no cell has forecasts with and without fusion")
     predictors, devices, models = style.in_order(both, "predictor", "device", "model")
@@ -63,10 +63,13 @@ def _finding(both: pd.DataFrame, cells: pd.DataFrame, predictors: list[str]) -> 
     n = len(cells)
     measured, savings = mean_savings(both, cells)
     mistakes = mean_by(both, "ape_percent_fused")
-    first = min(predictors, key=lambda name: abs(savings[name] - measured))
+    missed = mean_by(
+        both.assign(off=(both["predicted_saving_percent"] - both["measured_saving_percent"]).abs()), "off"
+    )
+    first = min(predictors, key=missed.__getitem__)
     title = (
-        f"Fusion saves {style.percent(measured)} on average; {naming.predictor_name(first)} comes nearest, "
-        f"forecasting {style.percent(savings[first])}"
+        f"Fusion saves {style.percent(measured, 2)} on average; even the nearest forecast, "
+        f"{naming.predictor_name(first)}, misses a cell's saving by {naming.significant(missed[first], 2)} points"
     )
     clipped = variants.beyond(both["signed_percent"])
     note = (

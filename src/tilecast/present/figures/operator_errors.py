@@ -17,7 +17,7 @@ def draw(operators: pd.DataFrame) -> style.Picture:
     chosen = (
         (operators["device"] == "NVIDIA") & (operators["mode"] == "all") & (operators["distribution"] != "all")
     )
-    drawn = operators[chosen].reset_index(drop=True)
+    drawn = style.compared(operators[chosen]).reset_index(drop=True)
     if drawn.empty:
         return style.empty_panel(TITLE)
     predictors = naming.ordered(naming.PREDICTORS, drawn["predictor"])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from tilecast.tables.schema import Column
 
@@ -34,8 +35,20 @@ def content_hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def environment(templates: Path) -> Environment:
-    """The environment every page of this project is rendered with."""
+OF_ARTIFACT = re.compile(r"scripts/asplos/[\w./-]*\w")
+
+
+def environment(templates: Path, repository: str = "", commit: str = "") -> Environment:
+    """The environment every page of this project is rendered with; paths of the artifact lead to the commit."""
+    public = repository.removesuffix(".git")
+
+    def sourced(text: str) -> str:
+        words = escape(text)
+        if not public.startswith("https://github.com/") or "scripts/asplos/" not in text:
+            return words
+        link = rf'<a href="{escape(public)}/blob/{escape(commit)}/\g<0>">\g<0></a>'
+        return Markup(OF_ARTIFACT.sub(link, str(words)))
+
     made = Environment(
         loader=FileSystemLoader(templates),
         autoescape=True,
@@ -44,7 +57,7 @@ def environment(templates: Path) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters |= {"number": number, "style": style}
+    made.filters |= {"number": number, "style": style, "sourced": sourced}
     made.tests["absent"] = is_absent
     return made
 

@@ -62,7 +62,7 @@ def _forecasts(errors: pd.DataFrame, options: Iterable[str]) -> tuple[list[str],
     columns = ["predictor", *KEY, "option"]
     keys = part[columns].itertuples(index=False, name=None)
     values = part[["predicted_ms", "ape_percent"]].itertuples(index=False, name=None)
-    return naming.ordered(naming.PREDICTORS, part["predictor"]), dict(zip(keys, values, strict=True))
+    return naming.distinct(part["predictor"]), dict(zip(keys, values, strict=True))
 
 
 def _plain(labels: pd.DataFrame, errors: pd.DataFrame, vendor: str, mode: str) -> PaperTable:

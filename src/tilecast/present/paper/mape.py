@@ -34,7 +34,7 @@ def tables(mape: pd.DataFrame) -> list[PaperTable]:
     }
     rows = []
     for words, group in SCOPES.items():
-        for name in naming.ordered(naming.PREDICTORS, (who for scope, who in found if scope == group)):
+        for name in naming.distinct(who for scope, who in found if scope == group):
             cells = {key: or_why(found[group, name][key], UNDEFINED) for key in SHOWN.split()}
             rows.append({"scope": words, "predictor": naming.predictor_name(name)} | cells)
     columns = {"scope": text("group of cells", title="Cells")}

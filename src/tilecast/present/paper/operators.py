@@ -22,7 +22,7 @@ def tables(operators: pd.DataFrame) -> list[PaperTable]:
     found = dict(zip(keys, part[["n", "mape_percent"]].itertuples(index=False, name=None), strict=True))
     rows = []
     for side in naming.ordered(naming.DISTRIBUTIONS, [s for s in part["distribution"] if s != "all"]):
-        for name in naming.ordered(naming.PREDICTORS, part["predictor"]):
+        for name in naming.distinct(part["predictor"]):
             cells = {kind: found.get((name, side, kind)) for kind in CLASSES}
             counts = sorted({int(cell[0]) for cell in cells.values() if cell})
             rows.append(

@@ -92,20 +92,6 @@ KERNEL_ERRORS = Table(
     coverage_percent=amount("share inside them", title="In 80 % interval", digits=0, empty="none claimed"),
 )
 
-UTILISATION = Table(
-    "utilisation",
-    "share of peak over a sweep of sizes",
-    ("device", "family", "size", "source"),
-    device=c.CELL["device"],
-    gpu=text("GPU in training or held out", values=c.GPU_SEEN),
-    family=c.FAMILY,
-    swept=text("dimension that runs"),
-    size=size("its size"),
-    source=text("measured, or who predicted"),
-    latency_ms=c.LATENCY,
-    share_percent=amount("share of the peak rate reached"),
-)
-
 PHASE_ERRORS = Table(
     "phase_errors",
     "forecast of a pass of a training cell against its label",

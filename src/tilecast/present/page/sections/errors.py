@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tilecast.present.page.results import Results
 from tilecast.present.page.shown import arranged, interval, shown, span
 from tilecast.tables.declared.evaluation import LABEL_NOISE, LABEL_NOISE_MAPE, MAPE, OPERATOR_ERRORS, PHASE_MAPE
+from tilecast.tables.naming import distinct
 from tilecast.tables.schema import Table
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def _shown(block: Block, frame: pd.DataFrame) -> dict[str, Any]:
     for values, wanted in ((block.where, True), (block.apart, False)):
         for name, value in values.items():
             frame = frame[frame[name].isin([value] if isinstance(value, str) else value) == wanted]
+    frame = frame[frame["predictor"].isin(distinct(frame["predictor"]))]
     ends = zip(frame["ci_low"], frame["ci_high"], strict=True)
     frame = frame.assign(interval=[interval(low, high, between="–") for low, high in ends])
     table = shown(arranged(frame, *block.keys.split()), block.table, block.keys + STATISTICS, interval=INTERVAL)

@@ -7,13 +7,14 @@ from typing import Any
 from tilecast.present.page.results import Results, data_uri
 
 PICTURE_BYTES = 500_000  # a drawing with more points than this is shown as its PNG
+MAIN = "predicted_vs_measured"  # the one of the evaluation
 STAGES = ("modern_", "measure_", "parallel_", "moe_", "numa_")  # figures that stand in their stage's own section
 
 
 def context(results: Results) -> dict[str, Any]:
     """Every declared figure; one without data says which of the artifact's files it needs."""
     names = results.names("figures", ".json")
-    return {"figures": [figure(results, name) for name in names if not name.startswith(STAGES)]}
+    return {"figures": [figure(results, name) for name in names if not name.startswith((*STAGES, MAIN))]}
 
 
 def of_stage(results: Results, prefix: str) -> list[dict[str, Any]]:

@@ -16,25 +16,22 @@ COUNTS = {"figures": count("x"), "equal": count("x", title="Equal"), "different"
 
 
 def context(results: Results) -> dict[str, Any]:
-    """Every declared table fragment with its other forms, and the artifact's own summaries, recomputed."""
+    """Every declared table fragment with its other forms."""
     tables = []
     for name in results.names("tables", ".html"):
         path = results.path(f"tables/{name}.html")
-        if path is None or name == "claims":  # the page has a section of its own for them
+        if path is None or name == "claims":  # they have a section of their own
             continue
         fragment = Markup(path.read_text(encoding="utf-8"))
         forms = {"Data": f"tables/{name}.csv", "TEX": f"tables/{name}.tex"}
         about = {"filter": fragment.count("<tr") > FILTERED_ROWS, "links": results.links(forms)}
         tables.append({"name": name, "html": fragment} | about)
-    return {"tables": tables, "comparison": _comparison(results)}
+    return {"tables": tables}
 
 
-def _comparison(results: Results) -> dict[str, Any] | None:
+def summaries(results: Results) -> dict[str, Any]:
     """How many figures of the artifact's summary tables come out again, and each that does not, with its cause."""
-    file = "evaluation/summary_comparison.csv"
-    if results.path(file) is None:
-        return None
-    frame = results.table(file, SUMMARY_COMPARISON)
+    frame = results.table("evaluation/summary_comparison.csv", SUMMARY_COMPARISON)
     counts = frame.groupby("table", sort=False)["equal"].agg(figures="size", equal="sum").reset_index()
     counts["different"] = counts["figures"] - counts["equal"]
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -60,6 +61,22 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
+
+
+def counts(results: Results) -> dict[str, Any]:
+    """How many defects of each kind affect results, with an example of each."""
+    frame = results.table("tidy/defects.csv", DEFECTS)
+    affecting = frame[frame["severity"] == "affects results"]
+    rows = [
+        {"kind": kind, "n": len(group), **group.iloc[0][["where", "detail"]]}
+        for kind, group in affecting.groupby("kind", sort=False)
+    ]
+    columns = {"n": size("x", title="n"), "where": replace(DEFECTS.columns["where"], title="The first: where")}
+    return {
+        "n": len(frame),
+        "affecting": len(affecting),
+        "table": shown(sorted(rows, key=lambda row: -row["n"]), DEFECTS, "kind n where detail", **columns),
+    }
 
 
 def defects(results: Results) -> dict[str, Any]:

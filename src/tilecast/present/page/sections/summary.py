@@ -1,4 +1,4 @@
-"""The first screen: what was claimed, how much of it holds, on which evidence."""
+"""The first screen: does the artifact hold, and why; then how accurate its forecasts are."""
 
 from __future__ import annotations
 
@@ -6,43 +6,77 @@ from typing import Any
 
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections import claims
+from tilecast.present.page.sections.figures import MAIN, figure
 from tilecast.present.page.sections.provenance import SERVED
-from tilecast.tables.declared.artifact import LABELS
-from tilecast.tables.declared.evaluation import ABLATION, MAPE
-from tilecast.tables.naming import MODES, PREDICTORS, display, method, ordered
+from tilecast.present.page.shown import records
+from tilecast.tables.declared.artifact import DEFECTS, LABELS
+from tilecast.tables.declared.claims import BADGES
+from tilecast.tables.declared.evaluation import ABLATION, MAPE, SUMMARY_COMPARISON
+from tilecast.tables.naming import MODES, PREDICTORS, TWINS, display, distinct, method
+
+# The answer in a line, by the verdict on the badge `reproduced`.
+ANSWERS = {
+    "yes": "Yes: the figures the authors state come out of their artifact again",
+    "in part": "In part: some figures the authors state come out of their artifact again, some do not",
+    "no": "No: the figures the authors state do not come out of their artifact",
+    "not judged": "Not judged: this run holds too little of the artifact",
+}
+SHAPES = {"yes": "reproduced", "in part": "within", "no": "contradicted", "not judged": "untestable"}
 
 
 def context(results: Results) -> dict[str, Any]:
-    """Verdict counts, the evidence behind them and each predictor's headline error; None where not produced."""
-    everything = claims.audited(results)
-    audited = [claim for claim in everything if claim["whose"] == "authors"]
-    others = dict.fromkeys(claim["whose"] for claim in everything if claim["whose"] != "authors")
+    """The answer, the badges with their reasons, three tiles, and what it rests on."""
+    earned = records(results.table("evaluation/badges.csv", BADGES))
+    verdicts = {badge["badge"]: badge["verdict"] for badge in earned}
     source = results.json("artifact/source.json")
-    holding, contradicted = _counts(audited)
+    labels = results.table("tidy/labels.csv", LABELS)
     return {
-        "others": [
-            {
-                "subject": whose,
-                "claims": len(part),
-                "holding": _counts(part)[0],
-                "contradicted": _counts(part)[1],
-            }
-            for whose in others
-            if (part := [claim for claim in everything if claim["whose"] == whose])
-        ],
-        "claims": audited,
-        "holding": holding,
-        "contradicted": contradicted,
-        "open": len(audited) - holding - contradicted,
-        "tally": claims.tally(audited),
-        "documents": list(dict.fromkeys(claim["source"] for claim in audited)),
+        "answer": ANSWERS[verdicts.get("reproduced", "not judged")],
+        "badges": [badge | {"slug": SHAPES[badge["verdict"]]} for badge in earned],
+        "tiles": _tiles(results),
+        "others": _others(results),
         "source": source,
         "served": SERVED.get(source["source"], source["source"]) if source else None,
         "transcribed": source is not None and source["source"] == "published",
-        "evidence": _evidence(results),
-        "headline": _headline(results),
-        "rests": _rests(results),
-    }
+        "evidence": {
+            "cells": len(labels), "devices": labels["device"].nunique(), "models": labels["model"].nunique()
+        },
+    }  # fmt: skip
+
+
+def _tiles(results: Results) -> list[dict[str, Any]]:
+    """How many of the authors' claims hold, of the summary tables' figures come out, of the defects matter."""
+    mine = [claim for claim in claims.audited(results) if claim["whose"] == "authors"]
+    comparison = results.table("evaluation/summary_comparison.csv", SUMMARY_COMPARISON)
+    defects = results.table("tidy/defects.csv", DEFECTS)
+    holding, contradicted = _counts(mine)
+    undecided = len(mine) - holding - contradicted
+    equal, affecting = int(comparison["equal"].sum()), int((defects["severity"] == "affects results").sum())
+    unexplained = int((~comparison["equal"] & comparison["cause"].isna()).sum())
+    tables = comparison["table"].nunique()
+    return [
+        {
+            "to": "claims",
+            "n": holding,
+            "of": len(mine),
+            "what": "claims of the authors hold",
+            "rest": f"{contradicted} contradicted, {undecided} not decided here",
+        },
+        {
+            "to": "summaries",
+            "n": equal,
+            "of": len(comparison),
+            "what": f"figures of the artifact’s {tables} summary tables come out again",
+            "rest": f"{unexplained or 'none'} of the others without a known cause",
+        },
+        {
+            "to": "defects",
+            "n": affecting,
+            "of": len(defects),
+            "what": "defects found affect results",
+            "rest": "none was repaired silently",
+        },
+    ]
 
 
 def _counts(audited: list[dict[str, Any]]) -> tuple[int, int]:
@@ -51,11 +85,30 @@ def _counts(audited: list[dict[str, Any]]) -> tuple[int, int]:
     return holding, sum(claim["slug"] == "contradicted" for claim in audited)
 
 
-def _evidence(results: Results) -> dict[str, int] | None:
-    labels = results.table("tidy/labels.csv", LABELS)
-    if labels is None:
-        return None
-    return {"cells": len(labels), "devices": labels["device"].nunique(), "models": labels["model"].nunique()}
+def _others(results: Results) -> list[dict[str, Any]]:
+    """What others claim, counted apart from the authors' own claims."""
+    found = claims.audited(results)
+    groups = claims.GROUPS | claims.STUDIES
+    return [
+        {
+            "title": title,
+            "to": f"{'studies' if whose == 'study' else 'index'}.html#claims-{whose.replace(' ', '-')}",
+            "claims": len(mine),
+            "tally": claims.tally(mine),
+        }
+        for whose, (title, _) in groups.items()
+        if whose != "authors" and (mine := [claim for claim in found if claim["whose"] == whose])
+    ]
+
+
+def accuracy(results: Results) -> dict[str, Any]:
+    """Error of every method over the same cells, and the figure of forecasts beside measurements."""
+    drawn = MAIN in results.names("figures", ".json")
+    return {
+        "headline": _headline(results),
+        "rests": _rests(results),
+        "figure": figure(results, MAIN) if drawn else None,
+    }
 
 
 def _rests(results: Results) -> dict[str, float] | None:
@@ -73,15 +126,18 @@ def _rests(results: Results) -> dict[str, float] | None:
 def _headline(results: Results) -> list[dict[str, Any]]:
     """Error of every method over NVIDIA's plain cells, which all predictors cover: the authors', then ours."""
     mape = results.table("evaluation/mape.csv", MAPE)
-    if mape is None:
-        return []
     plain = mape[(mape["device"] == "NVIDIA") & (mape["option"] == "none") & (mape["distribution"] == "all")]
     cells = {(row["predictor"], row["mode"]): row for row in plain.to_dict("records")}
-    methods = dict.fromkeys(method(name) for name in ordered(PREDICTORS, plain["predictor"]))
+    shown = distinct(plain["predictor"])
     return [
         {
             "method": display(PREDICTORS, name).removesuffix(" (ours)"),
-            "cells": [cells.get((who, mode)) for who in (f"{name}_published", name) for mode in MODES],
+            "cells": [
+                cells.get((who, mode)) if who in shown else None
+                for who in (f"{name}_published", name)
+                for mode in MODES
+            ],
+            "twin": name in TWINS,
         }
-        for name in methods
+        for name in dict.fromkeys(method(name) for name in shown)
     ]
