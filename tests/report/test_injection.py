@@ -169,11 +169,12 @@ def test_captions_hold_no_text_of_tables() -> None:
 
 
 def test_a_study_in_words_is_text_in_markdown_and_latex() -> None:
-    from tilecast.moe.study import load_study
+    from small_sections import small_study
+
     from tilecast.moe.tables import systems_table
     from tilecast.moe.text import paragraph, summary
 
-    study = load_study(ROOT / "config/studies/moe_prefetch.yaml")
+    study = small_study()
     table = systems_table(study)
     name = study.systems[0].name
     words = summary(table.assign(reason=HOSTILE), name)

@@ -29,7 +29,7 @@ def rendered(folder: Path) -> str:
 def test_the_section_counts_and_says_why(folder: Path) -> None:
     html = rendered(folder)
     assert "2 of 12 combinations of system and strategy hold all experts, 1 cannot run" in html
-    assert "128 experts on 10 GPUs are 12.8 each, no whole number" in html
+    assert "128 experts do not divide by ep 10" in html
     assert html.count("cannot run</td>") >= 5
     assert "nan" not in html.lower().replace("finance", "")
     assert "measured</span>" not in html  # nothing was measured in this folder

@@ -48,7 +48,6 @@ from tilecast.models.architecture import equal_layers
 from tilecast.models.registry import load_model
 from tilecast.moe import names as moe_names
 from tilecast.moe.model import moe_model
-from tilecast.moe.step import Shares
 from tilecast.moe.study import load_study as load_moe_study
 from tilecast.multigpu.layout import Layout, legal
 from tilecast.planner.study import load_study as load_parallel_study
@@ -357,8 +356,7 @@ PARSERS: dict[str, Parser] = {
     "model, divided": ("json", ".json", tiny, divided),
     "model, experts": ("json", ".json", lambda: tiny()[2:], lambda path: moe_model(load_model(path))),
     "names, experts": ("yaml", ".yaml", files("config/studies/moe*.yaml"), study_names),
-    "anchors": ("yaml", ".yaml", ANCHORS, lambda path: experts.anchors(path, Shares(0.5, 0.5, 0.5), 0.0)),
-    "gains": ("yaml", ".yaml", ANCHORS, experts.gains),
+    "anchors": ("yaml", ".yaml", ANCHORS, experts.load_anchors),
     "record, locality, as tables": ("json", ".json", files("resources/measured/numa/*.json"),
                                     lambda path: record_tables(load_record(path))),
     "profile, SQLite": ("bytes", ".sqlite", sqlite_files, analyse),

@@ -44,6 +44,8 @@ MOE_TARGETS = [
     *expand("results/moe/data/results_{system}.csv", system=MOE_NAMES),
     *expand("results/moe/SUMMARY_{system}.md", system=MOE_NAMES),
     "results/moe/logs/multi_gpu_analysis.log",
+    "results/moe/tables/cross_system.tex",
+    *MOE_STUDY_FIGURES,
 ]
 MOE_REPORT = MOE_TABLES
 
@@ -52,6 +54,8 @@ rule moe_study:
     input:
         study=MOE_STUDY,
         curves=shipped("src/tilecast/data/collectives.json"),
+        weights=weights("tilecast"),
+        halves=MODERN_WEIGHTS,
         measured=shipped("resources/published/moe_alltoall.csv"),
         anchors=shipped("resources/published/moe_anchors.yaml"),
         overlap=shipped_folder("resources/measured/moe_overlap", "*.csv"),
@@ -70,7 +74,7 @@ rule moe_study:
     log:
         "results/logs/moe_study.log",
     conda:
-        "../../envs/analysis.yaml"
+        "../../envs/torch.yaml" # the models' kernels are traced
     params:
         *code("moe_study"),
         *SYSTEMS,
@@ -119,12 +123,6 @@ rule plot_moe_study:
         names=MOE_NAMES,
     script:
         "../scripts/plot_moe_study.py"
-
-
-# On demand: the pictures that the original study names, beside its tables.
-rule moe_figures:
-    input:
-        MOE_STUDY_FIGURES,
 
 
 rule moe_overlap:

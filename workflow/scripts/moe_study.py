@@ -7,7 +7,7 @@ import pandas as pd
 
 from tilecast.base.job import run_step
 from tilecast.evaluate.experts import all_to_all, all_to_all_errors, anchors, gains
-from tilecast.moe.sensitivity import tornado, where_it_wins
+from tilecast.moe.sensitivity import tornado, where_it_pays
 from tilecast.moe.study import load_study
 from tilecast.moe.tables import layouts_table, models_table, systems_table
 from tilecast.tables.declared.moe import (
@@ -45,14 +45,14 @@ def moe_study(
 
     focus = loaded.system(loaded.focus)
     write(tornado(loaded, focus), outputs["tornado"], TORNADO)
-    write(where_it_wins(loaded, focus), outputs["where"], WHERE)
+    write(where_it_pays(loaded.physical.reuse), outputs["where"], WHERE)
 
     compared = all_to_all(read(measured, ALLTOALL_MEASUREMENTS))
     write(compared, outputs["alltoall"], ALLTOALL)
     write(all_to_all_errors(compared), outputs["errors"], ALLTOALL_ERRORS)
-    given = loaded.physical
-    write(anchors(stated, given.shares, given.reserved_bytes), outputs["anchors"], ANCHORS)
-    write(gains(stated), outputs["gains"], GAINS)
+    anchored = anchors(stated)
+    write(anchored, outputs["anchors"], ANCHORS)
+    write(gains(stated, anchored), outputs["gains"], GAINS)
     write(pd.concat([read(path, OVERLAP) for path in overlap]), outputs["overlap"], OVERLAP)
 
 

@@ -5,30 +5,35 @@ Two kinds of measurement: the all-to-all exchange of tokens, and decoding with e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
+from dataclasses import replace
+from itertools import product
+from math import prod, sqrt
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
+from pydantic import Field
 
 from tilecast.base.documents import read_yaml
 from tilecast.base.errors import InputError
+from tilecast.base.inputs import Section, validated
 from tilecast.base.statistics import error_percent
 from tilecast.evaluate.statistics import error_summary
-from tilecast.graph.routing import Routing
 from tilecast.hardware.system import load_system
 from tilecast.moe.exchange import FP8_ELEMENT_BYTES, HIGH_THROUGHPUT, exchange, reached
-from tilecast.moe.model import ACTIVATION_BYTES, moe_model
-from tilecast.moe.offload import LARGEST_GAIN, ON_DEMAND, Predictor
-from tilecast.moe.placement import Spread, place
-from tilecast.moe.step import Gpu, Shares, decode
+from tilecast.moe.model import ACTIVATION_BYTES
+from tilecast.moe.offload import ON_DEMAND
+from tilecast.moe.step import Decoder, Step, spread
+from tilecast.moe.stream import distinct
+from tilecast.moe.study import Inputs, decoder
+from tilecast.tables.declared.moe import GAINS
 
 # Every measured exchange routes as DeepSeek-V3 does: 256 experts in 8 groups, a token's 8 experts in 4 of them.
 HIDDEN, TOP_K, EXPERTS = 7168, 8, 256
 GROUPS = (8, 4)
+MOST_CASES = 64  # of what a published time leaves open
 ELEMENT_BYTES = {"dispatch": FP8_ELEMENT_BYTES, "combine": float(ACTIVATION_BYTES)}
-CONTEXT_TOKENS = 512  # ASSUME: of the sequence that the offloading measurements decode
 
 
 def all_to_all(measured: pd.DataFrame) -> pd.DataFrame:
@@ -89,85 +94,131 @@ def all_to_all_errors(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(result)[["links", "kernel", "sizes", "n", "mape_percent", "worst_percent"]]
 
 
-def anchors(path: str | Path, shares: Shares, reserved_bytes: float) -> pd.DataFrame:
-    """Measured time of one decoding step beside the model's range for the method used."""
-    with _anchor_file(path) as raw:
-        return pd.DataFrame([_anchor(raw, entry, shares, reserved_bytes) for entry in raw["anchors"]])
+class Method(Section):
+    """A serving system: inputs of the model that its source states, and the values that the others may have."""
+
+    given: dict[str, Any]
+    unstated: dict[str, list[Any]] = Field(default_factory=dict)
 
 
-def gains(path: str | Path) -> pd.DataFrame:
-    """Gains of prefetching that others state, beside the largest gain that hiding transfers can give."""
-    with _anchor_file(path) as raw:
-        return pd.DataFrame(
-            {
-                "source": raw["sources"][entry["source"]],
-                "what": entry["what"],
-                "gain": float(entry["gain"]),
-                "largest_gain": LARGEST_GAIN,
-                "overlap_alone_can_give_it": float(entry["gain"]) <= LARGEST_GAIN,
-            }
-            for entry in raw["gains"]
+class Anchor(Section):
+    """A published time of a decoding step."""
+
+    id: str
+    source: str
+    device: str
+    model: str
+    method: str
+    time_ms: Annotated[float, Field(gt=0, le=1e9)]
+    batch: Annotated[int, Field(ge=1, le=100_000)] = 1
+    judged: bool = True
+    difference: str = ""
+
+
+class Gain(Section):
+    """A gain that a source states; of which two anchors, where both are stated."""
+
+    source: str
+    what: str
+    gain: Annotated[float, Field(gt=0, le=1e6)]
+    before: str | None = None
+    after: str | None = None
+
+
+class Anchors(Section):
+    """The whole file."""
+
+    sources: dict[str, str]
+    methods: dict[str, Method]
+    anchors: list[Anchor]
+    gains: list[Gain]
+
+
+def load_anchors(path: str | Path) -> Anchors:
+    """Read a file of published times; refuse names it does not hold, and inputs the model does not have."""
+    found = validated(Anchors, read_yaml(path), path, "docs/use/experts.md describes it")
+    known = {entry.id for entry in found.anchors}
+    named: list[tuple[Collection[str], str | None]] = [(found.methods, entry.method) for entry in found.anchors]
+    named += [(found.sources, entry.source) for entry in found.anchors]
+    named += [(found.sources, entry.source) for entry in found.gains]
+    named += [(known, end) for entry in found.gains for end in (entry.before, entry.after) if end]
+    for group, name in named:
+        if name not in group:
+            raise InputError(path, f"{name!r} is named and not described", f"expected one of {', '.join(group)}")
+    for name, method in found.methods.items():
+        if prod(map(len, method.unstated.values())) > MOST_CASES:
+            raise InputError(path, f"method {name} has more than {MOST_CASES} cases", "leave less open")
+        for values in product(*method.unstated.values()):
+            _ = _inputs(path, method, values).serving
+    return found
+
+
+def _inputs(path: str | Path, method: Method, values: tuple[Any, ...], batch: int = 1) -> Inputs:
+    chosen = method.given | dict(zip(method.unstated, values, strict=True)) | {"tokens_per_gpu": batch}
+    return Inputs().changed(path, **chosen)
+
+
+def anchors(path: str | Path) -> pd.DataFrame:
+    """Published time of a decoding step beside the model's, over all values of what its source leaves open."""
+    found = load_anchors(path)
+    return pd.DataFrame([_anchor(path, found, entry) for entry in found.anchors])
+
+
+def gains(path: str | Path, anchored: pd.DataFrame) -> pd.DataFrame:
+    """Gains that others state, the model's for the same two systems, and what of it is prefetching's own."""
+    file, found, rows = load_anchors(path), anchored.set_index("id"), []
+    for entry in file.gains:
+        row = {"source": file.sources[entry.source], "what": entry.what, "gain": entry.gain}
+        if entry.before is not None and entry.after is not None:
+            before, after = found.loc[entry.before], found.loc[entry.after]
+            row["model_gain"] = before["forecast_ms"] / after["forecast_ms"]
+            row |= {name: after[name] for name in _OWN}
+        rows.append(row)
+    return pd.DataFrame(rows, columns=list(GAINS.columns))
+
+
+_OWN = ("prefetching_low", "prefetching_high", "kept_share", "transfer_over_compute")
+
+
+def _anchor(path: str | Path, file: Anchors, entry: Anchor) -> dict[str, Any]:
+    method, alone, cases = file.methods[entry.method], spread(1, 1), []
+    for values in product(*method.unstated.values()):
+        inputs = _inputs(path, method, values, entry.batch)
+        asked = decoder(entry.model, None, entry.device, "a100_sxm", inputs)  # one GPU: its links carry nothing
+        kept = asked.place(alone, entry.batch, inputs.serving).resident_share
+        demand, fetched = (
+            asked.step(alone, entry.batch, replace(inputs.serving, predictor=predictor), kept)
+            for predictor in (ON_DEMAND, inputs.serving.predictor)
         )
-
-
-@contextmanager
-def _anchor_file(path: str | Path) -> Iterator[Any]:
-    """The content of an anchor file; what is missing or wrong in it becomes one line."""
-    raw = read_yaml(path)
-    try:
-        yield raw
-    except (LookupError, TypeError, ValueError, ArithmeticError) as error:
-        raise InputError(path, f"is not a file of anchors ({error!r})", "see docs/use/experts.md") from None
-
-
-def _anchor(raw: dict[str, Any], entry: dict[str, Any], shares: Shares, reserved_bytes: float) -> dict[str, Any]:
-    peak = raw["gpus"][entry["gpu"]]
-    gpu = Gpu(
-        float(peak["memory_bytes"]),
-        float(peak["flops_per_s"]) * shares.matrix,
-        float(peak["bandwidth_bytes_per_s"]) * shares.memory,
-        float(peak["host_bytes_per_s"]) * shares.host,
-    )
-    model, method, spread = moe_model(str(entry["model"])), entry["method"], Spread(1, 1)
-    placement = place(
-        model,
-        spread,
-        gpu.memory_bytes,
-        tokens=1,
-        context_tokens=CONTEXT_TOKENS,
-        reserved_bytes=reserved_bytes,
-        host_bytes=1e15,
-    )
-    on_demand_ms, perfect_ms = (
-        decode(
-            model,
-            gpu,
-            load_system("a100_sxm"),  # one GPU sends nothing
-            spread,
-            placement,
-            tokens_per_gpu=1,
-            context_tokens=CONTEXT_TOKENS,
-            routing=Routing(),
-            predictor=predictor,
-        ).total_ms
-        for predictor in (ON_DEMAND, Predictor(1.0, 1.0))
-    )
-    slowest_ms, fastest_ms = on_demand_ms, perfect_ms
-    if method == "whole layers":  # every expert of every layer passed crosses the link, needed or not
-        moved_ms = model.layers * model.experts * model.expert_bytes / gpu.host_bytes_per_s * 1e3
-        slowest_ms = fastest_ms = max(moved_ms, on_demand_ms)
-    elif method == "on demand":
-        fastest_ms = on_demand_ms
-    measured_ms = float(entry["time_ms"])
-    nearest_ms = min(max(measured_ms, fastest_ms), slowest_ms)  # within the range: the measurement itself
+        gain = demand.total_ms / fetched.total_ms
+        cases.append((fetched.total_ms, kept, _needed_over_running(asked, fetched, inputs), gain))
+    times, shares, ratios, gained = (sorted(column) for column in zip(*cases, strict=True))
+    forecast_ms = sqrt(times[0] * times[-1])
+    nearest_ms = min(max(entry.time_ms, times[0]), times[-1])  # within the range: the measurement itself
     return {
-        "source": raw["sources"][entry["source"]],
-        "gpu": entry["gpu"],
-        "model": model.title,
-        "method": method,
-        "measured_ms": measured_ms,
-        "fastest_ms": fastest_ms,
-        "slowest_ms": slowest_ms,
-        "measured_over_model": measured_ms / nearest_ms,
-        "placement": placement.reason,
+        "id": entry.id,
+        "source": file.sources[entry.source],
+        "gpu": asked.device.title,
+        "model": asked.model.title,
+        "method": entry.method,
+        "batch": entry.batch,
+        "judged": entry.judged,
+        "measured_ms": entry.time_ms,
+        "fastest_ms": times[0],
+        "slowest_ms": times[-1],
+        "forecast_ms": forecast_ms,
+        "factor": max(entry.time_ms / forecast_ms, forecast_ms / entry.time_ms),
+        "measured_over_model": entry.time_ms / nearest_ms,
+        "kept_share": (shares[0] + shares[-1]) / 2,
+        "transfer_over_compute": sqrt(ratios[0] * ratios[-1]),
+        "prefetching_low": gained[0],
+        "prefetching_high": gained[-1],
+        "difference": entry.difference,
     }
+
+
+def _needed_over_running(asked: Decoder, step: Step, inputs: Inputs) -> float:
+    """Time for the experts that a step needs to cross the link, over the time of the step without waiting."""
+    count, piece_s = asked.host_link(spread(1, 1), inputs.serving).pieces(asked.model.expert_bytes)
+    needed = distinct(asked.stream(inputs.serving, inputs.tokens_per_gpu), 1, asked.model.experts)
+    return 1e3 * asked.model.layers * needed * count * piece_s / step.running_ms

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tilecast.hardware.system import System
 from tilecast.moe.model import ACTIVATION_BYTES
-from tilecast.moe.routing import ranks_touched
+from tilecast.moe.stream import ranks_touched
 from tilecast.multigpu.collectives import collective
 
 LOW_LATENCY, HIGH_THROUGHPUT = "low latency", "high throughput"

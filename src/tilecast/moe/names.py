@@ -13,7 +13,7 @@ from typing import Any
 from tilecast.base.documents import read_yaml
 from tilecast.base.errors import InputError
 
-MODES = {"as_published": "As published", "physical": "Physical"}
+MODES = {"as_published": "As published", "as_described": "As described", "physical": "Physical"}
 STRATEGIES = {"expert_parallel": "Expert Parallel", "data_parallel": "Data Parallel", "hybrid": "Hybrid"}
 
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from tilecast.base.documents import read_yaml
 from tilecast.base.errors import InputError
 from tilecast.base.inputs import Section, validated
-from tilecast.graph.routing import Routing, parse_routing
+from tilecast.graph.routing import parse_routing
 from tilecast.hardware.device_file import load_device
 from tilecast.hardware.system import System, load_system
-from tilecast.moe.model import MoeModel, moe_model
-from tilecast.moe.offload import Predictor
-from tilecast.moe.placement import Spread
-from tilecast.moe.step import Gpu, Shares, gpu_of
+from tilecast.models.registry import load_model
+from tilecast.moe.model import moe_model, with_expert_bytes
+from tilecast.moe.offload import POLICIES, Predictor
+from tilecast.moe.step import Decoder, Rates, Serving, spread
+from tilecast.multigpu.layout import Layout
+from tilecast.predict.kernel import Predictor as KernelPredictor
+from tilecast.predict.registry import load_predictor
 
 Positive = Annotated[float, Field(gt=0, le=1e18)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -38,28 +40,65 @@ class Published(Section):
     accuracy: Share
 
 
-class Physical(Section):
-    """Inputs of the physical model."""
+class Inputs(Section):
+    """Inputs of the physical model that any of its cases has; each has a default."""
+
+    tokens_per_gpu: Count = 1
+    context_tokens: Annotated[int, Field(ge=0, le=1_000_000)] = 512
+    engine: Literal["eager", "compiled"] = "eager"
+    routing: str = "balanced"
+    reuse: Share = 0.0
+    trace: str | None = None
+    seed: Annotated[int, Field(ge=0, le=2**31)] = 0
+    policy: Literal[POLICIES] = "lru"  # type: ignore[valid-type]
+    cache_share: Share | None = None
+    recall: Share = 0.0
+    precision: PartOf = 1.0
+    lookahead_layers: Annotated[int, Field(ge=1, le=100)] = 1
+    fetch: Literal["needed", "whole layers"] = "needed"
+    memory: Literal["pinned", "pageable"] = "pinned"
+    piece_bytes: Annotated[float, Field(ge=4096, le=1e18)] | None = None
+    loop: bool = False
+    host_share: PartOf = 0.787
+    host_bytes_per_s: Positive | None = None
+    pageable_bytes_per_s: Positive = 10.0e9
+    host_bytes_per_gpu: Annotated[float, Field(ge=0, le=1e18)] = 1e15
+
+    @property
+    def serving(self) -> Serving:
+        """How tokens are routed and experts kept and fetched."""
+        return Serving(
+            routing=parse_routing(self.routing),
+            reuse=self.reuse,
+            trace=self.trace,
+            seed=self.seed,
+            policy=self.policy,
+            cache_share=self.cache_share,
+            predictor=Predictor(self.recall, self.precision, self.lookahead_layers),
+            whole_layers=self.fetch == "whole layers",
+            pinned=self.memory == "pinned",
+            piece_bytes=self.piece_bytes,
+            loop=self.loop,
+            host_bytes=self.host_bytes_per_gpu,
+        )
+
+    @property
+    def rates(self) -> Rates:
+        """What links to the host deliver."""
+        return Rates(self.host_share, self.pageable_bytes_per_s, self.host_bytes_per_s)
+
+    def changed(self, where: object, **values: Any) -> Self:
+        """The inputs with some replaced, checked anew."""
+        given = {name: value for name, value in self.model_dump().items() if name not in values}
+        return validated(type(self), given | values, where, "docs/use/experts.md lists the inputs")
+
+
+class Physical(Inputs):
+    """Inputs of the study's physical model; `unstated`: other values of inputs that the study leaves open."""
 
     like: str
     models: list[str]
-    weight_bytes: Positive
-    tokens_per_gpu: Count
-    context_tokens: Annotated[int, Field(ge=0, le=10_000_000)]
-    routing: str = "balanced"
-    recall: Share
-    precision: PartOf
-    lookahead_layers: Annotated[float, Field(ge=0, le=1000)] = 1.0
-    reserved_bytes: Annotated[float, Field(ge=0, le=1e15)] = 0.0
-    matrix_share: PartOf
-    memory_share: PartOf
-    host_share: PartOf
-    host_bytes_per_gpu: Annotated[float, Field(ge=0, le=1e18)]
-
-    @property
-    def shares(self) -> Shares:
-        """Shares of the peak rates that kernels reach."""
-        return Shares(self.matrix_share, self.memory_share, self.host_share)
+    unstated: dict[str, list[Any]] = Field(default_factory=dict)
 
 
 class Hybrid(Section):
@@ -90,16 +129,16 @@ class StudySystem(Section):
                 )
         return self
 
-    def spread(self, strategy: str) -> Spread:
+    def spread(self, strategy: str) -> Layout:
         """How a strategy divides this system's GPUs."""
         if strategy == "hybrid":
-            return Spread(self.hybrid.replicas, self.hybrid.expert_parallel)
-        return Spread(1, self.gpus) if strategy == "expert_parallel" else Spread(self.gpus, 1)
+            return spread(self.hybrid.replicas, self.hybrid.expert_parallel)
+        return spread(1, self.gpus) if strategy == "expert_parallel" else spread(self.gpus, 1)
 
-    def published_spread(self, strategy: str) -> Spread:
+    def published_spread(self, strategy: str) -> Layout:
         """How the original study's arithmetic divides them."""
         if strategy == "hybrid" and self.published_hybrid:
-            return Spread(self.published_hybrid.replicas, self.published_hybrid.expert_parallel)
+            return spread(self.published_hybrid.replicas, self.published_hybrid.expert_parallel)
         return self.spread(strategy)
 
 
@@ -114,30 +153,12 @@ class Study(Section):
     focus: str
     sources: dict[str, str]
 
-    @property
-    def routing(self) -> Routing:
-        """The physical model's routing."""
-        return parse_routing(self.physical.routing)
-
-    @property
-    def predictor(self) -> Predictor:
-        """The study's predictor."""
-        given = self.physical
-        return Predictor(given.recall, given.precision, given.lookahead_layers)
-
-    def model(self) -> MoeModel:
-        """The study's own model: a real model with as many experts, resized to the study's expert."""
-        given = self.published
-        made = moe_model(self.physical.like).resized(f"{given.experts} experts", given.expert_bytes)
-        return replace(made, top_k=given.experts_per_token)
-
-    def models(self) -> list[MoeModel]:
-        """The real models."""
-        return [moe_model(name, self.physical.weight_bytes) for name in self.physical.models]
-
-    def gpu(self, system: StudySystem) -> Gpu:
-        """A system's GPU at the rates that kernels reach."""
-        return _gpu(system.device, self.physical.shares)
+    def decoder(self, system: StudySystem, inputs: Inputs, model: str | None = None) -> Decoder:
+        """Decoding steps of a model on a system; of the study's own model where none is named."""
+        own = (
+            None if model else (self.physical.like, self.published.expert_bytes, self.published.experts_per_token)
+        )
+        return decoder(model, own, system.device, system.system, inputs)
 
     def system(self, name: str) -> StudySystem:
         """The system of that name."""
@@ -147,9 +168,31 @@ class Study(Section):
 _system = lru_cache(maxsize=64)(load_system)
 
 
+def decoder(
+    model: str | None, own: tuple[str, float, int] | None, device: str, system: str, inputs: Inputs
+) -> Decoder:
+    """Decoding steps of a model (or of one resized: like what, bytes of an expert, experts a token)."""
+    return _decoder(model, own, device, system, inputs.rates, inputs.context_tokens, inputs.engine == "compiled")
+
+
 @lru_cache(maxsize=64)
-def _gpu(device: str, shares: Shares) -> Gpu:
-    return gpu_of(load_device(device), shares)
+def _decoder(
+    model: str | None,
+    own: tuple[str, float, int] | None,
+    device: str,
+    system: str,
+    rates: Rates,
+    context: int,
+    compiled: bool,
+) -> Decoder:
+    spec = with_expert_bytes(load_model(own[0]), *own[1:]) if own else load_model(str(model))
+    kernels = _predictor()
+    return Decoder(spec, load_device(device), _system(system), kernels, rates, context=context, compiled=compiled)
+
+
+@lru_cache(maxsize=1)
+def _predictor() -> KernelPredictor:
+    return load_predictor("tilecast", None)
 
 
 def links(system: StudySystem) -> System:
@@ -171,13 +214,17 @@ def load_study(path: str | Path) -> Study:
         raise InputError(
             path, f"`focus` = {study.focus!r} is not one of its systems", f"name {' or '.join(names)}"
         )
-    experts, like, model = study.published.experts, study.physical.like, study.model()
-    if model.experts != experts:
-        raise InputError(path, f"`like`: {like} has {model.experts} experts", f"the study has {experts}")
+    given, experts, like = study.physical, study.published.experts, study.physical.like
+    if (found := moe_model(like).experts) != experts:
+        raise InputError(path, f"`like`: {like} has {found} experts", f"the study has {experts}")
     if study.published.experts_per_token > experts:
         raise InputError(path, f"a token takes more than the {experts} experts there are")
-    largest = max((model, *study.models()), key=lambda one: one.expert_bytes)
-    _ = study.routing
+    own = with_expert_bytes(load_model(like), study.published.expert_bytes, study.published.experts_per_token)
+    largest = max((moe_model(own), *map(moe_model, given.models)), key=lambda one: one.expert_bytes)
+    for name, values in given.unstated.items():
+        for value in values:
+            _ = given.changed(f"{path}, unstated", **{name: value}).serving
+    _ = given.serving
     for system in study.systems:
         degree = system.hybrid.expert_parallel
         place = f"{path}, system {system.name}"
@@ -185,7 +232,7 @@ def load_study(path: str | Path) -> Study:
             each = f"{experts} experts do not divide among {degree} GPUs ({experts / degree:g} each)"
             raise InputError(place, each, "give expert_parallel a divisor")
         links(system)
-        memory = study.gpu(system).memory_bytes
+        memory = load_device(system.device).memory_bytes
         if largest.expert_bytes > memory:
             need = f"one expert of {largest.title} is {largest.expert_bytes / 1e9:.3g} GB"
             raise InputError(place, f"{need}, a GPU has {memory / 1e9:.3g} GB", "take a larger GPU")

@@ -14,15 +14,15 @@ from tilecast.moe.names import MODES, STRATEGIES
 from tilecast.tables.naming import significant
 
 _HEAD = (
-    "| Reading | Strategy | GPUs as | Experts | Baseline tok/s | Prophet tok/s | Speedup | Communication "
-    "| Waiting for the host | $ per 1M tokens | Saving a year | of whole clusters |"
+    "| Reading | Strategy | GPUs as | Experts | Baseline tok/s | Prophet tok/s | Speedup | Low to high "
+    "| Communication | Waiting for the host | $ per 1M tokens | Saving a year | of whole clusters |"
 )
 
 
 def summary(table: pd.DataFrame, system: str) -> str:
-    """The file `SUMMARY_<system>.md`: every strategy in both modes, then why each fits or does not."""
+    """The file `SUMMARY_<system>.md`: every strategy in the three readings, then why each fits or does not."""
     rows = table[table["system"] == system].to_dict("records")
-    lines = [f"# {system}: expert parallelism with and without a prefetcher", "", _HEAD, "|" + "---|" * 12]
+    lines = [f"# {system}: expert parallelism with and without a prefetcher", "", _HEAD, "|" + "---|" * 13]
     for row in rows:
         cells = (
             MODES[row["mode"]],
@@ -32,6 +32,7 @@ def summary(table: pd.DataFrame, system: str) -> str:
             number(row["baseline_tokens_per_s"]),
             number(row["prophet_tokens_per_s"]),
             number(row["speedup"], "x"),
+            _ends(row),
             _change(row, "communication_percent", "%"),
             _change(row, "waiting_percent", "%"),
             _change(row, "usd_per_million_tokens"),
@@ -102,6 +103,11 @@ def number(value: Any, unit: str = "") -> str:
     if value is None or math.isnan(value):
         return "none"
     return f"{significant(value) if value else 0}{unit}"
+
+
+def _ends(row: Mapping[Any, Any]) -> str:
+    low = number(row["speedup_low"])
+    return low if low == "none" else f"{low} to {number(row['speedup_high'])}x"
 
 
 def _change(row: Mapping[Any, Any], column: str, unit: str = "") -> str:

@@ -11,7 +11,7 @@ from tilecast.present.figures import style
 
 WAYS = {"baseline": ("Baseline", "#8c8c8c"), "prophet": ("Prophet (with prefetching)", "#0072B2")}
 BASELINE, PROPHET = (colour for _, colour in WAYS.values())
-MODES = {"as_published": "As published", "physical": "As physics allows"}
+MODES = {"as_published": "As published", "as_described": "As described", "physical": "As physics allows"}
 # name of the file -> column without its prefix, axis, words
 KINDS = {
     "throughput_comparison": ("tokens_per_s", "Tokens per second", "Throughput"),
@@ -34,7 +34,7 @@ def one_system(table: pd.DataFrame, system: str, kind: str) -> Figure:
     column, axis, words = KINDS[kind]
     rows = table[table["system"] == system]
     figure = style.canvas(2.3)
-    panels = figure.subplots(1, 2)
+    panels = figure.subplots(1, len(MODES))
     for panel, (mode, heading) in zip(panels, MODES.items(), strict=True):
         _bars(panel, rows[rows["mode"] == mode].set_index("strategy"), column)
         panel.set_title(heading)

@@ -26,11 +26,12 @@ class Input(NamedTuple):
 
 COLOURS = ("#E69F00", "#0072B2")  # at the low value, at the high value
 INPUTS = {
-    "accuracy": Input("Predictor's accuracy", 100, " %"),
+    "recall": Input("Predictor's recall", 100, " %"),
+    "precision": Input("Predictor's precision", 100, " %"),
     "tokens_per_gpu": Input("Sequences a GPU", 1, ""),
-    "top_k": Input("Experts a token", 1, ""),
     "host_bytes_per_s": Input("Link to the host", 1e-9, " GB/s"),
-    "hit_rate": Input("Cache hit rate", 100, " %"),
+    "cache_share": Input("Memory for experts", 100, " %"),
+    "reuse": Input("Experts used again", 100, " %"),
 }
 
 
@@ -86,9 +87,10 @@ def _finding(rows: pd.DataFrame, base: float, focus: str) -> style.Finding:
         "them (solid line). Orange: low value, blue: high value. Dotted: no gain."
     )
     caption = (
-        f"Sensitivity of the hybrid strategy on {focus} to five inputs, physical model: the speedup from "
+        f"Sensitivity of the hybrid strategy on {focus} to six inputs, physical model: the speedup from "
         "prefetching (left) and the throughput with it (right). Faster links help both ways of running; the "
-        "speedup grows only until transfers take no longer than the computation they hide behind."
+        "speedup grows only until transfers take no longer than the computation they hide behind. Whether "
+        "experts fit is found anew for each value."
     )
     words = "; ".join(
         f"{INPUTS[row['factor']].name} {INPUTS[row['factor']].shown(row['value'])}: {significant(row['speedup'])}"

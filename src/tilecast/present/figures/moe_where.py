@@ -1,6 +1,4 @@
-"""Speedup from prefetching experts by batch, rate of the link to the host, and hit rate of the cache."""
-
-import math
+"""Where prefetching experts pays: by what stays on the GPU, what crosses, and recall; published systems."""
 
 import pandas as pd
 from matplotlib.colors import TwoSlopeNorm
@@ -8,68 +6,60 @@ from matplotlib.colors import TwoSlopeNorm
 from tilecast.present.figures import style
 from tilecast.tables.naming import significant
 
-TABLES = {"results/moe/where.csv": "moe.where"}
-GROUP, TITLE, ORDER = "Experts", "Where prefetching wins", 270
-PARAMS = ("focus",)
+TABLES = {"results/moe/where.csv": "moe.where", "results/moe/gains.csv": "moe.gains"}
+GROUP, TITLE, ORDER = "Experts", "Where prefetching pays", 270
 
-LINKS = {"PCIe 4": 24.8e9, "PCIe 5": 49.6e9}  # x16, at the share of the peak that is measured
-GB_PER_S, SEQUENCES = (10, 25, 50, 100, 200, 400), (1, 4, 16, 64, 256)  # labelled on the axes
+KEPT, RATIO = "kept_share", "transfer_over_compute"
+PAYS = 1.1  # a speedup worth having
 
 
-def draw(where: pd.DataFrame, focus: str) -> style.Picture:
-    """A panel a hit rate: gain by sequences a GPU (up) and rate of the link (right); the line is no gain."""
-    rates = sorted(where["hit_rate"].unique())
-    figure = style.canvas(3.5)
-    panels = figure.subplots(-(-len(rates) // 2), 2, sharex=True, sharey=True).flatten()
-    low, high = float(where["speedup"].min()), float(where["speedup"].max())
-    norm = TwoSlopeNorm(1.0, min(low, 0.99), max(high, 1.01))
-    for panel, rate in zip(panels, rates, strict=False):
-        part = where[where["hit_rate"] == rate]
-        gains = part.pivot(index="tokens_per_gpu", columns="host_bytes_per_s", values="speedup")
-        x, y, speedup = gains.columns.to_numpy() / 1e9, gains.index.to_numpy(), gains.to_numpy()
+def draw(where: pd.DataFrame, gains: pd.DataFrame) -> style.Picture:
+    """A panel a recall: gain by share of experts kept (up) and transfer over computation (right)."""
+    recalls = sorted(where["recall"].unique())
+    placed = gains[gains[RATIO].notna()].reset_index(drop=True)
+    figure = style.canvas(2.6)
+    panels = figure.subplots(1, len(recalls), sharex=True, sharey=True)
+    norm = TwoSlopeNorm(1.0, min(float(where["speedup"].min()), 0.99), max(float(where["speedup"].max()), 1.01))
+    for panel, recall in zip(panels, recalls, strict=True):
+        part = where[where["recall"] == recall].pivot(index=KEPT, columns=RATIO, values="speedup")
+        x, y, speedup = part.columns.to_numpy(), 100 * part.index.to_numpy(), part.to_numpy()
         mesh = panel.pcolormesh(x, y, speedup, norm=norm, cmap="PuOr", shading="nearest", linewidth=0)
         mesh.set_edgecolor("face")
-        if speedup.min() < 1 < speedup.max():
-            panel.contour(x, y, speedup, levels=[1.0], colors=style.INK, linewidths=1.1)
-        for name, value in LINKS.items():
-            panel.axvline(value / 1e9, color=style.INK, linewidth=0.6, linestyle=":")
-            if panel is panels[0]:
-                panel.text(value / 1e9 * 1.04, y[-1], name, rotation=90, va="top", fontsize=style.MINOR_PT - 1)
-        panel.set_xscale("log")
-        panel.set_yscale("log", base=2)
-        panel.set_xticks(GB_PER_S, [str(tick) for tick in GB_PER_S])
-        panel.set_yticks(SEQUENCES, [str(tick) for tick in SEQUENCES])
-        panel.minorticks_off()
-        panel.set_title(f"Cache answers {rate:.0%}")
-    for panel in panels[-2:]:
-        panel.set_xlabel("Host to GPU (GB/s)")
-    for panel in panels[::2]:
-        panel.set_ylabel("Sequences a GPU")
-    figure.colorbar(mesh, ax=list(panels), shrink=0.8, aspect=30).set_label("Speedup from prefetching")
-    return style.finish(figure, where, _finding(where, focus))
+        panel.contour(x, y, speedup, levels=[PAYS], colors=style.INK, linewidths=1.0)
+        for place, row in enumerate(placed.to_dict("records")):
+            panel.plot(row[RATIO], 100 * row[KEPT], "D", color=style.INK, markersize=4, markeredgecolor="white")
+            panel.annotate(
+                str(place + 1), (row[RATIO], 100 * row[KEPT]), (4, 3), textcoords="offset points",
+                fontsize=style.MINOR_PT,
+            )  # fmt: skip
+        panel.set_xscale("log", base=2)
+        panel.set_xticks([2.0**power for power in (-2, 0, 2, 4, 6)], ["1/4", "1", "4", "16", "64"])
+        panel.set_title(f"Recall {recall:.0%}")
+    panels[0].set_ylabel("Experts that stay on the GPU (%)")
+    panels[len(panels) // 2].set_xlabel("Fetching a layer's experts / computing the layer")
+    figure.colorbar(mesh, ax=list(panels), shrink=0.9, aspect=25).set_label("Speedup from prefetching")
+    return style.finish(figure, where, _finding(where, placed))
 
 
-def _finding(where: pd.DataFrame, focus: str) -> style.Finding:
-    """From which hit rate on prefetching wins over PCIe 4, and the most it gains anywhere."""
+def _finding(where: pd.DataFrame, placed: pd.DataFrame) -> style.Finding:
+    """Over which transfers prefetching is worth a tenth and more, and what of published gains is its own."""
     best = where.iloc[int(where["speedup"].argmax())]
-    gains = where["speedup"] > 1
-    distance = (where["host_bytes_per_s"] / LINKS["PCIe 4"]).map(math.log).abs()
-    winning = where["hit_rate"][gains & (distance == distance.min())]
-    share = style.percent(100 * gains.sum() / len(gains))
-    words = f"only {winning.min():.0%} and more let" if len(winning) else "none lets"
+    pays = where[where["speedup"] >= PAYS]
+    low, high = (significant(end(pays[RATIO])) if len(pays) else "none" for end in (min, max))
     title = (
-        f"Of the hit rates shown, {words} prefetching win over PCIe 4; the most it gains anywhere is "
-        f"{significant(best['speedup'])} times"
+        f"Prefetching adds at most {significant(best['speedup'])} times to the same cache, a tenth or more only "
+        f"where fetching takes {low} to {high} times as long as computing"
     )
-    note = (
-        f"n = {len(where)} forecasts; the study's model and predictor, hybrid on {focus}. Line: no gain. Dotted: "
-        "what x16 links deliver. With the same cache hiding transfers can gain at most a factor of 2."
+    named = "; ".join(
+        f"{place + 1} {row['what']}: {significant(row['gain'])} stated, {significant(row['prefetching_low'])} to "
+        f"{significant(row['prefetching_high'])} of it prefetching"
+        for place, row in enumerate(placed.to_dict("records"))
     )
+    note = f"n = {len(where)} forecasts. Line: a gain of {PAYS - 1:.0%}. Diamonds: published systems. {named}."
     caption = (
-        f"Speedup from prefetching experts on {focus} by batch, link and hit rate; below 1 wrong prefetches take "
-        f"more of the link than hidden ones save. {share} of the map gains; "
-        f"the most, {significant(best['speedup'])}, at a hit rate of {best['hit_rate']:.0%}, "
-        f"{significant(best['host_bytes_per_s'] / 1e9)} GB/s and {int(best['tokens_per_gpu'])} sequences a "
-        "GPU."
+        "Speedup from prefetching over fetching the same experts on demand, same cache and link, by the share of "
+        "experts that stay on the GPU and by the time to fetch what a layer needs over the time to compute it. "
+        "Below 1 wrong prefetches take more of the link than hidden ones save. Published gains compare with other "
+        "systems, whose memory is pageable or whose whole layers cross: most of each lies there."
     )
-    return style.Finding(title, note, caption, f"{title}. {caption}", len(where))
+    return style.Finding(title, note, caption, f"{title}. {named}.", len(where))

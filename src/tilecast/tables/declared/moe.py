@@ -21,6 +21,16 @@ ALLTOALL_MEASUREMENTS = Table(
     source=SOURCE,
 )
 
+TRACE = Table(
+    "moe_trace",
+    "routed tokens, given by a user",
+    (),
+    sequence=integer("sequence, from 0", minimum=0),
+    step=integer("decoding step, from 0", minimum=0),
+    layer=integer("layer with experts, from 0", minimum=0),
+    expert=integer("expert that the token takes, from 0", minimum=0),
+)
+
 _CANNOT, _UNSTATED = "cannot run", "not modelled"
 _VERDICT = text(
     "whether experts fit", title="Experts", values=("not asked", "resident", "offloaded", "impossible")
@@ -33,7 +43,7 @@ SYSTEMS = Table(
     "moe_systems",
     "a strategy on a system, as published and as physics allows",
     ("mode", "system", "strategy"),
-    mode=text("whose arithmetic", title="Reading", values=("as_published", "physical")),
+    mode=text("whose arithmetic", title="Reading", values=("as_published", "as_described", "physical")),
     system=text("system of the study"),
     strategy=text("how GPUs are used", values=("expert_parallel", "data_parallel", "hybrid")),
     spread=text("replicas (DP) x expert parallel (EP)", title="GPUs as"),
@@ -44,6 +54,17 @@ SYSTEMS = Table(
     baseline_tokens_per_s=_BASELINE,
     prophet_tokens_per_s=_PROPHET,
     speedup=positive("prophet over baseline", unit="×", digits=2, empty=_CANNOT),
+    **{
+        f"{name}_{end}{unit}": positive(f"{end} end over the unstated inputs", digits=digits, empty=_UNSTATED)
+        for name, unit, digits in (
+            ("baseline_tokens", "_per_s", 1),
+            ("prophet_tokens", "_per_s", 1),
+            ("speedup", "", 2),
+        )
+        for end in ("low", "high")
+    },
+    hit_percent=amount("share of needed experts that are there when asked for", title="Hit rate", empty=_UNSTATED),
+    prophet_hit_percent=amount("the same with the prefetcher", title="Hit rate, prefetching", empty=_UNSTATED),
     baseline_communication_percent=amount("share of time between GPUs", title="Between GPUs", empty="none"),
     prophet_communication_percent=amount("share of time between GPUs", empty="none"),
     baseline_waiting_percent=amount(
@@ -115,14 +136,18 @@ TORNADO = Table(
     hit_rate=amount("share of experts that are there when needed"),
 )
 
+_KEPT = amount("share of the experts that stay on the GPU", digits=2, empty="not stated")
+_RATIO = positive("fetching what a layer needs, over computing it", unit="×", digits=2, empty="not stated")
 WHERE = Table(
     "where",
-    "where prefetching pays: hit rate, link to the host, batch",
-    ("hit_rate", "host_bytes_per_s", "tokens_per_gpu"),
-    hit_rate=amount("share of experts that are there when needed"),
-    host_bytes_per_s=positive("rate of the link to the host"),
-    tokens_per_gpu=size("sequences a GPU decodes at a time", unit="tokens/GPU"),
-    **_SPEED,
+    "where prefetching pays: recall, what stays on the GPU, what crosses",
+    ("recall", "kept_share", "transfer_over_compute"),
+    recall=amount("share of needed experts named ahead", digits=2),
+    kept_share=_KEPT,
+    transfer_over_compute=_RATIO,
+    speedup=positive("prefetching over on demand, the same cache", unit="×", digits=2),
+    cached_rate=amount("share of needed experts there, on demand", digits=2),
+    hit_rate=amount("the same with prefetching", digits=2),
 )
 
 ALLTOALL = Table(
@@ -153,28 +178,42 @@ ALLTOALL_ERRORS = Table(
 
 ANCHORS = Table(
     "anchors",
-    "a token's time that others published, beside the model's range",
-    (),
+    "a step's time that others published, beside the model's",
+    ("id",),
+    id=text("name of the figure"),
     source=prose("who measured"),
     gpu=text("GPU"),
     model=text("model"),
-    method=text("how experts are fetched"),
-    measured_ms=positive("published time of a token", title="Published", digits=0),
-    fastest_ms=positive("fastest the model allows"),
-    slowest_ms=positive("slowest"),
+    method=text("system that serves"),
+    batch=size("sequences decoded together", unit=""),
+    judged=flag("whether the model is judged on it, or it was added as a check"),
+    measured_ms=positive("published time of a step", title="Published", digits=0),
+    fastest_ms=positive("fastest over what the source does not state", digits=0),
+    slowest_ms=positive("slowest", digits=0),
+    forecast_ms=positive("geometric middle of the two", title="Model", digits=0),
+    factor=positive("the larger of published and model over the smaller", unit="×", digits=2),
     measured_over_model=positive("how far outside that range", title="Beyond", unit="×", digits=2),
-    placement=text("where the experts lie"),
+    kept_share=_KEPT,
+    transfer_over_compute=_RATIO,
+    prefetching_low=positive("least gain over the same system on demand", unit="×", digits=2),
+    prefetching_high=positive("most", unit="×", digits=2),
+    difference=prose("why it differs, where it does by more than two", empty="none stated"),
 )
 
 GAINS = Table(
     "gains",
-    "gains of prefetching that others state",
+    "gains that others state, and what of them is prefetching's own",
     ("source", "what"),
     source=prose("who states it"),
     what=text("gain of what", title="Of"),
     gain=positive("stated", unit="×", digits=2),
-    largest_gain=positive("largest that hiding transfers can give", unit="×", digits=2),
-    overlap_alone_can_give_it=flag("whether it is no larger", title="Overlap alone can give it"),
+    model_gain=positive("the model's, of the same two systems", unit="×", digits=2, empty="not stated"),
+    prefetching_low=positive(
+        "least that prefetching adds to the same cache", unit="×", digits=2, empty="not stated"
+    ),
+    prefetching_high=positive("most", unit="×", digits=2, empty="not stated"),
+    kept_share=_KEPT,
+    transfer_over_compute=_RATIO,
 )
 
 OVERLAP = Table(

@@ -1,4 +1,4 @@
-"""Experts on several GPUs: the study in both readings, its own arithmetic, what the model is worth."""
+"""Experts on several GPUs: the study in three readings, its own arithmetic, what the model is worth."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ TABLES = {
     "anchors": (
         "moe/anchors.csv",
         declared.ANCHORS,
-        "source model method measured_ms fastest_ms slowest_ms measured_over_model",
+        "source model method batch judged measured_ms forecast_ms factor fastest_ms slowest_ms difference",
     ),
-    "gains": ("moe/gains.csv", declared.GAINS, "source what gain overlap_alone_can_give_it"),
+    "gains": ("moe/gains.csv", declared.GAINS, "source what gain model_gain prefetching_low prefetching_high"),
     "overlap": (
         "moe/overlap_recorded.csv",
         declared.OVERLAP,
@@ -40,21 +40,27 @@ TABLES = {
 
 
 def context(results: Results) -> dict[str, Any]:
-    """Systems in both readings, the study's own arithmetic, real models, comparisons with measurements."""
+    """Systems in three readings, the study's own arithmetic, real models, comparisons with measurements."""
     systems = results.table(SYSTEMS, declared.SYSTEMS)
     physical = systems[systems["mode"] == "physical"]
+    anchors = results.table("moe/anchors.csv", declared.ANCHORS)
+    judged = anchors[anchors["judged"]]
     own = [claim for claim in claims.audited(results) if claim["id"].startswith(OWN)]
     return {
         "systems": shown(
             systems,
             declared.SYSTEMS,
-            "mode system strategy spread verdict baseline_tokens_per_s prophet_tokens_per_s speedup "
+            "mode system strategy spread verdict baseline_tokens_per_s prophet_tokens_per_s speedup speedup_low "
+            "speedup_high hit_percent prophet_hit_percent "
             "baseline_communication_percent baseline_waiting_percent baseline_usd_per_million_tokens "
             "prophet_usd_per_million_tokens reason",
         ),
         "resident": int((physical["verdict"] == "resident").sum()),
         "impossible": int((physical["verdict"] == "impossible").sum()),
         "strategies": len(physical),
+        "gaining": int((physical["speedup"] > 1.005).sum()),
+        "judged": len(judged),
+        "near": int((judged["factor"] <= 2).sum()),
         "most": systems.groupby("mode")["speedup"].max().to_dict(),
         "own": shown(own, CLAIMS, "quote claimed reproduced verdict explanation"),
         **{
