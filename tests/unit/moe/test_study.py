@@ -177,7 +177,7 @@ def changed(path: Path, **edits: object) -> Path:
         ({"physical__unstated__speed": [1]}, "unstated: unknown key `speed`"),
         ({"systems__2__usd_per_gpu_hour": None}, "system 8xA100: `usd_per_gpu_hour` is missing"),
         ({"systems__2__usd_per_gpu_hour": 0.0}, "system 8xA100: `usd_per_gpu_hour` = 0.0"),
-        ({"published__expert_bytes": 1.0e13}, "2xA100: one expert of 128 experts of 10000 GB is 106 GB, a GPU has"),
+        ({"published__expert_bytes": 1.0e13}, "2xA100: one expert of 128 experts of 10000 GB is 106 GB, a GPU"),
         ({"systems__0__gpus": 16, "systems__0__hybrid": {"replicas": 8, "expert_parallel": 2},
           "systems__0__published_hybrid": None}, "2xA100: 16 GPUs; a100_sxm has 8"),
         ({"systems__0__system": "nowhere"}, "nowhere: is not a known system"),
