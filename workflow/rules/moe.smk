@@ -74,7 +74,7 @@ rule moe_study:
     log:
         "results/logs/moe_study.log",
     conda:
-        "../../envs/torch.yaml" # the models' kernels are traced
+        "../../envs/torch.yaml"  # the models' kernels are traced
     params:
         *code("moe_study"),
         *SYSTEMS,
