@@ -32,7 +32,7 @@ from tilecast.evaluate.definitions import search
 from tilecast.evaluate.statistics import BY_NAME
 from tilecast.tables.declared.claims import CLAIM_ROWS, CLAIMS
 from tilecast.tables.io import check
-from tilecast.tables.naming import DEVICES, MODELS, MODES, OPTIONS_SHORT, PREDICTORS
+from tilecast.tables.naming import DEVICES, MODELS, MODES, OPTIONS_SHORT, PREDICTORS, significant
 
 Tables = Mapping[str, pd.DataFrame]
 ROWS_LISTED = 200
@@ -135,6 +135,12 @@ def _judged(claim: Claim, value: float, decimals: int, basis: str, gives: str = 
     return verdict, shown, sentence
 
 
+def _named(column: str, value: object) -> str:
+    """A part of a row's key as people say it."""
+    before, after = {"batch_size": ("batch ", ""), "sequence_length": ("", " tokens")}.get(column, ("", ""))
+    return f"{before}{NAMES.get(column, {}).get(str(value), value)}{after}"
+
+
 def _rows(query: Figures, chosen: pd.DataFrame) -> list[dict[str, object]]:
     """The rows a value rests on, by their key."""
     table = TABLES[query.dataset]
@@ -142,9 +148,10 @@ def _rows(query: Figures, chosen: pd.DataFrame) -> list[dict[str, object]]:
     listed = []
     for row in chosen.head(ROWS_LISTED).to_dict("records"):
         value = row[query.column] if query.column else 1
-        about = {"dataset": query.dataset, "row": ", ".join(str(row[name]) for name in key)}
+        about = {"dataset": query.dataset, "row": ", ".join(_named(name, row[name]) for name in key)}
         latencies = {name: row.get(name) for name in ("measured_ms", "predicted_ms")}
-        shown = f"{value:.6g}" if isinstance(value, float) else str(value)
+        unit = table.columns[query.column].unit if query.column else ""
+        shown = f"{significant(value)} {unit}".rstrip() if isinstance(value, float) else str(value)
         listed.append(about | latencies | {"value": shown})
     if len(chosen) > ROWS_LISTED:
         rest = f"and {len(chosen) - ROWS_LISTED} more"

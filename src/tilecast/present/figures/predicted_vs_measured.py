@@ -55,16 +55,17 @@ def draw(errors: pd.DataFrame) -> style.Picture:
         axes.set_ylabel("Predicted latency (ms)")
     data = cells[["predictor", *KEY, "measured_ms", "predicted_ms"]]
     n = len(cells.drop_duplicates(KEY))
-    return style.finish(figure, data, _finding(n, within))
+    options = [words for name, words in naming.OPTIONS_SHORT.items() if name in set(cells["option"])]
+    return style.finish(figure, data, _finding(n, " and ".join(options), within))
 
 
-def _finding(n: int, within: dict[str, float]) -> style.Finding:
+def _finding(n: int, options: str, within: dict[str, float]) -> style.Finding:
     """The share of each predictor's forecasts that lie in the band."""
     shares = ", ".join(f"{naming.predictor_name(name)} {share:.0f} %" for name, share in within.items())
     title = f"Forecasts within ±{BAND_PERCENT} % of the measurement, of the same {n} cells: {shares}"
     caption = (
         f"Predicted against measured end-to-end latency of the {n} cells that every predictor shown has forecast "
-        f"(inference and training; plain, fused and four-GPU), both axes logarithmic in milliseconds. "
+        f"(inference and training; {options}), both axes logarithmic in milliseconds. "
         f"The line is the measured value, the band ±{BAND_PERCENT} % around it."
     )
     note = f"n = {n} measured cells in every panel. Line: measured value; band: ±{BAND_PERCENT} %."
