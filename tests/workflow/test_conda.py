@@ -8,6 +8,7 @@ jobs succeed. Every interpreter of the channel tells what it loaded, and from wh
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import os
 import re
@@ -96,15 +97,20 @@ def imports(file: Path) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
+@functools.cache
+def imported() -> set[str]:
+    """Top-level names of everything this project imports."""
+    files = [*(ROOT / "src/tilecast").rglob("*.py"), *(ROOT / "workflow/scripts").glob("*.py")]
+    return set().union(*map(imports, files))
+
+
 def borrowed(record: dict[str, Any]) -> set[str]:
     """Modules this project imports that a job took from Snakemake's environment, for want of its own.
 
     What packages require of each other is the solver's business, and what they merely try to import is theirs.
     """
-    files = [*(ROOT / "src/tilecast").rglob("*.py"), *(ROOT / "workflow/scripts").glob("*.py")]
-    ours = set().union(*map(imports, files))
     hosts = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
-    return {name for name, file in record["modules"].items() if name in ours and file.startswith(hosts)}
+    return {name for name, file in record["modules"].items() if name in imported() and file.startswith(hosts)}
 
 
 @pytest.fixture(scope="module")
