@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -253,7 +254,7 @@ def test_all_seven_summary_tables_are_recomputed(
     assert differing <= {"perop", "distributed"}
     assert not found["cause"].str.contains("another figure").any()
     explained = found["cause"].str.endswith("the figure is exact", na=False)
-    figure = f"{found.loc[explained, 'published'].iloc[0]:.9g}".encode()
-    other = {path: data.replace(figure, b"12.5") if "perop" in path else data for path, data in summaries.items()}
+    figure = re.compile(rf"{found.loc[explained, 'published'].iloc[0]:.12f}"[:7].encode() + rb"\d*")
+    other = {path: figure.sub(b"12.5", data) if "perop" in path else data for path, data in summaries.items()}
     again = compare_summaries(other, **artifact_tables)
-    assert explained.sum() - again["cause"].str.endswith("the figure is exact", na=False).sum() == 1
+    assert again["cause"].str.endswith("the figure is exact", na=False).sum() < explained.sum()
