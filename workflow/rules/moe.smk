@@ -71,6 +71,7 @@ rule moe_study:
         anchors="results/moe/anchors.csv",
         gains="results/moe/gains.csv",
         overlap="results/moe/overlap_recorded.csv",
+        debug="results/moe/logs/debug.log",
     log:
         "results/logs/moe_study.log",
     conda:

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from tilecast.base.files import write_text
 from tilecast.base.job import run_step
 from tilecast.evaluate.experts import all_to_all, all_to_all_errors, anchors, gains
+from tilecast.moe.names import STRATEGIES
 from tilecast.moe.sensitivity import tornado, where_it_pays
 from tilecast.moe.study import load_study
-from tilecast.moe.tables import layouts_table, models_table, systems_table
+from tilecast.moe.tables import details, layouts_table, models_table, systems_table
 from tilecast.tables.declared.moe import (
     ALLTOALL,
     ALLTOALL_ERRORS,
@@ -53,6 +55,13 @@ def moe_study(
     anchored = anchors(stated)
     write(anchored, outputs["anchors"], ANCHORS)
     write(gains(stated, anchored), outputs["gains"], GAINS)
+    lines = (
+        f"DEBUG {system.name} {STRATEGIES[name]}: {line}"
+        for system in loaded.systems
+        for name in STRATEGIES
+        for line in details(loaded, system, name)
+    )
+    write_text(outputs["debug"], "\n".join(lines) + "\n")
     write(pd.concat([read(path, OVERLAP) for path in overlap]), outputs["overlap"], OVERLAP)
 
 

@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "kernel": "latency of one matrix product on a GPU",
     "list": "names that the other commands take: models, devices, systems, engines",
     "measure": "time kernels and models on this machine, forecasts first",
+    "moe": "experts on several GPUs, with and without fetching them ahead",
     "serve": "requests served on GPUs: time to first token and per token, throughput, cost",
     "numa": "host-memory locality: topology, studies, analysis of profiles",
     "search": "the best layout of a model on a system of GPUs, and why the others are not",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from itertools import product
 from operator import itemgetter
 from typing import Any
@@ -80,6 +82,28 @@ def row(study: Study, mode: str, system: StudySystem, strategy: str, model: str 
         "gpus": system.gpus,
     }
     return head | rates | _costs(study, system, rates)
+
+
+def details(study: Study, system: StudySystem, strategy: str, model: str | None = None) -> Iterator[str]:
+    """Every intermediate figure of the physical reading of one strategy, a line each."""
+    layout, inputs = system.spread(strategy), study.physical
+    placement, base, prophet = steps(study, system, layout, model)
+    about = study.decoder(system, inputs, model)
+    rank = replace(layout, microbatch=inputs.tokens_per_gpu * layout.tp * layout.pp)
+    link = about.host_link(rank, inputs.serving)
+    for head, values in {
+        "input": inputs.model_dump(exclude={"unstated", "models"}),
+        "model": asdict(about.model),
+        "link to the host": {**asdict(link), "pieces": link.pieces(about.model.expert_bytes / layout.tp)},
+        "placement": {"layout": named(layout), **asdict(placement)},
+        "on demand": asdict(base) | _totals(base) if base else {},
+        "with the predictor": asdict(prophet) | _totals(prophet) if prophet else {},
+    }.items():
+        yield from (f"{head}: {name} = {value}" for name, value in values.items())
+
+
+def _totals(step: Step) -> Row:
+    return {"total_ms": step.total_ms, "tokens_per_s": step.tokens_per_s, "hit_rate": step.hit_rate}
 
 
 _REASONS = {

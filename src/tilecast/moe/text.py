@@ -47,6 +47,44 @@ def summary(table: pd.DataFrame, system: str) -> str:
     return "\n".join(lines).replace("<", "&lt;") + "\n"  # a name is text in Markdown too
 
 
+def console(table: pd.DataFrame, title: str) -> str:
+    """What the guide's second step prints: performance of each system, cost, savings, findings, the log's end."""
+    lines = [title, ""]
+    for system, rows in table.groupby("system", sort=False):
+        lines.append(f"{system}")
+        for row in rows.to_dict("records"):
+            lines.append(f"  {STRATEGIES[row['strategy']]} ({row['spread']}), {MODES[row['mode']].lower()}")
+            if row["verdict"] == "impossible":
+                lines.append(f"    cannot run: {row['reason']}")
+                continue
+            cost, saving = _change(row, "usd_per_million_tokens"), number(row["saving_usd_per_year"])
+            sent = _change(row, "communication_percent", " %")
+            lines += [
+                f"    baseline throughput     {number(row['baseline_tokens_per_s'])} tokens/s",
+                f"    Prophet throughput      {number(row['prophet_tokens_per_s'])} tokens/s",
+                f"    speedup                 {number(row['speedup'], 'x')}, range {_ends(row)}",
+                f"    communication overhead  {sent}, {number(row['communication_reduction'], 'x')} less",
+                f"    waiting for the host    {_change(row, 'waiting_percent', ' %')}; {row['verdict']}",
+                f"    cost per 1M tokens      ${cost}; annual savings ${saving}",
+            ]
+    ran = table.dropna(subset=["speedup"])
+    lines += ["", "Key findings"]
+    for mode, rows in ran.groupby("mode", sort=False):
+        best, cheap = rows.sort_values("speedup").iloc[-1], rows.sort_values(_PROPHET).iloc[0]
+        lines.append(
+            f"  {MODES[str(mode)].lower()}: largest speedup {number(best['speedup'], 'x')} ({_place(best)}), "
+            f"cheapest ${number(cheap[_PROPHET])} per 1M tokens ({_place(cheap)})"
+        )
+    return "\n".join([*lines, "", "Last lines of the log", *log(table, title, []).splitlines()[-20:]])
+
+
+_PROPHET = "prophet_usd_per_million_tokens"
+
+
+def _place(row: Any) -> str:
+    return f"{row['system']}, {STRATEGIES[row['strategy']]}"
+
+
 def log(table: pd.DataFrame, title: str, written: list[str]) -> str:
     """The log of the analysis: results, what cannot run and why, and the files written."""
     lines = [f"INFO {title}"]

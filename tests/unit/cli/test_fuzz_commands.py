@@ -50,6 +50,7 @@ BASES: list[list[str]] = [
     ["import", "x.tar.gz", "--into", "kept"],
     ["numa", "analyze", "profiles", "--output", "x.csv"],
     ["serve", "--model", "llama3_8b", "--device", "H100", "--concurrency", "2", "--output", "8"],
+    ["moe", "--system", "8xA100", "--strategy", "expert_parallel", "--set", "reuse=0.1", "--debug", "x.log"],
     ["numa", "plan", "quick_test", "--output", "plan.csv"],
     ["measure", "forecast", "--device", "NVIDIA_H100_80GB_HBM3", "--each", "1", "--dtypes", "fp32", "--families",
      "softmax", "--output", "out"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import yaml
 from small_tables import write_rows
 
 from tilecast.base.errors import InputError
+from tilecast.cli import main
 from tilecast.evaluate.experts import all_to_all, all_to_all_errors
 from tilecast.moe.names import figure_names, focus_of
 from tilecast.moe.overlap import main as overlap_main
@@ -283,6 +285,30 @@ def test_pictures(
     assert "1 of 2 end-to-end figures" in moe_validation.draw(exchanges, ends).title
     for kind in pictures.KINDS:
         assert len(pictures.one_system(systems, "10xA6000", kind).axes) == 3
+
+
+def test_the_command_prints_the_guides_metrics_and_every_figure(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    one = ["moe", "--system", "8xA100", "--strategy", "hybrid", "--set", "unstated={}"]
+    assert main([*one, "--debug", str(tmp_path / "debug.log")]) == 0
+    said = capsys.readouterr().out
+    for words in (
+        "baseline throughput     171 tokens/s",
+        "speedup                 7.37x",
+        "annual savings $403,333",
+    ):
+        assert words in said
+    assert said.endswith("ANALYSIS COMPLETED SUCCESSFULLY: 3 strategies analysed, 0 cannot run\n")
+    logged = (tmp_path / "debug.log").read_text()
+    assert "on demand: waiting_ms = " in logged and "link to the host: bytes_per_s = 24790500000.0" in logged
+    assert main([*one, "--model", "mixtral_8x7b", "--set", "policy=lfu", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["mode"], found["verdict"]) == ("physical", "resident")
+    for wrong in ("policy=fifo", "recall", "recall=2", "like=gpt2"):
+        assert main([*one, "--set", wrong]) == 1
+        assert capsys.readouterr().err.startswith("tilecast: error: ")
 
 
 def test_overlap_is_measured_on_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
