@@ -34,14 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check the options, forecast each system and strategy, print what the study's guide calls its key metrics."""
     with torch_needed("moe"):
-        from tilecast.moe.study import load_study
+        from tilecast.moe.study import check, load_study
 
         path = args.study or STUDIES / "moe_prefetch.yaml"
         study = load_study(path)
         if args.inputs:
             given = study.physical.changed("--set", **dict(map(_input, args.inputs)))
-            study = study.model_copy(update={"physical": given})
-            _ = given.serving
+            study = check(study.model_copy(update={"physical": given}), "--set")
         systems = [_system(study, name) for name in args.system or [system.name for system in study.systems]]
         return _print(args, study, systems, args.strategy or list(STRATEGIES))
 

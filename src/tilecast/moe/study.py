@@ -206,7 +206,11 @@ def links(system: StudySystem) -> System:
 def load_study(path: str | Path) -> Study:
     """Read a study file; refuse keys that contradict each other, and models or systems that do not exist."""
     raw = read_yaml(path, "name a study of config/studies")
-    study = validated(Study, raw, path, "docs/use/experts.md lists the keys")
+    return check(validated(Study, raw, path, "docs/use/experts.md lists the keys"), path)
+
+
+def check(study: Study, path: object) -> Study:
+    """The study, whose parts agree with each other and name what exists."""
     names = [system.name for system in study.systems]
     if len(set(names)) < len(names):
         raise InputError(path, "two systems have one name", "the files of each are named by it")
