@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import platform
+import re
 import sys
 from pathlib import Path
 
@@ -29,6 +30,15 @@ def test_results_hold_no_path_host_or_date(finished: Copy, shared: Path) -> None
         if trace.encode() in data
     ]
     assert found == []
+
+
+def test_the_report_is_small_and_its_tables_are_few_pages(finished: Copy) -> None:
+    pages = finished.results("report")
+    assert len(pages) == 6 and all(len(page) < 2_000_000 for page in pages.values())
+    tables = finished.results("tables")
+    assert len(re.findall(rb"/Type\s*/Page[^s]", tables["tables/tables.pdf"])) <= 15
+    parts = re.findall(rb"\\input{(.*?)}", tables["tables/tables.tex"])
+    assert parts and all(f"tables/{part.decode()}" in tables for part in parts)
 
 
 @pytest.mark.artifact

@@ -69,11 +69,13 @@ def _finding(plain: pd.DataFrame, models: int, measured: int) -> style.Finding:
         else "Slower copies cost every model something"
     )
     words = f"{measured} measured" if measured else "not measured: no host with a GPU and two nodes"
+    black = (
+        "Black: measured, memory or memory and CPU moved, with 95 % interval" if measured else "Forecasts alone"
+    )
     caption = (
         f"How much longer a sample takes when its host buffers lie on the remote node, for {models} models. "
         "Grey: what the guide claims. Points: the pipeline of four overlapping stages, with the copy rates of "
-        "each host, compute and launching as forecast (line: their 80 % intervals). Black: measured, memory "
-        f"or memory and CPU moved, with 95 % interval; {words}. "
+        f"each host, compute and launching as forecast (line: their 80 % intervals). {black}; {words}. "
         f"The axis is linear up to {LINEAR_PERCENT} %, logarithmic beyond."
     )
     worst = plain.sort_values("penalty_percent").iloc[-1]
