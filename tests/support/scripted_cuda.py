@@ -24,6 +24,7 @@ class Layer:
 
     def __init__(self, name: str = "NVIDIA H200", fail: Callable[[int], None] | None = None) -> None:
         self.clock, self.events, self.lost, self.fail = 0.0, 0, False, fail or nothing
+        self.present, self.step_ms, self.slept = True, STEP_MS, 0
         self.properties = SimpleNamespace(
             name=name,
             total_memory=1e9,
@@ -43,7 +44,7 @@ class Layer:
                 layer.answer()
                 layer.events += 1
                 layer.fail(layer.events)
-                layer.clock += STEP_MS
+                layer.clock += layer.step_ms
                 self.at = layer.clock
 
             def elapsed_time(self, other: Event) -> float:
@@ -57,10 +58,10 @@ class Layer:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     def is_available(self) -> bool:
-        return True
+        return self.present
 
     def device_count(self) -> int:
-        return 1
+        return int(self.present)
 
     def get_device_properties(self, index: int) -> Any:
         return self.properties
@@ -70,6 +71,7 @@ class Layer:
 
     def _sleep(self, cycles: int) -> None:
         self.answer()
+        self.slept += 1
 
     def empty_cache(self) -> None:
         self.answer()
@@ -107,7 +109,11 @@ def scripted(layer: Layer, trace: Any = None, nvml: Nvml | None = None) -> Cuda:
         action()
         if isinstance(trace, Exception):
             raise trace
-        return trace or {"traceEvents": [{"cat": "kernel", "name": "played", "ts": 1, "dur": 5, "args": {}}]}
+        return (
+            trace
+            if trace is not None
+            else {"traceEvents": [{"cat": "kernel", "name": "played", "ts": 1, "dur": 5, "args": {}}]}
+        )
 
     backend = Cuda(layer=layer, tracer=tracer, nvml=nvml or Nvml(None, None, "no driver here"), place="cpu")
     backend._buffer = torch.zeros(16)  # half a gigabyte is written over on a GPU

@@ -374,35 +374,6 @@ def test_the_cpu_is_measured_by_one_command_with_the_packages_of_a_borrowed_host
     assert record["host"]["processor"] and "forecasts_sha256" not in record
 
 
-IMPORTS = """
-import json, sys
-from pathlib import Path
-from tilecast.cli import campaign
-from tilecast.measure.backend import timed
-from tilecast.measure.campaign import preload
-from tilecast.measure.cpu import Cpu
-from tilecast.measure.models import measure_model, workload
-
-preload()
-before = set(sys.modules)
-for more in ({}, {"mode": "training"}, {"phase": "decode", "context": 4}):
-    row, _ = measure_model(Cpu(1), workload({"model": sys.argv[1], "sequence_length": 8} | more), 0.01)
-    print(row["outcome"], row.get("reason"), file=sys.stderr)
-print(json.dumps(sorted(name for name in set(sys.modules) - before if name.startswith("torch"))))
-"""
-
-
-def test_no_stage_imports_a_library_that_registers_itself(tmp_path: Path) -> None:
-    """Else one that is out of time in the middle of it leaves a library that the next stages cannot use."""
-    llama = {"model_type": "llama", "vocab_size": 32, "hidden_size": 16, "intermediate_size": 16,
-             "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2}  # fmt: skip
-    (tmp_path / "llama.json").write_text(json.dumps(llama))
-    command = [sys.executable, "-c", IMPORTS, str(tmp_path / "llama.json")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0 and done.stderr.count("measured") >= 3, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == []
-
-
 def test_a_stage_that_does_not_exist_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from tilecast.cli import main
 

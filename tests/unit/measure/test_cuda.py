@@ -1,4 +1,4 @@
-"""The CUDA backend's decisions under a fake torch.cuda; what needs a GPU is marked, and skipped without one."""
+"""The CUDA backend's decisions under a played torch.cuda; what needs a GPU is marked, and skipped without one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from scripted_cuda import Layer, scripted  # noqa: E402
+
 from tilecast.base.errors import InputError  # noqa: E402
 from tilecast.measure.backend import timed  # noqa: E402
 from tilecast.measure.cuda import Cuda  # noqa: E402
@@ -21,67 +23,11 @@ from tilecast.measure.session import measure_one  # noqa: E402
 ROW = {"family": "bmm", "op": "bmm", "dtype": "fp32", "b": 1, "m": 8, "n": 8, "k": 8, "shape": ""}
 
 
-class Layer:
-    """torch.cuda with a clock of its own: every action takes `action_ms`, every flush `flush_ms`."""
-
-    def __init__(self, name: str = "NVIDIA H200", present: bool = True) -> None:
-        self.clock, self.present = 0.0, present
-        self.properties = SimpleNamespace(
-            name=name,
-            total_memory=150e9,
-            major=9,
-            minor=0,
-            multi_processor_count=132,
-            uuid="x",
-            L2_cache_size=50 << 20,
-        )
-        self.slept = self.emptied = 0
-        layer = self
-
-        class Event:
-            def __init__(self, enable_timing: bool) -> None:
-                self.at = 0.0
-
-            def record(self) -> None:
-                self.at = layer.clock
-
-            def elapsed_time(self, other: Event) -> float:
-                return other.at - self.at
-
-        self.Event = Event
-
-    def is_available(self) -> bool:
-        return self.present
-
-    def device_count(self) -> int:
-        return int(self.present)
-
-    def get_device_properties(self, index: int) -> Any:
-        return self.properties
-
-    def synchronize(self) -> None: ...
-
-    def _sleep(self, cycles: int) -> None:
-        self.slept += 1
-        self.clock += 1.0
-
-    def empty_cache(self) -> None:
-        self.emptied += 1
-
-    def max_memory_allocated(self) -> int:
-        return 123
-
-    def reset_peak_memory_stats(self) -> None: ...
-
-
-def backend(layer: Layer, trace: Any = None, nvml: Nvml | None = None) -> Cuda:
-    def tracer(action: Callable[[], object]) -> dict[str, Any]:
-        action()
-        if isinstance(trace, Exception):
-            raise trace
-        return trace or {}
-
-    return Cuda(layer=layer, tracer=tracer, nvml=nvml or Nvml(None, None, "no driver here"), place="cpu")
+def quiet() -> Layer:
+    """A GPU whose clock nothing moves but what a test has it run."""
+    layer = Layer()
+    layer.step_ms = 0.0
+    return layer
 
 
 def takes(layer: Layer, milliseconds: float) -> Callable[[], None]:
@@ -92,8 +38,8 @@ def takes(layer: Layer, milliseconds: float) -> Callable[[], None]:
 
 
 def test_events_time_the_action_and_not_what_is_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    layer = Layer()
-    device = backend(layer)
+    layer = quiet()
+    device = scripted(layer)
     flushed = []
     device._buffer = SimpleNamespace(zero_=lambda: flushed.append(takes(layer, 7.0)()))
     found = timed(device, takes(layer, 0.25), 0.01)
@@ -104,10 +50,12 @@ def test_events_time_the_action_and_not_what_is_around_it(monkeypatch: pytest.Mo
 
 
 def test_no_gpu_is_one_line_that_says_what_to_do() -> None:
+    absent = Layer()
+    absent.present = False
     with pytest.raises(
         InputError, match=r"no CUDA device is visible to torch; use --device cpu, or measure\.mode"
     ):
-        backend(Layer(present=False))
+        scripted(absent)
     with pytest.raises(InputError, match="expected auto, cpu or cuda"):
         open_backend("tpu")
 
@@ -125,7 +73,7 @@ def test_a_trace_gives_kernel_grid_and_block() -> None:
         {"cat": "gpu_memset", "name": "first", "ts": 10, "dur": 2},
         {"cat": "cpu_op", "name": "aten::bmm", "ts": 1, "dur": 100},
     ]
-    launches = backend(Layer(), {"traceEvents": events}).launches(lambda: None)
+    launches = scripted(Layer(), {"traceEvents": events}).launches(lambda: None)
     assert [(one.name, one.start_ms, one.duration_ms, one.grid) for one in launches] == [
         ("first", 0.0, 0.002, ""),
         ("second", 0.02, 0.005, "4x2x1"),
@@ -140,8 +88,7 @@ def test_a_trace_gives_kernel_grid_and_block() -> None:
     ],
 )
 def test_no_right_to_profile_costs_the_kernels_name_alone(trace: Any, words: str) -> None:
-    device = backend(Layer(), trace)
-    device._buffer = SimpleNamespace(zero_=lambda: None)
+    device = scripted(Layer(), trace)
     row = measure_one(device, ROW, 0.001)
     assert row["outcome"] == "measured" and row["kernel_name"] is None and row["clock_hz"] is None
     assert measure_one(device, ROW | {"m": 16}, 0.001)["outcome"] == "measured"
@@ -152,21 +99,21 @@ def test_no_right_to_profile_costs_the_kernels_name_alone(trace: Any, words: str
 def test_formats_a_gpu_lacks_fail_by_name() -> None:
     layer = Layer("Tesla T4")
     layer.properties.major = 7
-    row = measure_one(backend(layer), ROW | {"dtype": "bf16"}, 0.001)
+    row = measure_one(scripted(layer), ROW | {"dtype": "bf16"}, 0.001)
     assert (row["outcome"], row["reason"]) == ("failed", "Unsupported") or "bf16 is not measured" in row["reason"]
 
 
 def test_a_known_gpu_is_described_by_its_maker_and_an_unknown_one_by_its_driver(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    known = describe(backend(Layer()))
+    known = describe(scripted(Layer()))
     assert known["known"] == known["name"] == "NVIDIA_H200"
     assert device_of(known).bandwidth_bytes_per_s == 4.8e12
     from tilecast.measure import describe as module
 
     monkeypatch.setattr(module, "_product_rate", lambda device, dtype: {"fp32": 5e13}.get(dtype, 8e14))
     monkeypatch.setattr(module, "_copy_rate", lambda device: 3e12)
-    found = device_of(describe(backend(Layer("NVIDIA H999"))))
+    found = device_of(describe(scripted(Layer("NVIDIA H999"))))
     assert (found.name, found.sm_count, found.cores_per_sm, found.bandwidth_bytes_per_s) == (
         "NVIDIA_H999",
         132,
