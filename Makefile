@@ -11,7 +11,7 @@ LOCKED := --require-hashes --no-deps --only-binary :all:
 export SOURCE_DATE_EPOCH ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce bundle cluster test test-all unit check fuzz mutants kills dag lock licences clean distclean
+.PHONY: help setup reproduce bundle cluster test test-all unit check fuzz mutants kills dag pictures lock licences clean distclean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ envs/Dockerfile: envs/analysis.yaml envs/report.yaml envs/torch.yaml ## renew th
 dag: setup ## draw the workflow's rules into docs/images/dag.svg (needs graphviz's `dot`)
 	mkdir -p docs/images
 	$(BIN)/snakemake --rulegraph | $(BIN)/python tests/support/dag.py | dot -Tsvg > docs/images/dag.svg
+
+pictures: reproduce ## take the README's pictures of the report's first screen anew (needs Chromium)
+	$(BIN)/python tests/support/screens.py
 
 build/lock/.ready: requirements/tools.txt
 	rm -rf build/lock && $(PYTHON) -m venv build/lock

@@ -69,7 +69,7 @@ def test_own_predictors_are_weighed(page: str, outline: Outline) -> None:
         "constants",
         "rivals",
     } <= shown
-    assert "Met: 1; open: 0" in page and "none claimed" in page
+    assert "Met: 1; missed: 0" in page and "none claimed" in page
     assert "A simpler forecast is better in 1 of 2 groups" in page and "against 9.5 %" in page
     assert "the only blind one, gave 10.7 %; the present design gives 5.6 %" in page
 

@@ -89,13 +89,13 @@ def goals_of(table: str, **of: Any) -> list[Goal]:
 
 
 def verdict(errors: Sequence[float | None], goals: Sequence[float | None]) -> str:
-    """`met` or `open`; `no goal` where none is set, `no data` where an error was not computed."""
+    """`met` or `missed`; `no goal` where none is set, `no data` where an error was not computed."""
     if not goals:
         return "no goal"
     pairs = [(error, goal) for error, goal in zip(errors, goals) if error is not None and goal is not None]
     if len(pairs) < len(goals):
         return "no data"
-    return "met" if all(error <= goal for error, goal in pairs) else "open"
+    return "met" if all(error <= goal for error, goal in pairs) else "missed"
 
 
 def goals_table(cells: pd.DataFrame, phases: pd.DataFrame, operators: pd.DataFrame) -> pd.DataFrame:

@@ -186,7 +186,7 @@ GOALS = Table(
     theirs_percent=_error("MAPE of the authors' predictor", title="NeuSight (authors)"),
     ours_percent=_error("MAPE of this project's", title="Tilecast"),
     bar_percent=_error("goal; the authors' error where none was set", title="Goal"),
-    verdict=text("outcome", values=("met", "open", "no data")),
+    verdict=text("outcome", values=("met", "missed", "no data")),
 )
 
 _theirs = partial(number, unit="%", empty="needs the full artifact")

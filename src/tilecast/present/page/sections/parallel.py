@@ -94,7 +94,7 @@ def _scores(results: Results) -> Context:
         verdict=prose("x", title="Verdict"),
     )
     return {"scores": table} | {
-        word: sum(row["verdict"].startswith(word) for row in rows) for word in ("met", "open")
+        word: sum(row["verdict"].startswith(word) for row in rows) for word in ("met", "missed")
     }
 
 

@@ -51,7 +51,7 @@ def context(results: Results) -> Context:
         "donors": shown(results.table("evaluation/donors.csv", DONORS), DONORS, " ".join(DONORS.columns)),
         "chosen": constants["chosen"].value_counts().to_dict(),
         "goals": shown(goals, GOALS, "group n theirs_percent ours_percent bar_percent verdict"),
-        "reached": {word: int((goals["verdict"] == word).sum()) for word in ("met", "open")},
+        "reached": {word: int((goals["verdict"] == word).sum()) for word in ("met", "missed")},
         "graphs": shown(
             arranged(graphs[plain], "predictor", "mode"),
             OWN_GRAPHS,
