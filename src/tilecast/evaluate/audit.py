@@ -112,7 +112,24 @@ def _joined(*sentences: str) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _judged(claim: Claim, value: float, decimals: int, basis: str, gives: str = "gives") -> tuple[str, str, str]:
+def _reach(query: Figures, chosen: pd.DataFrame) -> tuple[float, float] | None:
+    """The ends of a forecast over the inputs that nobody states, where its table has them."""
+    head, mark, tail = (query.column or "").partition("_per_")
+    ends = [f"{head}_{end}{mark}{tail}" for end in ("low", "high")]
+    if len(chosen) != 1 or not set(ends) <= set(chosen) or bool(chosen[ends].isna().any(axis=None)):
+        return None
+    low, high = (query.scale * float(chosen[end].iloc[0]) for end in ends)
+    return low, high
+
+
+def _judged(
+    claim: Claim,
+    value: float,
+    decimals: int,
+    basis: str,
+    gives: str = "gives",
+    reach: tuple[float, float] | None = None,
+) -> tuple[str, str, str]:
     """The verdict on a number, the number as it is shown, and the sentence that says so."""
     if not math.isfinite(value):
         raise InputError(f"claim {claim.id}", "its query comes to no finite figure")
@@ -120,8 +137,13 @@ def _judged(claim: Claim, value: float, decimals: int, basis: str, gives: str = 
         decimals = max(decimals, 1)
     verdict, shown, claimed = agreement(claim, value), figure(value, decimals, claim.unit), stated(claim)
     if claim.modelled():
+        over = ""
+        if reach:  # a model disagrees only where all it allows lies elsewhere
+            verdict = agreement(claim, min(max(float(claim.figure), reach[0]), reach[1]))
+            low, high = (figure(end, decimals, None) for end in reach)
+            over = f" ({low} to {high} over the inputs that nobody states)"
         agrees = verdict == "not testable here"
-        basis = f"Nothing was measured. A model of this project gives {shown}, which "
+        basis = f"Nothing was measured. A model of this project gives {shown}{over}, which "
         return verdict, shown, f"{basis}{'agrees with' if agrees else 'is not'} {claimed}."
     if verdict == "reproduced":
         words = {"equals": "as claimed", "at_most": f"no more than {claimed}", "at_least": "as the claim needs"}
@@ -193,7 +215,8 @@ def _figures(claim: Claim, query: Figures, document: Document, tables: Tables, p
     decimals = 0 if query.statistic == "count" else claim.decimals
     basis = {0: "No row", 1: "The one row selected"}.get(len(chosen), f"The {len(chosen)} rows selected")
     gives = "gives" if len(chosen) < 2 else "give"
-    verdict, shown, sentence = _judged(claim, statistic(query, chosen), decimals, basis, gives)
+    value, reach = statistic(query, chosen), _reach(query, chosen)
+    verdict, shown, sentence = _judged(claim, value, decimals, basis, gives, reach)
     others = "" if verdict == "reproduced" else _search(claim, query, tables)
     others = _joined(_readings(claim, query, document, table), others)
     return Finding(verdict, shown, len(chosen), words, _joined(sentence, claim.note), _rows(query, chosen), others)

@@ -392,15 +392,17 @@ def test_a_model_alone_neither_reproduces_nor_contradicts(tmp_path: Path) -> Non
     path = tmp_path / "claims.yaml"
     readings = {"By its own formula": {"mode": "as_published"}}
     document = {"title": "Guide", "whose": "study", "readings": readings}
-    both = [modelled(), modelled(id="two", claimed="0.5 to 1.5")]
+    both = [modelled(), modelled(id="two", claimed="0.5 to 1.5"), modelled(id="three", claimed="2 to 3")]
     path.write_text(yaml.safe_dump({"documents": {"guide": document}, "claims": both}))
     rows = [
         dict.fromkeys(SYSTEMS.columns) | {"mode": mode, "system": "8xA100", "strategy": "hybrid", "speedup": value}
         for mode, value in (("physical", 1.0), ("as_published", 5.0))
     ]
+    rows[0] |= {"speedup_low": 0.8, "speedup_high": 2.1}
     found, _ = audit(load_claims(path), {"moe_systems": pd.DataFrame(rows)}, KNOWN)
-    assert found["verdict"].tolist() == ["model disagrees", "not testable here"]
-    assert found["kind"].tolist() == ["expectation for a machine"] * 2
+    assert found["verdict"].tolist() == ["model disagrees", "not testable here", "not testable here"]
+    assert "gives 1.0 times (0.8 to 2.1 over the inputs that nobody states)" in found["explanation"].iloc[0]
+    assert found["kind"].tolist() == ["expectation for a machine"] * 3
     assert found[["whose", "hardware"]].iloc[0].tolist() == ["study", "8xA100"]
     assert found["other_readings"].iloc[0] == "By its own formula: 5 times, which agrees with 4 to 6 times."
 
