@@ -23,6 +23,7 @@ from tilecast.models.registry import ModelSpec
 _TAKEN = {"torch_dtype", "auto_map", "rope_theta", "rope_scaling", "_name_or_path", "transformers_version",
           "head_dim", "image_size"}  # fmt: skip
 
+_SAME = {"kimi_k2": "deepseek_v3"}  # a type that transformers knows by another name
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -72,7 +73,7 @@ def configuration(spec: ModelSpec) -> Any:
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING
     except ImportError:
         raise InputError(spec.source, "needs transformers", 'pip install "tilecast[torch]"') from None
-    kind = spec.values["model_type"]
+    kind = _SAME.get(spec.values["model_type"], spec.values["model_type"])
     if kind not in CONFIG_MAPPING:
         raise InputError(
             spec.source, f"model_type {kind!r} is unknown to transformers {transformers.__version__}",

@@ -1,12 +1,17 @@
 """One rank's share of a model: narrower matrices, fewer heads and experts.
 
 Matrices are cut by columns or rows as Megatron does (arXiv 1909.08053), the vocabulary by rows, stacked experts by
-expert.
+expert. Which matrix is cut how follows from shapes and places, not from names: in a block of a layer the last
+matrix that writes the hidden state is cut by rows, those before it by columns. A matrix whose output is normed and
+widened again (latent attention), a router and norms stay whole: each rank has a copy.
 """
 
 from __future__ import annotations
 
+import copy
 import math
+import re
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -14,79 +19,201 @@ from torch import nn
 
 from tilecast.base.errors import InputError
 
-COLUMNS = {
-    "q_proj", "k_proj", "v_proj", "query", "key", "value", "c_attn", "fc1", "c_fc", "gate_proj", "up_proj",
-    "qkv_proj", "gate_up_proj", "intermediate.dense",
-}  # fmt: skip
-ROWS = {"o_proj", "out_proj", "c_proj", "fc2", "down_proj", "output.dense"}
-WORDS = {"embed_tokens", "wte", "word_embeddings", "lm_head", "decoder"}
-UNCUT = 0.05  # share of a model's matrices that may stay whole: routers, a classifier's head
-_DIVIDED = ("num_heads", "num_attention_heads", "all_head_size", "split_size", "num_key_value_heads")
+UNCUT = 0.05  # share of a model's matrices that may stay whole beside copies with a name: a classifier's head
+# A module's whole numbers that count what ranks share out.
+_DIVIDED = (
+    "num_heads", "n_heads", "num_attention_heads", "all_head_size", "split_size", "num_key_value_heads",
+    "num_kv_heads",
+)  # fmt: skip
+
+
+class _Cut:
+    """A model being cut, and what has stayed whole."""
+
+    def __init__(self, model: Any, tp: int, ep: int) -> None:
+        self.model, self.tp, self.ep, self.config = model, tp, ep, getattr(model, "config", None)
+        words = model.get_input_embeddings().weight
+        self.vocab, self.hidden = words.shape
+        self.heads = self._number("num_attention_heads", "n_heads", "n_head")
+        self.keys = _key_heads(self.config, self.heads)
+        self.width = self._number("head_dim") or self.hidden // max(self.heads, 1)
+        self.done: dict[int, Any] = {}
+        self.copies: dict[str, int] = {}  # matrices that every rank holds by design: elements
+        self.whole: dict[str, int] = {}  # matrices nobody could place
+        self.every = 0
+
+    def _number(self, *names: str) -> int:
+        return next((int(found) for name in names if (found := getattr(self.config, name, None))), 0)
+
+    def narrowed(self, parameter: Any, *sizes: tuple[int, int]) -> Any:
+        """The parameter with other sizes, (axis, size); a tied one is cut once."""
+        if id(parameter) not in self.done:
+            size = list(parameter.shape)
+            for axis, length in sizes:
+                if axis < len(size):
+                    size[axis] = length
+            made = nn.Parameter(torch.empty(size, dtype=parameter.dtype, device=parameter.device))
+            self.done[id(parameter)] = parameter, made  # both: a number of what is gone would be given again
+        return self.done[id(parameter)][1]
+
+    def part(self, length: int) -> int:
+        """A rank's part of so many columns or rows."""
+        return math.ceil(length / self.tp)
+
+    def columns(self, outputs: int, beside: list[int]) -> int:
+        """A rank's columns of a matrix; of queries, keys and values in one, or of keys alone, whole heads."""
+        queries, keys = self.heads * self.width, self.keys * self.width
+        own = max(self.keys // self.tp, 1) * self.width
+        if self.keys < self.heads:
+            if outputs == queries + 2 * keys and keys not in beside:
+                return queries // self.tp + 2 * own
+            if outputs == keys and any(other % queries == 0 for other in beside):
+                return own
+        return self.part(outputs)
+
+    def experts(self, module: nn.Module) -> None:
+        """Stacked experts: [expert, outputs, inputs], or [expert, inputs, outputs]."""
+        own = module._parameters
+        first = next((p.shape for key, p in own.items() if p is not None and p.dim() == 3 and _widens(key)), None)
+        turned = first is not None and first[1] == self.hidden != first[2]
+        for key, parameter in own.items():
+            if parameter is not None:
+                axis = 1 if _widens(key) != (turned and parameter.dim() == 3) else 2
+                sizes = [(0, math.ceil(parameter.shape[0] / self.ep))]
+                sizes += [(axis, self.part(parameter.shape[axis]))] if axis < parameter.dim() else []
+                own[key] = self.narrowed(parameter, *sizes)
+
+    def words(self, module: nn.Module) -> None:
+        """The vocabulary, of the embedding or the head."""
+        for key in ("weight", "bias"):
+            if (parameter := module._parameters.get(key)) is not None:
+                module._parameters[key] = self.narrowed(parameter, (0, self.part(parameter.shape[0])))
+
+    def block(self, name: str, block: nn.Module) -> bool:
+        """The matrices that one module of a layer holds; whether any was cut by columns."""
+        found = {key: child for key, child in block._modules.items() if child is not None and _is_matrix(child)}
+        every = {key: _sizes(child) for key, child in found.items()}
+        latent = self._latent(block, every)
+        small = [key for key, (_, outputs) in every.items() if outputs == 1 or outputs == self._routed()]
+        placed = [key for key in every if key not in latent and key not in small]
+        writes = [key for key in placed if every[key][1] == self.hidden]
+        square = [key for key in placed if every[key] == (self.hidden, self.hidden)]
+        apart = len(square) == len(placed) == 3  # queries, keys and values of a block whose output lies elsewhere
+        row = writes[-1] if writes and not apart else None
+        beside = [every[key][1] for key in placed if key != row]
+        columns = False
+        for key, child in found.items():
+            path, weight = f"{name}.{key}", child._parameters["weight"]
+            assert weight is not None
+            self.every += weight.numel()
+            across = 1 if type(child).__name__ == "Conv1D" else 0  # [inputs, outputs]
+            inputs, outputs = every[key]
+            if key in latent or key in small:
+                self.copies[path] = weight.numel()
+            elif key == row:
+                child._parameters["weight"] = self.narrowed(weight, (1 - across, self.part(inputs)))
+            else:
+                columns, length = True, self.columns(outputs, beside)
+                child._parameters["weight"] = self.narrowed(weight, (across, length))
+                if (bias := child._parameters.get("bias")) is not None:
+                    child._parameters["bias"] = self.narrowed(bias, (0, length))
+                if across:
+                    child.__dict__["nf"] = length
+                self._norms(block, outputs, length)
+        return columns
+
+    def _routed(self) -> int:
+        return self._number("num_local_experts", "num_experts", "n_routed_experts")
+
+    def _latent(self, block: nn.Module, every: dict[str, tuple[int, int]]) -> set[str]:
+        """Matrices that narrow the hidden state to a latent one: a norm follows, and a matrix that reads it."""
+        found, children = set(), [child for child in block._modules.items() if child[1] is not None]
+        for (key, _), (_, norm) in pairwise(children):
+            weight = norm._parameters.get("weight")
+            if key in every and weight is not None and weight.dim() == 1 and weight.shape[0] != self.hidden:
+                found |= {key} if any(inputs == weight.shape[0] for inputs, _ in every.values()) else set()
+        return found
+
+    def _norms(self, block: nn.Module, outputs: int, length: int) -> None:
+        """Norms over all columns of a matrix beside them: each rank's over its own."""
+        for child in block._modules.values():
+            if child is None or _is_matrix(child) or outputs <= self.width:
+                continue
+            for key, parameter in child._parameters.items():
+                fresh = not any(parameter is made for _, made in self.done.values())
+                if parameter is not None and fresh and tuple(parameter.shape) == (outputs,):
+                    child._parameters[key] = self.narrowed(parameter, (0, length))
+
+    def fewer_heads(self, module: nn.Module, name: str) -> None:
+        """A module's counts of heads, and its configuration's."""
+        for key, parameter in module._parameters.items():  # a number for each head: attention sinks
+            if parameter is not None and tuple(parameter.shape) == (self.heads,):
+                module._parameters[key] = self.narrowed(parameter, (0, self.heads // self.tp))
+        held = module.__dict__
+        for key in _DIVIDED:
+            if type(held.get(key)) is int:
+                held[key] = max(1, held[key] // self.tp)
+        parts = math.gcd(self.tp, self.keys or self.tp)
+        if "num_key_value_groups" in held:
+            held["num_key_value_groups"] = (self.heads // self.tp) // (self.keys // parts)
+        if type(self.config).__name__ == type(held.get("config")).__name__:
+            held["config"] = own = copy.copy(held["config"])
+            for key in ("num_attention_heads", "num_key_value_heads"):
+                if type(own.__dict__.get(key)) is int:
+                    own.__dict__[key] = max(1, own.__dict__[key] // self.tp)
 
 
 def cut(model: nn.Module, tp: int, ep: int) -> None:
     """Make `model`, built on the meta device, one rank's share: narrower matrices, fewer heads and experts."""
-    done: dict[int, Any] = {}
-    whole: dict[str, int] = {}  # matrices that stay as they are: elements
-    every = 0
-
-    def narrowed(parameter: Any, *cuts: tuple[int, int]) -> Any:  # (axis, into how many parts)
-        if id(parameter) not in done:  # a tied matrix is cut once
-            size = list(parameter.shape)
-            for axis, parts in cuts:
-                if axis < len(size):
-                    size[axis] = math.ceil(size[axis] / parts)
-            done[id(parameter)] = nn.Parameter(torch.empty(size, dtype=parameter.dtype, device=parameter.device))
-        return done[id(parameter)]
-
-    for name, module in model.named_modules():
-        last, two = name.rpartition(".")[2], ".".join(name.split(".")[-2:])
-        own = module._parameters
+    at = _Cut(model, tp, ep)
+    holders: list[tuple[str, nn.Module]] = []
+    for name, module in list(model.named_modules()):
+        own, inside = module._parameters, re.search(r"\.\d+(\.|$)", name)
+        if isinstance(module, nn.modules.conv._ConvNd):
+            at.every += sum(parameter.numel() for parameter in own.values() if parameter is not None)
+            at.whole[name] = sum(parameter.numel() for parameter in own.values() if parameter is not None)
+            holders += [(name, module)] if tp > 1 else []
+            continue
         if any(parameter is not None and parameter.dim() == 3 for parameter in own.values()):
-            # Stacked experts: [expert, outputs, inputs], or [expert, inputs, outputs].
-            first = next(
-                (p.shape for key, p in own.items() if p is not None and p.dim() == 3 and _widens(key)), None
-            )
-            hidden = getattr(model.config, "hidden_size", 0)
-            turned = first is not None and first[1] == hidden != first[2]
-            for key, parameter in own.items():
-                if parameter is not None:
-                    axis = 1 if _widens(key) != (turned and parameter.dim() == 3) else 2
-                    own[key] = narrowed(parameter, (0, ep), (axis, tp))
-            continue
-        weight = own.get("weight")
-        if weight is None or weight.dim() != 2:
-            continue
-        if not isinstance(module, nn.Embedding):
-            every += weight.numel()
-        if last in WORDS:
-            own["weight"] = narrowed(weight, (0, tp))
-            if own.get("bias") is not None:
-                own["bias"] = narrowed(own["bias"], (0, tp))
-            continue
-        across = last in COLUMNS or two in COLUMNS
-        if not across and last not in ROWS and two not in ROWS:
-            if not isinstance(module, nn.Embedding):
-                whole[name] = weight.numel()
-            continue
-        flipped = type(module).__name__ == "Conv1D"  # [inputs, outputs]
-        keys = last in ("k_proj", "v_proj", "key", "value")
-        parts = _parts(model, tp) if keys else tp
-        own["weight"] = narrowed(weight, (int(across == flipped), parts))
-        if across and own.get("bias") is not None:
-            own["bias"] = narrowed(own["bias"], (0, parts))
-        if across and flipped:
-            module.__dict__["nf"] = module.__dict__["nf"] // tp
-    if tp > 1 and sum(whole.values()) > UNCUT * every:
-        largest = max(whole, key=lambda name: whole[name])
+            at.experts(module)
+        elif not inside and (_is_matrix(module) or isinstance(module, nn.Embedding)):
+            weight, known = own["weight"], _is_matrix(module)
+            assert weight is not None
+            at.every += weight.numel() if known else 0
+            if at.vocab in weight.shape[:1]:
+                at.words(module)
+            elif known:
+                at.whole[name] = weight.numel()
+        holds = inside and any(child is not None and _is_matrix(child) for child in module._modules.values())
+        if holds and at.block(name, module):
+            holders.append((name, module))
+    state = [name for name, module in holders if isinstance(module, nn.modules.conv._ConvNd)]
+    if tp > 1 and (state or sum(at.whole.values()) > UNCUT * at.every):
+        largest = state[0] if state else max(at.whole, key=lambda name: at.whole[name])
         problem = f"cannot be cut over {tp} tensor-parallel ranks: {largest} is no matrix that is known here"
         raise InputError(type(model).__name__, problem, "use tp 1")
-    for module in model.modules():
-        if any(child in COLUMNS for child in module._modules):
-            for key, parameter in module._parameters.items():  # a number for each head: attention sinks
-                if parameter is not None and parameter.shape == (getattr(model.config, "num_attention_heads", 0),):
-                    module._parameters[key] = narrowed(parameter, (0, tp))
-            _fewer_heads(module, model, tp)
+    for name, module in holders:
+        at.fewer_heads(module, name)
+    above = {name[:place] for name, _ in holders for place in range(len(name)) if name[place] == "."}
+    for name, module in model.named_modules():  # what makes positions for each head
+        for key in ("num_heads", "n_heads"):
+            if name in above - {held for held, _ in holders} and type(module.__dict__.get(key)) is int:
+                module.__dict__[key] //= tp
+
+
+def _is_matrix(module: nn.Module) -> bool:
+    weight = module._parameters.get("weight")
+    return (
+        weight is not None and weight.dim() == 2 and not isinstance(module, nn.Embedding) and not module._modules
+    )
+
+
+def _sizes(module: nn.Module) -> tuple[int, int]:
+    """Inputs and outputs of a matrix."""
+    weight = module._parameters["weight"]
+    assert weight is not None
+    outputs, inputs = weight.shape
+    return (outputs, inputs) if type(module).__name__ == "Conv1D" else (inputs, outputs)
 
 
 def _widens(key: str) -> bool:
@@ -94,16 +221,9 @@ def _widens(key: str) -> bool:
     return "up" in key or "gate" in key
 
 
-def _parts(model: Any, tp: int) -> int:
-    """Into how many a key or value matrix is cut: ranks beyond the key-value heads hold copies."""
-    return math.gcd(tp, int(getattr(model.config, "num_key_value_heads", None) or tp))
-
-
-def _fewer_heads(module: Any, model: Any, tp: int) -> None:
-    for key in _DIVIDED:
-        value = module.__dict__.get(key)
-        if isinstance(value, int) and not isinstance(value, bool):
-            module.__dict__[key] = max(1, value // tp)
-    if "num_key_value_groups" in module.__dict__:
-        heads, kv = model.config.num_attention_heads, model.config.num_key_value_heads
-        module.num_key_value_groups = (heads // tp) // (kv // _parts(model, tp))
+def _key_heads(config: Any, heads: int) -> int:
+    """Key-value heads, by the names that configurations give them."""
+    if getattr(config, "multi_query", False) and not getattr(config, "new_decoder_architecture", False):
+        return 1
+    names = ("num_key_value_heads", "num_kv_heads")
+    return next((int(found) for name in names if (found := getattr(config, name, None))), heads)

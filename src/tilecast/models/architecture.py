@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from tilecast.base.documents import listed
 from tilecast.base.errors import InputError
@@ -10,9 +11,9 @@ from tilecast.models.registry import ModelSpec
 
 # Each dimension by the names that configurations of transformers give it; the first that is stated counts.
 NAMES = {
-    "layers": ("num_hidden_layers", "n_layer", "num_decoder_layers"),
+    "layers": ("num_hidden_layers", "n_layer", "num_decoder_layers", "n_layers"),
     "hidden": ("hidden_size", "n_embd", "d_model"),
-    "heads": ("num_attention_heads", "n_head", "num_heads"),
+    "heads": ("num_attention_heads", "n_head", "num_heads", "n_heads"),
     "kv_heads": ("num_key_value_heads",),
     "head_dim": ("head_dim", "d_kv"),
     "ffn": ("intermediate_size", "ffn_dim", "n_inner", "d_ff"),
@@ -21,15 +22,23 @@ NAMES = {
     "positions": ("max_position_embeddings", "n_positions"),
     "experts": ("num_local_experts", "num_experts", "n_routed_experts"),
     "top_k": ("num_experts_per_tok",),
+    "latent": ("kv_lora_rank",),
+    "query_latent": ("q_lora_rank",),
+    "turned": ("qk_rope_head_dim",),
+    "plain": ("qk_nope_head_dim",),
+    "value_dim": ("v_head_dim",),
+    "shared_experts": ("n_shared_experts",),
+    "wide_ffn": ("intermediate_size_mlp",),
+    "shared_ffn": ("shared_expert_intermediate_size",),
     "window": ("sliding_window",),
     "token_types": ("type_vocab_size",),
     "sparse_decoder": ("num_sparse_decoder_layers",),
     "sparse_encoder": ("num_sparse_encoder_layers",),
 }
 _GATED = (
-    "cohere", "cohere2", "exaone4", "gemma", "gemma2", "gemma3_text", "glm", "glm4", "gpt_oss", "granite",
-    "llama", "mistral", "mixtral", "olmo", "olmo2", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3",
-    "stablelm",
+    "cohere", "cohere2", "deepseek_v2", "deepseek_v3", "exaone4", "gemma", "gemma2", "gemma3_text", "glm", "glm4",
+    "glm4_moe", "gpt_oss", "granite", "kimi_k2", "llama", "llama4_text", "mistral", "mixtral", "olmo", "olmo2",
+    "olmo3", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "qwen3_next", "smollm3", "stablelm",
 )  # fmt: skip
 _SWITCH = "switch_transformers"  # an encoder and a decoder, experts of two matrices, one expert a token
 
@@ -51,13 +60,20 @@ class Architecture:
     biases: bool = False  # linear layers with biases, norms with them
     tied: bool = False  # the head uses the embedding's matrix
     dropout: bool = False
-    window: int = 0  # tokens that attention of every other layer looks back; 0: all
+    window: int = 0  # tokens that attention of windowed layers looks back; 0: all
+    windowed: float = 0.5  # share of the layers with that window
+    latent: int = 0  # width of the keys and values that latent attention keeps of a token; 0: each head's own
+    latent_parameters: tuple[int, int] = (
+        0,
+        0,
+    )  # of latent attention: those every rank holds, those ranks share out
+    dense_ffn: int = 0  # width of feed-forward layers in the layers without experts
+    shared_ffn: int = 0  # of the experts that every token passes
     experts: int = 0  # of one layer
     top_k: int = 0  # experts a token takes
     expert_layers: int = 0  # layers with experts that one token passes
     stored_expert_layers: int = 0  # and that memory holds: an encoder's too
     expert_matrices: int = 3  # of one expert
-    mixed: bool = False  # layers with and without experts in a pattern that is not counted here
     cached_layers: int = 0  # layers whose keys and values are kept
     extra: int = 0  # other parameters: BERT's token types, pooler and head
 
@@ -82,15 +98,24 @@ def architecture(spec: ModelSpec) -> Architecture:
         names = (f"`{NAMES[dimension][0]}`" for dimension in ("layers", "hidden", "heads"))
         raise InputError(spec.source, "does not describe a transformer", f"it needs {', '.join(names)}")
     switch, gated, experts = kind == _SWITCH, kind in _GATED, size("experts")
-    dense = len(listed(values.get("mlp_only_layers"), "mlp_only_layers", spec.source))
-    sparse = size("sparse_decoder") if switch else layers - dense
-    mixed = values.get("decoder_sparse_step") not in (None, 1) or bool(values.get("first_k_dense_replace"))
+    kinds = layer_kinds(spec)
+    sparse = size("sparse_decoder") if switch else sum(one.experts for one in kinds)
     vocab, kv_heads = size("vocab"), size("kv_heads", heads)
     if kind == "falcon":  # by its class: one for all queries unless the newer layer is asked for
         newer, one = values.get("new_decoder_architecture"), values.get("multi_query", True)
         kv_heads = values.get("num_kv_heads") or heads if newer else 1 if one else heads
     if kind == "gpt_bigcode" and values.get("multi_query", True):
         kv_heads = 1
+    down, up, latent, rotated = 0, 0, size("latent"), size("turned")
+    if latent:
+        query, value = size("plain") + rotated, size("value_dim")
+        down = hidden * (latent + rotated) + latent + (size("query_latent") * (hidden + 1))
+        up = heads * (query * (size("query_latent") or hidden) + latent * (size("plain") + value) + value * hidden)
+        latent += rotated
+    windowed = sum(one.attention != "full_attention" for one in kinds) if "layer_types" in values else 0
+    shared = size("shared_ffn") or size("shared_experts") * size("expert_ffn")
+    if kind == "llama4_text":
+        shared = size("ffn")
     return Architecture(
         name=spec.name,
         layers=layers,
@@ -105,24 +130,82 @@ def architecture(spec: ModelSpec) -> Architecture:
         biases=not gated and not switch,
         tied=bool(not gated if (tied := values.get("tie_word_embeddings")) is None else tied),
         dropout=not gated and any(values.get(key) for key in ("resid_pdrop", "hidden_dropout_prob", "dropout")),
-        window=size("window") if "layer_types" in values else 0,
+        window=size("window") if windowed else 0,
+        windowed=windowed / layers if windowed else 0.5,
+        dense_ffn=(size("wide_ffn") if kind == "llama4_text" else 0) or size("ffn", 4 * hidden),
+        shared_ffn=shared if experts else 0,
         experts=experts,
         top_k=(1 if switch else size("top_k")) if experts else 0,
         expert_layers=sparse if experts else 0,
         stored_expert_layers=sparse + size("sparse_encoder") if experts else 0,
         expert_matrices=2 if switch else 3,
-        mixed=mixed and not switch,
+        latent=latent,
+        latent_parameters=(down, up),
         cached_layers=2 * layers if switch else layers,  # of Switch: attention to itself and to the encoder
         extra=(size("token_types", 2) + 6 + 2 * hidden) * hidden + vocab if kind == "bert" else 0,
     )
 
 
 def equal_layers(spec: ModelSpec) -> Architecture:
-    """The dimensions of a transformer whose layers are all alike; InputError for any other model."""
+    """The dimensions of a transformer of one kind of layer, or of kinds that are told apart; else InputError."""
     found = architecture(spec)
     remedy = "multi-GPU forecasts need a decoder or encoder of equal transformer layers"
     if spec.values.get("is_encoder_decoder") or spec.values["model_type"] == _SWITCH or not found.vocab:
         raise InputError(spec.source, "is no stack of equal layers", remedy)
-    if found.mixed or (found.experts and found.expert_layers < found.layers):
-        raise InputError(spec.source, "mixes dense layers with experts", remedy)
+    if unknown := {kind.attention for kind in layer_kinds(spec)} - set(ATTENDS):
+        problem = f"has layers of kind {sorted(unknown)[0]}, which are not cut over GPUs"
+        raise InputError(spec.source, problem, "forecast it on one GPU (--device)")
     return found
+
+
+ATTENDS = ("full_attention", "sliding_attention", "chunked_attention")
+
+
+class LayerKind(NamedTuple):
+    """What may differ from layer to layer."""
+
+    attention: str
+    experts: bool
+
+
+def layer_kinds(spec: ModelSpec) -> list[LayerKind]:
+    """The kind of each layer, in order, from every key that configurations say it by."""
+    values = spec.values
+    count = next((values[name] for name in NAMES["layers"] if values.get(name)), 0)
+    attention = listed(values.get("layer_types"), "layer_types", spec.source) or ["full_attention"] * count
+    if len(attention) < count or not all(isinstance(name, str) for name in attention):
+        raise InputError(spec.source, "`layer_types` has not one kind for each layer", "check its values")
+    routed = any(values.get(name) for name in NAMES["experts"])
+    dense = set(listed(values.get("mlp_only_layers"), "mlp_only_layers", spec.source))
+    step, first = (values.get(name) or least for name, least in (("decoder_sparse_step", 1), (_FIRST_DENSE, 0)))
+    pace = values.get("interleave_moe_layer_step") or 1
+    if not all(type(number) is int for number in (step, first, pace)):
+        raise InputError(spec.source, "a step or count of its layers is no whole number", "check its values")
+    moe = values.get("moe_layers")
+    types = values.get("mlp_layer_types")
+    found = []
+    for place in range(count):
+        has = place not in dense and (place + 1) % step == 0 and place >= first and (place + 1) % pace == 0
+        has = place in moe if isinstance(moe, list) else has
+        has = types[place] == "sparse" if isinstance(types, list) and len(types) == count else has
+        found.append(LayerKind(attention[place], bool(routed and has)))
+    return found
+
+
+def of_kind(spec: ModelSpec, kind: LayerKind) -> ModelSpec:
+    """The model with every layer of one kind."""
+    values, count = dict(spec.values), len(layer_kinds(spec))
+    if "layer_types" in values:
+        values["layer_types"] = [kind.attention] * count
+    if "mlp_layer_types" in values:
+        values["mlp_layer_types"] = ["sparse" if kind.experts else "dense"] * count
+    if _FIRST_DENSE in values:
+        values[_FIRST_DENSE] = 0 if kind.experts else count
+    if "interleave_moe_layer_step" in values or "moe_layers" in values:
+        values["moe_layers"] = list(range(count)) if kind.experts else []
+    if "decoder_sparse_step" in values or "mlp_only_layers" in values:
+        values |= {"decoder_sparse_step": 1, "mlp_only_layers": [] if kind.experts else list(range(count))}
+    return replace(spec, values=values)
+
+
+_FIRST_DENSE = "first_k_dense_replace"

@@ -35,7 +35,7 @@ HUB = {
     "Qwen/Qwen3-30B-A3B": "qwen3_30b_a3b", "Qwen/Qwen3-235B-A22B": "qwen3_235b_a22b",
     "microsoft/resnet-50": "resnet50", "google/switch-large-128": "switch_large_128",
 }  # fmt: skip
-LAYER_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "num_decoder_layers")  # by type of model
+LAYER_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "num_decoder_layers", "n_layers")  # by type of model
 _VIT_NAME = re.compile(r"vit(\d{1,9})x(\d{1,9})x(\d{1,9})")
 
 

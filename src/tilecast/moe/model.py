@@ -55,8 +55,6 @@ def moe_model(model: str | ModelSpec, weight_bytes: float = 2.0) -> MoeModel:
     if found.experts < 2:
         problem, remedy = "does not describe a mixture of experts", "expected num_experts or num_local_experts"
         raise InputError(spec.source, problem, remedy)
-    if found.mixed:
-        raise InputError(spec.source, "not every layer has experts", "this pattern of layers is not modelled")
     counted = parameters(equal_layers(spec)) if spec.parameters is None else spec.parameters
     expert = float(found.expert_matrices * found.hidden * found.ffn)
     dense = counted - found.stored_expert_layers * found.experts * expert

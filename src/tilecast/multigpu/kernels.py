@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tilecast.base.arrays import Array
+from tilecast.base.errors import InputError
 from tilecast.graph.kernels import Kernel
 from tilecast.hardware.device import Device
 from tilecast.models.workload import Workload
@@ -174,6 +175,9 @@ class Kernels:
             place = (_PARTS.index(key[0]), _PHASES.index(key[1]))
             ms[place] = (each[mine] * count[mine]).sum() * np.array(reach)
             if self._aware and key[1] in _PASSES:
+                if (count[mine] % 1 != 0).any():
+                    problem = "has layers of several kinds, whose launches by a host are not modelled"
+                    raise InputError(self.work.spec.source, problem, "add --fused")
                 mine = np.repeat(mine, np.maximum(count[mine], 0).astype(int))
                 runs[place] = self._run(op[mine], each[mine], key[1])
 

@@ -95,16 +95,23 @@ def verdict(short_bytes: float, stage: int = 0, stages: int = 1) -> str:
 
 
 def layer_parameters(model: Architecture, tp: Any = 1, ep: Any = 1) -> tuple[Any, Any]:
-    """Parameters of one layer on one GPU: those all data-parallel ranks share, and its experts'."""
+    """Parameters of one layer on one GPU, of unequal layers their mean: those all data-parallel ranks share, and
+    its experts'."""
     kv = np.maximum(model.kv_heads / tp, 1)
     attention = model.hidden * model.head_dim * (2 * model.heads / tp + 2 * kv)
     norms = 2 * model.hidden * (2 if model.biases else 1)
     if model.biases:
         attention += model.head_dim * (model.heads / tp + 2 * kv) + model.hidden
+    if model.latent:
+        attention = model.latent_parameters[0] + model.latent_parameters[1] / tp
     ffn = model.ffn_parameters / tp + (model.ffn / tp + model.hidden if model.biases else 0)
-    if model.experts:
-        return attention + norms + model.hidden * model.experts, model.experts / ep * ffn
-    return attention + norms + ffn, 0.0
+    if not model.experts:
+        return attention + norms + ffn, 0.0
+    shared, own = model.hidden * model.experts + 3 * model.hidden * model.shared_ffn / tp, model.experts / ep * ffn
+    if (having := model.expert_layers / model.layers) < 1:  # the mean of layers with experts and without
+        plain = model.hidden * model.dense_ffn * (3 if model.gated else 2) / tp
+        shared, own = having * shared + (1 - having) * plain, having * own
+    return attention + norms + shared, own
 
 
 def end_parameters(model: Architecture, tp: Any = 1) -> tuple[Any, Any]:
@@ -148,8 +155,10 @@ def activation_bytes(
 
 def cache_bytes(model: Architecture, work: Workload, layout: Layout | Layouts, layers: Any) -> Any:
     """Bytes of keys and values of all sequences of one replica, of `layers` layers, on one GPU."""
-    tokens = work.context + (1 if work.phase == "decode" else work.sequence_length)
-    head = np.maximum(model.kv_heads / layout.tp, 1) * model.head_dim
+    tokens: float = work.context + (1 if work.phase == "decode" else work.sequence_length)
+    if model.window:
+        tokens -= model.windowed * max(0.0, tokens - model.window)
+    head = model.latent / 2 if model.latent else np.maximum(model.kv_heads / layout.tp, 1) * model.head_dim
     sequences = work.batch_size / layout.dp
     return 2 * layers * head * tokens / layout.cp * sequences * ELEMENT_BYTES[work.dtype]
 

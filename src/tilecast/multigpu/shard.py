@@ -14,6 +14,7 @@ from tilecast.base.errors import InputError
 from tilecast.graph.kernels import Kernel
 from tilecast.graph.source import kernel_graph
 from tilecast.hardware.device import ELEMENT_BYTES
+from tilecast.models.architecture import layer_kinds, of_kind
 from tilecast.models.workload import Workload
 from tilecast.multigpu.layout import Layout
 
@@ -21,7 +22,7 @@ _CORE = ("bmm", "softmax", "attention")
 _PARTS = ("first", "layer", "last")
 
 
-Counted = list[tuple[Kernel, int]]
+Counted = list[tuple[Kernel, float]]
 
 
 class Shape(NamedTuple):
@@ -52,23 +53,49 @@ class Share:
 
 
 Launches = list[tuple[Kernel, str]]
-Traces = dict[tuple[int, int, int, int], Launches]  # (tp, ep, cp, microbatch) -> what was traced
+Traces = dict[tuple[str, int, int, int, int], Launches]  # (kind, tp, ep, cp, microbatch) -> what was traced
 
 
 def share(work: Workload, shape: Shape, traces: Traces | None = None) -> Share:
     """The kernels of `work` on one GPU of `shape`; `traces` keeps what was traced, for other shapes.
+
+    Of layers of several kinds each is traced in a model of its own, and `layer` is their mean.
 
     Every size of a kernel grows evenly with the microbatch, so two traces tell all (of experts, tokens are shared
     out anew: each microbatch is traced). A single sequence runs some operations differently and is always traced.
     """
     if work.phase == "decode" and shape.cp > 1:
         raise InputError("cp", "decode with context parallelism is not modelled", "use cp 1 to serve")
+    if work.phase == "decode" and work.architecture.latent:
+        problem = "decodes with latent attention, whose kernels transformers does not show"
+        raise InputError(work.spec.source, problem, "ask for --phase prefill")
+    if work.spec.values["model_type"] == "llama4_text" and work.architecture.experts:
+        problem = "is traced with every token in every expert, as transformers computes it, which no engine does"
+        raise InputError(work.spec.source, problem, "ask `tilecast serve`")
     traces = {} if traces is None else traces
+    kinds = layer_kinds(work.spec)
+    if len(set(kinds)) == 1:
+        return _equal(work, shape, traces)
+    shares = {
+        kind: _equal(replace(work, spec=of_kind(work.spec, kind)), shape, traces, str(kind)) for kind in kinds
+    }
+    found: dict[tuple[str, str], Counted] = defaultdict(list)
+    for kind, often in Counter(kinds).items():  # the mean layer, its kernels by their kind's share of all layers
+        for (part, phase), kernels in shares[kind].kernels.items():
+            if part == "layer":
+                found[part, phase] += [(kernel, count * often / len(kinds)) for kernel, count in kernels]
+    for part, kind in (("first", kinds[0]), ("last", kinds[-1])):
+        found |= {key: kernels for key, kernels in shares[kind].kernels.items() if key[0] == part}
+    return Share(dict(found))
+
+
+def _equal(work: Workload, shape: Shape, traces: Traces, kind: str = "") -> Share:
+    """The share of a model with layers of one kind."""
 
     def at(microbatch: int) -> Launches:
-        key = (shape.tp, shape.ep, shape.cp, microbatch)
+        key = (kind, shape.tp, shape.ep, shape.cp, microbatch)
         if key not in traces:
-            traces[key] = _traced(work, *key)
+            traces[key] = _traced(work, *key[1:])
         return traces[key]
 
     if shape.microbatch <= 3 or work.architecture.experts:
@@ -142,7 +169,7 @@ def _sorted(work: Workload, shape: Shape, launches: Launches) -> Share:
 def _counter(rows: Counted) -> Counter[Kernel]:
     counts: Counter[Kernel] = Counter()
     for kernel, times in rows:
-        counts[kernel] += times
+        counts[kernel] += int(times)  # of one kind of layer, counts are whole
     return counts
 
 

@@ -63,7 +63,8 @@ class Traffic:
             rows = self.rows(at) / np.where(at.sequence_parallel, at.tp, 1)
             sent = rows * self.model.top_k * self.model.hidden * self.size
             group = (0, at.tp * at.cp, at.ep, at.gpus)
-            out[:, LAYER] = 2 * self.links.time("all_to_all", group, sent, ends=out.shape[2])
+            having = self.model.expert_layers / self.model.layers  # the mean layer's
+            out[:, LAYER] = having * 2 * self.links.time("all_to_all", group, sent, ends=out.shape[2])
 
     def context_parallel(self, at: Layouts, out: Array, core: Array) -> None:
         """Keys and values go round the ring while attention works on those at hand; gradients go back too."""

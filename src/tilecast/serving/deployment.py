@@ -107,7 +107,7 @@ class Deployment:
         model, given, tokens = self.model, tokens, np.asarray(tokens, dtype=float)
         each = 2 * max(model.kv_heads / pool.tp, 1) * model.head_dim * FORMATS[self.formats.cache].input_bytes
         if model.window:
-            tokens = (tokens + np.minimum(tokens, model.window)) / 2
+            tokens = (1 - model.windowed) * tokens + model.windowed * np.minimum(tokens, model.window)
         own = np.asarray(each * tokens * model.layers / pool.pp)
         return own + self._drafting.cache_bytes(given, pool) if self._drafting else own
 
@@ -133,6 +133,11 @@ def check(deployment: Deployment, predictor: HalfPrecision) -> None:
             remedy = "serving is forecast for NVIDIA GPUs with matrix units in bf16 and the format asked for"
             raise InputError(one.device.title, f"has no rate of {dtype} products", remedy)
     models = [one.model, *([one.draft.model] if one.draft and one.draft.model else [])]
+    for model in models:
+        if model.latent:
+            raise InputError(
+                model.name, "has latent attention, which was measured nowhere", "choose another model"
+            )
     for model, pool in product(models, filter(None, (one.pool, one.decoders))):
         tp = pool.tp
         if model.heads % tp or (model.kv_heads % tp and tp % model.kv_heads) or model.ffn % tp:

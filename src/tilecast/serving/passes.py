@@ -61,24 +61,33 @@ def layer_kernels(shape: Architecture, formats: Formats, work: Work, tp: int, ep
     if shape.experts:
         moe_tp = max(tp // ep, 1)
         dims = (tokens, shape.hidden, shape.ffn, shape.top_k, shape.experts, moe_tp, ep, SKEW)
-        found.append(("moe", formats.moe, dims, shape.layers))
-        found.append(("gemm", "bf16", (tokens, shape.experts, shape.hidden), shape.layers))
-    else:
-        wide = (2 if shape.gated else 1) * shape.ffn / tp
-        found.append(("gemm", formats.gemm, (tokens, wide, shape.hidden), shape.layers))
-        found.append(("gemm", formats.gemm, (tokens, shape.hidden, shape.ffn / tp), shape.layers))
+        found.append(("moe", formats.moe, dims, shape.expert_layers))
+        found.append(("gemm", "bf16", (tokens, shape.experts, shape.hidden), shape.expert_layers))
+    for ffn, layers in _dense(shape):
+        wide = (2 if shape.gated else 1) * ffn / tp
+        found.append(("gemm", formats.gemm, (tokens, wide, shape.hidden), layers))
+        found.append(("gemm", formats.gemm, (tokens, shape.hidden, ffn / tp), layers))
     if work.decode:
         calls = [("decode", formats.cache, work.context, 1)]
     else:
         # Of a prompt whose beginning is cached the rest alone is computed: all attention but the beginning's own.
         calls = [("prefill", "bf16", work.context + tokens / work.sequences, 1)]
         calls += [("prefill", "bf16", work.context, -1)] if work.context else []
-    layers = [(0, shape.layers)] if not shape.window else [(0, shape.layers / 2), (shape.window, shape.layers / 2)]
+    near = shape.windowed * shape.layers if shape.window else 0
+    spans = [(window, count) for window, count in ((0, shape.layers - near), (shape.window, near)) if count]
     for family, dtype, length, sign in calls:
-        for window, count in layers:
+        for window, count in spans:
             call = (work.sequences, length, heads, kv, shape.head_dim, window)
             found.append((family, dtype, call, sign * count))
     return found
+
+
+def _dense(shape: Architecture) -> list[tuple[int, int]]:
+    """Widths of the feed-forward layers that every token passes, each with how many layers have it."""
+    if not shape.experts:
+        return [(shape.ffn, shape.layers)]
+    found = [(shape.shared_ffn, shape.expert_layers), (shape.dense_ffn, shape.layers - shape.expert_layers)]
+    return [(width, layers) for width, layers in found if width and layers]
 
 
 def small_ms(shape: Architecture, tokens: float, tp: int, device: Device) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,12 +14,18 @@ from tilecast.base.paths import SHARES
 from tilecast.evaluate.published_steps import TABLES, artifact_cases, megatron_cases
 from tilecast.graph.build import build
 from tilecast.graph.cut import cut
+from tilecast.graph.source import kernel_graph
+from tilecast.hardware.device_file import load_device
+from tilecast.hardware.system import load_system
+from tilecast.models.architecture import LayerKind, architecture, equal_layers, of_kind
 from tilecast.models.registry import load_model, model_spec
 from tilecast.models.workload import Workload
-from tilecast.multigpu.layout import legal
+from tilecast.multigpu.layout import Layout, legal
 from tilecast.multigpu.memory import parameters
 from tilecast.multigpu.shard import Shape, _sorted, _traced, share
 from tilecast.multigpu.shipped_shares import load
+from tilecast.multigpu.step import StepForecaster
+from tilecast.predict.registry import load_predictor
 
 ROOT = Path(__file__).resolve().parents[3]
 GPT = load_model("gpt2")
@@ -181,15 +188,106 @@ def test_attentions_inner_part_is_the_same_kernels_whatever_the_number_of_tokens
     assert Counter(number for _, number in ring)[2] == len(core)
 
 
-@pytest.mark.parametrize("kind", ["gpt_neox", "falcon", "bloom", "gptj"])
-def test_a_model_whose_matrices_are_not_known_is_refused_over_ranks(kind: str) -> None:
-    sizes = {"num_hidden_layers": 4, "hidden_size": 256, "num_attention_heads": 8, "vocab_size": 500}
-    sizes |= {"intermediate_size": 1024, "rotary_dim": 16} if kind in ("gpt_neox", "gptj") else {}
-    spec = model_spec({"model_type": kind, **sizes}, kind, kind)
-    work = Workload(spec, 1, 32, dtype="bf16")
-    with pytest.raises(InputError, match="cannot be cut over 2 tensor-parallel ranks"):
+SIZES = {"hidden_size": 256, "num_attention_heads": 8, "vocab_size": 512, "intermediate_size": 768}
+GROUPED = SIZES | {"num_key_value_heads": 4, "head_dim": 32, "pad_token_id": 0}
+ROUTED = {"num_experts_per_tok": 2, "moe_intermediate_size": 128, "n_routed_experts": 8, "n_shared_experts": 1}
+ROUTED |= {"n_group": 1, "topk_group": 1, "first_k_dense_replace": 1}
+LATENT = {"q_lora_rank": 96, "kv_lora_rank": 64, "qk_rope_head_dim": 16, "qk_nope_head_dim": 32, "v_head_dim": 32}
+SLIDING = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 16}
+DECODERS = {  # written from public model cards, made small
+    "gpt_neox": SIZES,
+    "falcon": SIZES | {"multi_query": False},
+    "falcon one key": SIZES,
+    "falcon newer": SIZES | {"new_decoder_architecture": True, "num_kv_heads": 4},
+    "gptj": {"n_embd": 256, "n_head": 8, "vocab_size": 512, "rotary_dim": 16},
+    "bloom": {"hidden_size": 256, "n_head": 8, "vocab_size": 512},
+    "mpt": {"d_model": 256, "n_heads": 8, "vocab_size": 512},
+    "phi3": GROUPED,
+    "gemma2": GROUPED | SLIDING,
+    "gemma3_text": GROUPED | SLIDING,
+    "cohere": GROUPED,
+    "olmo2": GROUPED,
+    "starcoder2": GROUPED,
+    "granite": GROUPED,
+    "qwen2": GROUPED,
+    "qwen3_moe": GROUPED | {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 128},
+    "glm4_moe": GROUPED | ROUTED,
+    "deepseek_v3": SIZES | {"num_key_value_heads": 8} | LATENT | ROUTED,
+    "kimi_k2": SIZES | {"num_key_value_heads": 8} | LATENT | ROUTED,
+    "gpt_oss": GROUPED | SLIDING | {"num_local_experts": 8, "num_experts_per_tok": 2},
+    "llama4_text": GROUPED | {"num_local_experts": 8, "num_experts_per_tok": 1, "interleave_moe_layer_step": 2,
+                              "intermediate_size_mlp": 512},
+}  # fmt: skip
+
+
+def work_of(spec, tp):
+    """FLOPs of matrix products and attention of one rank's forward pass, and its parameters."""
+    graph = kernel_graph(spec, sequence_length=32, batch_size=2, dtype="bf16", tp=tp)
+    return graph.total("linear", "bmm", "attention"), graph.about["parameters"]
+
+
+OFTEN = ("falcon newer", "phi3", "deepseek_v3", "llama4_text")  # the rest is for the whole suite
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[] if kind in OFTEN else pytest.mark.exhaustive) for kind in DECODERS]
+)
+def test_ranks_work_and_weights_add_up_to_the_whole_and_named_copies(kind: str, monkeypatch, tmp_path) -> None:
+    """Routers, latent projections and keys beyond their heads are on every rank; so are norms and their biases."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    layers = "n_layer" if kind in ("gptj", "bloom") else "n_layers" if kind == "mpt" else "num_hidden_layers"
+    spec = model_spec({"model_type": kind.split(" ")[0], layers: 2, **DECODERS[kind]}, "m", "m")
+    model = architecture(spec)
+    flops, held = work_of(spec, 1)
+    tokens, width = 64, model.hidden
+    routers = model.expert_layers * width * model.experts
+    down = model.layers * (model.latent_parameters[0] - 64 - 96 if model.latent else 0)
+    for tp in (2, 4):
+        own, part = work_of(spec, tp)
+        extra = max(tp / model.kv_heads - 1, 0) * 2 * width * model.kv_heads * model.head_dim * model.layers
+        named = (tp - 1) * (routers + down) + extra
+        assert tp * own - flops == pytest.approx(2 * tokens * named, abs=1)
+        assert 0 <= tp * part - held - named <= 0.02 * held
+
+
+def test_what_cannot_be_cut_is_refused_by_name() -> None:
+    hybrid = GROUPED | {"layer_types": ["mamba", "attention"], "mamba_num_heads": 16, "mamba_head_dim": 32}
+    hybrid |= {"n_groups": 8, "ssm_state_size": 16, "model_type": "nemotron_h", "num_hidden_layers": 2}
+    with pytest.raises(InputError, match="has layers of kind attention, which are not cut over GPUs"):
+        equal_layers(model_spec(hybrid, "m", "m"))
+    llama4 = {"model_type": "llama4_text", "num_hidden_layers": 2, **DECODERS["llama4_text"]}
+    with pytest.raises(InputError, match="every token in every expert"):
+        share(Workload(model_spec(llama4, "m", "m"), 1, 32, dtype="bf16"), Shape(2, 1, 1, 1, False))
+    latent = {"model_type": "deepseek_v3", "num_hidden_layers": 2, **DECODERS["deepseek_v3"]}
+    work = Workload(model_spec(latent, "m", "m"), 1, 1, phase="decode", context=8, dtype="bf16")
+    with pytest.raises(InputError, match="decodes with latent attention"):
         share(work, Shape(2, 1, 1, 1, False))
-    assert share(work, Shape(1, 1, 1, 1, False)).kernels
+    model = build(model_spec(hybrid, "m", "m"), "inference", "bf16", "eager")
+    with pytest.raises(InputError, match="conv1d is no matrix that is known here"):
+        cut(model, 2, 1)
+
+
+def test_layers_of_several_kinds_are_their_mean() -> None:
+    """A dense layer and one with experts: the step's kernels are those of both."""
+    values = {"model_type": "glm4_moe", "num_hidden_layers": 8, **GROUPED, **ROUTED}
+    spec = model_spec(values | {"first_k_dense_replace": 2}, "m", "m")
+    work = Workload(spec, 1, 32, dtype="bf16", fused=True)
+    mixed = share(work, Shape(2, 1, 1, 1, False)).kernels["layer", "forward"]
+    alone = [
+        share(replace(work, spec=of_kind(spec, LayerKind("full_attention", has))), Shape(2, 1, 1, 1, False))
+        for has in (False, True)
+    ]
+
+    def flops(kernels):
+        return sum(kernel.flops * count for kernel, count in kernels)
+
+    dense, routed = (flops(one.kernels["layer", "forward"]) for one in alone)
+    assert 8 * flops(mixed) == pytest.approx(2 * dense + 6 * routed)
+    assert dense != routed
+    decode = replace(Workload(spec, 1, 1, dtype="bf16"), phase="decode", context=8)
+    with pytest.raises(InputError, match="launches by a host are not modelled; add --fused"):
+        known, device = load_predictor("tilecast"), load_device("H100")
+        StepForecaster(decode, load_system("dgx_h100"), device, known).step(Layout(tp=2))
 
 
 def test_attention_sinks_and_experts_stored_the_other_way_are_cut() -> None:
