@@ -80,7 +80,20 @@ class Architecture:
     @property
     def ffn_parameters(self) -> int:
         """Matrices of one feed-forward layer, or of one expert."""
-        return self.hidden * self.ffn * (3 if self.gated else 2)
+        return self._matrices(self.ffn)
+
+    @property
+    def dense_parameters(self) -> int:
+        """Matrices of the feed-forward layer of a layer without experts, where others have them."""
+        return self._matrices(self.dense_ffn)
+
+    @property
+    def shared_parameters(self) -> int:
+        """Matrices of the experts that every token passes."""
+        return self._matrices(self.shared_ffn)
+
+    def _matrices(self, width: int) -> int:
+        return self.hidden * width * (3 if self.gated else 2)
 
 
 def architecture(spec: ModelSpec) -> Architecture:

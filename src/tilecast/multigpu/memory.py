@@ -107,9 +107,9 @@ def layer_parameters(model: Architecture, tp: Any = 1, ep: Any = 1) -> tuple[Any
     ffn = model.ffn_parameters / tp + (model.ffn / tp + model.hidden if model.biases else 0)
     if not model.experts:
         return attention + norms + ffn, 0.0
-    shared, own = model.hidden * model.experts + 3 * model.hidden * model.shared_ffn / tp, model.experts / ep * ffn
+    shared, own = model.hidden * model.experts + model.shared_parameters / tp, model.experts / ep * ffn
     if (having := model.expert_layers / model.layers) < 1:  # the mean of layers with experts and without
-        plain = model.hidden * model.dense_ffn * (3 if model.gated else 2) / tp
+        plain = model.dense_parameters / tp
         shared, own = having * shared + (1 - having) * plain, having * own
     return attention + norms + shared, own
 
