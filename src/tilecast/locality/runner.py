@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -56,10 +57,11 @@ def run_study(
         links = host.links() if device == "cuda" else []
         forecasts = host.forecasts(links) if links else []
         chosen = {cell.name: cell for cell in cells(study)[0]}
-        runs = []
-        for row in manifest(name, study):
+        planned, runs = manifest(name, study), []
+        progress = _Progress(state / "logs" / "experiment.log", len(planned))
+        for row in planned:
             runs.append(row | host.run(chosen[row["cell"]], row["run"]))
-            print(f"{row['position']} {row['run']}: {runs[-1]['status']} {runs[-1]['reason'] or ''}".rstrip())
+            progress.passed(row["run"], runs[-1])
         profiles = []
         for cell in chosen.values():
             mine = [run for run in runs if run["cell"] == cell.name]
@@ -80,6 +82,26 @@ def run_study(
         "runs": runs,
         "profiles": profiles,
     }
+
+
+class _Progress:
+    """Tells after each run how far the study is, on the screen and in the guide's experiment.log."""
+
+    def __init__(self, log: Path, runs: int) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._log, self._runs, self._done, self._began = log, runs, 0, time.monotonic()
+
+    def passed(self, name: str, outcome: Outcome) -> None:
+        """A run was made, or read back."""
+        self._done += 1
+        gone = time.monotonic() - self._began
+        left = gone / self._done * (self._runs - self._done)
+        words = f"{self._done} of {self._runs} {name}: {outcome['status']} {outcome['reason'] or ''}".rstrip()
+        line = f"{words}; {gone:.0f} s gone, about {left:.0f} s left"
+        print(line, flush=True)
+        with self._log.open("a", encoding="utf-8") as log:
+            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            log.write(f"{now} {line}\n")
 
 
 @contextmanager
@@ -142,7 +164,8 @@ class _Host:
                 return outcome
             placed = {int(node): number for node, number in outcome["pages"].items()}
             outcome["gpu_node"] = local_node(self.topology, cell.gpu)
-            outcome["verified"] = verified(placed, cell.memory_node)
+            given = self.topology.get("given")
+            outcome["verified"] = "unknown" if given else verified(placed, cell.memory_node)
             if outcome["verified"] == "no":
                 outcome |= _outcome("failed", f"its buffers lie on nodes {', '.join(outcome['pages'])}")
             elif not outcome["output_copied"]:
@@ -190,7 +213,10 @@ class _Host:
         if reason := why_not_run(self.topology, cell.gpu, nodes, self.device):
             return _outcome(NOT_HERE, reason)
         timeout_s = self.study.timeout_s
-        return execute(request, self.state / "logs" / log, timeout_s, memory_nodes(self.topology), before)
+        here = (
+            memory_nodes(self.topology) if not self.topology.get("given") else []
+        )  # another host's are not bound
+        return execute(request, self.state / "logs" / log, timeout_s, here, before)
 
 
 def _recorder(tool: str, report: Path) -> tuple[str, ...]:
@@ -218,6 +244,8 @@ def _bindings(request: Mapping[str, Any], nodes: list[int]) -> list[tuple[str, l
     """Ways to bind the run, the best first: a container may deny the memory policy, and memory follows the CPU."""
     whole = numactl(request["cpu_node"], request["memory_node"])
     ways = [("numactl --cpunodebind --membind", whole), ("numactl --cpunodebind", whole[:-1])] if whole else []
+    if not nodes:
+        return [("none: no node of this host is known", [])]
     return [*ways, ("none: this host has one node", [])] if len(nodes) < 2 else ways
 
 

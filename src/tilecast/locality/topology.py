@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tilecast.base.errors import InputError
+
 _QUERY = ("index", "name", "pci.bus_id", "pcie.link.gen.max", "pcie.link.width.current", "pcie.link.width.max")
 NOT_HERE = "not testable here"
 UNKNOWN = -1  # the kernel's own value for a device whose node it does not know
@@ -73,6 +75,18 @@ def _gpus(sys_folder: Path, listed: str) -> list[dict[str, Any]]:
             }
         )
     return sorted(found, key=lambda gpu: int(gpu["gpu"]))
+
+
+def given_topology(sys_folder: Path) -> dict[str, Any]:
+    """The topology of a copy of another host's /sys, beside which `nvidia-smi.csv` holds what NVML said there.
+
+    A study can be driven through it on the CPU device; it tests no locality of this host.
+    """
+    if not (sys_folder / "devices/system/node").is_dir():
+        raise InputError(sys_folder, "holds no devices/system/node", "give a copy of a host's /sys")
+    found = read_topology(sys_folder, lambda: _text(sys_folder / "nvidia-smi.csv"))
+    verdict = f"{NOT_HERE}: the topology is given, not this host's"
+    return found | {"given": True, "testable": False, "verdict": verdict}
 
 
 def read_topology(sys_folder: Path = Path("/sys"), smi: Callable[[], str] = nvidia_smi) -> dict[str, Any]:

@@ -51,21 +51,23 @@ BASES: list[list[str]] = [
     ["numa", "analyze", "profiles", "--output", "x.csv"],
     ["serve", "--model", "llama3_8b", "--device", "H100", "--concurrency", "2", "--output", "8"],
     ["moe", "--system", "8xA100", "--strategy", "expert_parallel", "--set", "reuse=0.1", "--debug", "x.log"],
-    ["numa", "plan", "quick_test", "--output", "plan.csv"],
+    ["numa", "plan", "quick_test", "samples=5", "--output", "plan.csv"],
+    ["numa", "check", "quick_test", "samples=5", "--device", "cpu"],
+    ["numa", "topology", "--sysfs", "profiles"],
     ["measure", "forecast", "--device", "NVIDIA_H100_80GB_HBM3", "--each", "1", "--dtypes", "fp32", "--families",
      "softmax", "--output", "out"],
     ["measure", "calibrate", "--device", RUN.name, "--output", "measured", "--file", "scales.json"],
     ["measure", "errors", "--device", RUN.name, "--output", "measured"],
 ]  # fmt: skip
-TIMED = {
-    ("measure", name) for name in ("campaign", "device", "kernels", "model")
+TIMED = {("measure", name) for name in ("campaign", "device", "kernels", "model")} | {
+    ("numa", "run")
 }  # their options' types are the others'
 UNREADY = {
     ("train",),
     ("bundle", "make"),
     ("check",),
 }  # need a finished run's files, whose readers are driven by themselves
-BARE = {("numa", "topology")}  # has none that takes a value
+BARE: set[tuple[str, ...]] = set()  # have none that takes a value
 
 
 def leaves() -> Iterator[tuple[tuple[str, ...], argparse.ArgumentParser]]:
