@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilecast.base.errors import InputError
-from tilecast.evaluate.machine import calibration
+from tilecast.evaluate.machine import calibration, kernels
 from tilecast.hardware.device_file import load_device
 from tilecast.measure.describe import device_of, read_description
 from tilecast.measure.grid import with_work
@@ -134,6 +134,9 @@ def test_on_the_recorded_cpu_calibrated_forecasts_beat_the_roofline_on_kernels_t
     device = device_of(read_description(RECORD / "description.json"))
     timed = pd.concat([load_run(path, "kernels") for path in runs(RECORD, "kernels")], ignore_index=True)
     work = with_work(timed[timed["outcome"] == "measured"].reset_index(drop=True))
+    live, _ = kernels(RECORD, "kept")
+    spread = 100 * (work["high_ms"] / work["latency_ms"] - work["low_ms"] / work["latency_ms"])
+    assert live["spread_percent"].median() == pytest.approx(spread.median(), rel=0.05)
     measured_ms, moved = work["latency_ms"].to_numpy(dtype=float), moved_bytes(work)
     kind = work["family"].to_numpy(), work["dtype"].to_numpy()
     plain, roofline = (

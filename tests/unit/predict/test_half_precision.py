@@ -23,6 +23,7 @@ from tilecast.evaluate.generations import (
     protocol,
     sampled,
     shipped_errors,
+    surface,
 )
 from tilecast.hardware.device_file import devices, load_device
 from tilecast.models.architecture import Architecture
@@ -181,6 +182,9 @@ def test_the_protocol_leaves_out_families_and_goes_forward_in_time(left_out):
     assert set(forward["generation"]) == {"Hopper", "Blackwell"}
     hopper = next(fold for fold in FOLDS if fold[:2] == ("forward", "Hopper"))
     assert set(hopper[2]) == {"Blackwell", "RTX Blackwell"}
+    one = {"gemm/bf16": {"NVIDIA_H200": left_out.groups["gemm/bf16"]["NVIDIA_H200"]}}
+    alone = LeaveOut(one, left_out.devices, left_out.generations, progress=lambda line: None)
+    assert protocol(alone, progress=lambda line: None).empty  # there is no other generation to learn from
     means = by_generation(table)
     hopper_rows = means[(means["generation"] == "Hopper") & (means["predictor"] == "tilecast")]
     assert (hopper_rows["n"] == ours[ours["generation"] == "Hopper"]["n"].sum()).all()
@@ -197,6 +201,16 @@ def test_neusights_architecture_is_left_out_alike(left_out, tmp_path, monkeypatc
     assert len(told) == 2 and "validation error" in told[1]
     ampere = 60 * 4 - sum((~part.good).sum() for part in sampled(left_out.groups, 60, 0)["gemm/bf16"].values())
     assert 0 <= int(told[0].split()[-2]) - ampere <= 60  # the good ones of four GPUs, A100's left out
+
+
+@pytest.mark.slow
+def test_the_surface_holds_products_whose_n_and_k_are_within_a_factor_of_two(left_out):
+    found = surface(left_out).set_index("device")
+    rows = left_out.groups["gemm/bf16"]["NVIDIA_H200"]
+    m, n, k = (rows.dims[name] for name in "mnk")
+    near = rows.good & (n <= 2 * k) & (k <= 2 * n)
+    drawn = found.loc["NVIDIA_H200", ["m", "n"]].itertuples(index=False, name=None)
+    assert set(drawn) == set(zip(m[near], n[near])) and set(found.index) == set(GPUS)
 
 
 @pytest.mark.slow
