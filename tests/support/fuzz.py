@@ -11,15 +11,12 @@ kept in build/fuzz; one that was mended belongs into tests/corpus, which the uni
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import random
 import resource
 import secrets
-import select
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -29,6 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from forks import forked
 from fuzzing import SECONDS, hostile, outcome, parsed
 from parsers import PARSERS, ROOT
 
@@ -106,34 +104,21 @@ def _batch(parser: str, numbers: Sequence[int], sound: Sound, folder: Path, pipe
 
 def batch(parser: str, numbers: Sequence[int], sound: Sound, seconds: float) -> tuple[Counter[str], list[Finding]]:
     """Try inputs in a process of their own: how many were read and refused, and what was found."""
-    reading, writing = os.pipe()
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
-    child = os.fork()
-    if child == 0:
-        os.setsid()
-        with contextlib.suppress(BaseException):
-            _batch(parser, numbers, sound, folder, writing, seconds)
-        os._exit(0)
-    os.close(writing)
-    words, hung = b"", False
-    with os.fdopen(reading, "rb", buffering=0) as pipe:
-        while not hung:
-            hung = not select.select([pipe], [], [], 2 * SECONDS)[0]  # its own alarm should have come first
-            read = b"" if hung else pipe.read(1 << 16)
-            if not read:
-                break
-            words += read
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    def work(pipe: int) -> int:
+        _batch(parser, numbers, sound, folder, pipe, seconds)
+        return 0
+
+    words, code, hung = forked(work, 2 * SECONDS, of_silence=True)  # its own alarm should have come first
     shutil.rmtree(folder)
-    told = [json.loads(line) for line in words.split(b"\n")[:-1]]
+    told = [json.loads(line) for line in words.split("\n")[:-1]]
     ended = list(zip(told[::2], told[1::2]))
     count = Counter(result for _, result in ended if result in ("read", "refused"))
     found = [Finding(name, result) for name, result in ended if result not in ("read", "refused")]
     if len(told) % 2:
         found.append(
-            Finding(told[-1], "no answer, not even to an alarm" if hung else f"the process ended ({status})")
+            Finding(told[-1], "no answer, not even to an alarm" if hung else f"the process ended ({code})")
         )
     return count, found
 

@@ -11,7 +11,6 @@ in tests/mutants.csv; the score is what was killed of all the others.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import csv
 import hashlib
 import importlib
@@ -19,9 +18,7 @@ import json
 import os
 import re
 import resource
-import select
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -35,6 +32,7 @@ from typing import Any
 
 import pytest
 from copies import ROOT, copy_files
+from forks import Ended, forked
 from mutate import Mutant, of_rooms
 
 ROOMS = ["predict", "multigpu", "serving", "evaluate", "moe", "locality", "artifact", "base"]
@@ -165,33 +163,11 @@ def in_child(tree: Path, tests: list[str], plugin: object, output: Path) -> int:
     )
 
 
-def forked(tree: Path, tests: list[str], plugin: Any, output: Path, seconds: float) -> tuple[int | None, str]:
-    """The same in a process of its own: (exit code, None at the time limit; the last words to the pipe)."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.setsid()
-        os.close(reading)
-        code = 99
-        with contextlib.suppress(BaseException):
-            code = in_child(tree, tests, plugin(writing), output)
-        os._exit(code)
-    os.close(writing)
-    words, end = b"", time.monotonic() + seconds
-    with os.fdopen(reading, "rb", buffering=0) as pipe:
-        while left := max(0.0, end - time.monotonic()):
-            if not select.select([pipe], [], [], left)[0]:
-                continue
-            if not (read := pipe.read(1 << 16)):
-                break
-            words += read
-    late = time.monotonic() >= end
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)  # what its tests started, too
-    _, status = os.waitpid(child, 0)
+def tests_in_a_fork(tree: Path, tests: list[str], plugin: Any, output: Path, seconds: float) -> Ended:
+    """The same in a process of its own."""
+    ended = forked(lambda pipe: in_child(tree, tests, plugin(pipe), output), seconds)
     shutil.rmtree(f"{output}.d", ignore_errors=True)
-    code = None if late else os.waitstatus_to_exitcode(status)
-    return code, words.decode(errors="replace")
+    return ended
 
 
 def record(tree: Path, room: str, sample: dict[Mutant, str], target: Path) -> dict[str, list[str]]:
@@ -211,7 +187,7 @@ def record(tree: Path, room: str, sample: dict[Mutant, str], target: Path) -> di
     }
     if changed := [file for file, checksum in files.items() if kept.get(file, {}).get("checksum") != checksum]:
         fresh = target.with_suffix(".new")
-        forked(tree, changed, lambda _: Recorder(tree, sample, fresh), target.with_suffix(".txt"), 3600)
+        tests_in_a_fork(tree, changed, lambda _: Recorder(tree, sample, fresh), target.with_suffix(".txt"), 3600)
         found = json.loads(fresh.read_text())
         fresh.unlink()
         for file in changed:
@@ -256,16 +232,16 @@ def tried(tree: Path, mutant: Mutant, tests: list[str], stamp: int, output: Path
         path.write_bytes(mutant.applied(before))
         os.utime(path, (stamp, stamp))  # an age of its own, so that no compiled file of another is taken
         files = sorted({test.partition("::")[0] for test in tests})
-        code, words = forked(tree, files, lambda pipe: Chosen(tests, pipe), output, most)
+        words, code, late = tests_in_a_fork(tree, files, lambda pipe: Chosen(tests, pipe), output, most)
     finally:
         path.write_bytes(before)
         os.utime(path, (stamp + 1, stamp + 1))
     begun = words.split("\n")[:-1]
     last = begun[-1] if begun else "collection"
+    if late:
+        return "survived", f"{len(begun)} tests begun within {most:.0f} s"
     if code == 0:
         return "survived", f"{len(begun)} tests pass"
-    if code is None:
-        return "survived", f"{len(begun)} tests begun within {most:.0f} s"
     return "killed", last
 
 
