@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from tilecast.api.work import torch_needed
+from tilecast.base.documents import parse_json
 from tilecast.base.errors import InputError
 from tilecast.base.files import write_text
 from tilecast.base.paths import PRICES, STUDIES
@@ -77,8 +78,8 @@ def _input(text: str) -> tuple[str, Any]:
     if not equals or not name.isidentifier():
         raise InputError("--set", f"{text!r} is not INPUT=VALUE", "such as recall=0.9")
     try:
-        return name, json.loads(value)
-    except ValueError:
+        return name, parse_json(value, "--set")
+    except InputError:
         return name, value  # a word
 
 
