@@ -11,14 +11,16 @@ import importlib
 TYPE_CHECKING = False  # for a type checker: true; the module typing costs 5 ms
 if TYPE_CHECKING:
     from tilecast.api.collective import collective as collective
+    from tilecast.api.compare import compare as compare
     from tilecast.api.forecast import forecast as forecast
     from tilecast.api.kernel import kernel as kernel
     from tilecast.api.known import known as known
+    from tilecast.api.recommend import recommend as recommend
     from tilecast.api.search import search as search
     from tilecast.api.serve import serve as serve
 
 __version__ = "0.1.0"
-QUESTIONS = ("collective", "forecast", "kernel", "known", "search", "serve")
+QUESTIONS = ("collective", "compare", "forecast", "kernel", "known", "recommend", "search", "serve")
 
 
 def __getattr__(name: str) -> object:

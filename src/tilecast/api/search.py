@@ -21,6 +21,7 @@ from tilecast.hardware.price import load_prices
 from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model
 from tilecast.models.workload import Workload
+from tilecast.multigpu.layout import Layout
 from tilecast.planner import search as searching
 from tilecast.planner.search import Candidate, Found, Space
 from tilecast.predict.registry import load_predictor
@@ -228,7 +229,16 @@ def _result(
         "pareto": {"figures": [time_name, beside], "layouts": [_row(None, point) for point in front]},
         "infeasible": [{"layouts": count, "such_as": words} for count, words in searching.reasons(found)],
         "why_not": why_not,
+        "launch": {} if best is None or mode == "inference" else _launch(best.layout, given),
     }
+
+
+def _launch(layout: Layout, given: dict[str, Any]) -> dict[str, str]:
+    """The arguments of frameworks that can express a training layout."""
+    from tilecast.planner.launch import training
+
+    found = training(layout, 512 if given["batch"] is None else given["batch"], given["sequence"])
+    return {name: words for name, words in found.items() if words}
 
 
 def _row(place: int | None, candidate: Candidate) -> dict[str, Any]:
@@ -253,6 +263,9 @@ def _text(result: dict[str, Any]) -> str:
             names = " and ".join(_FIGURES[name][0] for name in result["pareto"]["figures"])
             more = f", {SHOWN} of {len(front)}" if len(front) > SHOWN else ""
             lines += [f"Pareto front of {names}{more}", *_table(_spread(front)), ""]
+        if result["launch"]:
+            words = (f"      {name}: {arguments}" for name, arguments in result["launch"].items())
+            lines += ["launch arguments of the best one", *words, ""]
         lines += ["why not", *(f"      {words}" for words in result["why_not"]), ""]
     if result["infeasible"]:
         lines += ["cannot run"]

@@ -122,7 +122,7 @@ def serve(
     batching = serves.batching
     most, budget = max_requests or batching.sequences, token_budget or batching.budget
     batching = replace(batching, sequences=most, budget=budget)
-    formats = Formats(_stored(dtype), _stored(moe_dtype or dtype), kv_dtype)
+    formats = Formats(stored(dtype), stored(moe_dtype or dtype), kv_dtype)
     decoding = _pool(decoders) if decoders else None
     deployment = Deployment(
         shape, gpu, described, batching, formats, Pool(tp, pp, ep, dp), decoders=decoding, draft=draft,
@@ -140,7 +140,7 @@ def serve(
     )  # fmt: skip
 
 
-def _stored(dtype: str) -> str:
+def stored(dtype: str) -> str:
     """The measured format of one that is asked for: fp16 runs at bf16's rates."""
     return "bf16" if dtype == "fp16" else dtype
 

@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "bundle": "results as one archive to send: make it, verify one",
     "check": "whether the results are still what the run made",
     "collective": "time of a collective operation on a described system of GPUs",
+    "compare": "models, GPUs and number formats side by side, as served",
     "forecast": "latency, memory and bottlenecks of a model on a GPU",
     "graph": "a model as a list of kernels: parameters, FLOPs, bytes, kernels by class",
     "import": "add somebody else's measurements, from their bundle",
@@ -30,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "list": "names that the other commands take: models, devices, systems, engines",
     "measure": "time kernels and models on this machine, forecasts first",
     "moe": "experts on several GPUs, with and without fetching them ahead",
+    "recommend": "fewest GPUs or dollars for a rate and latency targets, with launch commands",
     "serve": "requests served on GPUs: time to first token and per token, throughput, cost",
     "numa": "host-memory locality: topology, studies, analysis of profiles",
     "search": "the best layout of a model on a system of GPUs, and why the others are not",
@@ -38,8 +40,8 @@ COMMANDS: dict[str, str] = {
 
 
 # command -> module and function of tilecast.api
-QUESTIONS = {name: name for name in ("collective", "forecast", "graph", "kernel", "search", "serve")}
-QUESTIONS |= {"list": "known"}
+_SAME = ("collective", "compare", "forecast", "graph", "kernel", "recommend", "search", "serve")
+QUESTIONS = {name: name for name in _SAME} | {"list": "known"}
 
 
 def module_of(name: str) -> ModuleType | Question:

@@ -17,6 +17,8 @@ from tilecast.base.names import find
 from tilecast.models.registry import HUB, load_model, model_names
 
 ASKED = {
+    "compare": (tc.compare, {"models": "llama3_8b", "devices": "H100", "output": 8, "ttft_ms": 500}),
+    "recommend": (tc.recommend, {"model": "llama3_8b", "devices": "B200", "rate": 2, "output": 8}),
     "collective": (tc.collective, {"op": "allreduce", "system": "DGX-H100", "gpus": 8, "bytes": "64M"}),
     "forecast": (tc.forecast, {"model": "openai-community/gpt2", "device": "h100", "sequence": 128}),
     "kernel": (tc.kernel, {"device": "A100", "product": "512x512x512"}),
@@ -30,7 +32,8 @@ ASKED = {
 def test_python_and_the_command_line_give_one_answer(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     function, given = ASKED[command]
     answer = function(**given)
-    options = [word for name, value in given.items() if name != "kind" for word in (f"--{name}", str(value))]
+    named = {f"--{name.replace('_', '-')}": str(value) for name, value in given.items() if name != "kind"}
+    options = [word for pair in named.items() for word in pair]
     assert cli.main([command, *([given["kind"]] if "kind" in given else []), *options, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     kept = json.loads(answer.to_json())

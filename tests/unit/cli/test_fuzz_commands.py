@@ -43,6 +43,8 @@ BASES: list[list[str]] = [
     ["collective", "--op", "all_reduce", "--system", "dgx_h100", "--gpus", "8", "--bytes", "1MB"],
     ["kernel", "--device", "H100", "--product", "16x16x16"],
     ["list", "engines"],
+    ["compare", "--models", "llama3_8b", "--devices", "P4", "--output", "8", "--input", "64"],
+    ["recommend", "--model", "llama3_8b", "--devices", "P4", "--rate", "2", "--output", "8", "--input", "64"],
     ["train", "--data", "missing", "--predictor", "li", "--output", "out"],
     ["bundle", "make", "--results", "results", "--measured", "measured", "--output", "x.tar.gz"],
     ["bundle", "verify", "x.tar.gz"],
