@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,9 @@ def test_a_host_that_cannot_test_says_so_and_shows_no_penalty(results: Path, rep
     page, data = rendered(results, repository)
     assert "<strong>not testable here: no GPU, one node</strong> (1 node, 0 GPUs)" in page
     assert "the CPU device, which stands in" in page and "Success rate: 100 % of 15 runs of 3 cells" in page
-    assert [row["penalty_percent"] for row in data["compared"].rows if row["penalty_percent"] == 0] == []
+    assert [
+        row["penalty_percent"] for row in data["measurements"][0]["compared"].rows if row["penalty_percent"] == 0
+    ] == []
     assert page.count("not measured") >= 3 and "Not measured: the record shown holds no run on a GPU" in page
     assert "4 of the 8 numbers of runs it gives" in page
     assert "Load average of the machine meanwhile" in page
@@ -47,3 +50,12 @@ def test_a_host_that_can_is_shown_with_its_figures(results: Path, repository: Pa
     write(frame, path, COMPARISON)
     page, _ = rendered(results, repository)
     assert "12.3" in page and "\u22121.5 to 26.2" in page and "no difference detected" in page
+
+
+def test_the_newest_run_stands_beside_the_record(results: Path, repository: Path) -> None:
+    page, data = rendered(results, repository)
+    assert len(data["measurements"]) == 1 and "The newest run here" not in page
+    shutil.copytree(results / "numa/record", results / "numa/newest")
+    page, data = rendered(results, repository)
+    assert [one["id"] for one in data["measurements"]] == ["record", "newest"]
+    assert "The newest run here" in page and page.count("Success rate: 100 % of 15 runs of 3 cells") == 2

@@ -4,7 +4,7 @@ STUDIES = {Path(file).stem: file for file in SHIPPED_STUDIES}
 STUDY = Path(settings.numa.study).stem
 if STUDY not in STUDIES:
     STUDIES[STUDY] = settings.numa.study
-if STUDY in ("manifests", "record"):
+if STUDY in ("manifests", "record", "newest"):
     stop(
         f"{settings.numa.study}: results/numa/{STUDY} is taken; give the study another name"
     )
@@ -16,6 +16,12 @@ remembered("locality/study", STUDIES.values(), expanded, OVERRIDES)
 # Apart from the folder that a study makes: a file in there would pass for the study, and nothing would be measured.
 MANIFESTS = [f"results/numa/manifests/{name}.csv" for name in STUDIES]
 RECORD_SHIPPED = "resources/measured/numa/quick_test.json"
+# The newest study that was run here, by the workflow or by `tilecast numa run`: shown beside the record.
+RUN_HERE = sorted(
+    Path("results/measured/numa").glob("*/measured.json"),
+    key=lambda file: file.stat().st_mtime,
+)
+NEWEST = [str(file) for file in RUN_HERE[-1:] if not settings.numa.run]
 # What the default run makes of this stage, and what of it the page reads.
 NUMA_REPORT = [
     "results/numa/topology.json",
@@ -27,6 +33,10 @@ NUMA_REPORT = [
     "results/numa/record/against.csv",
     "results/numa/record/profiles.csv",
     "results/numa/record/summary.json",
+    *expand(
+        "results/numa/newest/{name}",
+        name=["runs.csv", "comparison.csv", "profiles.csv", "summary.json"] if NEWEST else [],
+    ),
 ]
 NUMA_TARGETS = [*MANIFESTS, *NUMA_REPORT]
 
@@ -130,3 +140,23 @@ rule locality_record:
         *code("locality_record"),
     script:
         "../scripts/locality_record.py"
+
+
+if NEWEST:
+
+    rule locality_newest:
+        input:
+            record=NEWEST,
+        output:
+            runs="results/numa/newest/runs.csv",
+            comparison="results/numa/newest/comparison.csv",
+            profiles="results/numa/newest/profiles.csv",
+            summary="results/numa/newest/summary.json",
+        log:
+            "results/logs/locality_newest.log",
+        conda:
+            "../../envs/analysis.yaml"
+        params:
+            *code("locality_record"),
+        script:
+            "../scripts/locality_record.py"

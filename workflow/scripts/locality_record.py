@@ -25,7 +25,7 @@ if __name__ == "__main__":
     run_step(
         locality_record,
         snakemake,
-        record=snakemake.input.record,
+        record=str(snakemake.input.record),
         outputs={name: path for name, path in snakemake.output.items() if name != "summary"},
         output=snakemake.output.summary,
     )

@@ -69,7 +69,7 @@ def run_study(
                 profiles.append(host.profile(cell))
             else:
                 profiles.append(_named(cell) | _outcome(mine[0]["status"], mine[0]["reason"]))
-    return {
+    raw = {
         "study": name,
         "definition": study.model_dump(),
         "device": device,
@@ -82,6 +82,8 @@ def run_study(
         "runs": runs,
         "profiles": profiles,
     }
+    write_text(state / "measured.json", json.dumps(raw, indent=1) + "\n")
+    return raw
 
 
 class _Progress:

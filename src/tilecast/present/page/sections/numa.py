@@ -20,6 +20,7 @@ NEEDS = (
 )
 SOURCES = " copies_from compute_from launch_from"
 UNHARMED_PERCENT = 1
+WHICH = {"record": "What was measured", "newest": "The newest run here"}
 
 
 def _rate(title: str) -> Any:
@@ -42,23 +43,15 @@ def context(results: Results) -> dict[str, Any]:
     """What the section shows; every figure from a results file."""
     counts = results.table("numa/counts.csv", COUNTS)
     predicted = results.table("numa/predicted.csv", PREDICTED)
-    runs = results.table("numa/record/runs.csv", RUNS)
-    topology, summary = results.json("numa/topology.json"), results.json("numa/record/summary.json")
-    assert topology is not None and summary is not None
+    topology = results.json("numa/topology.json")
+    assert topology is not None
     plain = predicted[predicted["dtype"] == "fp32"]
-    compared = [
-        row | {"interval": interval(row["low_percent"], row["high_percent"])}
-        for row in records(results.table("numa/record/comparison.csv", COMPARISON))
-    ]
-    cells = by_cell(runs, results.table("numa/record/profiles.csv", PROFILES))
     return {
         "host": str(topology["host"]).capitalize(),
         "verdict": topology["verdict"],
         "nodes": len(topology["nodes"]),
         "gpus": len(topology["gpus"]),
-        "record": summary,
-        "device": next(iter(runs["device_name"].dropna()), "no device"),
-        "load": float(runs["load_average"].max()),
+        "measurements": [_measured(results, name) for name in WHICH if results.path(f"numa/{name}/summary.json")],
         "agree": int((counts["claimed"] == counts["cells"]).sum()),
         "said": int(counts["claimed"].notna().sum()),
         "unharmed": int((plain["penalty_percent"] < UNHARMED_PERCENT).sum()),
@@ -70,6 +63,34 @@ def context(results: Results) -> dict[str, Any]:
             "host model penalty_percent local_per_s bound_remote compute_ms launch_ms h2d_local_ms h2d_remote_ms"
             + SOURCES,
         ),
+        "against": shown(
+            results.table("numa/record/against.csv", AGAINST),
+            AGAINST,
+            "gpu cpu_node memory_node model dtype bound predicted_per_s measured_per_s ape_percent "
+            "predicted_penalty_percent measured_penalty_percent" + SOURCES,
+        ),
+        "figures": of_stage(results, "numa_"),
+        "links": results.links(
+            {"Forecasts": "numa/predicted.csv"}
+            | {name.capitalize(): f"numa/record/{name}.csv" for name in ("runs", "profiles", "comparison")}
+        ),
+    }
+
+
+def _measured(results: Results, which: str) -> dict[str, Any]:
+    """One measured study: how many runs succeeded, its cells, and its nodes compared."""
+    runs = results.table(f"numa/{which}/runs.csv", RUNS)
+    compared = [
+        row | {"interval": interval(row["low_percent"], row["high_percent"])}
+        for row in records(results.table(f"numa/{which}/comparison.csv", COMPARISON))
+    ]
+    cells = by_cell(runs, results.table(f"numa/{which}/profiles.csv", PROFILES))
+    return {
+        "id": which,
+        "title": WHICH[which],
+        "record": results.json(f"numa/{which}/summary.json"),
+        "device": next(iter(runs["device_name"].dropna()), "no device"),
+        "load": float(runs["load_average"].max()),
         "measured": shown(
             cells,
             RUNS,
@@ -81,16 +102,5 @@ def context(results: Results) -> dict[str, Any]:
             COMPARISON,
             "gpu remote_node factor model dtype n penalty_percent interval verdict reason",
             interval=span("95 % interval", "%", "none"),
-        ),
-        "against": shown(
-            results.table("numa/record/against.csv", AGAINST),
-            AGAINST,
-            "gpu cpu_node memory_node model dtype bound predicted_per_s measured_per_s ape_percent "
-            "predicted_penalty_percent measured_penalty_percent" + SOURCES,
-        ),
-        "figures": of_stage(results, "numa_"),
-        "links": results.links(
-            {"Forecasts": "numa/predicted.csv"}
-            | {name.capitalize(): f"numa/record/{name}.csv" for name in ("runs", "profiles", "comparison")}
         ),
     }
