@@ -35,7 +35,11 @@ NUMA_REPORT = [
     "results/numa/record/summary.json",
     *expand(
         "results/numa/newest/{name}",
-        name=["runs.csv", "comparison.csv", "profiles.csv", "summary.json"] if NEWEST else [],
+        name=(
+            ["runs.csv", "comparison.csv", "profiles.csv", "summary.json"]
+            if NEWEST
+            else []
+        ),
     ),
 ]
 NUMA_TARGETS = [*MANIFESTS, *NUMA_REPORT]

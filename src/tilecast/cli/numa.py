@@ -66,8 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     measure.add_argument(
         "--dated", action="store_true", help="a folder for each time: OUTPUT/<study>/<date>/<time>"
     )
-    words = "folder of results (default: results/numa; with --dated: outputs)"
-    measure.add_argument("--output", metavar="DIR", help=words)
+    words = "folder of results (default: outputs)"
+    measure.add_argument("--output", metavar="DIR", default="outputs", help=words)
     words = "folder that keeps each run (default: results/measured/numa)"
     measure.add_argument("--state", metavar="DIR", default="results/measured/numa", help=words)
     for action in (topology, check, measure):
@@ -172,7 +172,7 @@ def _measure(args: argparse.Namespace) -> int:
     for label, study in studies:
         name = _folder(args.study, label)
         raw = run_study(name, study, Path(args.state) / name, device, args.fresh, topology)
-        output = Path(args.output or ("outputs" if args.dated else "results/numa")) / name
+        output = Path(args.output) / name
         if args.dated:
             output = output / now.strftime("%Y-%m-%d") / now.strftime("%H-%M-%S")
         if (output / "measured.json").is_file():  # of an earlier run of this study
