@@ -88,7 +88,7 @@ EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
     "a helper of all figures": (
         "src/tilecast/present/figures/style.py",
         comment,
-        PLOTS | STAGE_PLOTS | {"report_page"},
+        PLOTS | STAGE_PLOTS | {"plot_moe_study", "report_page"},
     ),
     "one claim": ("config/claims.yaml", swap("claimed: 9.43", "claimed: 9.53"), CLAIMS),
     "one label": (
@@ -112,7 +112,13 @@ EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
         "src/tilecast/evaluate/statistics.py",
         comment,
         {"evaluate_coverage", "evaluate_kernels", "half_precision_evaluate", "measure_evaluate", "moe_study"}
-        | {"moe_text", "multigpu_collectives", "multigpu_validation", "plot_parallel_collectives"}
+        | {
+            "moe_text",
+            "multigpu_collectives",
+            "multigpu_validation",
+            "plot_parallel_collectives",
+            "plot_moe_study",
+        }
         | (PLOTS - {"plot_bounds", "plot_predicted_vs_measured"})
         | (MEASURE_PLOTS | MODERN_PLOTS | MOE_PLOTS | STATISTICS | CLAIMS),
     ),
@@ -126,6 +132,8 @@ EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
         comment,
         {"predict", "measure_scenarios", "locality_predict", "multigpu_validation", "table_pdf"}
         | {"half_precision_evaluate", "measure_evaluate", "report_page"}
+        | {"moe_study", "moe_text", "plot_moe_study"}
+        | MOE_PLOTS
         | MEASURE_PLOTS
         | MODERN_PLOTS
         | {"plot_numa_penalty", "plot_numa_intensity"}
