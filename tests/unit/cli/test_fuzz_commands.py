@@ -54,8 +54,8 @@ BASES: list[list[str]] = [
     ["serve", "--model", "llama3_8b", "--device", "H100", "--concurrency", "2", "--output", "8"],
     ["moe", "--system", "8xA100", "--strategy", "expert_parallel", "--set", "reuse=0.1", "--debug", "x.log"],
     ["numa", "plan", "quick_test", "samples=5", "--output", "plan.csv"],
-    ["numa", "check", "quick_test", "samples=5", "--device", "cpu"],
-    ["numa", "topology", "--sysfs", "profiles"],
+    ["numa", "check", "quick_test", "samples=5", "--device", "cpu", "--sysfs", "sys"],
+    ["numa", "topology", "--sysfs", "sys"],
     ["measure", "forecast", "--device", "NVIDIA_H100_80GB_HBM3", "--each", "1", "--dtypes", "fp32", "--families",
      "softmax", "--output", "out"],
     ["measure", "calibrate", "--device", RUN.name, "--output", "measured", "--file", "scales.json"],
@@ -119,6 +119,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "folder.csv").mkdir()
     shutil.copytree(RUN, root / "measured" / RUN.name)
     bundle.make(INSIDE, root / "x.tar.gz", "0")
+    node = root / "sys/devices/system/node/node0"
+    node.mkdir(parents=True)
+    (node / "cpulist").write_text("0-3")
+    (node / "meminfo").write_text("Node 0 MemTotal: 1000000 kB")
     (root / "profiles").mkdir()
     (root / "profiles/pipeline_gpu0_numa0_vit32x2x128.json").write_text(json.dumps(TRACE))
     return root
