@@ -119,9 +119,10 @@ def test_layouts_that_differ_in_one_thing_are_not_taken_for_each_other():
     assert known.latencies(layouts) == pytest.approx(alone, rel=1e-12)
 
 
-def test_a_pipeline_of_inference_has_passes_forward_alone_and_ends_with_the_last():
-    work = Workload(SMALL, 16, 256, dtype="bf16")
-    known = StepForecaster(work, load_system("dgx_h100"), load_device("H100"), load_predictor("roofline"))
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_pipeline_of_inference_has_passes_forward_alone_and_ends_with_the_last(blocking):
+    work, assume = Workload(SMALL, 16, 256, dtype="bf16"), Assumptions(blocking_sends=blocking)
+    known = StepForecaster(work, load_system("dgx_h100"), load_device("H100"), load_predictor("roofline"), assume)
     step = known.step(Layout(pp=4, microbatch=2))
     assert len(step.events) == 4 * 8 and {event.kind for event in step.events} == {FORWARD}
     assert max(event.end_ms for event in step.events) == pytest.approx(step.latency_ms, rel=1e-12)
