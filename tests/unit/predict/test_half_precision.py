@@ -35,7 +35,7 @@ from tilecast.predict.physics.chip import FORMATS, chip, power_limited_share
 from tilecast.predict.physics.expert_kernel import expected_load
 from tilecast.predict.physics.half import physics, seen_keys
 from tilecast.predict.train import experts, generations
-from tilecast.predict.train.generations import LeaveOut, Rows, ship
+from tilecast.predict.train.generations import PLAIN_DECAY, LeaveOut, Rows, ship
 from tilecast.serving.passes import Formats, Work, layer_kernels
 
 GPUS = ("NVIDIA_A100-SXM4-80GB", "NVIDIA_L40S", "NVIDIA_H100_80GB_HBM3", "NVIDIA_H200", "NVIDIA_B200")
@@ -201,6 +201,14 @@ def test_neusights_architecture_is_left_out_alike(left_out, tmp_path, monkeypatc
     assert len(told) == 2 and "validation error" in told[1]
     ampere = 60 * 4 - sum((~part.good).sum() for part in sampled(left_out.groups, 60, 0)["gemm/bf16"].values())
     assert 0 <= int(told[0].split()[-2]) - ampere <= 60  # the good ones of four GPUs, A100's left out
+
+
+def test_one_generation_teaches_nothing_of_others_and_only_products_know_how_much_they_doubt(left_out):
+    rows = left_out.groups["gemm/bf16"]["NVIDIA_H200"]
+    one = {group: {"NVIDIA_H200": rows} for group in ("gemm/bf16", "decode/bf16")}
+    alone = LeaveOut(one, left_out.devices, left_out.generations, progress=lambda line: None)
+    assert [alone.choose(group, ()) for group in one] == [(0.0, {}), (PLAIN_DECAY, {})]
+    assert alone.doubt("decode/bf16", "NVIDIA_H200", ()).tolist() == [1.0] * len(rows.measured_ms)
 
 
 @pytest.mark.slow

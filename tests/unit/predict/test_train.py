@@ -51,6 +51,13 @@ def test_a_training_learns_and_its_record_says_how_well(tmp_path):
     assert record["rows"] == 200 and record["best_epoch"] <= 60
 
 
+def test_the_best_pass_is_kept_and_not_the_last(tmp_path):
+    lines = []
+    record = trained(tmp_path / "a", lines.append, Recipe(0.5, 16, 12, loss="mape"))[1]
+    errors = [float(line.split("validation ")[1].split("%")[0]) for line in lines if "validation" in line]
+    assert record["validation_mape_percent"] == pytest.approx(min(errors), abs=0.06) and errors[-1] > min(errors)
+
+
 def test_the_same_seed_gives_the_same_weights(tmp_path):
     one, two = trained(tmp_path / "a")[0], trained(tmp_path / "b")[0]
     assert same(one, two)
