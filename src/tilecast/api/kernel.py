@@ -1,19 +1,22 @@
-"""Latency of one matrix product on a GPU."""
+"""Latency of one kernel on a GPU: a matrix product, attention, a norm, an elementwise operation."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from tilecast.api.answer import Timed
 from tilecast.api.options import Option, question
 from tilecast.api.text import short
 from tilecast.base.documents import shown
 from tilecast.base.errors import InputError
+from tilecast.hardware.device import Device
 from tilecast.hardware.device_file import load_device
 from tilecast.predict.registry import load_predictor
 
 Format = Literal["fp32", "bf16", "fp16", "fp8", "fp8_block", "nvfp4", "mxfp4"]
+_NAMES = {"product": "MxNxK", "attention": "HEADSxTOKENSxWIDTH", "norm": "ROWSxWIDTH", "elementwise": "ROWSxWIDTH"}
+_OPS = {"norm": "ln", "elementwise": "add"}
 
 
 class Kernel(Timed):
@@ -22,46 +25,154 @@ class Kernel(Timed):
     schema = "tilecast.kernel/1"
 
     def text(self) -> str:
-        """One line."""
+        """One line, and one of the same product with its activations narrowed."""
         found = self.values
-        return (
+        rate = f"{short(found['flops_per_s'] / 1e12, 3)} TFLOP/s, " if found["flops_per_s"] else ""
+        line = (
             f"{found['kernel']} in {found['dtype']} on {found['title']}: {short(found['latency_ms'])} ms, "
             f"80 % interval {short(found['low_ms'])} to {short(found['high_ms'])} ms; "
-            f"{short(found['flops_per_s'] / 1e12, 3)} TFLOP/s, bound by {found['bound']} [{found['passport']}]"
+            f"{rate}bound by {found['bound']} [{found['passport']}]"
         )
+        if found["other"]:
+            other = found["other"]
+            line += f"\n{other['words']}: {short(other['latency_ms'])} ms"
+        return line
 
 
 @question
 def kernel(
     device: Annotated[str, Option("a device file, or H100, B200, ... (`tilecast list devices`)")],
-    product: Annotated[str, Option("(M, K) x (K, N): 4096x4096x4096", metavar="MxNxK")],
-    dtype: Annotated[Format, Option("number format")] = "bf16",
+    product: Annotated[str | None, Option("(M, K) x (K, N): 4096x4096x4096", metavar="MxNxK")] = None,
+    *,
+    attention: Annotated[
+        str | None, Option("causal, of a prompt; with --context a decode step", metavar="HEADSxTOKENSxWIDTH")
+    ] = None,
+    norm: Annotated[str | None, Option("of rows", metavar="ROWSxWIDTH")] = None,
+    elementwise: Annotated[str | None, Option("a sum of two tensors", metavar="ROWSxWIDTH")] = None,
+    dtype: Annotated[Format, Option("number format; of attention's cache in a decode step")] = "bf16",
+    quantize: Annotated[bool, Option("narrow formats: with the kernel that narrows the activations")] = False,
+    context: Annotated[int | None, Option("attention: tokens in the cache, one query each", "context")] = None,
+    kv_heads: Annotated[
+        int | None, Option("attention: key-value heads (default: as many as heads)", "heads")
+    ] = None,
+    batch: Annotated[int | None, Option("attention: sequences (default: 1)", "batch")] = None,
+    window: Annotated[int | None, Option("attention: tokens it looks back (default: all)", "context")] = None,
 ) -> Kernel:
-    """Latency of one matrix product on a GPU."""
-    match = re.fullmatch(r"(\d{1,9})x(\d{1,9})x(\d{1,9})", product.lower())
-    if match is None or "0" in match.groups():
-        raise InputError("--product", f"{shown(product)} is no product", "give MxNxK such as 4096x4096x4096")
+    """Latency of one kernel on a GPU."""
+    given = dict(locals())
+    kinds = [name for name in _NAMES if given[name] is not None]
+    if len(kinds) != 1:
+        names = ", ".join(f"--{name}" for name in _NAMES)
+        raise InputError("tilecast kernel", "needs one kernel", f"give one of {names}")
+    kind = kinds[0]
+    for name in ("context", "kv_heads", "batch", "window"):
+        if given[name] is not None and kind != "attention":
+            raise InputError("--" + name.replace("_", "-"), "is of attention", "add --attention")
+    sizes = _sizes(kind, given[kind])
     gpu = load_device(device)
-    m, n, k = (int(part) for part in match.groups())
+    if quantize and (kind != "product" or dtype in ("fp32", "bf16", "fp16", "mxfp4")):
+        raise InputError("--quantize", f"narrows nothing of {kind} in {dtype}", "it is of fp8, fp8_block, nvfp4")
+    if kind == "product":
+        result, flops = _product(gpu, sizes, dtype, quantize)
+    elif kind == "attention":
+        result, flops = _attention(gpu, sizes, dtype, given)
+    else:
+        result, flops = _plain(gpu, {"family": kind, "op": _OPS[kind], "b": sizes[0], "m": sizes[1]}, dtype), 0.0
+    about = {"kernel": f"{kind} {given[kind]}", "device": gpu.name, "title": gpu.title, "dtype": dtype}
+    rate = 1e3 * flops / float(result["latency_ms"])
+    return Kernel({**about, "sizes": sizes, "other": None, **result, "flops_per_s": rate})
+
+
+def _sizes(kind: str, text: str) -> list[int]:
+    """The sizes that a text such as 4096x4096x4096 gives."""
+    parts = text.lower().split("x")
+    wanted = _NAMES[kind].count("x") + 1
+    if len(parts) != wanted or not all(re.fullmatch(r"[0-9]{1,9}", part) and int(part) for part in parts):
+        raise InputError(f"--{kind}", f"{shown(text)} is no {kind}", f"give {_NAMES[kind]} such as 4096x4096x128")
+    return [int(part) for part in parts]
+
+
+def _product(gpu: Device, sizes: list[int], dtype: str, quantize: bool) -> tuple[dict[str, Any], float]:
+    m, n, k = sizes
+    from tilecast.predict.half_precision import shipped
+    from tilecast.predict.physics import narrow
+
+    measured = "bf16" if dtype == "fp16" else dtype
+    if measured != "fp32" and shipped().covers(gpu, measured):
+        result = _measured("gemm", measured, dict(zip("mnk", sizes, strict=True)), gpu)
+        if dtype in narrow.NARROWED:
+            import numpy as np
+
+            from tilecast.predict.physics.chip import chip
+            from tilecast.predict.physics.products import narrowing_ms
+
+            dims, on = (
+                {name: np.array([float(size)]) for name, size in zip("mnk", sizes, strict=True)},
+                chip(gpu, dtype),
+            )
+            spent = narrowing_ms(dims, dtype, on, shipped().folds[f"gemm/{dtype}"][""].rates)
+            wide = _arrays(_measured("gemm", "bf16", dict(zip("mnk", sizes, strict=True)), gpu))
+            single = narrow.alone(_arrays(result), wide, spent, dims, dtype, on)
+            without = {key: value if isinstance(value, str) else float(value[0]) for key, value in single.items()}
+            rows = [("the product alone", without), ("with its activations narrowed", result)]
+            (_, result), (words, other) = reversed(rows) if quantize else rows
+            result = result | {"other": {"words": words, **other}}
+    elif dtype not in ("fp32", "bf16", "fp16"):
+        raise InputError(gpu.name, f"has no matrix units in {dtype}", "choose another format or device")
+    else:
+        result = _plain(gpu, {"family": "linear", "op": "linear", "b": 1, "m": m, "n": n, "k": k}, dtype)
+    return result, 2.0 * m * n * k
+
+
+def _attention(gpu: Device, sizes: list[int], dtype: str, given: dict[str, Any]) -> tuple[dict[str, Any], float]:
+    heads, tokens, width = sizes
+    batch, window, context = given["batch"] or 1, given["window"] or 0, given["context"]
+    keys = given["kv_heads"] or heads
+    if heads % keys:
+        raise InputError("--kv-heads", f"{keys} do not divide {heads} heads", "choose another number")
+    if context is not None and tokens != 1:
+        raise InputError(
+            "--attention", f"{tokens} tokens with --context", "a decode step has 1: give HEADSx1xWIDTH"
+        )
+    from tilecast.predict.half_precision import shipped
+
+    measured, family = "bf16" if dtype == "fp16" else dtype, "prefill" if context is None else "decode"
+    if not shipped().knows(family, measured) or not shipped().covers(gpu, measured):
+        raise InputError(f"attention in {dtype}", f"is not known on {gpu.title}", "ask for bf16, or another GPU")
+    dims = {"batch": batch, "heads": heads, "kv_heads": keys, "head_dim": width, "window": window}
+    dims |= {"tokens": tokens} if context is None else {"context": context}
+    import numpy as np
+
+    from tilecast.predict.physics.half import seen_keys
+
+    span = np.array([float(tokens if context is None else context)])
+    pairs = float(seen_keys(np.array([float(tokens)]), span, np.array([float(window)]))[0])
+    return _measured(family, measured, dims, gpu), 4.0 * batch * heads * pairs * width
+
+
+def _measured(family: str, dtype: str, dims: dict[str, int], gpu: Device) -> dict[str, Any]:
+    """The forecast of one kernel in half precision or below."""
     import numpy as np
 
     from tilecast.predict.half_precision import shipped
 
-    model = shipped()
-    measured = "bf16" if dtype == "fp16" else dtype
-    if measured != "fp32" and model.covers(gpu, measured):
-        dims = {name: np.array([value], dtype=float) for name, value in zip("mnk", (m, n, k), strict=True)}
-        forecast = {key: values[0] for key, values in model.forecast("gemm", measured, dims, gpu).items()}
-        result = {key: value if isinstance(value, str) else float(value) for key, value in forecast.items()}
-    elif dtype not in ("fp32", "bf16", "fp16"):
-        raise InputError(gpu.name, f"has no matrix units in {dtype}", "choose another format or device")
-    else:
-        gpu.check_format(dtype)
-        import pandas as pd
+    arrays = {name: np.array([float(size)]) for name, size in dims.items()}
+    forecast = {key: values[0] for key, values in shipped().forecast(family, dtype, arrays, gpu).items()}
+    return {key: value if isinstance(value, str) else float(value) for key, value in forecast.items()}
 
-        sizes = {"family": "linear", "op": "linear", "b": 1, "m": m, "n": n, "k": k, "dtype": dtype}
-        row = load_predictor("tilecast").predict(pd.DataFrame([sizes]), gpu).iloc[0]
-        result = {key: row[key] for key in ("latency_ms", "low_ms", "high_ms", "bound", "passport")}
-    rate = 2e3 * m * n * k / float(result["latency_ms"])
-    names = {"kernel": f"product {m}x{n}x{k}", "device": gpu.name, "title": gpu.title, "dtype": dtype}
-    return Kernel({**names, "m": m, "n": n, "k": k, **result, "flops_per_s": rate})
+
+def _arrays(result: dict[str, Any]) -> dict[str, Any]:
+    import numpy as np
+
+    return {key: value if isinstance(value, str) else np.array([value]) for key, value in result.items()}
+
+
+def _plain(gpu: Device, sizes: dict[str, Any], dtype: str) -> dict[str, Any]:
+    """The forecast of one kernel by the predictor of whole models."""
+    if dtype not in ("fp32", "bf16", "fp16"):
+        raise InputError("--dtype", f"{sizes['op']} in {dtype} is measured nowhere", "expected fp32, bf16 or fp16")
+    gpu.check_format(dtype)
+    import pandas as pd
+
+    row = load_predictor("tilecast").predict(pd.DataFrame([sizes | {"dtype": dtype}]), gpu).iloc[0]
+    return {key: row[key] for key in ("latency_ms", "low_ms", "high_ms", "bound", "passport")}

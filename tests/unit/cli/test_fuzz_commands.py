@@ -45,6 +45,7 @@ BASES: list[list[str]] = [
     ["list", "engines"],
     ["compare", "--models", "llama3_8b", "--devices", "P4", "--output", "8", "--input", "64"],
     ["recommend", "--model", "llama3_8b", "--devices", "P4", "--rate", "2", "--output", "8", "--input", "64"],
+    ["kernel", "--device", "H100", "--attention", "8x1x128", "--context", "64", "--kv-heads", "2"],
     ["train", "--data", "missing", "--predictor", "li", "--output", "out"],
     ["bundle", "make", "--results", "results", "--measured", "measured", "--output", "x.tar.gz"],
     ["bundle", "verify", "x.tar.gz"],

@@ -141,6 +141,13 @@ def _narrowing_ms(v: Mapping[str, Array], dtype: str, on: Chip, r: Rates, held: 
     return np.asarray(r.narrow_ms * (LAUNCH_CLOCK_HZ / on.clock_hz) ** 0.5 + busy)
 
 
+def narrowing_ms(v: Mapping[str, Array], dtype: str, on: Chip, rates: Array) -> Array:
+    """Milliseconds of the kernel that narrows a product's activations, which the product's time contains."""
+    r = Rates.of(rates)
+    halves = 0.5 if on.unit > HALVED_FROM_UNIT else 1.0
+    return _narrowing_ms(v, dtype, on, r, r.cache_share * on.l2_bytes * halves)
+
+
 def physics(v: Mapping[str, Array], dtype: str, on: Chip, rates: Array, level: Array | None = None) -> Estimate:
     """Products (m, k) x (k, n) at fitted `rates`: launch + (operations^p + bytes^p)^(1/p), p = 1 + overlap.
 

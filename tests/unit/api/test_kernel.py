@@ -1,0 +1,62 @@
+"""One kernel asked about: products with and without narrowing, attention, norms; and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+import tilecast as tc
+from tilecast.base.errors import InputError
+
+SHAPES = ("4096x4096x4096", "64x8192x8192", "16384x4096x2048", "262144x256x1024")
+
+
+@pytest.mark.parametrize("device", ["H100", "B200", "L40S", "RTX 4090"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_narrow_product_alone_is_never_slower_than_in_bf16(device: str, shape: str) -> None:
+    wide = tc.kernel(device, shape)
+    for dtype in ("fp8", "fp8_block"):
+        alone, whole = (tc.kernel(device, shape, dtype=dtype, quantize=flag) for flag in (False, True))
+        assert alone.latency_ms <= wide.latency_ms * (1 + 1e-12)
+        assert alone.latency_ms < whole.latency_ms
+        assert alone.values["other"]["latency_ms"] == whole.latency_ms
+        low, high = alone.interval_ms or (0.0, 0.0)
+        assert 0 < low <= alone.latency_ms <= high
+
+
+def test_attention_grows_with_tokens_and_shrinks_with_a_window() -> None:
+    short, long, near = (
+        tc.kernel("H100", attention=f"32x{tokens}x128", kv_heads=8, window=window).latency_ms
+        for tokens, window in ((2048, None), (8192, None), (8192, 1024))
+    )
+    assert short < near < long
+    few, many = (tc.kernel("H100", attention="32x1x128", context=count).latency_ms for count in (1000, 64000))
+    assert few < many
+    grouped = tc.kernel("H100", attention="32x1x128", context=64000, kv_heads=4)
+    assert grouped.latency_ms < many
+
+
+def test_norms_and_sums_are_the_predictors() -> None:
+    for kind in ("norm", "elementwise"):
+        small, large = (tc.kernel("V100", **{kind: f"{rows}x4096"}, dtype="fp32") for rows in (64, 65536))
+        assert small.latency_ms < large.latency_ms
+        assert large.values["bound"] == "bandwidth"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "needs one kernel"),
+        ({"product": "2x2x2", "norm": "2x2"}, "needs one kernel"),
+        ({"product": "2x2x2", "context": 5}, "--context: is of attention"),
+        ({"product": "2x0x2"}, "is no product"),
+        ({"norm": "2x2", "dtype": "fp8"}, "is measured nowhere"),
+        ({"attention": "8x64x128", "context": 5}, "a decode step has 1"),
+        ({"attention": "8x64x128", "kv_heads": 3}, "3 do not divide 8 heads"),
+        ({"attention": "8x64x128", "dtype": "nvfp4"}, "attention in nvfp4: is not known"),
+        ({"product": "2x2x2", "quantize": True}, "--quantize: narrows nothing of product in bf16"),
+        ({"product": "2x2x2", "dtype": "fp8", "device": "A100"}, "has no matrix units in fp8"),
+    ],
+)
+def test_what_cannot_be_is_one_line(given: dict[str, object], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        tc.kernel(**{"device": "H100", **given})  # type: ignore[arg-type]
