@@ -40,6 +40,7 @@ from tilecast.locality.analysis import analyse, analyse_folder
 from tilecast.locality.record import load as load_record
 from tilecast.locality.record import tables as record_tables
 from tilecast.locality.study import load_study as load_numa_study
+from tilecast.locality.sweep import changed
 from tilecast.locality.topology import read_topology
 from tilecast.measure import bundle, describe
 from tilecast.measure.models import read_study as read_live_study
@@ -48,6 +49,7 @@ from tilecast.models.architecture import equal_layers
 from tilecast.models.registry import load_model
 from tilecast.moe import names as moe_names
 from tilecast.moe.model import moe_model
+from tilecast.moe.stream import from_file as routed
 from tilecast.moe.study import load_study as load_moe_study
 from tilecast.multigpu.layout import Layout, legal
 from tilecast.planner.study import load_study as load_parallel_study
@@ -356,6 +358,10 @@ PARSERS: dict[str, Parser] = {
     "model, divided": ("json", ".json", tiny, divided),
     "model, experts": ("json", ".json", lambda: tiny()[2:], lambda path: moe_model(load_model(path))),
     "names, experts": ("yaml", ".yaml", files("config/studies/moe*.yaml"), study_names),
+    "trace, experts": ("bytes", ".csv", lambda: [b"sequence,step,layer,expert\n0,0,0,1\n0,0,0,2\n"],
+                       lambda path: routed(path, 8, 2, 1)),
+    "words, locality": ("bytes", ".txt", lambda: [b"samples=500 gpu_ids=[0,1] depth=2,4\n"],
+                        lambda path: changed("quick_test", path.read_text(errors="replace").split())),
     "anchors": ("yaml", ".yaml", ANCHORS, experts.load_anchors),
     "record, locality, as tables": ("json", ".json", files("resources/measured/numa/*.json"),
                                     lambda path: record_tables(load_record(path))),

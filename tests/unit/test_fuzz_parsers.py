@@ -129,6 +129,7 @@ EXEMPT = {
     "the kernel's or the driver's own words": """
         measure.cpu:_last_level_bytes measure.cpu:proc
         measure.cuda:Cuda.__init__ measure.cuda:_kineto locality.placement:allowed locality.placement:pages_by_node
+        locality.trouble:_may_profile
         locality.worker:_lines base.run_lock:_holders base.run_lock:descendants""",
     "what its own worker, or an earlier run, wrote": """
         locality.runner:_call locality.runner:_once locality.runner:execute locality.worker:main

@@ -67,7 +67,7 @@ def _read(words: Iterable[str]) -> dict[str, list[Any]]:
             raise InputError(word[:80], "is given twice", "give all its values in one list")
         try:
             values = json.loads(f"[{text}]")
-        except ValueError:
+        except (ValueError, RecursionError):
             values = [part.strip() for part in text.strip("[]").split(",")]
         found[key] = []
         for value in values:

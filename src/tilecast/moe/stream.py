@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def from_file(path: str | Path, experts: int, top_k: int, sequences: int) -> Str
         raise InputError(
             path, f"expert {table['expert'].max()}", f"the model has {experts} experts a layer, from 0"
         )
-    if len(table) != np.prod(sizes) * top_k or table.duplicated().any():
+    if len(table) != prod(sizes) * top_k or table.duplicated().any():
         remedy = f"give each sequence {top_k} different experts in every step and layer"
         raise InputError(
             path, f"{len(table)} rows for {sizes[2]} sequences, {sizes[0]} steps, {sizes[1]} layers", remedy
