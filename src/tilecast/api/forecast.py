@@ -18,14 +18,14 @@ from tilecast.base.paths import PRICES
 from tilecast.hardware.device import Device
 from tilecast.hardware.device_file import load_device
 from tilecast.hardware.price import load_prices
-from tilecast.hardware.system import load_system
+from tilecast.hardware.system import System, load_system
 from tilecast.models.registry import ModelSpec, load_model
 from tilecast.multigpu.layout import Layout, check, from_runs
 from tilecast.predict.registry import load_predictor
 
 _RANKS = ("dp", "tp", "pp", "ep", "cp")
 _LAYOUT = (*_RANKS, "microbatch", "interleave", "schedule", "recompute", "zero", "stages", "sequence_parallel")
-_OF_MANY = (*_LAYOUT, "no_overlap", "fused", "timeline", "tokens", "prices")
+_OF_MANY = (*_LAYOUT, "no_overlap", "timeline", "tokens", "prices")
 
 
 class Forecast(Timed):
@@ -143,7 +143,9 @@ def forecast(
     zero: Annotated[Literal[0, 1, 2, 3] | None, Option("ZeRO stage; 3 is FSDP", "top", 0)] = None,
     sequence_parallel: Annotated[bool, Option("norms on 1/tp of the tokens")] = False,
     no_overlap: Annotated[bool, Option("gradients sent after the backward pass")] = False,
-    fused: Annotated[bool, Option("elementwise chains run as one kernel")] = False,
+    fused: Annotated[
+        bool, Option("elementwise chains run as one kernel, and no host is waited for: an engine")
+    ] = False,
     stages: Annotated[
         str | None,
         Option("layers of each pipeline stage; 11,2x13,11 is 11, 13, 13, 11 (default: even)", metavar="LAYERS"),
@@ -159,7 +161,7 @@ def forecast(
     if system is not None:
         if calibration is not None:
             raise InputError("--calibration", "is of one GPU", "leave out --system")
-        return _on_system(given, spec, step)
+        return _on_system(given, spec, step, load_system(system))
     for name in _OF_MANY:
         if given[name] not in (None, False):
             flag = "--" + name.replace("_", "-")
@@ -170,6 +172,13 @@ def forecast(
 
     gpu = described(device)
     gpu.check_format(dtype)
+    if fused:  # kernels that no host launches one by one: as one GPU of a system does
+        if calibration is not None:
+            raise InputError(
+                "--fused", "and --calibration do not go together", "scales are of kernels on their own"
+            )
+        alone = System(gpu.name, gpu.title, gpu.name, 1, 1, (), None, False, None)
+        return _on_system(given, spec, step, alone)
     work = asked.workload(spec, sequence, "forecast", **step)
     known = load_predictor(predictor, weights)
     if calibration:
@@ -194,9 +203,8 @@ def _values(spec: ModelSpec, device: Device, found: dict[str, Any], tokens: int)
     return {"title": device.title, "system": None, "gpus": 1, **found, "tokens_per_s": rate, "memory": memory}
 
 
-def _on_system(given: dict[str, Any], spec: ModelSpec, step: dict[str, Any]) -> Forecast:
+def _on_system(given: dict[str, Any], spec: ModelSpec, step: dict[str, Any], system: System) -> Forecast:
     """The forecast of a step on a layout of a system's GPUs."""
-    system = load_system(given["system"])
     if given["device"] is None and not system.device:
         raise InputError(given["system"], "names no `device`", "add --device")
     device, prices = load_device(given["device"] or system.device), load_prices(given["prices"] or PRICES)

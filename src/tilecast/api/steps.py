@@ -71,7 +71,9 @@ def spent_lines(found: Mapping[str, Any]) -> list[str]:
         for name, ms in found["parts_ms"].items()
         if ms > 0
     )
-    return text_table({"where the time goes": "<36", "ms": ">10", "share": ">8"}, spent)
+    classes = ", ".join(f"{name} {short(ms)} ms" for name, ms in found["classes_ms"].items() if ms > NOTHING)
+    table = text_table({"where the time goes": "<36", "ms": ">10", "share": ">8"}, spent)
+    return [*table, "", f"kernels of one replica by class: {classes}"]
 
 
 def costs(

@@ -59,6 +59,30 @@ def test_one_gpu_of_a_system_is_that_gpu(capsys):
     assert json.loads(capsys.readouterr().out)["answer"]["latency_ms"] == pytest.approx(alone, rel=1e-12)
 
 
+def test_an_engines_step_on_one_gpu_is_that_of_a_system_of_one(capsys):
+    plain = [
+        "forecast",
+        "--model",
+        "llama2_7b",
+        "--phase",
+        "decode",
+        "--context",
+        "512",
+        "--dtype",
+        "bf16",
+        "--json",
+    ]
+    plain += ["--attention", "fused"]
+    found = {}
+    for name, more in {"eager": [], "one": ["--fused"], "of many": ["--fused", "--system", "dgx_a100"]}.items():
+        device = [] if name == "of many" else ["--device", "A100"]
+        assert main([*plain, *more, *device]) == 0
+        found[name] = json.loads(capsys.readouterr().out)["answer"]
+    assert found["one"]["latency_ms"] == found["of many"]["latency_ms"] < 0.6 * found["eager"]["latency_ms"]
+    assert found["one"]["classes_ms"] == found["of many"]["classes_ms"]
+    assert sum(found["one"]["classes_ms"].values()) == pytest.approx(found["one"]["latency_ms"])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
