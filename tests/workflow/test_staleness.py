@@ -94,7 +94,7 @@ EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
     "one label": (
         "resources/published/end_to_end.csv",
         swap(",134.112,134.112,", ",134.5,134.5,"),
-        {"tidy_labels", "tidy_end_to_end"} | AFTER_LABELS,
+        {"tidy_labels", "tidy_end_to_end", "evaluate_weights"} | AFTER_LABELS,
     ),
     "a comment in a device file": ("src/tilecast/data/devices/t4.yaml", comment, set()),
     "the reader of operator tables": (
