@@ -11,7 +11,7 @@ LOCKED := --require-hashes --no-deps --only-binary :all:
 export SOURCE_DATE_EPOCH ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce bundle cluster test test-all unit check fuzz mutants kills dag pictures lock licences clean distclean
+.PHONY: help setup basic-test reproduce bundle cluster test test-all unit check fuzz mutants kills dag lock sbom metadata release docs pictures licences clean distclean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ $(VENV)/.ready: pyproject.toml requirements/lock.txt requirements/torch.txt
 	touch $@
 
 setup: $(VENV)/.ready ## create .venv with the pinned dependencies
+
+basic-test: setup ## does the package work here? under a minute; verdicts in build/basic-test.json
+	$(BIN)/python tests/support/basic_test.py
 
 reproduce: setup ## run the whole workflow and print where the report is
 	$(BIN)/snakemake --cores $(CORES) --logger tilecast
@@ -79,18 +82,32 @@ dag: setup ## draw the workflow's rules into docs/images/dag.svg (needs graphviz
 	mkdir -p docs/images
 	$(BIN)/snakemake --rulegraph | $(BIN)/python tests/support/dag.py | dot -Tsvg > docs/images/dag.svg
 
-pictures: reproduce ## take the README's pictures of the report's first screen anew (needs Chromium)
+pictures: reproduce dag ## take the README's pictures of the report's first screen anew (needs Chromium)
 	$(BIN)/python tests/support/screens.py
 
-build/lock/.ready: requirements/tools.txt
-	rm -rf build/lock && $(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip install --quiet --disable-pip-version-check $(LOCKED) -r $<
+# Environments apart: tools (what `make lock` runs), docs, package (docs/develop/dependencies.md).
+build/%/.ready: requirements/%.txt
+	rm -rf build/$* && $(PYTHON) -m venv build/$*
+	build/$*/bin/python -m pip install --quiet --disable-pip-version-check $(LOCKED) -r $<
 	touch $@
 
-lock: build/lock/.ready ## pin what pyproject.toml asks for, with hashes; UPGRADE=--upgrade takes the newest versions
-	PATH="$(CURDIR)/build/lock/bin:$$PATH" python tests/support/lock.py $(UPGRADE)
+lock: build/tools/.ready ## pin what pyproject.toml asks for, with hashes; UPGRADE=--upgrade takes the newest versions
+	PATH="$(CURDIR)/build/tools/bin:$$PATH" python tests/support/lock.py $(UPGRADE)
 
-licences: setup cluster ## renew docs/develop/licences.md from what is installed
+sbom: build/package/.ready ## the pinned packages as a CycloneDX bill of materials, into build/sbom.cdx.json
+	cat requirements/lock.txt requirements/torch.txt requirements/cluster.txt | env -u SOURCE_DATE_EPOCH \
+		build/package/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o build/sbom.cdx.json -
+
+metadata: setup ## renew codemeta.json and .zenodo.json from CITATION.cff
+	$(BIN)/python tests/support/citation.py
+
+release: setup sbom ## everything of a version in one archive below build/: source, wheel, bill of materials, results
+	$(BIN)/python tests/support/release.py
+
+docs: build/docs/.ready ## build the documentation as a site into build/site; a dead link fails
+	NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --strict --quiet
+
+licences: setup cluster build/docs/.ready ## renew docs/develop/licences.md from what is installed
 	$(BIN)/python tests/support/licences.py docs/develop/licences.md
 
 clean: ## remove results, keep .venv and the fetched artifact

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tilecast.api.serve import serve as serve
 
 __version__ = "0.1.0"
+__released__ = "2026-11-28"  # CHANGELOG.md says what is in it
 QUESTIONS = ("collective", "compare", "forecast", "kernel", "known", "recommend", "search", "serve")
 
 

@@ -29,7 +29,7 @@ class Run:
     def rules(self) -> set[str]:
         """The rules it executed; in a dry run, those it would execute."""
         found = set(re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):$", self.output, re.MULTILINE))
-        return found - {"all", "manifest"}  # these follow whatever runs
+        return found - {"all", "crate", "manifest"}  # these follow whatever runs
 
 
 @dataclass(frozen=True)
@@ -129,15 +129,22 @@ def copy_tree(target: Path, **environment: str) -> Copy:
     return Copy(target, environment)
 
 
+def ready(folder: Path) -> None:
+    """Make `make setup` of a copy take the environment of the tests for its own."""
+    own = folder / ".venv"
+    own.mkdir()
+    for path in Path(sys.prefix).iterdir():
+        (own / path.name).symlink_to(path)
+    (own / ".ready").unlink(missing_ok=True)
+    (own / ".ready").touch()
+
+
 def literal(target: Path, small: bool = True, **environment: str) -> Copy:
     """A copy in which `make reproduce` has nothing to set up first; it runs the smoke workflow, where `small`."""
-    own = target / ".venv"
-    own.mkdir(parents=True)
-    (own / "bin").symlink_to(Path(sys.executable).parent)
     chosen = {"PYTHONPATH": str(target / "src")}  # `make setup` would install the copy itself
     if small:
         chosen |= {"SNAKEMAKE_PROFILE": "tests/support/smoke", "TILECAST_MIRROR": ""}
     copy = copy_tree(target, **chosen | environment)
     (target / "results/README.md").unlink()  # it is no result
-    (own / ".ready").touch()
+    ready(target)
     return copy

@@ -88,13 +88,13 @@ def rows(found: Iterator[Distribution], names: set[str]) -> dict[str, tuple[str,
 
 
 def pinned() -> dict[str, str]:
-    """The versions of all files in requirements/ but the lock tool's own, by normalised name.
+    """The versions of all files in requirements/ but those of tools that are only run, by normalised name.
 
     Where two are pinned (python-dateutil), the first file in the order of the alphabet is the one that counts.
     """
     versions: dict[str, str] = {}
     for path in sorted((ROOT / "requirements").glob("*.txt")):
-        if path.name != "tools.txt":
+        if path.name not in ("package.txt", "tools.txt"):
             for name, version in re.findall(r"^([\w.-]+)==([\w.]+)", path.read_text(), re.MULTILINE):
                 versions.setdefault(canonicalize_name(name), version)
     return versions
@@ -103,9 +103,11 @@ def pinned() -> dict[str, str]:
 def page() -> str:
     """The table of docs/develop/licences.md."""
     names = set(pinned())
-    table = rows(distributions(), names) | rows(distributions(path=[str(ROOT / "build/cluster")]), names)
+    docs = [str(path) for path in ROOT.glob("build/docs/lib/*/site-packages")]
+    table = rows(distributions(path=docs), names) | rows(distributions(), names)
+    table |= rows(distributions(path=[str(ROOT / "build/cluster")]), names)
     if missing := names - set(table):
-        raise SystemExit(f"not installed, `make setup cluster` first: {', '.join(sorted(missing))}")
+        raise SystemExit(f"not installed, `make licences` installs all: {', '.join(sorted(missing))}")
     return """# Licences of the dependencies
 
 Written by `make licences` from the metadata of what is installed. A test compares it with `requirements/`, and

@@ -33,6 +33,9 @@ HEADS = {
     "cluster.txt": "SLURM, Kubernetes and S3 storage for Snakemake, with what they require beyond lock.txt.\n"
     "# botocore wants an older python-dateutil than lock.txt has; matplotlib takes either.",
     "cluster-test.txt": "The S3 server that tests/cluster runs, with what it requires beyond the other two.",
+    "docs.txt": "The documentation as a site.",
+    "package.txt": "Checks of RO-Crates, and the bill of materials.\n"
+    "# roc-validator wants an older rich than lock.txt has.",
     "tools.txt": "What `make lock` runs.",
 }
 
@@ -153,7 +156,7 @@ def resolve(
 
 
 def main() -> None:
-    """Resolve and write the four files, each beyond those before it."""
+    """Resolve and write the files: three that are installed together, and those of environments apart."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--upgrade", action="store_true", help="take the newest versions, not those pinned now")
     upgrade = options.parse_args().upgrade
@@ -175,6 +178,10 @@ def main() -> None:
     shared |= beyond
     server = resolve(["--group", "cluster-test"], [], shared, known["cluster-test.txt"])
     write(FOLDER / "cluster-test.txt", {name: pin for name, pin in server.items() if name not in shared})
+    alike = {name: pin for name, pin in lock.items() if name != "rich"}
+    for group in ("docs", "package"):
+        found = resolve(["--group", group], [], alike, known[f"{group}.txt"])
+        write(FOLDER / f"{group}.txt", found)
     write(FOLDER / "tools.txt", resolve([], ["uv", "packaging"], {}, known["tools.txt"]))
 
 

@@ -154,7 +154,7 @@ def manifested(path: Path) -> object:
 
 def bundles() -> list[bytes]:
     with tempfile.TemporaryDirectory() as folder:
-        bundle.make({"artifact_validation/claims.csv": b"id\n1\n"}, Path(folder, "x.tar.gz"), "0")
+        bundle.make({"artifact_validation/claims.csv": b"id\n1\n"}, Path(folder, "x.tar.gz"))
         return [Path(folder, "x.tar.gz").read_bytes()]
 
 
@@ -168,7 +168,7 @@ def bundled(name: str) -> Reader:
 
     def parse(path: Path) -> object:
         with tempfile.TemporaryDirectory() as folder:
-            bundle.make({**INSIDE, f"measured/here/{name}": path.read_bytes()}, Path(folder, "x.tar.gz"), "0")
+            bundle.make({**INSIDE, f"measured/here/{name}": path.read_bytes()}, Path(folder, "x.tar.gz"))
             return bundle.import_measured(Path(folder, "x.tar.gz"), Path(folder, "kept"))
 
     return parse

@@ -47,6 +47,8 @@ def test_the_pins_satisfy_the_project() -> None:
     assert unmet(project, LOCKED) == []
     assert unmet(EXTRAS["cluster"], CLUSTER) == []
     assert unmet(PROJECT["dependency-groups"]["cluster-test"], SERVER) == []
+    for group in ("docs", "package"):
+        assert unmet(PROJECT["dependency-groups"][group], lock.read(lock.FOLDER / f"{group}.txt")) == []
     assert unmet(["numpy<1"], LOCKED) == ["numpy<1"]
 
 

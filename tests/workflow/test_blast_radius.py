@@ -58,7 +58,7 @@ def test_a_device_concerns_what_forecasts(jobs: list[Job]) -> None:
 
 
 def test_a_stages_tables_concern_that_stage_and_who_reads_it(jobs: list[Job]) -> None:
-    readers = {"audit_claims", "report_page"}
+    readers = {"appendix", "audit_claims", "report_page"}
     for stage, rooms in {"moe": ("moe", "plot_moe"), "locality": ("locality", "plot_numa")}.items():
         used = users(f"tables/declared/{stage}", jobs)
         assert used and {rule for rule in used if not rule.startswith(rooms)} <= readers

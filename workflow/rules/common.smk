@@ -264,9 +264,13 @@ def expanded():
 
 
 def made_by_steps():
-    """What steps make, within the folder of results; a star stands for what a wildcard names."""
-    outputs = {str(file) for rule in workflow.rules for file in rule.output}
-    inside = sorted(re.sub(r"\{.*?\}", "*", file) for file in outputs)
-    return [
-        file.removeprefix("results/") for file in inside if file.startswith("results/")
-    ]
+    """What each step makes, within the folder of results; a star stands for what a wildcard names."""
+    made = {
+        step.name: sorted(
+            re.sub(r"\{.*?\}", "*", str(file)).removeprefix("results/")
+            for file in step.output
+            if str(file).startswith("results/")
+        )
+        for step in workflow.rules
+    }
+    return {name: files for name, files in sorted(made.items()) if files}

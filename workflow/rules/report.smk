@@ -66,6 +66,25 @@ use rule report_page as report_in_one_file with:
         "results/logs/report_in_one_file.log",
 
 
+rule appendix:
+    input:
+        template=shipped("report/paper/appendix.md"),
+        claims=CLAIMS_FILE,
+        verdicts="results/evaluation/claims.csv",
+        minutes=shipped("resources/reference/minutes.csv"),
+    output:
+        markdown="results/report/artifact-appendix.md",
+        pdf="results/report/artifact-appendix.pdf",
+    log:
+        "results/logs/appendix.log",
+    conda:
+        "../../envs/report.yaml"
+    params:
+        *code("appendix"),
+    script:
+        "../scripts/appendix.py"
+
+
 TARGETS = [
     *GRAPHS,
     "results/predict/logo.csv",
@@ -77,13 +96,48 @@ TARGETS = [
     *MOE_TARGETS,
     *NUMA_TARGETS,
     *PAGES,
+    "results/report/index.html",
+    "results/report/artifact-appendix.pdf",
 ]
+
+
+# The run described as a Workflow Run RO-Crate: what it was run from and with, and which step made which file.
+RUN_FILES = {
+    "results/run/Snakefile": shipped("Snakefile"),
+    **{
+        f"results/run/workflow/rules/{file.name}": shipped(
+            f"workflow/rules/{file.name}"
+        )
+        for file in sorted((ROOT / "workflow/rules").glob("*.smk"))
+    },
+}
+
+
+rule crate:
+    input:
+        TARGETS,
+        run=list(RUN_FILES.values()),
+    output:
+        crate="results/ro-crate-metadata.json",
+        config="results/run/config.json",
+        run=list(RUN_FILES),
+    log:
+        "results/logs/crate.log",
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        *code("crate"),
+        steps=lambda wildcards: made_by_steps(),
+        settings=settings.model_dump_json(indent=1),
+    script:
+        "../scripts/crate.py"
 
 
 # The last step: nothing reads it but `tilecast check results`.
 rule manifest:
     input:
         TARGETS,
+        rules.crate.output,
     output:
         "results/manifest.csv",
     log:
@@ -92,7 +146,9 @@ rule manifest:
         "../../envs/analysis.yaml"
     params:
         *code("manifest"),
-        made=lambda wildcards: made_by_steps(),
+        made=lambda wildcards: sorted(
+            {file for files in made_by_steps().values() for file in files}
+        ),
         others=["logs/*", "measured/*/*", "*/trained/*", "README.md"],
         state=".snakemake/tilecast-made.json",
     script:

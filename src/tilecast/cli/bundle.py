@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tilecast import __version__
 from tilecast.measure.bundle import collect, devices_of, make, verify
 
 TARGET = Path("build/tilecast-results.tar.gz")
@@ -26,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     """Make or verify."""
     if args.what == "make":
         files = collect(args.results, {"replayed": args.measured, "live": args.results / "measured"})
-        make(files, args.output, __version__)
+        make(files, args.output)
     path = args.output if args.what == "make" else args.file
     files = verify(path)  # a bundle just made is checked like any other
     named = ", ".join(devices_of(files)) or "none"

@@ -25,11 +25,18 @@ from tilecast.base.errors import InputError, TilecastError
 from tilecast.base.files import write_bytes
 from tilecast.measure.describe import DESCRIPTION, device_of, read_description
 from tilecast.measure.store import PLANS, load_run
+from tilecast.tables.crate import NAME as CRATE
+from tilecast.tables.crate import crate
 from tilecast.tables.declared.evaluation import ERRORS
 from tilecast.tables.declared.measured import LIVE_MODELS, MEASURED, PLANNED
 from tilecast.tables.io import read
 
-MANIFEST, CRATE = "manifest-sha256.txt", "ro-crate-metadata.json"
+MANIFEST = "manifest-sha256.txt"
+ABOUT: dict[str, object] = {
+    "name": "Tilecast results",
+    "description": "Published claims about GPU performance forecasting held against data, and measurements of "
+    "this project with the forecasts made before them.",
+}
 LARGEST_BYTES = 512 << 20  # of everything in a bundle: more is not a bundle of this project
 MOST_FILES = 10_000
 HEADERS_BYTES = 64 << 20  # names and padding of so many
@@ -83,60 +90,30 @@ def _json(name: str, rows: pd.DataFrame) -> dict[str, bytes]:
     return {f"{name}.json": (json.dumps({"rows": records}, indent=1, ensure_ascii=False) + "\n").encode()}
 
 
-def make(files: Mapping[str, bytes], target: Path, version: str) -> None:
-    """Write the archive: sorted, without owners, dates or modes, so that its bytes depend on its files alone."""
-    described = dict(files) | {CRATE: _crate(files, version)}
-    sums = "".join(f"{hashlib.sha256(described[name]).hexdigest()}  {name}\n" for name in sorted(described))
-    described[MANIFEST] = sums.encode()
+def make(files: Mapping[str, bytes], target: Path) -> None:
+    """Write the bundle of these files, with what describes them and checksums of all."""
+    about = {name: (len(data), hashlib.sha256(data).hexdigest()) for name, data in files.items()}
+    described = dict(files) | {CRATE: crate(ABOUT, about)}
+    write_bytes(target, pack(described | {MANIFEST: sums(described)}))
+
+
+def sums(files: Mapping[str, bytes]) -> bytes:
+    """A line a file: its SHA-256 and its name, as `sha256sum --check` reads them."""
+    return "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)).encode()
+
+
+def pack(files: Mapping[str, bytes]) -> bytes:
+    """A .tar.gz: sorted, without owners, dates or modes, so that its bytes depend on its files alone."""
     buffer = io.BytesIO()
     with (
         gzip.GzipFile(filename="", fileobj=buffer, mode="wb", compresslevel=9, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
-        for name in sorted(described):
+        for name in sorted(files):
             entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(described[name]), 0o644
-            archive.addfile(entry, io.BytesIO(described[name]))
-    write_bytes(target, buffer.getvalue())
-
-
-def _crate(files: Mapping[str, bytes], version: str) -> bytes:
-    """RO-Crate 1.1 metadata: what the files are, with size and checksum."""
-    kinds = {".csv": "text/csv", ".json": "application/json", ".parquet": "application/vnd.apache.parquet"}
-    parts = [
-        {
-            "@id": name,
-            "@type": "File",
-            "encodingFormat": kinds[PurePosixPath(name).suffix],
-            "contentSize": str(len(files[name])),
-            "sha256": hashlib.sha256(files[name]).hexdigest(),
-        }
-        for name in sorted(files)
-    ]
-    crate = {
-        "@context": "https://w3id.org/ro/crate/1.1/context",
-        "@graph": [
-            {
-                "@id": CRATE,
-                "@type": "CreativeWork",
-                "conformsTo": {"@id": "https://w3id.org/ro/crate/1.1"},
-                "about": {"@id": "./"},
-            },
-            {
-                "@id": "./",
-                "@type": "Dataset",
-                "name": "Tilecast results",
-                "description": "Published claims about GPU performance forecasts held against data, and "
-                "measurements of this project with the forecasts made before them.",
-                "license": {"@id": "https://spdx.org/licenses/MIT"},
-                "hasPart": [{"@id": part["@id"]} for part in parts],
-                "mentions": {"@id": "#tilecast"},
-            },
-            {"@id": "#tilecast", "@type": "SoftwareApplication", "name": "Tilecast", "softwareVersion": version},
-            *parts,
-        ],
-    }
-    return (json.dumps(crate, indent=1, ensure_ascii=False) + "\n").encode()
+            entry.size, entry.mode = len(files[name]), 0o644
+            archive.addfile(entry, io.BytesIO(files[name]))
+    return buffer.getvalue()
 
 
 def verify(path: Path) -> dict[str, bytes]:

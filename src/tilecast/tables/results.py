@@ -26,12 +26,12 @@ def write_manifest(folder: Path, made: Iterable[str], others: Iterable[str], sta
     `state` keeps when each file was made. One that changed without a new time stamp is refused: no step did that.
     """
     patterns = sorted({*made, *others} - {NAME})
-    listed = [name for name in _files(folder) if _is_of(name, made) and name != NAME]
+    listed = files_made(folder, made)
     before, now = _state(state), {}
     changed: list[str] = []
     rows: list[dict[str, object]] = []
     for name in listed:
-        about, digest = (folder / name).stat(), _digest(folder / name)
+        about, digest = (folder / name).stat(), digest_of(folder / name)
         now[name] = [about.st_mtime_ns, digest]
         rows.append({"path": name, "size_bytes": about.st_size, "sha256": digest})
         if name in before and before[name][0] == about.st_mtime_ns and before[name][1] != digest:
@@ -59,12 +59,17 @@ def problems(folder: Path) -> list[Problem]:
             found.append((name, "is missing"))
         elif (about := (folder / name).stat()).st_size < size:
             found.append((name, f"is cut short: {about.st_size:,} of {size:,} bytes"))
-        elif about.st_size != size or _digest(folder / name) != digest:
+        elif about.st_size != size or digest_of(folder / name) != digest:
             found.append((name, "is not what the run made (its checksum differs)"))
     for name in sorted(there - set(listed["path"]) - {NAME}):
         if not _is_of(name, asked):
             found.append((name, FOREIGN))
     return found
+
+
+def files_made(folder: Path, made: Iterable[str]) -> list[str]:
+    """The files of `folder` that match `made`, what steps make, but for the manifest itself."""
+    return [name for name in _files(folder) if _is_of(name, made) and name != NAME]
 
 
 def _files(folder: Path) -> Iterator[str]:
@@ -80,7 +85,8 @@ def _is_of(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name, one) or fnmatchcase(name, f"{one}/*") for one in patterns)
 
 
-def _digest(file: Path) -> str:
+def digest_of(file: Path) -> str:
+    """The SHA-256 of a file."""
     try:
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -57,7 +57,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def bundle(results: Path, tmp_path: Path) -> Path:
     path = tmp_path / "b.tar.gz"
-    make(collect(results, {"live": results / "measured"}), path, "1")
+    make(collect(results, {"live": results / "measured"}), path)
     return path
 
 
@@ -74,7 +74,7 @@ def test_it_holds_the_names_asked_for_and_nothing_private(bundle: Path) -> None:
 def test_the_same_results_give_the_same_bytes(results: Path, bundle: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(results, elsewhere)
-    make(collect(elsewhere, {"live": elsewhere / "measured"}), tmp_path / "again.tar.gz", "1")
+    make(collect(elsewhere, {"live": elsewhere / "measured"}), tmp_path / "again.tar.gz")
     assert (tmp_path / "again.tar.gz").read_bytes() == bundle.read_bytes()
     with tarfile.open(bundle) as archive:
         assert {(one.mtime, one.uid, one.uname, one.mode) for one in archive} == {(0, 0, "", 0o644)}
@@ -148,7 +148,7 @@ def test_a_tampered_bundle_is_refused(
 
 def test_a_device_both_kept_and_measured_here_is_in_it_twice(results: Path, tmp_path: Path) -> None:
     roots = {"replayed": results / "measured", "live": results / "measured"}
-    make(collect(results, roots), tmp_path / "b.tar.gz", "1")
+    make(collect(results, roots), tmp_path / "b.tar.gz")
     assert devices_of(verify(tmp_path / "b.tar.gz")) == ["CPU_x", "CPU_x.live"]
 
 

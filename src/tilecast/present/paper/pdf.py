@@ -1,4 +1,4 @@
-"""All paper tables as one PDF, set with typst and the fonts it brings along, and as one LaTeX document."""
+"""PDFs, of all paper tables or of other text, set with typst and the fonts it brings along; tables as LaTeX."""
 
 from __future__ import annotations
 
@@ -21,14 +21,19 @@ _HEAD = """\
 
 
 def write_pdf(fragments: Iterable[str], output: str) -> None:
-    """Typeset the tables' typst fragments, in their order; no system font, no date: the same bytes everywhere."""
+    """Typeset the tables' typst fragments, in their order."""
+    texts = (Path(path).read_text(encoding="utf-8") for path in fragments)
+    set_pdf(_HEAD + "\n".join(texts), output)
+
+
+def set_pdf(source: str, output: str) -> None:
+    """Typeset typst source as a PDF; no system font, no date: the same bytes everywhere."""
     import typst
 
-    source = _HEAD + "\n".join(Path(path).read_text(encoding="utf-8") for path in fragments)
     try:
         pdf = typst.compile(source.encode(), format="pdf", ignore_system_fonts=True, timestamp=0)
     except typst.TypstError as error:
-        raise InputError(output, f"typst could not set the tables ({error.message})") from None
+        raise InputError(output, f"typst could not set it ({error.message})") from None
     write_bytes(output, pdf)
 
 
