@@ -356,7 +356,6 @@ def test_checking_claims_needs_no_pandas(repository: Path) -> None:
         ("guide-pp4", "reproduced", "one row"),
         ("paper-h100-gpt3", "reproduced", "6 rows"),
         ("paper-h100-gpt3-habitat", "reproduced", "6 rows"),
-        ("paper-h100-gpt3-li", "reproduced", "6 rows"),
         ("guide-a100-sxm-training", "reproduced", "No row gives 0 labels, as claimed"),
         ("survey-h100-gpt3-roofline", "contradicted", "Habitat (authors) (n = 6: 121.4)"),
         ("survey-mean-error", "contradicted", "which says nothing"),
