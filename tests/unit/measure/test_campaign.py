@@ -64,7 +64,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(stages, "NARROW", ((16, 32, 32),))
     monkeypatch.setitem(copies.LARGEST, "cuda", 1 << 12)
     monkeypatch.setattr(session, "LONGEST_SHARE", 10.0)
-    monkeypatch.delenv(module.CAMPAIGN, raising=False)
+    monkeypatch.setenv(module.CAMPAIGN, "")  # a test sets it: taken away afterwards
     (tmp_path / "study.yaml").write_text(STUDY)
     return tmp_path / "study.yaml"
 
