@@ -122,7 +122,7 @@ def _topology(args: argparse.Namespace) -> int:
 
 
 def _read(args: argparse.Namespace) -> dict[str, Any]:
-    return given_topology(Path(args.sysfs)) if args.sysfs else read_topology()
+    return given_topology(Path(args.sysfs)) if args.sysfs is not None else read_topology()
 
 
 def _plan(args: argparse.Namespace) -> int:
@@ -157,9 +157,9 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _device(args: argparse.Namespace, topology: dict[str, Any]) -> str:
-    if args.sysfs and args.device == "cuda":
+    if args.sysfs is not None and args.device == "cuda":
         raise InputError("--sysfs", "is another host's, whose GPUs are not here", "take --device cpu")
-    return "cpu" if args.sysfs or (args.device == "auto" and not topology["gpus"]) else args.device
+    return "cpu" if args.sysfs is not None or (args.device == "auto" and not topology["gpus"]) else args.device
 
 
 def _measure(args: argparse.Namespace) -> int:

@@ -7,13 +7,15 @@ import json
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from tilecast.base.errors import InputError
 from tilecast.base.files import write_text
 from tilecast.tables.declared.results import RESULTS
 from tilecast.tables.io import read, write
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NAME = "manifest.csv"
 FOREIGN = "is foreign: no step of the workflow makes it"
@@ -25,6 +27,8 @@ def write_manifest(folder: Path, made: Iterable[str], others: Iterable[str], sta
 
     `state` keeps when each file was made. One that changed without a new time stamp is refused: no step did that.
     """
+    import pandas as pd
+
     patterns = sorted({*made, *others} - {NAME})
     listed = files_made(folder, made)
     before, now = _state(state), {}
@@ -51,6 +55,10 @@ def problems(folder: Path) -> list[Problem]:
     if not (folder / NAME).is_file():
         raise InputError(folder / NAME, "does not exist", "a whole run writes it: make reproduce")
     table = read(folder / NAME, RESULTS)
+    half = table[table["sha256"].notna() != table["size_bytes"].notna()]
+    if len(half):
+        problem = f"gives {half['path'].iloc[0]} a size or a checksum, not both"
+        raise InputError(folder / NAME, problem, "a whole run writes it anew: make reproduce")
     listed = table[table["sha256"].notna()]
     asked = table.loc[table["sha256"].isna(), "path"].tolist()
     found, there = [], set(_files(folder))

@@ -119,7 +119,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "tiny.json").write_text(json.dumps(TINY[0]))
     (root / "folder.csv").mkdir()
     shutil.copytree(RUN, root / "measured" / RUN.name)
-    bundle.make(INSIDE, root / "x.tar.gz", "0")
+    bundle.make(INSIDE, root / "x.tar.gz")
     node = root / "sys/devices/system/node/node0"
     node.mkdir(parents=True)
     (node / "cpulist").write_text("0-3")
