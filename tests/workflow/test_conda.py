@@ -132,7 +132,7 @@ def test_every_script_of_the_default_workflow_runs_in_a_conda_environment(
     expected = {
         rule.script
         for rule in script_rules(copy.root)
-        if any(re.fullmatch(rule.name, ran) for ran in {*run.rules, "manifest"})
+        if any(re.fullmatch(rule.name, ran) for ran in {*run.rules, "crate", "manifest"})
     }
     assert expected
     assert prefixes == {script: {copy.root / ".snakemake/conda"} for script in expected}

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.slow
 
 TARGETS = ["results/measure/machines.json", "results/figures/measure_validation.svg"]
 # Where live measurements may show; where something is measured, the host of the locality study is this one.
+RUN = ("run/", "ro-crate-metadata.json")  # what the run was made with, and of what
 OWN = ("measure/", "measured/", "figures/measure_", "numa/topology.json")
 
 
@@ -48,14 +49,14 @@ def test_live_measurements_change_their_own_tables_and_section_alone(live: Copy,
     after = live.results()
     changed = {name for name in after if after[name] != before.get(name)}
     page = "report/machine.html"
-    assert page in changed and all(name.startswith(("report/", *OWN)) for name in changed)
+    assert page in changed and all(name.startswith(("report/", *OWN, *RUN)) for name in changed)
     machines = json.loads(after["measure/machines.json"])["machines"]
     assert [one["where"] for one in machines].count("live") == 1
     old, new = (
         {
             name: html
             for file, text in made.items()
-            if file.startswith("report/")
+            if file.startswith("report/") and file.endswith(".html")
             for name, html in sections(text.decode()).items()
         }
         for made in (before, after)

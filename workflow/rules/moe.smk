@@ -75,9 +75,9 @@ rule moe_study:
     log:
         "results/logs/moe_study.log",
     conda:
-        "../../envs/torch.yaml"  # the models' kernels are traced
+        "../../envs/torch.yaml"
     params:
-        *code("moe_study"),
+        *code("moe_study", *predictor_code("tilecast")),
         *SYSTEMS,
         *MODELS,
         figures=FIGURES,
