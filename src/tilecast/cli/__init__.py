@@ -27,7 +27,7 @@ COMMANDS: dict[str, str] = {
     "forecast": "latency, memory and bottlenecks of a model on a GPU",
     "graph": "a model as a list of kernels: parameters, FLOPs, bytes, kernels by class",
     "import": "add somebody else's measurements, from their bundle",
-    "kernel": "latency of one matrix product on a GPU",
+    "kernel": "latency of one kernel on a GPU: product, attention, norm, elementwise",
     "list": "names that the other commands take: models, devices, systems, engines",
     "measure": "time kernels and models on this machine, forecasts first",
     "moe": "experts on several GPUs, with and without fetching them ahead",
