@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 from small_tables import write_rows
 
+from tilecast.locality.host import described_hosts
 from tilecast.locality.model import Work, predicted
 from tilecast.locality.record import load, summary, tables
 from tilecast.locality.study import counts, load_study, study_names
@@ -93,8 +94,11 @@ def write_locality(root: Path) -> Path:
         (root / f"numa/{name}.json").write_text(json.dumps(content))
     found = pd.DataFrame(counts({name: load_study(name) for name in study_names()}))
     write(found, root / "numa/counts.csv", locality.COUNTS)
-    hosts = read(ROOT / "resources/published/numa_hosts.csv", locality.HOSTS)
-    cells = [("vit0x0x0", "fp32", 10), ("vit32x2x128", "fp32", 10)]
+    published = ROOT / "resources/published"
+    hosts = described_hosts(
+        read(published / "numa_hosts.csv", locality.HOSTS), read(published / "numa_limits.csv", locality.LIMITS)
+    )
+    cells = [("vit0x0x0", "fp32", 10, False), ("vit32x2x128", "fp32", 10, False)]
     forecast = predicted(hosts, cells, lambda *_: Work(1e9, (0.5, 0.4, 0.6), (0.3, 0.2, 0.4)))
     write(pd.DataFrame(forecast), root / "numa/predicted.csv", locality.PREDICTED)
     return root

@@ -81,6 +81,7 @@ rule locality_topology:
 rule locality_predict:
     input:
         hosts=shipped("resources/published/numa_hosts.csv"),
+        limits=shipped("resources/published/numa_limits.csv"),
         studies=SHIPPED_STUDIES,
         weights=weights("tilecast"),
     output:

@@ -204,7 +204,8 @@ def _figures(claim: Claim, query: Figures, document: Document, tables: Tables, p
     table = tables[query.dataset]
     chosen, words = select(query, table), definition(query)
     if chosen.empty and claim.expect:
-        return Finding("no data", None, 0, words, claim.note, (), _search(claim, query, tables))
+        verdict = "no data" if claim.expect == "no_data" else "not testable here"
+        return Finding(verdict, None, 0, words, claim.note, (), _search(claim, query, tables))
     if chosen.empty and table.empty:
         reason = f"The {query.dataset} table is empty: this needs the full artifact."
         return Finding("no data", None, 0, words, reason)

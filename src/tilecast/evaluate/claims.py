@@ -174,7 +174,7 @@ class Claim(Section):
     query: Query
     kind: Literal[KINDS] | None = None  # type: ignore[valid-type]  # by default what the query tells
     hardware: str = ""  # by default the devices that the query names
-    expect: Literal["no_data"] | None = None
+    expect: Literal["no_data", "not_testable"] | None = None  # the verdict where the query selects nothing
     search: bool = True
     note: str = ""
 
@@ -185,7 +185,7 @@ class Claim(Section):
         if self.is_range and (self.tolerance or self.comparison != "equals"):
             raise ValueError("a range takes neither `tolerance` nor `comparison`: it is met inside")
         if self.expect and not self.note:
-            raise ValueError("`expect: no_data` needs `note`, the reason why there are none")
+            raise ValueError(f"`expect: {self.expect}` needs `note`, the reason why there are none")
         return self
 
     @property

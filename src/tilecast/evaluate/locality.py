@@ -1,8 +1,11 @@
-"""Runs of a locality study, summarised by cell."""
+"""Runs of a locality study summarised by cell, and the guide's penalties held against forecast intervals."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from tilecast.locality.guide import CLAIMED_PENALTIES
+from tilecast.locality.host import OPEN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,3 +33,13 @@ def by_cell(runs: pd.DataFrame, profiles: pd.DataFrame) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def possible(predicted: pd.DataFrame) -> dict[str, int]:
+    """By kind of host memory: models whose penalty the guide gives and the open host's interval reaches."""
+    plain = predicted[(predicted["host"] == OPEN) & (predicted["dtype"] == "fp32") & ~predicted["compiled"]]
+    found = dict.fromkeys(plain["memory"], 0)
+    for row in plain[plain["model"].isin(list(CLAIMED_PENALTIES))].to_dict("records"):
+        low, high = CLAIMED_PENALTIES[row["model"]]
+        found[row["memory"]] += row["low_percent"] <= high and row["high_percent"] >= low
+    return found

@@ -40,7 +40,7 @@ def check_claims(claims: Claims, facts: dict[str, RecordedFact], cells: Cells, w
             raise InputError(place, f"fact `{claim.query.fact}` is not recorded", f"known are {known}")
         none_claimed = isinstance(claim.query, Figures) and claim.query.statistic == "count" and not claim.figure
         for query in claim.figures():
-            _check_query(query, place, cells, names, models, claim.expect == "no_data" or none_claimed)
+            _check_query(query, place, cells, names, models, claim.expect is not None or none_claimed)
 
 
 def _check_query(

@@ -139,12 +139,13 @@ def test_a_query_for_what_does_not_exist_is_refused_before_anything_runs(
         check_claims(claims, KNOWN, cells, "claims.yaml")
 
 
-def test_what_may_select_nothing_says_so(tmp_path: Path, repository: Path) -> None:
+@pytest.mark.parametrize(("expect", "verdict"), [("no_data", "no data"), ("not_testable", "not testable here")])
+def test_what_may_select_nothing_says_so(tmp_path: Path, repository: Path, expect: str, verdict: str) -> None:
     query = {**FIGURES, "where": {**WHERE, "model": "resnet50"}}
-    claims = loaded(tmp_path, claim(query=query, expect="no_data", note="No such model."))
+    claims = loaded(tmp_path, claim(query=query, expect=expect, note="No such model."))
     check_claims(claims, KNOWN, known_cells(repository / PUBLISHED), "claims.yaml")
     found, _ = audit(claims, {"errors": TWO}, KNOWN)
-    assert found["verdict"].tolist() == ["no data"]
+    assert found["verdict"].tolist() == [verdict]
     assert found["explanation"].iloc[0].startswith("No such model.")
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tilecast.base.errors import InputError
 from tilecast.locality.compare import compare, interval
 from tilecast.locality.guide import arithmetic
+from tilecast.locality.host import Host, Rates, described_hosts
 from tilecast.locality.model import (
     Stages,
     Work,
@@ -24,7 +25,7 @@ from tilecast.locality.model import (
 )
 from tilecast.locality.record import load, summary, tables
 from tilecast.locality.study import Study, cells, load_study, manifest
-from tilecast.tables.declared.locality import HOSTS, PREDICTED
+from tilecast.tables.declared.locality import HOSTS, LIMITS, PREDICTED
 from tilecast.tables.io import check, read
 
 times = st.floats(0.001, 100)
@@ -48,46 +49,67 @@ def test_distance_costs_no_more_than_it_slows_copies_and_nothing_where_copies_hi
 
 
 def test_the_stages_of_a_batch() -> None:
-    found = stages(WORK, "vit32x2x128", "fp32", 10, (2.4e10, 1.2e10))
+    found = stages(WORK, "vit32x2x128", "fp32", 10, Rates(2.4e10, 1.2e10))
     assert found.h2d == pytest.approx(0.25088)
     assert found.d2h == pytest.approx(0.003333, rel=1e-3)
     assert (found.compute, found.launch, found.bound) == (0.5, 0.3, "compute")
-    assert stages(WORK, "vit0x0x0", "bf16", 1, (3.01056e8, 1e8), 2) == Stages(1, 0.6, pytest.approx(3.01056), 0.4)
+    other = stages(WORK, "vit0x0x0", "bf16", 1, Rates(3.01056e8, 1e8), 2)
+    assert other == Stages(1, 0.6, pytest.approx(3.01056), 0.4)
 
 
-def hosts(remote: float) -> pd.DataFrame:
-    rate = {"h2d_local_bytes_per_s": 2e10, "d2h_local_bytes_per_s": 2e10}
-    far = {"h2d_remote_bytes_per_s": remote, "d2h_remote_bytes_per_s": remote}
-    row: dict[str, Any] = {
-        "host": "a",
-        "title": "a",
-        "gpu": "L40S",
-        **rate,
-        **far,
-        "passport": "assumed",
-        "source": "s",
-    }
-    return check(pd.DataFrame([row, row | {"host": "b", "h2d_local_bytes_per_s": None}]), HOSTS, "hosts")
+def test_copies_both_ways_slow_each_other_and_pageable_ones_hide_nothing() -> None:
+    assert Stages(2, 0, 1, 0, both_ways_share=0.5).batch_ms == 3  # 1 ms each way at half the rate, then 1 alone
+    assert Stages(2, 5, 1, 3, waits=True).batch_ms == 8
+    assert Stages(2, 3, 1, 5, waits=True).batch_ms == 8
 
 
-def test_predicted_rows_are_of_hosts_whose_rates_are_known() -> None:
-    cells = [("vit0x0x0", "fp32", 10), ("vit32x2x128", "fp32", 10)]
-    found = predicted(hosts(1e10), cells, lambda _, model, *__: NO_WORK if model == "vit0x0x0" else WORK)
+def host(remote: float, **others: Any) -> Host:
+    return Host("a", "L40S", "pinned", "assumed", ((Rates(2e10, 2e10), Rates(remote, remote)), *others.values()))
+
+
+def test_predicted_rows_say_what_the_remote_node_costs() -> None:
+    cells = [
+        ("vit0x0x0", "fp32", 10, False),
+        ("vit32x2x128", "fp32", 10, False),
+        ("vit32x2x128", "fp32", 10, True),
+    ]
+    found = predicted([host(1e10)], cells, lambda _, model, *__: NO_WORK if model == "vit0x0x0" else WORK)
     check(found, PREDICTED, "predicted")
-    assert set(found["host"]) == {"a"}
-    no_op, small = found.to_dict("records")
+    no_op, small, compiled = found.to_dict("records")
     assert no_op["penalty_percent"] == pytest.approx(100) and no_op["bound_local"] == "h2d"
     names = ("copies_from", "compute_from", "launch_from")
-    said = [["assumed", "", "assumed"], ["assumed", "predicted", "predicted"]]
+    said = [["assumed", "", "assumed"], ["assumed", "predicted", "predicted"], ["assumed", "predicted", "assumed"]]
     assert found[list(names)].fillna("").to_numpy().tolist() == said
     # 0.602 ms of copy from afar against 0.5 ms of compute, or 0.4 to 0.6 at the ends of its interval
     assert small["penalty_percent"] == pytest.approx(20.42, abs=0.01)
     assert (small["low_percent"], small["high_percent"]) == pytest.approx((0.352, 50.528), abs=0.01)
+    assert (small["compiled"], compiled["compiled"]) == (False, True)
 
 
-def test_equal_links_cost_nothing() -> None:
-    found = predicted(hosts(2e10), [("vit0x0x0", "bf16", 5)], lambda *_: NO_WORK)
-    assert found["penalty_percent"].tolist() == [0]
+def test_what_a_host_leaves_open_widens_the_interval_and_not_the_middle() -> None:
+    slow = (Rates(2e10, 2e10), Rates(5e9, 5e9))
+    found = predicted([host(2e10, slow=slow)], [("vit0x0x0", "fp32", 5, False)], lambda *_: NO_WORK)
+    row = found.iloc[0]
+    assert (row["penalty_percent"], row["low_percent"]) == (0, 0)
+    assert row["high_percent"] == pytest.approx(300)
+
+
+def test_the_open_host_keeps_its_limits_and_only_known_hosts_are_described(repository: Any) -> None:
+    published = read(repository / "resources/published/numa_hosts.csv", HOSTS)
+    limits = read(repository / "resources/published/numa_limits.csv", LIMITS)
+    found = {(one.name, one.memory): one for one in described_hosts(published, limits)}
+    assert "gb200" not in {name for name, _ in found} and len(found["p100_two_sockets", "pinned"].cases) == 3
+    pinned, pageable = (found["open", memory].cases for memory in ("pinned", "pageable"))
+    assert len(pinned) == 1 + 2**6 and len(pageable) == 1 + 2**8
+    for local, remote in (*pinned, *pageable):
+        assert local.in_bytes_per_s <= 0.905 * 3.15e10 and remote.in_bytes_per_s <= local.in_bytes_per_s + 1
+        assert local.waits == remote.waits
+    # a quarter of two UPI links is 10.4 GB/s; 24.8 / 3.21 is less
+    assert min(remote.in_bytes_per_s for _, remote in pinned) == pytest.approx(0.787 * 3.15e10 / 3.21)
+    assert any(remote.in_bytes_per_s == pytest.approx(1.04e10) for _, remote in pinned)
+    # hidden or not: 10 GB/s, or a tenth of a nanosecond a byte and what crossing adds at 1.04 against 24.8 GB/s
+    ends = {round(remote.in_bytes_per_s / 1e9, 2) for local, remote in pageable if local.in_bytes_per_s == 1e10}
+    assert 10.0 in ends and round(1 / (0.1 + 1 / 10.4 - 1 / (0.787 * 31.5)), 2) in ends
 
 
 def test_the_guides_arithmetic() -> None:
@@ -104,6 +126,8 @@ def test_the_guides_arithmetic() -> None:
 def test_published_hosts_say_where_they_come_from(repository: Any) -> None:
     found = read(repository / "resources/published/numa_hosts.csv", HOSTS)
     assert found["source"].str.len().min() > 20 and set(found["passport"]) == {"published", "assumed"}
+    limits = read(repository / "resources/published/numa_limits.csv", LIMITS)
+    assert limits["source"].str.len().min() > 20 and (limits["low"] <= limits["high"]).all()
 
 
 @given(st.lists(st.floats(-0.5, 0.5), min_size=3, max_size=12))
@@ -203,10 +227,13 @@ def test_the_model_is_held_against_measurements() -> None:
         for node, rate in copies.items()
     ]
     asked = [asdict(cell) for cell in cells(Study(**raw["definition"]))[0]]
-    works = {(0, "vit32x2x128", "fp32"): Work(1e9, (0.75, 0.7, 0.8), (0.6, 0.5, 0.9))}
+    works = {(0, "vit32x2x128", "fp32", False): Work(1e9, (0.75, 0.7, 0.8), (0.6, 0.5, 0.9))}
+    works |= {(0, "vit32x2x128", "fp32", True): Work(1e9, (0.7, 0.6, 0.8), (0.2, 0.1, 0.9))}
     raw["forecasts"] = expected(asked, 10, works, links)
     assert expected(asked, 10, works, [link | {"status": "failed"} for link in links]) == []
-    found = tables(raw)["against"].set_index(["cpu_node", "memory_node"])
+    whole = tables(raw)["against"].set_index(["cpu_node", "memory_node"])
+    assert whole[whole["compiled"]].loc[(0, 0), "predicted_per_s"] == pytest.approx(10 / 0.7e-3)
+    found = whole[~whole["compiled"]]
     assert sorted(found.index) == [(0, 0), (0, 1), (1, 0), (1, 1)] and set(found["model"]) == {"vit32x2x128"}
     # from node 0 compute of 0.75 ms is slowest, from node 1 the copy of 6.02 MB at 5 GB/s
     near, far = found.loc[0, 0], found.loc[0, 1]
@@ -238,9 +265,13 @@ def test_this_hosts_gpus_are_forecast_by_their_names() -> None:
     assert (no_op["compute_ms"], no_op["launch_from"], small["launch_from"]) == (0, "assumed", "predicted")
     # 20 to 30 kernels of an eager pass through two layers, 15 to 50 us each, and two copies
     assert 0 < no_op["launch_ms"] < 0.1 and 0.3 < small["launch_ms"] < 1.5
-    known = forecasts([("vit32x2x256", "fp32", 1)], ["L40S"])
-    for middle, low, high in (known("L40S", name, "fp32", 1).launch_ms for name in ("vit0x0x0", "vit32x2x256")):
+    known = forecasts([("vit32x2x256", "fp32", 1, compiled) for compiled in (False, True)], ["L40S"])
+    kinds = (("vit0x0x0", False), ("vit32x2x256", False), ("vit32x2x256", True))
+    _, eager, compiled = works = [known("L40S", name, "fp32", 1, how) for name, how in kinds]
+    for middle, low, high in (work.launch_ms for work in works):
         assert low < middle < high
+    assert compiled.compute_ms[0] < eager.compute_ms[0] and compiled.flops == pytest.approx(eager.flops)
+    assert all(short < long for short, long in zip(compiled.launch_ms, eager.launch_ms))
     assert of_this_host(study, TOPOLOGY | {"gpus": gpus[1:]}, links) == []
 
 

@@ -5,7 +5,7 @@ from matplotlib.patches import Patch
 
 from tilecast.locality.guide import CLAIMED_PER_S, NO_OP
 from tilecast.present.figures import style
-from tilecast.present.figures.hosts import HOSTS
+from tilecast.present.figures.hosts import HOSTS, eager
 from tilecast.tables.naming import significant
 
 TABLES = {"results/numa/predicted.csv": "locality.predicted", "results/numa/record/runs.csv": "locality.runs"}
@@ -24,7 +24,8 @@ def median_rates(runs: pd.DataFrame) -> pd.DataFrame:
 
 def draw(predicted: pd.DataFrame, runs: pd.DataFrame) -> style.Picture:
     """Forecast throughput from the local (solid) and the remote node (dashed); measured medians on a GPU."""
-    plain = predicted[(predicted["dtype"] == "fp32") & predicted["host"].isin(DRAWN)]
+    plain = eager(predicted)
+    plain = plain[plain["host"].isin(DRAWN)]
     least = plain.loc[plain["flops_per_byte"] > 0, "flops_per_byte"].min() / 8
     plain = plain.assign(intensity=plain["flops_per_byte"].clip(lower=least)).sort_values("intensity")
     figure = style.canvas(2.5)

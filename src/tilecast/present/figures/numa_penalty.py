@@ -5,7 +5,7 @@ from matplotlib.patches import Patch
 
 from tilecast.locality.guide import CLAIMED_PENALTIES
 from tilecast.present.figures import style
-from tilecast.present.figures.hosts import HOSTS
+from tilecast.present.figures.hosts import HOSTS, eager
 
 TABLES = {
     "results/numa/predicted.csv": "locality.predicted",
@@ -21,13 +21,13 @@ CLAIMED = "#dcdcdc"
 
 def draw(predicted: pd.DataFrame, comparison: pd.DataFrame) -> style.Picture:
     """A row a model: the claimed range (bar), forecasts by host (points), measurements (black, with interval)."""
-    plain = predicted[predicted["dtype"] == "fp32"]
+    plain = eager(predicted)
     models = list(dict.fromkeys(plain["model"]))
     hosts = {name: host for name, host in HOSTS.items() if name in set(plain["host"])}
     found = comparison[comparison["penalty_percent"].notna() & comparison["model"].isin(models)]
     moved = found["factor"].isin(["both", "memory"]) & (found["gpu"] != "all")
     measured = found[moved & (found["dtype"] == "fp32") & ~found["compiled"]]
-    figure = style.canvas(0.36 * len(models) + 0.6)
+    figure = style.canvas(0.46 * len(models) + 0.6)
     axes = figure.subplots()
     axes.set_xscale("symlog", linthresh=LINEAR_PERCENT, linscale=1.6)
     axes.set_xlim(-6, 600)
@@ -40,15 +40,15 @@ def draw(predicted: pd.DataFrame, comparison: pd.DataFrame) -> style.Picture:
     for row, model in enumerate(models):
         if model in CLAIMED_PENALTIES:
             low, high = CLAIMED_PENALTIES[model]
-            axes.barh(row, high - low, left=low, height=0.72, color=CLAIMED, zorder=1)
+            axes.barh(row, high - low, left=low, height=0.8, color=CLAIMED, zorder=1)
         mine = plain[plain["model"] == model].set_index("host")
         for lane, (name, host) in enumerate(hosts.items()):
-            place, cell = row - 0.24 + 0.16 * lane, mine.loc[name]
+            place, cell = row - 0.3 + 0.12 * lane, mine.loc[name]
             axes.plot(cell[["low_percent", "high_percent"]], [place] * 2, color=host.colour, linewidth=1, zorder=2)
             dot: style.Look = {"color": host.colour, "marker": host.marker, "markersize": 4}
             axes.plot(cell["penalty_percent"], place, zorder=3, **dot)
         for lane, real in enumerate(measured[measured["model"] == model].head(MEASURED_ROWS).to_dict("records")):
-            place = row + 0.36 - 0.08 * lane
+            place = row + 0.42 - 0.05 * lane
             axes.plot([real["low_percent"], real["high_percent"]], [place] * 2, color=style.INK, zorder=4)
             axes.plot(real["penalty_percent"], place, color=style.INK, marker="|", markersize=7, zorder=4)
     keys = [Patch(color=CLAIMED, label="claimed"), *(host.key(linestyle="none") for host in hosts.values())]
@@ -74,8 +74,10 @@ def _finding(plain: pd.DataFrame, models: int, measured: int) -> style.Finding:
     )
     caption = (
         f"How much longer a sample takes when its host buffers lie on the remote node, for {models} models. "
-        "Grey: what the guide claims. Points: the pipeline of four overlapping stages, with the copy rates of "
-        f"each host, compute and launching as forecast (line: their 80 % intervals). {black}; {words}. "
+        "Grey: what the guide claims. Points: the pipeline of four stages, with the copy rates of each host, "
+        "compute and launching as forecast; line: their 80 % intervals, and for a host not stated all that is "
+        "left open (its PCIe, the links between its sockets, how many GPUs share them). Pageable memory is copied "
+        f"while the host waits, so nothing overlaps. {black}; {words}. "
         f"The axis is linear up to {LINEAR_PERCENT} %, logarithmic beyond."
     )
     worst = plain.sort_values("penalty_percent").iloc[-1]

@@ -183,12 +183,14 @@ TIMELINE = Table(
 PREDICTED = Table(
     "numa_predicted",
     "throughput forecast from the local and the remote node",
-    ("host", "model", "dtype", "batch_size"),
-    host=text("host, as resources/published/numa_hosts.csv names it"),
+    ("host", "memory", "model", "dtype", "batch_size", "compiled"),
+    host=text("host, as resources/published/numa_hosts.csv names it; open: little of it is stated"),
     gpu=text("device"),
+    memory=text("of the host, that is copied from and to", values=("pinned", "pageable")),
     model=CELL["model"],
     dtype=CELL["dtype"],
     batch_size=_LENGTH["batch_size"],
+    compiled=CELL["compiled"],
     **SOURCES,
     flops_per_byte=amount("FLOPs per byte copied either way", title="Intensity"),
     compute_ms=amount("forecast of the model", digits=3),
@@ -202,15 +204,15 @@ PREDICTED = Table(
     local_per_s=_throughput("from the local node"),
     remote_per_s=_throughput("from the remote node"),
     penalty_percent=number("how much longer a sample takes from the remote node"),
-    low_percent=number("the same where compute takes the high end of its interval"),
-    high_percent=number("the same where compute takes its low end"),
+    low_percent=number("its least, over the forecast's interval and what the host's description leaves open"),
+    high_percent=number("its most, likewise"),
 )
 
 AGAINST = Table(
     "numa_against",
     "the model of the pipeline held against what was measured",
-    ("gpu", "cpu_node", "memory_node", "model", "dtype"),
-    **{name: CELL[name] for name in ("gpu", "cpu_node", "memory_node", "model", "dtype")},
+    tuple(CELL),
+    **CELL,
     local=flag("whether both nodes are the one next to the GPU"),
     h2d_ms=positive("copy in, at the rate of the no-op from that node"),
     compute_ms=amount("forecast of the model", digits=3),
@@ -240,6 +242,18 @@ HOSTS = Table(
     d2h_remote_bytes_per_s=_rate("copy out to the remote node"),
     passport=text("what the rates are", values=("published", "assumed")),
     source=text("where they come from"),
+)
+
+LIMITS = Table(
+    "numa_limits",
+    "limits of copying on a host of which little is stated",
+    ("quantity",),
+    quantity=text("short name"),
+    low=amount("least that is published or possible"),
+    high=positive("most"),
+    unit=_words("its unit"),
+    meaning=text("what is limited"),
+    source=text("where both ends come from"),
 )
 
 ARITHMETIC = Table(

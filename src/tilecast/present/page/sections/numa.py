@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tilecast.evaluate.locality import by_cell
+from tilecast.evaluate.locality import by_cell, possible
+from tilecast.locality.guide import CLAIMED_PENALTIES
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections.figures import of_stage
 from tilecast.present.page.shown import interval, records, shown, span
@@ -46,6 +47,7 @@ def context(results: Results) -> dict[str, Any]:
     topology = results.json("numa/topology.json")
     assert topology is not None
     plain = predicted[predicted["dtype"] == "fp32"]
+    eager = plain[~plain["compiled"] & (plain["memory"] == "pinned")]
     return {
         "host": str(topology["host"]).capitalize(),
         "verdict": topology["verdict"],
@@ -54,19 +56,21 @@ def context(results: Results) -> dict[str, Any]:
         "measurements": [_measured(results, name) for name in WHICH if results.path(f"numa/{name}/summary.json")],
         "agree": int((counts["claimed"] == counts["cells"]).sum()),
         "said": int(counts["claimed"].notna().sum()),
-        "unharmed": int((plain["penalty_percent"] < UNHARMED_PERCENT).sum()),
-        "forecasts": len(plain),
+        "unharmed": int((eager["penalty_percent"] < UNHARMED_PERCENT).sum()),
+        "forecasts": len(eager),
+        "claimed": len(CLAIMED_PENALTIES),
+        "possible": possible(predicted),
         "counts": shown(counts, COUNTS, "study place claimed listed cells rejected runs"),
         "predicted": shown(
             plain,
             PREDICTED,
-            "host model penalty_percent local_per_s bound_remote compute_ms launch_ms h2d_local_ms h2d_remote_ms"
-            + SOURCES,
+            "host memory model compiled penalty_percent low_percent high_percent local_per_s bound_remote "
+            "compute_ms launch_ms h2d_local_ms h2d_remote_ms" + SOURCES,
         ),
         "against": shown(
             results.table("numa/record/against.csv", AGAINST),
             AGAINST,
-            "gpu cpu_node memory_node model dtype bound predicted_per_s measured_per_s ape_percent "
+            "gpu cpu_node memory_node model dtype compiled bound predicted_per_s measured_per_s ape_percent "
             "predicted_penalty_percent measured_penalty_percent" + SOURCES,
         ),
         "figures": of_stage(results, "numa_"),
