@@ -324,6 +324,17 @@ def test_the_search_counts_no_definition_twice() -> None:
     assert all(match.changes in (1, 2) for match in tried)
 
 
+@pytest.mark.parametrize("count", [2, 3, 4, 5])
+def test_of_the_definitions_that_give_a_figure_three_are_named(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = [Match(f"definition {number}", 12.0, 1, number, True) for number in range(count)]
+    monkeypatch.setattr("tilecast.evaluate.definitions.definitions", lambda *_: tried)
+    made = Claim.model_validate(claim(claimed=12.0))
+    said = search(made, made.query, OTHERS)  # type: ignore[arg-type]
+    assert said.count("(n = 1: 12.0)") == min(count, 3) and (", such as: " in said) == (count > 3)
+
+
 def test_the_search_can_be_declined() -> None:
     made = Claim.model_validate(claim(claimed=12.0, search=False))
     assert search(made, made.query, OTHERS) == ""  # type: ignore[arg-type]

@@ -9,7 +9,9 @@ import pytest
 import yaml
 
 from tilecast.base.errors import InputError
-from tilecast.evaluate.experts import all_to_all, all_to_all_errors, anchors, gains
+from tilecast.evaluate.experts import all_to_all, all_to_all_errors, anchors, gains, load_anchors
+from tilecast.moe.step import Serving, spread
+from tilecast.moe.study import Inputs, decoder
 from tilecast.tables.declared.moe import ALLTOALL_MEASUREMENTS
 from tilecast.tables.io import read
 
@@ -56,6 +58,16 @@ def test_published_times_of_one_system_and_the_part_of_prefetching(tmp_path: Pat
     assert (found["fastest_ms"] <= found["forecast_ms"]).all() and (
         found["forecast_ms"] <= found["slowest_ms"]
     ).all()
+    ratio = found["measured_ms"] / found["forecast_ms"]
+    assert found["factor"].tolist() == pytest.approx(ratio.where(ratio > 1, 1 / ratio).tolist())
+    nearest = found["measured_ms"].clip(found["fastest_ms"], found["slowest_ms"])
+    assert found["measured_over_model"].tolist() == pytest.approx((found["measured_ms"] / nearest).tolist())
+    kept = [
+        decoder(entry.model, None, entry.device, "a100_sxm", Inputs()).place(spread(1, 1), 1, Serving())
+        for entry in load_anchors(path).anchors
+    ]
+    # within a tenth: each source has its own context
+    assert found["kept_share"].tolist() == pytest.approx([place.resident_share for place in kept], rel=0.1)
     (gain,) = gains(path, found).to_dict("records")
     assert gain["model_gain"] == pytest.approx(gain["gain"], rel=0.3)
     assert 1 <= gain["prefetching_low"] <= gain["prefetching_high"] < 1.5  # most of it is not prefetching

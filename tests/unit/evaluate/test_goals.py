@@ -69,6 +69,21 @@ def test_goals_of_half_precision_are_those_of_its_design_log() -> None:
         assert stated and [float(n) for n in re.findall(r"\d+", stated[1])] == [g.percent for g in goals_of(table)]
 
 
+def test_goals_of_cells_steps_and_collectives_are_those_of_their_documents() -> None:
+    root = Path(__file__).parents[3]
+    log, steps, collectives = ((root / STATED[name]).read_text() for name in ("cells", "steps", "collectives"))
+    rows = re.search(r"^\| cells \| n \| authors \| tilecast \| bar \|\n(.*?)\n\n", log, re.MULTILINE | re.DOTALL)
+    assert rows
+    stated = [re.findall(r"(?<![P\d])\d+(?:\.\d)?", row.split("|")[-2]) for row in rows[1].splitlines()[1:]]
+    once = {"P4", "backward pass of training"}  # one figure stands for two goals
+    goals = [goal.percent for table in ("cells", "phases") for goal in goals_of(table) if goal.name not in once]
+    assert [float(figure) for row in stated for figure in row] == goals
+    worded = re.findall(r"\| mean ([\d.]+)(?:, worst ([\d.]+))?", steps)
+    assert [float(n) for pair in worded for n in pair if n] == [goal.percent for goal in goals_of("steps")]
+    (said,) = re.findall(r"^Goals for the mean .*$", collectives, re.MULTILINE)
+    assert [float(n) for n in re.findall(r"(\d+) %", said)] == [g.percent for g in goals_of("collectives")]
+
+
 def test_a_verdict_needs_a_goal_and_an_error() -> None:
     assert verdict([5.0, 12.0], [5.5, 12.0]) == "met" and verdict([5.6], [5.5]) == "missed"
     assert verdict([], []) == "no goal" and verdict([None], [5.5]) == "no data"

@@ -9,7 +9,7 @@ import pytest
 
 from tilecast.base.paths import PUBLISHED, SHARES
 from tilecast.evaluate import multigpu
-from tilecast.evaluate.multigpu import SLOWED, Forecaster, scoreboard
+from tilecast.evaluate.multigpu import SLOWED, Forecaster, collective_errors, scoreboard
 from tilecast.evaluate.published_steps import (
     PUBLISHED_TABLE,
     SOURCES,
@@ -175,3 +175,11 @@ def test_how_far_a_run_is_slowed_is_uncertain():
 def test_the_table_states_where_each_row_is_from():
     words = (Path(PUBLISHED) / "README.md").read_text(encoding="utf-8")
     assert all(f"**{source}**" in words for source in SOURCES)
+
+
+def test_messages_of_a_mebibyte_are_among_those_from_a_mebibyte():
+    sizes = [1 << 10, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 1 << 21]
+    cells = pd.DataFrame({"bytes": sizes, "ape_percent": [1.0, 2.0, 4.0, 8.0, 16.0]})
+    found = collective_errors(cells.assign(basis="a", system="b", op="c")).set_index("sizes")
+    assert found["n"].to_dict() == {"all": 5, "from 1 MiB": 3}
+    assert found["mape_percent"].to_dict() == pytest.approx({"all": 31 / 5, "from 1 MiB": 28 / 3})

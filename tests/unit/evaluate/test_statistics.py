@@ -69,6 +69,7 @@ def test_one_value_has_no_interval_and_no_correlation() -> None:
     assert np.isnan([found["ci_low"], found["ci_high"], found["pearson"], found["spearman"]]).all()
     flat, rising = np.ones(4), np.arange(4.0)
     assert np.isnan([correlation(flat, rising), correlation(rising, flat)]).all()
+    assert np.isnan(correlation(rising[:2], rising[:2]))  # two pairs are always on a line
     assert correlation(rising, 3 * rising) == 1 and BY_NAME["accuracy"](rising) == 98.5
 
 

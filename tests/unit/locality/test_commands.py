@@ -111,6 +111,21 @@ def test_troubles_are_looked_for(two_nodes: Path, capsys: pytest.CaptureFixture[
     assert main(["numa", "topology", "--sysfs", str(two_nodes / "devices")]) == 1
 
 
+def test_a_binding_that_the_system_denies_is_told_in_its_own_words(
+    two_nodes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container without the right to bind: numactl is there, and fails."""
+    topology = given_topology(two_nodes) | {"given": False}
+    ((_, study),) = changed("numa_study", ["numa_nodes=[0,2]"])
+
+    def found(script: str) -> str:
+        monkeypatch.setattr("tilecast.locality.trouble.numactl", lambda *_: ["sh", "-c", script])
+        return dict(troubles(study, topology, "cpu"))["NUMA binding"]
+
+    assert found("echo 'set_mempolicy: not permitted' >&2; exit 1") == "denied: set_mempolicy: not permitted"
+    assert found("exit 0") == "ok: numactl binds"
+
+
 def plan(folder: Path) -> list[dict[str, str]]:
     with (folder / "runs.csv").open(newline="") as stream:
         return list(csv.DictReader(stream))

@@ -20,8 +20,8 @@ from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model, model_spec
 from tilecast.moe.exchange import HIGH_THROUGHPUT, LOW_LATENCY, exchange, reached
 from tilecast.moe.model import moe_model, with_expert_bytes
-from tilecast.moe.offload import ON_DEMAND, POLICIES, Cache, HostLink, Outcome, Predictor, play
-from tilecast.moe.step import IMPOSSIBLE, OFFLOADED, RESIDENT, Decoder, Serving, spread
+from tilecast.moe.offload import ON_DEMAND, POLICIES, Cache, HostLink, Outcome, Predictor, _Rank, play
+from tilecast.moe.step import IMPOSSIBLE, LOOP_OPERATIONS, OFFLOADED, RESIDENT, Decoder, Serving, spread
 from tilecast.moe.stream import distinct, from_file, imbalance, ranks_touched, synthetic
 from tilecast.moe.study import Inputs, decoder
 from tilecast.multigpu.collectives import collective
@@ -68,6 +68,12 @@ def test_experts_and_the_rest_are_the_whole_model() -> None:
     assert studied.expert_bytes * studied.layers == pytest.approx(2e9, rel=0.01)
     counted = replace(load_model("qwen3_30b_a3b"), parameters=None)  # what nobody published is counted
     assert moe_model(counted).dense_bytes == pytest.approx(model.dense_bytes, rel=1e-3)
+
+
+@pytest.mark.parametrize(("asked", "width"), [(96, 96), (40, 32), (3, 32)])
+def test_experts_of_a_wanted_size_are_a_multiple_of_32_wide(asked: int, width: int) -> None:
+    found = with_expert_bytes(load_model("qwen3_30b_a3b"), 48 * 3 * 2048 * asked * 2, 8)
+    assert found.values["moe_intermediate_size"] == width
 
 
 @pytest.mark.parametrize(
@@ -208,6 +214,23 @@ def test_lru_is_the_textbook_cache(slots: int) -> None:
             book.popitem(last=False)
 
 
+def test_a_cache_begins_with_what_it_is_given_as_far_as_it_goes() -> None:
+    first = [(0, 1), (1, 1), (0, 2), (1, 2)]
+    assert [key in Cache("static", 3, 2, first) for key in first] == [True, True, True, False]
+    assert [key in Cache("layer-wise", 3, 2, first) for key in first] == [True, True, True, False]
+
+
+def test_what_arrived_ahead_and_was_not_needed_stays_in_place_of_another() -> None:
+    """Experts 5 and 6 of layer 0 are named, a second each; 5 has arrived when the layer is over, 6 is given up."""
+    gpu = _Rank(Cache("lru", 1, 1, [(0, 1)]), (1, 1.0))
+    gpu.name([(0, 5), (0, 6)], now=0.0)
+    gpu.until(1.0)
+    assert gpu.ready == {(0, 5): 1.0} and gpu.fetched == 1
+    assert gpu.passed(0, wanted=[1]) == 1
+    assert [(0, expert) in gpu.cache for expert in (1, 5, 6)] == [False, True, False]
+    assert gpu.demand((0, 6), now=1.0) == 2.0 and gpu.fetched == 2
+
+
 def test_hit_rates_are_an_outcome() -> None:
     """All alike: the share that is kept. Locality and skew raise it; `static` lives by skew alone."""
     for policy in ("layer-wise", "lfu", "static"):
@@ -261,6 +284,7 @@ def test_verdicts_on_placement() -> None:
     assert verdicts == [OFFLOADED, OFFLOADED, RESIDENT, RESIDENT]
     odd = study.place(spread(1, 3), 1, Serving())
     assert odd.verdict == IMPOSSIBLE and "128 experts do not divide by ep 3" in odd.reason
+    assert odd.resident_share == 0
     small = study.place(spread(1, 2), 1, Serving(host_bytes=1e9))
     assert small.verdict == IMPOSSIBLE and "the host has 1 GB" in small.reason
     crowded = study.place(spread(1, 1), 1, Serving(cache_share=0.001))
@@ -300,3 +324,21 @@ def test_less_memory_slower_links_and_loops_slow_a_step() -> None:
     skewed = Serving(routing=Routing(1.5), policy="lfu")
     assert found.step(spread(1, 1), 1, skewed, 0.3).hit_rate > steps[-1].hit_rate
     assert found.step(spread(1, 4), 16, skewed, 1.0).imbalance > 1.2
+
+
+def test_a_step_is_the_sum_of_its_layers_by_hand() -> None:
+    """Two replicas of two expert ranks, each of two tensor ranks, that keep 0.3 of their experts; 48 layers."""
+    found = made()
+    layout, serving = spread(2, 2, 2), Serving(policy="layer-wise", loop=True)
+    step, model = found.step(layout, 3, serving, 0.3), found.model
+    assert step.outcome is not None and step.outcome.fetched > 0
+    assert step.waiting_ms == pytest.approx(1e3 * 48 * step.outcome.waiting_s)
+    assert step.fetched_bytes == pytest.approx(step.outcome.fetched / 2 * 48 * model.expert_bytes / 2)
+    used = distinct(found.stream(serving, 2 * 3 * 2), 2, model.experts)
+    assert step.looping_ms == pytest.approx(48 * 1e3 * (128 / 2 - used) * LOOP_OPERATIONS * found.host_s)
+    groups = [[first, first + 2] for first in (0, 1, 4, 5)]
+    shape = {"hidden": model.hidden, "top_k": 8, "experts": 128, "imbalance": step.imbalance}
+    sent = exchange(HGX, groups[0], 6, others=groups[1:], **shape)  # type: ignore[arg-type]
+    assert step.sent_bytes == pytest.approx(48 * sent.sent_bytes / 2)
+    assert step.exchange_ms == pytest.approx(48 * sent.total_ms / 2)
+    assert step.tokens == 3 * 8

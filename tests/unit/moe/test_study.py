@@ -14,12 +14,14 @@ from small_tables import write_rows
 from tilecast.base.errors import InputError
 from tilecast.cli import main
 from tilecast.evaluate.experts import all_to_all, all_to_all_errors
+from tilecast.graph.routing import Routing
 from tilecast.moe.names import figure_names, focus_of
+from tilecast.moe.offload import ON_DEMAND
 from tilecast.moe.overlap import main as overlap_main
 from tilecast.moe.overlap import measure
 from tilecast.moe.sensitivity import FACTORS, tornado, where_it_pays
 from tilecast.moe.step import spreads
-from tilecast.moe.study import Study, load_study
+from tilecast.moe.study import Inputs, Study, load_study
 from tilecast.moe.tables import layouts_table, models_table, systems_table
 from tilecast.moe.text import log, number, paragraph, summary
 from tilecast.present.figures import moe as pictures
@@ -96,6 +98,21 @@ def test_physical_verdicts(systems: pd.DataFrame) -> None:
     rows = physical.dropna(subset=["speedup"])
     million = rows["baseline_usd_per_million_tokens"] * rows["baseline_tokens_per_s"] * 0.0036
     assert (million.round(6) == rows["gpus"] * rows.index.get_level_values(0).map(_price)).all()
+
+
+def test_inputs_that_a_study_leaves_out_fetch_nothing_ahead() -> None:
+    left_out = Inputs().serving
+    assert left_out.predictor == ON_DEMAND and left_out.predictor.recall == 0
+    assert (left_out.reuse, left_out.routing, left_out.whole_layers) == (0, Routing(), False)
+
+
+def test_where_nothing_is_left_open_both_ends_are_the_forecast(study: Study) -> None:
+    closed = study.model_copy(update={"physical": study.physical.changed("test", unstated={})})
+    row = systems_table(closed).set_index(["mode", "system", "strategy"]).loc["physical", "2xA100", "hybrid"]
+    assert row["verdict"] == "offloaded" and row["speedup"] > 1
+    for name in ("speedup{}", "baseline_tokens{}_per_s", "prophet_tokens{}_per_s"):
+        middle = row[name.format("")]
+        assert [row[name.format(end)] for end in ("_low", "_high")] == [pytest.approx(middle)] * 2
 
 
 def test_as_described_uses_each_input_as_what_it_is_called(systems: pd.DataFrame) -> None:

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from tilecast.predict import interval
 from tilecast.predict.experts import chip_weights
 from tilecast.predict.kernel import complete, wait_ms
 from tilecast.predict.physics.chip import single_chip
-from tilecast.predict.tilecast import SHORTEST_MS, Tilecast
+from tilecast.predict.tilecast import GAP_MS, SHORTEST_MS, Tilecast
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,22 @@ def test_a_seen_gpu_has_its_own_expert_and_a_changed_one_has_not(model: Tilecast
     changed = replace(seen, bandwidth_bytes_per_s=2 * seen.bandwidth_bytes_per_s)
     assert not model.seen(changed)
     assert model.weights(load_device("A100-80GB"), "linear")[1] == {"NVIDIA_A100-PCIE-40GB": 1.0}
+
+
+def test_a_correction_is_held_between_e_to_the_minus_3_and_e_to_the_5(
+    model: Tilecast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a network says. On an add of 0.5 G numbers, which takes milliseconds."""
+    device, constant = load_device("V100"), SimpleNamespace(unknown=lambda features: np.zeros(len(features)))
+    add = complete(pd.DataFrame({"family": ["elementwise"], "op": "add", "b": 1 << 17, "m": 4096, "operands": 2}))
+    monkeypatch.setitem(model.experts[device.name], "elementwise", (constant,))
+
+    def busy_ms(log: float) -> float:
+        constant.correction = lambda features: np.full(len(features), log)
+        return float(model.predict(add, device)["latency_ms"].iloc[0]) - GAP_MS
+
+    assert busy_ms(5) / busy_ms(0) == pytest.approx(np.exp(5)) and busy_ms(9) == busy_ms(5)
+    assert busy_ms(4.9) < busy_ms(5) and busy_ms(-9) == busy_ms(-3) < busy_ms(-2.9)
 
 
 def test_the_nearest_generation_weighs_most(model: Tilecast) -> None:

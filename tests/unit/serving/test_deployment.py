@@ -17,7 +17,7 @@ from tilecast.evaluate.serving import serving_intervals
 from tilecast.hardware.device_file import load_device
 from tilecast.hardware.price import load_prices
 from tilecast.hardware.system import load_system
-from tilecast.models.architecture import equal_layers
+from tilecast.models.architecture import Architecture, equal_layers
 from tilecast.models.registry import load_model
 from tilecast.multigpu.memory import parameters
 from tilecast.predict.half_precision import shipped
@@ -26,7 +26,7 @@ from tilecast.serving.campaigns import formats_of, recipe
 from tilecast.serving.deployment import Deployment, Desk, Draft, Pool, check, served, sweep
 from tilecast.serving.engines import engine
 from tilecast.serving.load import Lengths, Load
-from tilecast.serving.passes import Formats
+from tilecast.serving.passes import BF16, Formats, Work, layer_kernels
 from tilecast.tables.declared.half_precision import SERVING_INTERVALS
 from tilecast.tables.io import read
 
@@ -66,6 +66,21 @@ def test_every_weight_is_held_once() -> None:
         narrow = replace(one, formats=Formats("fp8", "fp8", "bf16"))
         ends = 2 * 2 * model.vocab * model.hidden
         assert narrow.weight_bytes(Pool()) == pytest.approx(parameters(model) + ends / 2, rel=1e-2)
+
+
+def test_feed_forward_products_are_those_of_layers_without_experts_and_of_shared_ones() -> None:
+    """Of 48 layers 45 have experts of width 768; then each token also passes a shared one of 512, else 6,144."""
+    plain = equal_layers(load_model("qwen3_30b_a3b"))
+    mixed = replace(plain, expert_layers=45, shared_ffn=512, dense_ffn=6144)
+
+    def inner(shape: Architecture) -> list[tuple[float, float]]:
+        kernels = layer_kernels(shape, BF16, Work(decode=True, sequences=4, tokens=4, context=100), tp=2, ep=1)
+        products = [(dims, count) for family, _, dims, count in kernels if family == "gemm"]
+        return [(width, count) for (_, out, width), count in products[3:] if out == shape.hidden]
+
+    assert inner(plain) == []
+    assert inner(mixed) == [(512 / 2, 45), (6144 / 2, 3)]
+    assert inner(replace(plain, experts=0, expert_layers=0)) == [(768 / 2, 48)]
 
 
 def test_caches_are_of_key_value_heads_and_windows_bound_them() -> None:
