@@ -10,7 +10,7 @@ from copies import copy_tree
 TARGET = "results/tidy/labels.csv"
 
 
-@pytest.mark.parametrize("name", ['it\'s "here"', "größe 尺寸"])
+@pytest.mark.parametrize("name", ['it\'s "here"', "größe\n尺寸"])
 def test_a_clone_in_an_odd_folder_works(tmp_path: Path, name: str) -> None:
     copy = copy_tree(tmp_path / name)
     copy.snakemake(TARGET)

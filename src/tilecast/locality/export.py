@@ -84,7 +84,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _check_file(file: Path, shown: Path) -> None:
-    """Refuse a file that is not SQLite, or that has fewer pages than its header says."""
+    """Refuse what is not SQLite, has fewer pages than its header says, or has its last changes in a file beside it."""
     try:
         with file.open("rb") as stream:
             head = stream.read(100)
@@ -97,6 +97,8 @@ def _check_file(file: Path, shown: Path) -> None:
     promised = (65536 if page == 1 else page) * int.from_bytes(head[28:32])
     if size < promised:
         raise InputError(shown, f"is truncated: {size} of {promised} bytes", "export it again")
+    if (beside := file.with_name(f"{file.name}-wal")).exists() and beside.stat().st_size:
+        raise InputError(shown, f"is not whole: {beside.name} holds changes to it", "export it again")
 
 
 def _columns(work: sqlite3.Connection, table: str, needed: Set[str] = frozenset({"start", "end"})) -> set[str]:

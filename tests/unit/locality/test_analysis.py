@@ -376,6 +376,23 @@ def test_one_correlation_id_for_everything_is_refused_not_joined_without_end(tmp
         pass
 
 
+def test_a_database_whose_last_changes_lie_beside_it_is_refused(tmp_path: Path) -> None:
+    path = export(tmp_path / f"{NAME}.sqlite")
+
+    def counted() -> int:
+        with opened(path) as found:
+            return int(found.execute("SELECT COUNT(*) FROM gpu").fetchone()[0])
+
+    before, work = counted(), sqlite3.connect(path)
+    work.execute("PRAGMA journal_mode=WAL")
+    work.execute("DELETE FROM CUPTI_ACTIVITY_KIND_KERNEL")
+    work.commit()
+    with pytest.raises(InputError, match=f"is not whole: {NAME}.sqlite-wal holds changes to it"):
+        counted()
+    work.close()  # which carries them over
+    assert 0 < counted() < before
+
+
 def test_times_that_would_overflow_do_not_count(tmp_path: Path) -> None:
     path = export(tmp_path / f"{NAME}.sqlite")
     with opened(path) as work:
