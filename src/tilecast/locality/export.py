@@ -84,7 +84,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _check_file(file: Path, shown: Path) -> None:
-    """Refuse what is not SQLite, has fewer pages than its header says, or has its last changes in a file beside it."""
+    """Refuse a file that is not SQLite, or that is not whole: too short, or with changes in a file beside it."""
     try:
         with file.open("rb") as stream:
             head = stream.read(100)
