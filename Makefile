@@ -49,7 +49,7 @@ UNIT = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/unit
 WORKFLOW = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/workflow tests/cluster tests/report
 
 test: check cluster ## every check and every promise; says at its end where the time went
-	FUZZ_SECONDS=20 $(UNIT) -m "not exhaustive"
+	FUZZ_SECONDS=120 $(UNIT) -m "not exhaustive"
 	$(WORKFLOW) -m "not exhaustive"
 
 test-all: check cluster ## the same with every draw

@@ -13,7 +13,8 @@ from copies import ROOT, Copy, Run, copy_tree, literal
 
 LONGEST = 12  # files named at the end
 # The files that take longest begin first, so that no process waits for another at the end.
-FIRST = ("test_conda", "test_crash", "test_measure_workflow", "test_slurm", "test_locality", "test_half_precision")
+FIRST = ("test_fuzz_parsers", "test_conda", "test_crash", "test_measure_workflow", "test_slurm", "test_locality",
+         "test_half_precision")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -110,7 +110,7 @@ def descendants(process: int) -> set[int]:
 def _end(living: Callable[[], Iterable[int]]) -> bool:
     """Ask the living processes to end, then end them; whether none is left."""
     for sign in (signal.SIGTERM, signal.SIGKILL):
-        for process in living():
+        for process in sorted(living()):  # a shell before what it waits for, so that it begins nothing more
             with contextlib.suppress(OSError):  # it has ended, or is another user's
                 os.kill(process, sign)
         end = time.monotonic() + PATIENCE_S
