@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,20 @@ def test_the_same_seed_gives_the_same_weights(tmp_path):
     one, two = trained(tmp_path / "a")[0], trained(tmp_path / "b")[0]
     assert same(one, two)
     assert not same(one, trained(tmp_path / "c", seed=2)[0])
+
+
+def test_the_order_of_examples_is_of_seed_and_pass(tmp_path):
+    """Literally, so that what is shipped can be trained again; other seeds and passes have other orders."""
+    seen = []
+
+    def head(outputs, rows):
+        seen.extend(rows["row"].int().tolist() if len(rows["row"]) == 16 else ())
+        return outputs[:, 0]
+
+    fit(data() | {"row": np.arange(200)}, [2, 8, 1], head, replace(RECIPE, epochs=2), 7, tmp_path / "a", print)
+    kept = np.random.default_rng(7).permutation(200)[:160]
+    orders = [torch.randperm(160, generator=torch.Generator().manual_seed(700_021 + one)) for one in range(2)]
+    assert seen == [*kept[orders[0]], *kept[orders[1]]]
 
 
 def test_an_interrupted_training_ends_with_the_same_weights(tmp_path):
