@@ -90,7 +90,7 @@ def test_the_installed_command_answers_as_the_checkout_does(
     "words",
     [
         ["forecast", "--model", "gpt3_xl", "--device", "H100", "--mode", "training", "--batch", "2"],
-        ["forecast", "--model", "gpt3_175b", "--system", "dgx_h100", "--dtype", "bf16", "--tp", "8", "--fused"],
+        ["forecast", "--model", "gpt3_175b", "--system", "dgx_h100", "--dtype", "bf16", "--tp", "8"],
         ["graph", "--model", "opt_13", "--phase", "decode", "--context", "100", "--fuse"],
     ],
     ids=lambda words: words[0],

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tilecast.api.text import NOTHING, short, size, text_table
+from tilecast.api.text import NOTHING, percentages, short, size, text_table
 
 if TYPE_CHECKING:
     from tilecast.hardware.device import Device
@@ -55,9 +55,10 @@ def step_lines(found: Mapping[str, Any]) -> list[str]:
     below += verdicts[:STAGES]
     below += [f"{len(verdicts) - STAGES} more lines of stages: see --json"] if len(verdicts) > STAGES else []
     each = f", {short(found['tokens_per_s'] / gpus, 3)} a GPU" if gpus > 1 else ""
+    unit = "tokens" if found["sequence_length"] else "inputs"
     return [
         f"layout    {layout['label']}; {count:,} microbatch{'es' * (count != 1)} a replica",
-        f"rate      {short(found['tokens_per_s'], 3)} tokens/s{each}",
+        f"rate      {short(found['tokens_per_s'], 3)} {unit}/s{each}",
         f"memory    {size(held['total_bytes'])} of {size(held['device_bytes'])}, {held['verdict']}",
         *(" " * 10 + line for line in below),
         *(f"{'' if place else 'cost':10}{line}" for place, line in enumerate(_cost_lines(found["cost"]))),
@@ -65,15 +66,27 @@ def step_lines(found: Mapping[str, Any]) -> list[str]:
 
 
 def spent_lines(found: Mapping[str, Any]) -> list[str]:
-    """The table of where a step's time goes."""
-    spent = (
-        (WORDS[name], short(ms), f"{ms / found['latency_ms']:.1%}")
-        for name, ms in found["parts_ms"].items()
-        if ms > 0
-    )
-    classes = ", ".join(f"{name} {short(ms)} ms" for name, ms in found["classes_ms"].items() if ms > NOTHING)
-    table = text_table({"where the time goes": "<36", "ms": ">10", "share": ">8"}, spent)
-    return [*table, "", f"kernels of one replica by class: {classes}"]
+    """The tables of where a step's time goes: parts, kernels by class, the kernels that take most."""
+    latency = found["latency_ms"] or 1.0
+    spent = ((WORDS[name], short(ms), f"{ms / latency:.1%}") for name, ms in found["parts_ms"].items() if ms > 0)
+    classes = ((name, short(ms), "") for name, ms in found["classes_ms"].items() if ms > NOTHING)
+    top = (
+        (
+            f"{row['op']} {'x'.join(str(row[name]) for name in 'bmnk' if row[name])} {row['phase']}",
+            f"{row['count']:,.0f}", short(row["latency_ms"]), f"{row['share']:.1%}", f"  {row['bound']}",
+        )
+        for row in found["top"]
+    )  # fmt: skip
+    return [
+        f"source    {percentages(found['passports'])} of the kernels' time",
+        f"bound by  {percentages(found['bounds'])}",
+        "",
+        *text_table({"where the time goes": "<36", "ms": ">10", "share": ">8"}, spent),
+        "",
+        *text_table({"kernels of one replica": "<36", "ms": ">10", "": ">8"}, classes),
+        "",
+        *text_table({"top kernels": "<40", "runs": ">6", "ms": ">10", "share": ">8", "  bound by": "<"}, top),
+    ]
 
 
 def costs(

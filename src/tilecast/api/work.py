@@ -25,6 +25,17 @@ Sequence = Annotated[int | None, Option("tokens per sequence (default: 1024, or 
 Batch = Annotated[int, Option("sequences per step", "batch")]
 Dtype = Annotated[Literal["fp32", "tf32", "fp16", "bf16"], Option("number format")]
 Attention = Annotated[Literal["eager", "fused"], Option("written out, or as one kernel")]
+Engine = Annotated[
+    Literal["compiled", "eager"] | None,
+    Option(
+        "compiled: kernels fused, products of one input merged, in a CUDA graph; eager: PyTorch launches them one "
+        "by one (default: compiled for inference, eager for training)"
+    ),
+]
+Host = Annotated[
+    Literal["slow", "usual", "fast", "new"] | None,
+    Option("of --engine eager: how fast the host launches (default: not known, the interval spans them)"),
+]
 Optimizer = Annotated[Literal["sgd", "momentum", "adam", "adamw"] | None, Option("add its step to training")]
 Forecaster = Annotated[
     Literal["tilecast", "neusight", "habitat", "li", "roofline"], Option("what forecasts a kernel's latency")

@@ -23,3 +23,11 @@ class InputError(TilecastError):
 
     def __init__(self, where: object, problem: str, remedy: str = "") -> None:
         super().__init__(f"{where}: {problem}" + (f"; {remedy}" if remedy else ""))
+
+
+class Uncut(InputError):
+    """A model that cannot be cut over GPUs: one GPU alone can run it, kernel by kernel as it is traced."""
+
+
+class Unfused(InputError):
+    """A model without attention in one kernel."""

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tilecast.base.errors import InputError
+from tilecast.base.errors import InputError, Unfused
 from tilecast.graph.experts import register
 from tilecast.graph.vit import VisionTransformer
 from tilecast.models.registry import ModelSpec
@@ -107,7 +107,7 @@ def _hugging_face(spec: ModelSpec, mode: str, attention: str, traced: bool) -> n
     config.use_cache = False
     if attention == "fused" and not getattr(found, "_supports_sdpa", False):
         problem = f"{found.__name__} of transformers has no attention in one kernel"
-        raise InputError(spec.source, problem, "leave --attention fused out")
+        raise Unfused(spec.source, problem, "leave --attention fused out")
     config._attn_implementation = "sdpa" if attention == "fused" else "eager"
     if traced and (experts := register()):
         config._experts_implementation = experts

@@ -1,9 +1,12 @@
-"""Fusion as a compiler would do it: chains of elementwise, normalisation and softmax kernels become one."""
+"""Fusion as compilers and engines do it: chains of elementwise, normalisation and softmax kernels become one, and
+in inference products of the same input (queries, keys and values; gate and up) too.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 from tilecast.graph.kernels import Kernel, KernelGraph, Launch, Wire, fold
 
@@ -19,6 +22,8 @@ def fuse(graph: KernelGraph) -> KernelGraph:
     the same elements, or over the same rows where one of them reduces. What a later phase reads is still written.
     """
     launches = graph.expand()
+    if graph.about["mode"] == "inference":
+        launches = _merged_products(launches)
     readers: dict[int, set[int]] = defaultdict(set)
     for index, launch in enumerate(launches):
         for wire in launch.reads:
@@ -46,6 +51,31 @@ def fuse(graph: KernelGraph) -> KernelGraph:
         for root, members in sorted(groups.items())
     ]
     return fold({**graph.about, "fused": True}, fused)
+
+
+def _merged_products(launches: Sequence[Launch]) -> list[Launch]:
+    """Launches with products of one module and one input as one product, its outputs side by side."""
+    found: list[Launch] = []
+    places: dict[tuple[Any, ...], int] = {}
+    for launch in launches:
+        kernel, (parent, _, _) = launch.kernel, launch.module.rpartition(".")
+        key = (parent, kernel.family, kernel.op, kernel.phase, kernel.dtype, kernel.b, kernel.m, kernel.k)
+        place = places.get(key) if parent and kernel.family == "linear" else None
+        shared = {wire.tensor for wire in found[place].reads} & {w.tensor for w in launch.reads} if place else ()
+        if place is None or len(shared) != 1:
+            places[key] = len(found)
+            found.append(launch)
+            continue
+        first = found[place]
+        wide = first.kernel._replace(
+            n=first.kernel.n + kernel.n,
+            flops=first.kernel.flops + kernel.flops,
+            bytes_read=first.kernel.bytes_read + sum(w.size_bytes for w in launch.reads if w.tensor not in shared),
+            bytes_written=first.kernel.bytes_written + kernel.bytes_written,
+        )
+        reads = (*first.reads, *(wire for wire in launch.reads if wire.tensor not in shared))
+        found[place] = Launch(wide, first.module, reads, (*first.writes, *launch.writes))
+    return found
 
 
 def _fusible(kernel: Kernel) -> bool:

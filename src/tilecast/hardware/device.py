@@ -65,10 +65,17 @@ class Device:
 
     def check_format(self, dtype: str) -> None:
         """Refuse a number format that the device states no rate in; tf32 is fp32 where no unit rounds it."""
-        known = ("fp32", "tf32", *self.vector_flops_per_s, *self.matrix_flops_per_s)
-        if dtype not in known:
+        known = ("fp32", *self.vector_flops_per_s, *self.matrix_flops_per_s)
+        if dtype not in (*known, "tf32"):
             formats = ", ".join(name for name in ELEMENT_BYTES if name in known)
             raise InputError(self.title or self.name, f"computes nothing in {dtype}", f"it computes in {formats}")
+
+
+def usual_format(device: Device) -> str:
+    """The widest used format of today that a GPU is made for: bf16, else fp16, else fp32."""
+    plain = device.peak_flops_per_s("fp32", matrix=True)
+    rates = {**device.vector_flops_per_s, **device.matrix_flops_per_s}
+    return next((name for name in ("bf16", "fp16") if rates.get(name, 0.0) > plain), "fp32")
 
 
 def device_names() -> list[str]:

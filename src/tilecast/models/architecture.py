@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from tilecast.base.documents import listed
-from tilecast.base.errors import InputError
+from tilecast.base.errors import InputError, Uncut
 from tilecast.models.registry import ModelSpec
 
 # Each dimension by the names that configurations of transformers give it; the first that is stated counts.
@@ -109,7 +109,7 @@ def architecture(spec: ModelSpec) -> Architecture:
     layers, hidden, heads = (size(dimension) for dimension in ("layers", "hidden", "heads"))
     if not (layers and hidden and heads):
         names = (f"`{NAMES[dimension][0]}`" for dimension in ("layers", "hidden", "heads"))
-        raise InputError(spec.source, "does not describe a transformer", f"it needs {', '.join(names)}")
+        raise Uncut(spec.source, "does not describe a transformer", f"it needs {', '.join(names)}")
     switch, gated, experts = kind == _SWITCH, kind in _GATED, size("experts")
     kinds = layer_kinds(spec)
     sparse = size("sparse_decoder") if switch else sum(one.experts for one in kinds)
@@ -163,12 +163,24 @@ def equal_layers(spec: ModelSpec) -> Architecture:
     """The dimensions of a transformer of one kind of layer, or of kinds that are told apart; else InputError."""
     found = architecture(spec)
     remedy = "multi-GPU forecasts need a decoder or encoder of equal transformer layers"
-    if spec.values.get("is_encoder_decoder") or spec.values["model_type"] == _SWITCH or not found.vocab:
-        raise InputError(spec.source, "is no stack of equal layers", remedy)
+    if _two_stacks(spec) or not found.vocab:
+        raise Uncut(spec.source, "is no stack of equal layers", remedy)
     if unknown := {kind.attention for kind in layer_kinds(spec)} - set(ATTENDS):
         problem = f"has layers of kind {sorted(unknown)[0]}, which are not cut over GPUs"
-        raise InputError(spec.source, problem, "forecast it on one GPU (--device)")
+        raise Uncut(spec.source, problem, "forecast it on one GPU (--device)")
     return found
+
+
+def stacked(spec: ModelSpec) -> bool:
+    """Whether the model is a decoder or an encoder alone: others have no attention in one kernel."""
+    try:
+        return bool(architecture(spec).vocab) and not _two_stacks(spec)
+    except InputError:
+        return False
+
+
+def _two_stacks(spec: ModelSpec) -> bool:
+    return bool(spec.values.get("is_encoder_decoder")) or spec.values["model_type"] == _SWITCH
 
 
 ATTENDS = ("full_attention", "sliding_attention", "chunked_attention")

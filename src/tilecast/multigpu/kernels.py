@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -10,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from tilecast.base.arrays import Array
-from tilecast.base.errors import InputError
+from tilecast.base.errors import Uncut
 from tilecast.graph.kernels import Kernel
 from tilecast.hardware.device import Device
 from tilecast.models.workload import Workload
 from tilecast.multigpu.shard import Shape, Share, Traces, share
 from tilecast.predict.interval import total
-from tilecast.predict.kernel import HOSTS, HostAware, Predictor
+from tilecast.predict.kernel import HOST_CLASSES, HOSTS, HostAware, Predictor
+from tilecast.predict.model import described
 from tilecast.predict.physics.throttle import sustained
 
 _ENDS = ("latency_ms", "low_ms", "high_ms")
@@ -65,6 +65,15 @@ def sent(milliseconds: Array) -> Run:
     return Run(np.zeros_like(milliseconds), milliseconds, milliseconds)
 
 
+def unissued(kernels: pd.DataFrame, forecast: pd.DataFrame, device: Device) -> pd.DataFrame:
+    """Forecasts for compiled code: kernels bound by their launch take what a CUDA graph needs for each."""
+    moved = (kernels["bytes_read"] + kernels["bytes_written"]).to_numpy(dtype=float)
+    least = np.maximum(LEAST_MS, moved / (STREAM_SHARE * device.bandwidth_bytes_per_s) * 1e3)
+    held = (forecast["bound"] == "latency").to_numpy() & (forecast["passport"] == "extrapolated").to_numpy()
+    factor = np.where(held, np.minimum(1.0, least / forecast["latency_ms"].to_numpy(dtype=float)), 1.0)
+    return forecast.assign(**{name: forecast[name] * factor for name in _ENDS})
+
+
 class Times:
     """One microbatch of each of many shapes on one GPU, by part of the model (first, layer, last) and phase."""
 
@@ -97,8 +106,10 @@ class Kernels:
         predictor: Predictor,
         compute_share: float,
         traced: Mapping[Shape, Share] | None,
+        host: str = "measured",
     ) -> None:
         self.work, self.device, self.predictor, self.compute_share = work, device, predictor, compute_share
+        self.host = host
         self._traced, self._traces = traced or {}, Traces()
         self._rows: dict[tuple[Any, ...], int] = {}
         self._ms = np.zeros((len(_PARTS), len(_PHASES), len(_ENDS), 0))
@@ -141,21 +152,20 @@ class Kernels:
         forecast = self.predictor.predict(distinct.assign(count=1), self.device)
         forecast = sustained(distinct, forecast, self.device, self.work.mode)
         if self.work.fused:
-            forecast = self._unissued(distinct, forecast)
+            forecast = unissued(distinct, forecast, self.device)
         return places, distinct, forecast
 
-    def classes_ms(self, shape: Shape, microbatches: int) -> dict[str, float]:
-        """Milliseconds of kernels by family, largest first: all layers and microbatches, nothing done again."""
+    def described(self, shape: Shape, microbatches: int) -> dict[str, Any]:
+        """What the kernels of all layers and microbatches are, nothing done again (`predict.model.described`)."""
         one = self._share(shape)
-        places, _, forecast = self._each([one])
-        latency = forecast["latency_ms"].to_numpy(dtype=float)
-        sums: dict[str, float] = defaultdict(float)
+        places, distinct, forecast = self._each([one])
+        often = np.zeros(len(distinct))
         for (part, phase), kernels in one.kernels.items():
             layers = self.work.architecture.layers if part == "layer" else 1
-            often = layers * (1 if phase == "optimizer" else microbatches)
             for kernel, count in kernels if phase in _PASSES else ():
-                sums[kernel.family] += often * count * float(latency[places[kernel]])
-        return dict(sorted(sums.items(), key=lambda item: -item[1]))
+                often[places[kernel]] += layers * (1 if phase == "optimizer" else microbatches) * count
+        ran = often != 0
+        return described(distinct.assign(count=often)[ran], forecast[ran])
 
     def _sum(self, one: Share, ends: Array, family: Array, op: Array, ms: Array, runs: Array) -> None:
         """Add up the times of one shape's kernels, into its place of both tables."""
@@ -177,22 +187,15 @@ class Kernels:
             if self._aware and key[1] in _PASSES:
                 if (count[mine] % 1 != 0).any():
                     problem = "has layers of several kinds, whose launches by a host are not modelled"
-                    raise InputError(self.work.spec.source, problem, "add --fused")
+                    raise Uncut(self.work.spec.source, problem, "ask for --engine compiled")
                 mine = np.repeat(mine, np.maximum(count[mine], 0).astype(int))
                 runs[place] = self._run(op[mine], each[mine], key[1])
-
-    def _unissued(self, kernels: pd.DataFrame, forecast: pd.DataFrame) -> pd.DataFrame:
-        """Forecasts for compiled code: kernels bound by their launch take what a CUDA graph needs for each."""
-        moved = (kernels["bytes_read"] + kernels["bytes_written"]).to_numpy(dtype=float)
-        least = np.maximum(LEAST_MS, moved / (STREAM_SHARE * self.device.bandwidth_bytes_per_s) * 1e3)
-        held = (forecast["bound"] == "latency").to_numpy() & (forecast["passport"] == "extrapolated").to_numpy()
-        factor = np.where(held, np.minimum(1.0, least / forecast["latency_ms"].to_numpy(dtype=float)), 1.0)
-        return forecast.assign(**{name: forecast[name] * factor for name in _ENDS})
 
     def _run(self, ops: Array, busy: Array, phase: str) -> Array:
         """Numbers of a Run: three of launching, one of running, three of the end."""
         assert isinstance(self.predictor, HostAware)
         left = np.cumsum(busy[::-1])[::-1]
-        issued = [np.cumsum(self.predictor.issue_ms(ops, phase, host)) for host in HOSTS]
+        hosts = HOST_CLASSES[self.host]
+        issued = [factor * np.cumsum(self.predictor.issue_ms(ops, phase, share)) for share, factor in hosts]
         ends = [(host + left).max(initial=0.0) for host in issued]
         return np.array([*(host[-1] if len(host) else 0.0 for host in issued), busy.sum(), *ends])

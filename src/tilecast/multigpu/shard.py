@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from tilecast.base.errors import InputError
+from tilecast.base.errors import InputError, Uncut
 from tilecast.graph.kernels import Kernel
 from tilecast.graph.source import kernel_graph
 from tilecast.hardware.device import ELEMENT_BYTES
@@ -68,7 +68,7 @@ def share(work: Workload, shape: Shape, traces: Traces | None = None) -> Share:
         raise InputError("cp", "decode with context parallelism is not modelled", "use cp 1 to serve")
     if work.phase == "decode" and work.architecture.latent:
         problem = "decodes with latent attention, whose kernels transformers does not show"
-        raise InputError(work.spec.source, problem, "ask for --phase prefill")
+        raise Uncut(work.spec.source, problem, "ask for --phase prefill")
     if work.spec.values["model_type"] == "llama4_text" and work.architecture.experts:
         problem = "is traced with every token in every expert, as transformers computes it, which no engine does"
         raise InputError(work.spec.source, problem, "ask `tilecast serve`")
@@ -157,7 +157,7 @@ def _sorted(work: Workload, shape: Shape, launches: Launches) -> Share:
     for phase in sorted({phase for _, phase in lists}):
         layer = _counter(lists[one, phase])
         if layer != _counter(lists[other, phase]):
-            raise InputError(work.spec.source, "its layers differ", "multi-GPU forecasts need equal layers")
+            raise Uncut(work.spec.source, "its layers differ", "multi-GPU forecasts need equal layers")
         found["layer", phase] = lists[one, phase]
         for part, nearest in (("first", "0"), ("last", end)):
             more = _counter(lists[nearest, phase])  # what an outer layer has more or less than an inner one
@@ -178,7 +178,7 @@ def _part_of(work: Workload, launches: Launches) -> list[str]:
     paths = (re.match(r"(.+?)\.\d+(?:\.|$)", module) for _, module in launches)
     layers = next((path[1] for path in paths if path), None)
     if layers is None:
-        raise InputError(work.spec.source, "has no numbered layers", "multi-GPU forecasts need equal layers")
+        raise Uncut(work.spec.source, "has no numbered layers", "multi-GPU forecasts need equal layers")
     numbered = re.compile(rf"{re.escape(layers)}\.(\d+)(?:\.|$)")
     found: list[str] = []
     seen = {"forward": False, "backward": False}
@@ -215,17 +215,24 @@ def _cores(work: Workload, shape: Shape, launches: Launches) -> list[bool]:
     ]
 
 
+def mixed(kernel: Kernel, work: Workload) -> Kernel:
+    """An optimizer's kernel under mixed precision.
+
+    Gradients are made fp32, unscaled, their norm taken, clipped; then each state and the fp32 weights are read and
+    written, and the weights written once more as they are used.
+    """
+    size = ELEMENT_BYTES[work.dtype]
+    if kernel.phase != "optimizer" or size == 4 or not work.mixed:
+        return kernel
+    states = 4 * kernel.bytes_written // (kernel.m * size)
+    read, written = size + 4 + 4 + 4 + 4 + states, 4 + 4 + 4 + states + size
+    return kernel._replace(bytes_read=kernel.m * read, bytes_written=kernel.m * written)
+
+
 def _local(kernel: Kernel, work: Workload, shape: Shape) -> Kernel:
     """The kernel under sequence parallelism and mixed precision."""
     if kernel.phase == "optimizer":
-        size = ELEMENT_BYTES[work.dtype]
-        if size == 4 or not work.mixed:
-            return kernel
-        # Gradients are made fp32, unscaled, their norm taken, clipped; then each state and the fp32 weights are
-        # read and written, and the weights written once more as they are used.
-        states = 4 * kernel.bytes_written // (kernel.m * size)
-        read, written = size + 4 + 4 + 4 + 4 + states, 4 + 4 + 4 + states + size
-        return kernel._replace(bytes_read=kernel.m * read, bytes_written=kernel.m * written)
+        return mixed(kernel, work)
     tokens = shape.microbatch * work.sequence_length // shape.cp
     if not shape.sequence_parallel or kernel.n or tokens not in (kernel.b, kernel.m):
         return kernel

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, reduce
+from typing import Any
 
 import numpy as np
 
@@ -68,6 +69,7 @@ class StepForecaster:
         predictor: Predictor,
         assume: Assumptions = STANDARD,
         traced: Mapping[Shape, Share] | None = None,
+        host: str = "measured",
     ) -> None:
         device.check_format(work.dtype)
         self.work, self.device, self.predictor, self.assume = work, device, predictor, assume
@@ -75,7 +77,7 @@ class StepForecaster:
         self.links = Links(system, assume.link_share)
         self.traffic = Traffic(work, self.links, assume)
         self.size = ELEMENT_BYTES[work.dtype]
-        self.kernels = Kernels(work, device, predictor, assume.compute_share, traced)
+        self.kernels = Kernels(work, device, predictor, assume.compute_share, traced, host)
 
     def memory(self, layout: Layout) -> Memory:
         """What each stage's GPUs hold."""
@@ -127,9 +129,9 @@ class StepForecaster:
 
         return Step(layout, latency, low, high, chosen, rate, self.memory(layout), tuple(full), simulated)
 
-    def classes_ms(self, layout: Layout) -> dict[str, float]:
-        """Milliseconds of one replica's kernels by class, of all its stages together; nothing done again."""
-        return self.kernels.classes_ms(Shape.of(layout), layout.microbatches(self.work.batch_size))
+    def described(self, layout: Layout) -> dict[str, Any]:
+        """What the kernels of one replica's stages are, by class, source and bound; nothing done again."""
+        return self.kernels.described(Shape.of(layout), layout.microbatches(self.work.batch_size))
 
     def latencies(self, layouts: Sequence[Layout]) -> Array:
         """Milliseconds of each (legal) layout, many at once: what `step` finds, without its parts and interval."""

@@ -13,7 +13,7 @@ from tilecast.graph.kernels import Kernel, KernelGraph
 from tilecast.hardware.device import ELEMENT_BYTES, Device
 from tilecast.models.choices import OPTIMIZER_STATES, Cell
 from tilecast.predict import interval
-from tilecast.predict.kernel import HOSTS, KERNEL_COLUMNS, PASSES, WORKLOAD, HostAware, Predictor, wait_ms
+from tilecast.predict.kernel import HOST_CLASSES, KERNEL_COLUMNS, PASSES, WORKLOAD, HostAware, Predictor, wait_ms
 from tilecast.predict.physics.throttle import sustained
 from tilecast.tables.declared.graphs import KERNEL_LIST
 from tilecast.tables.io import read
@@ -23,27 +23,42 @@ _ONE_RUN = [name for name in KERNEL_COLUMNS if name not in ("phase", "count")]
 _ENDS = ("latency_ms", "low_ms", "high_ms")
 
 
-def forecast_model(graph: KernelGraph, predictor: Predictor, device: Device) -> dict[str, Any]:
+def described(kernels: pd.DataFrame, forecast: pd.DataFrame) -> dict[str, Any]:
+    """Kernels, each `count` times, by class, by source and by what bounds them; those that take most."""
+    table = kernels.assign(
+        latency_ms=forecast["latency_ms"].to_numpy(dtype=float) * kernels["count"].to_numpy(dtype=float),
+        bound=forecast["bound"].to_numpy(),
+        passport=forecast["passport"].to_numpy(),
+    )
+    total = float(table["latency_ms"].sum())
+    return {
+        "passports": _shares(table, "passport", total),
+        "bounds": _shares(table, "bound", total),
+        "classes_ms": _sums(table, ["family"]),
+        "kernels": round(float(kernels["count"].sum())),
+        "claimed": bool(forecast[["low_ms", "high_ms"]].notna().all(axis=None)),
+        "top": _top(table, total),
+    }
+
+
+def forecast_model(
+    graph: KernelGraph, predictor: Predictor, device: Device, host: str = "measured"
+) -> dict[str, Any]:
     """The forecast of one model as plain values: figures in their units, shares of the whole time."""
     kernels = graph.kernels()
     forecast = sustained(kernels, predictor.predict(kernels, device), device, graph.about["mode"])
     times = kernels["count"].to_numpy(dtype=float)
-    table = kernels.assign(
-        latency_ms=forecast["latency_ms"].to_numpy(dtype=float) * times,
-        bound=forecast["bound"].to_numpy(),
-        passport=forecast["passport"].to_numpy(),
-    )
-    waits, more = _waits_ms(graph, kernels, forecast["latency_ms"].to_numpy(dtype=float), predictor)
-    if waits:
-        host = dict.fromkeys(kernels.columns, 0) | {"family": "other", "op": "wait for the host"}
-        rows = [
-            host | {"phase": phase, "latency_ms": wait, "bound": "latency", "passport": "extrapolated"}
-            for phase, wait in waits.items()
-        ]
-        table = pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
-    total = float(table["latency_ms"].sum())
     middle, low_ms, high_ms = (forecast[name].to_numpy(dtype=float) * times for name in _ENDS)
     busy, low, high = interval.total(middle, low_ms, high_ms, kernels["family"].to_numpy())
+    waits, more = _waits_ms(graph, kernels, forecast["latency_ms"].to_numpy(dtype=float), predictor, host)
+    if waits:
+        idle = dict.fromkeys(kernels.columns, 0) | {"family": "other", "op": "wait for the host", "count": 1}
+        rows = [idle | {"phase": phase} for phase in waits]
+        kernels = pd.concat([kernels, pd.DataFrame(rows)], ignore_index=True)
+        ran = {"latency_ms": list(waits.values()), "bound": "latency", "passport": "extrapolated"}
+        forecast = pd.concat([forecast, pd.DataFrame(ran)], ignore_index=True)
+    each = forecast["latency_ms"].to_numpy(dtype=float) * kernels["count"].to_numpy(dtype=float)
+    total = float(each.sum())
     low, high = total - float(np.hypot(busy - low, more[0])), total + float(np.hypot(high - busy, more[1]))
     return {
         "device": device.name,
@@ -52,18 +67,16 @@ def forecast_model(graph: KernelGraph, predictor: Predictor, device: Device) -> 
         "latency_ms": total,
         "low_ms": None if np.isnan(low) else low,
         "high_ms": None if np.isnan(high) else high,
-        "phases_ms": _sums(table, ["phase"]),
-        "passports": _shares(table, "passport", total),
-        "bounds": _shares(table, "bound", total),
+        "phases_ms": _sums(kernels.assign(latency_ms=each), ["phase"]),
+        "waits_ms": waits,
         "memory": memory_bytes(graph) | {"device_bytes": device.memory_bytes},
-        "classes": _sums(table, ["family"]),
+        **described(kernels, forecast),
         "kernels": int(times.sum()),
-        "top": _top(table, total),
     }
 
 
 def _waits_ms(
-    graph: KernelGraph, kernels: pd.DataFrame, latency_ms: np.ndarray, predictor: Predictor
+    graph: KernelGraph, kernels: pd.DataFrame, latency_ms: np.ndarray, predictor: Predictor, host: str
 ) -> tuple[dict[str, float], tuple[float, float]]:
     """Milliseconds the GPU waits for its host in each pass, and how much less and more with another host.
 
@@ -77,11 +90,11 @@ def _waits_ms(
     order = np.array([place[tuple(kernel)] for kernel, _ in graph.launches()], dtype=int)
     phases, ops = kernels["phase"].to_numpy()[order], kernels["op"].to_numpy()
     waits: list[dict[str, float]] = []
-    for quantile in HOSTS:
+    for share, factor in HOST_CLASSES[host]:
         waits.append({})
         for name, members in PASSES.items():
             mine = order[np.isin(phases, members)]
-            waits[-1][name] = wait_ms(predictor.issue_ms(ops, name, quantile)[mine], latency_ms[mine])
+            waits[-1][name] = wait_ms(factor * predictor.issue_ms(ops, name, share)[mine], latency_ms[mine])
     middle, low, high = (sum(passes.values()) for passes in waits)
     return {name: wait for name, wait in waits[0].items() if wait > 0}, (middle - low, high - middle)
 

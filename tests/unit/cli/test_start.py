@@ -33,7 +33,7 @@ def loaded(*words: str) -> tuple[int, set[str]]:
         "forecast --model gpt2 --device H100",
         "forecast --model opt_13 --device B200 --mode training --batch 4 --dtype bf16 --optimizer adamw",
         "forecast --model gpt3_xl --device H200 --phase decode --context 500 --attention fused --json",
-        "forecast --model gpt3_175b --system dgx_h100 --tp 8 --dtype bf16 --fused --attention fused",
+        "forecast --model gpt3_175b --system dgx_h100 --tp 8 --dtype bf16",
         "search --model gpt3_xl --system h100_sxm --gpus 8 --batch 16",
         "kernel --device H100 --product 4096x4096x4096",
         "kernel --device V100 --product 512x512x512 --dtype fp32",

@@ -285,7 +285,7 @@ def test_layers_of_several_kinds_are_their_mean() -> None:
     assert 8 * flops(mixed) == pytest.approx(2 * dense + 6 * routed)
     assert dense != routed
     decode = replace(Workload(spec, 1, 1, dtype="bf16"), phase="decode", context=8)
-    with pytest.raises(InputError, match="launches by a host are not modelled; add --fused"):
+    with pytest.raises(InputError, match="launches by a host are not modelled; ask for --engine compiled"):
         known, device = load_predictor("tilecast"), load_device("H100")
         StepForecaster(decode, load_system("dgx_h100"), device, known).step(Layout(tp=2))
 

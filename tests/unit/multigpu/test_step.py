@@ -299,7 +299,7 @@ def test_a_step_in_words_and_as_a_timeline():
     step = forecaster().step(layout)
     values = step_values(step, WORK)
     assert values["parts_ms"] == pytest.approx(step.parts, abs=1e-8)
-    assert any("waiting in the pipeline" in line for line in spent_lines(values | {"classes_ms": {}}))
+    assert any("waiting in the pipeline" in line for line in spent_lines(values | forecaster().described(layout)))
     rows = json.loads(json.dumps(chrome_trace(step)))["traceEvents"]
     drawn = [row for row in rows if row["ph"] == "X"]
     assert len([row for row in drawn if row["cat"] in ("forward", "backward")]) == len(step.events)

@@ -158,7 +158,7 @@ def test_a_model_waits_for_its_host_and_its_interval_for_another():
     eager = forecast_model(graph(), Slow(), DEVICE)
     assert eager["latency_ms"] == pytest.approx(10 * 1500, rel=1e-3)
     assert eager["top"][0]["op"] == "wait for the host" and eager["bounds"]["latency"] > 0.99
-    assert sum(eager["classes"].values()) == pytest.approx(eager["latency_ms"])
+    assert sum(eager["classes_ms"].values()) == pytest.approx(eager["latency_ms"])
     fused = forecast_model(graph(fused=True), Slow(), DEVICE)
     assert fused["latency_ms"] == pytest.approx(forecast_model(graph(), Roofline(), DEVICE)["latency_ms"])
     tilecast = forecast_model(graph(), load_predictor("tilecast"), DEVICE)
