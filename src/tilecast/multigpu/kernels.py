@@ -70,7 +70,8 @@ def unissued(kernels: pd.DataFrame, forecast: pd.DataFrame, device: Device) -> p
     moved = (kernels["bytes_read"] + kernels["bytes_written"]).to_numpy(dtype=float)
     least = np.maximum(LEAST_MS, moved / (STREAM_SHARE * device.bandwidth_bytes_per_s) * 1e3)
     held = (forecast["bound"] == "latency").to_numpy() & (forecast["passport"] == "extrapolated").to_numpy()
-    factor = np.where(held, np.minimum(1.0, least / forecast["latency_ms"].to_numpy(dtype=float)), 1.0)
+    latency = forecast["latency_ms"].to_numpy(dtype=float)
+    factor = np.where(held & (least < latency), least / np.maximum(latency, LEAST_MS), 1.0)
     return forecast.assign(**{name: forecast[name] * factor for name in _ENDS})
 
 

@@ -39,7 +39,7 @@ def test_the_kept_record_of_a_cpu_trains_and_its_weights_forecast(
     used = timed[(timed["dtype"] == "fp32") & timed["family"].isin(MEASURED_FAMILIES)]
     assert f"trained on {len(used)} kernels of 1 GPU;" in said
     device = repository / KEPT / "description.json"
-    work = ["--model", "gpt2", "--sequence", "32", "--device", str(device), "--predictor", "li"]
+    work = ["--model", "gpt2", "--sequence", "32", "--device", str(device), "--predictor", "li", "--dtype", "fp32"]
     code = main(["forecast", *work, "--weights", str(tmp_path / "li"), "--json"])
     answered = capsys.readouterr()
     if place.endswith(".parquet"):  # its vector kernels are too small for a line
