@@ -33,6 +33,7 @@ MOST: dict[str, tuple[int, str]] = {  # name -> (the most there may be, of what)
     "each": (10_000, "shapes of a kernel family"),
     "top": (10_000, "layouts listed"),
     "seed": (2**32 - 1, "a seed"),
+    "seeds": (99, "trainings, a seed each"),
     "layers": (1_000, "layers of a model, and what else it is a row of: blocks, stages, groups"),
     "experts": (10_000, "experts of a layer"),
     "heads": (16_384, "attention heads of a layer"),

@@ -19,7 +19,7 @@ from tilecast.hardware.device_file import devices, load_device
 from tilecast.measure.describe import DESCRIPTION, device_of, read_description
 from tilecast.measure.store import training_kernels
 from tilecast.predict.kernel import MEASURED_FAMILIES
-from tilecast.predict.registry import TRAINED
+from tilecast.predict.registry import NETWORKS, TRAINED
 from tilecast.tables.declared.artifact import KERNELS
 from tilecast.tables.io import read
 
@@ -38,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", default="results/predict/trained", metavar="DIR", help="a folder a predictor")
     parser.add_argument("--devices", default=str(DEVICES), metavar="DIR", help="YAML files of the GPUs measured")
     parser.add_argument("--seed", type=option("seed"), default=0)
+    words = "neusight, habitat: so many trainings (odd), seeds from --seed on; the median by validation is kept"
+    parser.add_argument("--seeds", type=option("seeds"), default=1, metavar="N", help=words)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,11 +47,20 @@ def run(args: argparse.Namespace) -> int:
     kernels, found = read_kernels(Path(args.data)), known_devices(Path(args.devices), Path(args.data))
     if args.seed < 0:
         raise InputError("--seed", f"{args.seed} is below zero")
+    chosen = args.predictor or ["tilecast"]
+    if args.seeds < 1 or args.seeds % 2 == 0:
+        raise InputError("--seeds", f"{args.seeds} trainings have no median one", "an odd number")
+    if args.seeds > 1 and (other := [name for name in chosen if name not in NETWORKS]):
+        raise InputError("--seeds", f"is of {' and '.join(NETWORKS)} alone, not of {other[0]}")
     with torch_needed("train"):
-        from tilecast.predict.train.baselines import train
-    for name in args.predictor or ["tilecast"]:
+        from tilecast.predict.train.baselines import train, train_seeds
+    for name in chosen:
         folder = Path(args.output) / name
-        train(name, kernels, found, folder, args.seed, progress=_progress)
+        if args.seeds > 1:
+            seeds = range(args.seed, args.seed + args.seeds)
+            print(train_seeds(name, kernels, found, folder, seeds, progress=_progress))
+        else:
+            train(name, kernels, found, folder, args.seed, progress=_progress)
         _progress("")
         gpus = kernels["device"].nunique()
         print(f"{name}: trained on {len(kernels)} kernels of {gpus} GPU{'s' * (gpus > 1)}; weights in {folder}")

@@ -31,6 +31,7 @@ PREDICTORS = {
     "li": "tilecast.predict.baselines.li:Li",
     "roofline": "tilecast.predict.baselines.roofline:Roofline",
 }
+NETWORKS = ("neusight", "habitat")  # trained pass by pass from a seed
 TRAINED = ("tilecast", "neusight", "habitat", "li")  # their classes load weights from a folder
 INTERFACE = "docs/understand/predictors.md shows what a predictor has"
 _RESERVED = ("logo",)  # the name of another table beside the predictors'

@@ -97,6 +97,21 @@ def test_too_few_kernels_are_one_line(
     assert not (tmp_path / predictor / "record.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--predictor", "neusight", "--seeds", "2"], "have no median"),
+        (["--predictor", "li", "--seeds", "3"], "not of li"),
+        (["--seeds", "3"], "not of tilecast"),
+    ],
+)
+def test_seeds_that_have_no_median_or_no_meaning_are_refused(
+    repository: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    assert main(["train", "--data", str(repository / KEPT), *words]) == 1
+    assert said in capsys.readouterr().err
+
+
 def test_a_measurement_that_was_changed_is_not_trained_on(
     collected: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

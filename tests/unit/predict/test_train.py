@@ -24,6 +24,7 @@ from tilecast.predict.train.baselines import (
     neusight_examples,
     train,
     train_networks,
+    train_seeds,
 )
 from tilecast.predict.train.network import Recipe, fit
 
@@ -133,6 +134,18 @@ def test_networks_are_judged_on_a_gpu_left_out(tmp_path, monkeypatch):
     assert min(len(part) for part in load_file(tmp_path / T4.name / "linear.safetensors").values()) == 1  # output
     left_out = json.loads((tmp_path / T4.name / "record.json").read_text())
     assert left_out["devices"] == [V100.name]
+
+
+def test_of_several_seeds_the_median_by_validation_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("tilecast.predict.train.baselines.NEUSIGHT", SHORT)
+    said = train_seeds("neusight", kernels(), {T4.name: T4}, tmp_path, range(4, 7), lambda line: None)
+    table = pd.read_csv(tmp_path / "seeds.csv")
+    assert table["seed"].tolist() == [4, 5, 6] and table["mean"].nunique() == 3
+    kept = table.loc[table["kept"], "seed"].tolist()
+    assert kept == table.loc[table["mean"] == table["mean"].median(), "seed"].tolist()
+    for name in ("linear.safetensors", "profiles.safetensors", "record.json"):
+        assert (tmp_path / name).read_bytes() == (tmp_path / f"seed-{kept[0]}" / name).read_bytes()
+    assert f"seed {kept[0]} is the median" in said and f"mean {table['mean'].mean():.2f} %" in said
 
 
 def test_a_checkpoint_of_another_training_is_not_taken_up(tmp_path):

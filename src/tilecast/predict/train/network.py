@@ -64,7 +64,7 @@ def fit(
     tensors = {name: torch.from_numpy(array.astype(np.float32)) for name, array in data.items()}
     train, valid = ({name: t[part] for name, t in tensors.items()} for part in (rows[:cut], rows[cut:]))
     model = _network(seed, sizes)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.rate, foreach=True)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.rate, fused=True)
     identity = f"{fingerprint(data)} {seed} {asdict(recipe)} {list(sizes)}"
     state = _resume(checkpoint, identity, model, optimiser)
     best, began = state["best"], time.monotonic() - state["seconds"]
