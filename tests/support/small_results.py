@@ -22,6 +22,7 @@ from tilecast.tables.declared.evaluation import (
     DONORS,
     ERRORS,
     GOALS,
+    INTERVAL_SUITES,
     KERNEL_ERRORS,
     LABEL_NOISE,
     LABEL_NOISE_MAPE,
@@ -192,6 +193,10 @@ def _write_weighed(root: Path) -> None:
     row = group | {"device": "NVIDIA", "gpu": "all", "distribution": "all"} | share
     covered = pd.DataFrame([row | {"width_percent": 20.0, "half_widths_needed": 1.1}])
     write(covered, root / "evaluation/coverage.csv", COVERAGE)
+    one = {"suite": "training steps", "group": "all", "n": 4, "sources": 2, "claimed_percent": 80.0}
+    one |= {"coverage_percent": 75.0, "chance_low": 25.0, "chance_high": 100.0, "verdict": "within chance"}
+    one |= {"winkler": 0.4, "winkler_constant": 0.5, "gain_percent": 20.0, "sharper": "yes"}
+    write_rows(root / "evaluation/interval_suites.csv", INTERVAL_SUITES, one)
     kernel = {"predictor": "li", "family": "bmm", "device": "all", "gpu": "held out", "n": 7, "mape_percent": 12.3}
     unclaimed = {"median_percent": 9.0, "bias_percent": -3.0, "coverage_percent": None, "claimed_percent": None}
     write(pd.DataFrame([kernel | unclaimed]), root / "evaluation/kernel_errors.csv", KERNEL_ERRORS)

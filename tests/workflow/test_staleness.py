@@ -42,6 +42,7 @@ EVALUATION = {
     "evaluate_goals",
     "evaluate_coverage",
     "evaluate_errors",
+    "evaluate_intervals",
     "evaluate_kernels",
     "evaluate_mape",
     "evaluate_operators",
@@ -106,6 +107,7 @@ EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
         comment,
         {"evaluate_coverage", "evaluate_kernels", "half_precision_evaluate", "measure_evaluate", "moe_study"}
         | {
+            "evaluate_intervals",
             "moe_text",
             "multigpu_collectives",
             "multigpu_validation",

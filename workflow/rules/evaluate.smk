@@ -95,6 +95,27 @@ rule evaluate_coverage:
         "../scripts/evaluate_coverage.py"
 
 
+# Every suite's intervals, where the tables of half precision are made.
+rule evaluate_intervals:
+    input:
+        cells="results/evaluation/interval_cells.csv",
+        kernels="results/evaluation/kernel_errors.csv",
+        protocol="results/modern/protocol.csv",
+        serving="results/modern/serving.csv",
+        steps="results/parallel/validation.csv",
+        collectives="results/parallel/collectives.csv",
+    output:
+        suites="results/evaluation/interval_suites.csv",
+    log:
+        "results/logs/evaluate_intervals.log",
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        *code("evaluate_intervals"),
+    script:
+        "../scripts/evaluate_intervals.py"
+
+
 rule evaluate_kernels:
     input:
         **{name: weights(name) for name in TRAINED},

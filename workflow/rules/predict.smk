@@ -26,6 +26,7 @@ PREDICT_REPORT = [
     "results/evaluation/donors.csv",
     "results/evaluation/same_weights.csv",
     *([OWN_GRAPHS] if settings.graphs.cells else []),
+    *(["results/evaluation/interval_suites.csv"] if settings.modern.enabled else []),
 ]
 
 

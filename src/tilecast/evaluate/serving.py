@@ -12,12 +12,12 @@ from tilecast.base.arrays import Array
 from tilecast.base.documents import parse_json
 from tilecast.base.statistics import absolute_error_percent
 from tilecast.evaluate.statistics import joined
+from tilecast.evaluate.suites import Ends, left_out, one_width, score, two_ends
 from tilecast.hardware.device import Device
 from tilecast.hardware.system import load_system
 from tilecast.models.architecture import Architecture, architecture
 from tilecast.models.registry import model_spec
 from tilecast.predict.half_precision import HalfPrecision
-from tilecast.predict.interval import LEVEL
 from tilecast.serving.campaigns import formats_of, recipe
 from tilecast.serving.deployment import Deployment, Desk, Pool
 from tilecast.tables.declared.half_precision import ANCHOR, SERVING, SERVING_ERRORS, SERVING_INTERVALS
@@ -114,48 +114,66 @@ def serving_errors(table: pd.DataFrame) -> pd.DataFrame:
     return _medians(table, ["left_out", "kind", "device", "framework"], together)[list(SERVING_ERRORS.columns)]
 
 
+# Ends of serving times: from points of one kind of model or of all, and the same width on both sides or two ends.
+FORMS: dict[str, tuple[str, Ends]] = {
+    "one width, each kind": ("kind", one_width),
+    "two ends, each kind": ("kind", two_ends),
+    "one width, all": ("left_out", one_width),
+    "two ends, all": ("left_out", two_ends),
+}
+
+
+def held_out_ends(points: pd.DataFrame, what: str, form: str) -> tuple[Array, Array]:
+    """Ends of every point's residual, made of the points of all other models and GPUs."""
+    by, ends = FORMS[form]
+    low, high = (pd.Series(np.nan, points.index) for _ in range(2))
+    for _, rows in points.groupby(by):
+        residual = np.log((rows[f"measured_{what}_ms"] / rows[f"{what}_ms"]).to_numpy(dtype=float))
+        low[rows.index], high[rows.index] = left_out(residual, (rows["model"] + rows["device"]).to_numpy(), ends)
+    return low.to_numpy(dtype=float), high.to_numpy(dtype=float)
+
+
+def best_form(points: pd.DataFrame, what: str) -> str:
+    """The form of the least score on models and GPUs left out."""
+    residual = np.log((points[f"measured_{what}_ms"] / points[f"{what}_ms"]).to_numpy(dtype=float))
+    scores = {form: float(np.mean(score(residual, *held_out_ends(points, what, form)))) for form in FORMS}
+    return min(scores, key=scores.__getitem__)
+
+
+def judged_ends(points: pd.DataFrame, what: str) -> tuple[Array, Array]:
+    """Ends for every model on a GPU whose form, too, was chosen without it."""
+    source = points["model"] + points["device"]
+    low, high = (pd.Series(np.nan, points.index) for _ in range(2))
+    for one in source.unique():
+        mine = (source == one).to_numpy()
+        ends = held_out_ends(points, what, best_form(points[~mine], what))
+        low[mine], high[mine] = (end[mine] for end in ends)
+    return low.to_numpy(dtype=float), high.to_numpy(dtype=float)
+
+
 def serving_intervals(table: pd.DataFrame) -> pd.DataFrame:
     """80 % intervals of serving times: measured over forecast, with the GPU's generation left out.
 
-    Points of one model on one GPU err alike, so each such group has the same weight. The tails beyond the ends are
-    the widest that still leave 80 % of the points within the interval made of all other groups.
+    Points of one model on one GPU err alike: leaving each such group out chooses the form. The share held is that
+    of points within the interval made of all other groups.
     """
-    found = []
-    for kind, rows in table[table["left_out"].astype(bool)].groupby("kind", sort=True):
-        group = rows["model"] + rows["device"]
-        if group.nunique() < 2:
-            continue
-        for what in ("ttft", "tpot"):
-            ratio = (rows[f"measured_{what}_ms"] / rows[f"{what}_ms"]).to_numpy()
-            for percent in range(20, 0, -1):
-                held = _held(ratio, group.to_numpy(), percent / 100)
-                if held >= LEVEL:
-                    break
-            low, high = _ends(ratio, group.to_numpy(), percent / 100)
-            words = {"kind": kind, "what": what, "n": len(rows), "groups": group.nunique()}
-            ends = {"tail_percent": percent, "low_ratio": low, "high_ratio": high, "held_percent": 100 * held}
-            found.append(words | ends)
-    return pd.DataFrame(found, columns=list(SERVING_INTERVALS.columns)) if found else empty(SERVING_INTERVALS)
-
-
-def _ends(ratio: Array, group: Array, tail: float) -> tuple[float, float]:
-    """The `tail` and 1 - `tail` quantiles, every group weighing alike."""
-    _, index, size = np.unique(group, return_inverse=True, return_counts=True)
-    order = np.argsort(ratio)
-    reached = np.cumsum(1 / size[index][order]) / len(size)
-    places = np.searchsorted(reached, (tail, 1 - tail - 1e-12))
-    low, high = ratio[order][np.minimum(places, len(ratio) - 1)]
-    return float(low), float(high)
-
-
-def _held(ratio: Array, group: Array, tail: float) -> float:
-    """Share of points within the interval made of all other groups."""
-    within = 0
-    for one in np.unique(group):
-        mine = group == one
-        low, high = _ends(ratio[~mine], group[~mine], tail)
-        within += int(((ratio[mine] >= low) & (ratio[mine] <= high)).sum())
-    return within / len(ratio)
+    points, found = table[table["left_out"].astype(bool)], []
+    if (points["model"] + points["device"]).nunique() < 2:
+        return empty(SERVING_INTERVALS)
+    for what in ("ttft", "tpot"):
+        form = best_form(points, what)
+        by, ends = FORMS[form]
+        residual = np.log(points[f"measured_{what}_ms"] / points[f"{what}_ms"])
+        low, high = held_out_ends(points, what, form)
+        held = (low <= residual) & (residual <= high)
+        for kind in sorted(points["kind"].unique()):
+            mine = points["kind"] == kind
+            some = points[mine | (by != "kind")]
+            first, last = np.exp(ends(residual[some.index].to_numpy()))
+            groups = (some["model"] + some["device"]).nunique()
+            words = {"kind": kind, "what": what, "form": form, "n": len(some), "groups": groups}
+            found.append(words | {"low_ratio": first, "high_ratio": last, "held_percent": 100 * held[mine].mean()})
+    return pd.DataFrame(found)[list(SERVING_INTERVALS.columns)].sort_values(["kind", "what"], ignore_index=True)
 
 
 def _medians(table: pd.DataFrame, by: list[str], together: list[list[str]] | None = None) -> pd.DataFrame:

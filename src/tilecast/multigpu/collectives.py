@@ -39,9 +39,12 @@ NVLS_TREE_STEP_S = 14.0e-6
 # NVLS's share of it (src/graph/tuning.cc), and how long a message is on its way against NVLink 4 (8 bytes among
 # eight GPUs with every tuning: 3.0 us on B200, 2.3 on H200 and H800; NVIDIA/nccl issue 1940).
 LINK_SHARE = {"nvlink3": 20.0 / 25, "nvlink4": 20.6 / 25, "nvlink5": 40.1 / 50}
+NVLINKS = ("nvswitch", "nvlink")  # links of which several systems were measured
 NVLS_SHARE = {"nvlink4": 0.85, "nvlink5": 0.74}
 LINK_DELAY = {"nvlink5": 3.0 / 2.3}
-NETWORK_SPREAD = math.log(2)  # ASSUME: a forecast across nodes, held against nothing, is good to a factor of two
+# ASSUME: a forecast held against nothing is good to a factor of two: across nodes, and over another server's PCIe
+# (one was measured).
+NETWORK_SPREAD = math.log(2)
 
 
 @dataclass(frozen=True)
@@ -210,6 +213,8 @@ def tried(op: str, system: System, way: Route, fitted: dict[str, dict[str, Curve
         if not measured:  # what starts were changed by is itself as uncertain as it is large
             changed = math.log(_ratios(system.device, like)[0])
             spread = max(spread, math.hypot(curve.spec_spread, changed))
+            if leg and leg.tier.kind not in NVLINKS:
+                spread = max(spread, NETWORK_SPREAD)
         if way.nodes > 1:
             spread = max(spread, NETWORK_SPREAD)
         ways = _ways(op, way, leg, _own(curve, like, leg, system), system.nvls) if way.gpus > 1 else [NO_WAY]
@@ -232,7 +237,7 @@ def timed(
 
 def _own(curve: Curve, like: str, leg: Leg | None, system: System) -> Curve:
     """The curve of the measured system `like`, adapted to the GPUs of `system`; over PCIe unchanged."""
-    if like == system.measured_as or (leg and leg.tier.kind not in ("nvswitch", "nvlink")):
+    if like == system.measured_as or (leg and leg.tier.kind not in NVLINKS):
         return curve
     start, share, nvls = _ratios(system.device, like)
     if start == share == nvls == 1:

@@ -105,16 +105,20 @@ def fit_all(frame: pd.DataFrame) -> dict[str, dict[str, Curve]]:
     return result
 
 
-def _forecast(rows: pd.DataFrame, fitted: dict[str, dict[str, Curve]], like: str | None = None) -> list[float]:
-    """Milliseconds of every row; from the curves of `like` where given."""
+_ENDS = ["latency_ms", "low_ms", "high_ms"]
+
+
+def _forecast(rows: pd.DataFrame, fitted: dict[str, dict[str, Curve]], like: str | None = None) -> pd.DataFrame:
+    """Milliseconds of every row with both ends; from the curves of `like` where given."""
     result = []
     for name, op, gpus, size in zip(rows["system"], rows["op"], rows["gpus"], rows["bytes"]):
         system = load_system(name)
         if like is not None:
             tiers = tuple(replace(tier, like=like) for tier in system.tiers)
             system = replace(system, tiers=tiers, measured_as=None)
-        result.append(collective(op, system, range(gpus), size, fitted=fitted).latency_ms)
-    return result
+        found = collective(op, system, range(gpus), size, fitted=fitted)
+        result.append([getattr(found, end) for end in _ENDS])
+    return pd.DataFrame(result, columns=_ENDS, index=rows.index)
 
 
 def fit_held_out(frame: pd.DataFrame) -> dict[str, dict[str, dict[str, Curve]]]:
@@ -130,16 +134,18 @@ def validate(
     for (system, _), rows in frame.groupby(["system", "op"]):
         rows = rows.rename(columns={"latency_ms": "measured_ms"}).drop(columns="nccl")
         if system in CALIBRATED:
-            part = rows.assign(basis="leave-one-size-out", reference=system, predicted_ms=_forecast(rows, fitted))
+            part = rows.assign(basis="leave-one-size-out", reference=system)
+            part["predicted_ms"] = _forecast(rows, fitted)["latency_ms"]
             part["held_out_ms"] = 0.0
             for size in sorted(rows["bytes"].unique()):
                 out = part["bytes"] == size
-                part.loc[out, "held_out_ms"] = _forecast(part[out], held_out[str(size)])
+                part.loc[out, "held_out_ms"] = _forecast(part[out], held_out[str(size)])["latency_ms"]
             parts.append(part)
         if system in STAND_IN or system not in CALIBRATED:
             like = STAND_IN.get(str(system)) or load_system(str(system)).tiers[0].like
-            figures = dict.fromkeys(("predicted_ms", "held_out_ms"), _forecast(rows, fitted, like))
-            parts.append(rows.assign(basis="spec-only", reference=like, **figures))
+            found = _forecast(rows, fitted, like).rename(columns={"latency_ms": "held_out_ms"})
+            part = rows.join(found).assign(basis="spec-only", reference=like)
+            parts.append(part.assign(predicted_ms=part["held_out_ms"]))
     table = pd.concat(parts)
     table["ape_percent"] = absolute_error_percent(table["held_out_ms"], table["measured_ms"])
     return table.sort_values(["basis", "system", "op", "gpus", "bytes"]).reset_index(drop=True)

@@ -162,7 +162,7 @@ def test_what_cannot_be_forecast_is_refused(change: dict[str, Any], words: str) 
 
 def test_shipped_intervals_hold_and_bound_the_mean() -> None:
     table = read(SHIPPED, SERVING_INTERVALS)
-    assert (table["held_percent"] >= 80).all() and (table["low_ratio"] < table["high_ratio"]).all()
+    assert table["held_percent"].between(76, 84).all() and (table["low_ratio"] < table["high_ratio"]).all()
     row = figures(ONE, served(ONE, LOAD, shipped()), load_prices())
     for name in ("ttft_ms", "tpot_ms", "end_to_end_ms", "output_tokens_per_s"):
         assert row[name]["low"] < row[name]["mean"] < row[name]["high"]

@@ -76,6 +76,29 @@ COVERAGE = Table(
     half_widths_needed=amount("multiple of the half-width that holds the claimed share", empty="no width"),
 )
 
+INTERVAL_SUITES = Table(
+    "interval_suites",
+    "intervals by suite: the share inside, what chance allows, and the score beside a constant width",
+    ("suite", "group"),
+    suite=text("what was forecast", title="Suite"),
+    group=text("GPU, engine, publisher, system, generation or family; or all", title="Group"),
+    n=c.N,
+    sources=size("sources that err alike", title="Sources", empty="not kept"),
+    claimed_percent=amount("share of measurements the interval claims", title="Claimed", digits=0),
+    coverage_percent=amount("the share inside", title="Inside", digits=0),
+    chance_low=amount("least share that chance allows", title="Chance, from", unit="%", digits=0),
+    chance_high=amount("greatest share that chance allows", title="to", unit="%", digits=0),
+    verdict=text(
+        "within 4 points of the claim, else within chance, else too narrow or too wide",
+        title="Share",
+        values=("held", "within chance", "too narrow", "too wide"),
+    ),
+    winkler=amount("Winkler's score of the logarithm", title="Score", empty="not scored"),
+    winkler_constant=amount("the score of one width from all other sources", title="Constant", empty="not scored"),
+    gain_percent=number("how much better than the constant", title="Better by", empty="not scored"),
+    sharper=text("better by 15 %", title="By 15 %", values=("yes", "no", "not scored")),
+)
+
 KERNEL_ERRORS = Table(
     "kernel_errors",
     "forecasts of the artifact's held-out kernels",

@@ -163,11 +163,13 @@ SERVING_INTERVALS = Table(
     kind=text("kind of model", title="Models", values=KINDS),
     what=text("time", values=("ttft", "tpot"), title="Time"),
     n=N,
-    groups=count("models on a GPU, which count alike"),
-    tail_percent=amount("share of the groups' points beyond each end", unit="%"),
+    groups=count("models on a GPU, each left out in turn"),
+    form=text("how the ends are made"),
     low_ratio=positive("low end over forecast", unit="ratio"),
     high_ratio=positive("high end over forecast", unit="ratio"),
-    held_percent=amount("points within the interval of the other groups", unit="%", title="In 80 % interval"),
+    held_percent=amount(
+        "the kind's points within the interval of other groups", unit="%", title="In 80 % interval"
+    ),
 )
 
 ANCHOR = Table(

@@ -55,6 +55,8 @@ COLLECTIVES = Table(
     measured_ms=MEASURED,
     predicted_ms=positive("forecast of the curves as shipped"),
     held_out_ms=positive("forecast without this size, or this system"),
+    low_ms=positive("low end of its 90 % interval", empty="fitted on the system"),
+    high_ms=positive("high end", empty="fitted on the system"),
     ape_percent=APE,
 )
 

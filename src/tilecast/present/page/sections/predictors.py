@@ -14,6 +14,7 @@ from tilecast.tables.declared.evaluation import (
     COVERAGE,
     DONORS,
     GOALS,
+    INTERVAL_SUITES,
     KERNEL_ERRORS,
     OWN_GRAPHS,
 )
@@ -62,6 +63,11 @@ def context(results: Results) -> Context:
             COVERAGE,
             "predictor device gpu n claimed_percent coverage_percent ci_low ci_high width_percent",
         ),
+        "suites": shown(
+            results.table("evaluation/interval_suites.csv", INTERVAL_SUITES),
+            INTERVAL_SUITES,
+            "suite group n coverage_percent chance_low chance_high verdict winkler winkler_constant gain_percent",
+        ),
         "kernels": shown(
             arranged(arranged(kernels, "predictor").sort_values("gpu", kind="stable"), "family"),
             KERNEL_ERRORS,
@@ -78,6 +84,7 @@ def context(results: Results) -> Context:
                 "goals": "evaluation/bars",
                 "graphs": "evaluation/own_graphs",
                 "coverage": "evaluation/coverage",
+                "suites": "evaluation/interval_suites",
                 "kernels": "evaluation/kernel_errors",
             }.items()
         },
