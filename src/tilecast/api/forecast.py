@@ -18,8 +18,10 @@ from tilecast.hardware.device import Device, usual_format
 from tilecast.hardware.price import load_prices
 from tilecast.hardware.system import System, load_system
 from tilecast.models.architecture import stacked
+from tilecast.models.choices import PRODUCTS
 from tilecast.models.registry import load_model
 from tilecast.multigpu.layout import Layout, check, from_runs
+from tilecast.predict import formats
 from tilecast.predict.kernel import HostAware, Predictor
 from tilecast.predict.registry import load_predictor
 
@@ -71,7 +73,7 @@ class Forecast(Timed):
         read = f"{found['batch']:,}" + (f" x {length:,} token{'s' * (length > 1)}" if length else "")
         lines = [
             f"{found['model']} on {where}: {kind}, {read}, "
-            f"{found['dtype']}, {found['attention']} attention, {found['engine']} kernels",
+            f"{_formats(found)}, {found['attention']} attention, {found['engine']} kernels",
             "",
             f"latency   {short(found['latency_ms'])} ms, {interval} [{found['predictor']}]",
             *step_lines(found),
@@ -79,6 +81,11 @@ class Forecast(Timed):
             *spent_lines(found),
         ]
         return "\n".join(lines)
+
+
+def _formats(found: dict[str, Any]) -> str:
+    named = (("weight_dtype", "weights in"), ("kv_dtype", "cache in"))
+    return ", ".join([found["dtype"], *(f"{words} {found[name]}" for name, words in named if found[name])])
 
 
 @question
@@ -92,12 +99,19 @@ def forecast(
     sequence: asked.Sequence = None,
     batch: asked.Batch = 1,
     dtype: Annotated[
-        Literal["fp32", "tf32", "fp16", "bf16"] | None,
-        Option("number format (default: bf16; fp16 or fp32 on a GPU without it)"),
+        Literal["fp32", "tf32", "fp16", "bf16", "fp8", "fp8_block", "nvfp4"] | None,
+        Option(
+            "number format (default: bf16; fp16 or fp32 on a GPU without it); below 16 bits of layers' products"
+        ),
     ] = None,
     attention: Annotated[
         Literal["eager", "fused"] | None, Option("written out, or as one kernel (default: fused, if it has that)")
     ] = None,
+    weight_dtype: Annotated[
+        Literal["int4", "int8", "fp8", "mxfp4"] | None,
+        Option("of layers' weights alone, widened as they are read"),
+    ] = None,
+    kv_dtype: asked.CacheFormat = None,
     engine: asked.Engine = None,
     host: asked.Host = None,
     optimizer: asked.Optimizer = None,
@@ -154,12 +168,20 @@ def forecast(
         raise InputError("--tokens", "is of a training run", "add --mode training")
     gpu = _described(device or where.device)
     step = {name: given[name] for name in ("mode", "phase", "context", "batch", "optimizer")}
-    step |= {"dtype": dtype or usual_format(gpu), "fused": engine == "compiled"}
+    narrow = dtype if dtype in PRODUCTS else None
+    step |= {"dtype": "bf16" if narrow else dtype or usual_format(gpu), "fused": engine == "compiled"}
+    step |= {"products": narrow, "weights": weight_dtype, "cache": None if kv_dtype == "bf16" else kv_dtype}
     gpu.check_format(step["dtype"])
     layout, costing = _layout(given), load_prices(prices or PRICES)
     usual = [attention] if attention else ["fused", "eager"] if stacked(spec) else ["eager"]
     works = [asked.workload(spec, sequence, "forecast", **step, attention=name) for name in usual]
+    formats.check(works[0], gpu)
     whole = _whole(works[0], layout)
+    if any(step[name] for name in ("products", "weights", "cache")):
+        if whole:
+            raise InputError(spec.source, "cannot be cut, and is forecast from 16 bits up", "ask for --dtype bf16")
+        if predictor != "tilecast" or weights:
+            raise InputError("--predictor", "below 16 bits tilecast's own weights alone forecast", "leave it out")
     known = load_predictor(predictor, weights)
     if calibration:
         from tilecast.predict.calibrate import Calibrated, load
@@ -181,13 +203,13 @@ def forecast(
     length = kernels.get("sequence_length", 1 if phase == "decode" else work.sequence_length)
     kernels = {name: kernels[name] for name in ("claimed", "passports", "bounds", "classes_ms", "top")}
     values = step_values(found, work) | ({} if kernels.pop("claimed") else {"low_ms": None, "high_ms": None})
+    how = {name: getattr(work, name) for name in names} | {"dtype": narrow or work.dtype}
     return Forecast(
         {
             "title": gpu.title, "system": where.title if system else None, "device": gpu.name,
-            "predictor": known.name, "model": spec.name, **{name: getattr(work, name) for name in names},
-            "sequence_length": length, "engine": engine, "host": host, "batch": work.batch_size,
-            **values, **kernels,
-            "cost": costs(costing, gpu, found, work, tokens),
+            "predictor": known.name, "model": spec.name, **how, "weight_dtype": weight_dtype,
+            "kv_dtype": kv_dtype, "sequence_length": length, "engine": engine, "host": host,
+            "batch": work.batch_size, **values, **kernels, "cost": costs(costing, gpu, found, work, tokens),
         }
     )  # fmt: skip
 

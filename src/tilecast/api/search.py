@@ -19,6 +19,7 @@ from tilecast.base.progress import doing
 from tilecast.hardware.device_file import load_device
 from tilecast.hardware.price import load_prices
 from tilecast.hardware.system import load_system
+from tilecast.models.choices import PRODUCTS
 from tilecast.models.registry import load_model
 from tilecast.models.workload import Workload
 from tilecast.multigpu.layout import Layout
@@ -91,7 +92,15 @@ def search(
     sequence: Annotated[int, Option("tokens per sequence, or of a prompt", "sequence")] = 2048,
     output: Annotated[int, Option("inference: tokens of an answer", "output")] = 256,
     engine: Annotated[str | None, Option("inference: how passes are filled: vllm, sglang, trtllm")] = None,
-    dtype: asked.Dtype = "bf16",
+    dtype: Annotated[
+        Literal["fp32", "tf32", "fp16", "bf16", "fp8", "fp8_block", "nvfp4"],
+        Option("number format; below 16 bits of inference"),
+    ] = "bf16",
+    moe_dtype: Annotated[
+        Literal["bf16", "fp8", "fp8_block", "nvfp4", "mxfp4"] | None,
+        Option("inference: of experts (default: --dtype)"),
+    ] = None,
+    kv_dtype: asked.CacheFormat = None,
     attention: Annotated[Literal["eager", "fused"] | None, Option("training (default: fused)")] = None,
     optimizer: Annotated[
         Literal["sgd", "momentum", "adam", "adamw"] | None, Option("training (default: adam)")
@@ -128,8 +137,11 @@ def search(
             raise InputError(
                 f"--{name}", "is of training", "serving has attention in one kernel, and no optimizer"
             )
-    if mode == "training" and engine is not None:
-        raise InputError("--engine", "is of inference", "add --mode inference")
+    for name in ("engine", "moe_dtype", "kv_dtype") if mode == "training" else ():
+        if given[name] is not None:
+            raise InputError("--" + name.replace("_", "-"), "is of inference", "add --mode inference")
+    if mode == "training" and dtype in PRODUCTS:
+        raise InputError("--dtype", f"{dtype} is of inference", "train in bf16, or add --mode inference")
     context = None if cp is None else _ranks(cp)
     if mode == "inference" and context is not None:
         raise InputError("--cp", "is of training", "a request's cache is not divided over GPUs by tokens here")
@@ -176,7 +188,9 @@ def _task(given: dict[str, Any], context: tuple[int, ...] | None) -> tuple[Judge
         from tilecast.serving.load import Lengths, Load
         from tilecast.serving.passes import Formats
 
-        formats = Formats(dtype, dtype, "bf16")
+        if given["moe_dtype"] and not work.architecture.experts:
+            raise InputError("--moe-dtype", f"{spec.name} has no experts", "leave it out")
+        formats = Formats(dtype, given["moe_dtype"] or dtype, given["kv_dtype"] or "bf16")
         server = Deployment(
             work.architecture, device, system, serves.batching, formats, memory_share=serves.memory_share
         )

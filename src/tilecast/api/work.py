@@ -32,6 +32,7 @@ Engine = Annotated[
         "by one (default: compiled for inference, eager for training)"
     ),
 ]
+CacheFormat = Annotated[Literal["bf16", "fp8"] | None, Option("of the cache of keys and values (default: bf16)")]
 Host = Annotated[
     Literal["slow", "usual", "fast", "new"] | None,
     Option("of --engine eager: how fast the host launches (default: not known, the interval spans them)"),

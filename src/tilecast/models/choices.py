@@ -8,6 +8,9 @@ from tilecast.base.errors import InputError
 
 PHASES = ("prefill", "decode")  # of inference
 ATTENTION = ("eager", "fused")  # written out, or as one kernel
+PRODUCTS = ("fp8", "fp8_block", "nvfp4")  # formats of linear layers below 16 bits, weights and activations
+STORED = ("int4", "int8", "fp8", "mxfp4")  # formats of weights alone, widened as they are read
+CACHES = ("fp8",)  # of keys and values
 # Tensors of the weights' size, in fp32, that each optimizer keeps.
 OPTIMIZER_STATES = {"sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}
 

@@ -22,7 +22,7 @@ from tilecast.base.errors import InputError
 from tilecast.base.inputs import validated
 from tilecast.base.limits import MOST
 from tilecast.models.architecture import Architecture, equal_layers
-from tilecast.models.choices import ATTENTION, OPTIMIZER_STATES, PHASES, Cell
+from tilecast.models.choices import ATTENTION, CACHES, OPTIMIZER_STATES, PHASES, PRODUCTS, STORED, Cell
 from tilecast.models.registry import ModelSpec, load_model
 from tilecast.tables.columns import DTYPE_NAMES, MODES
 
@@ -62,6 +62,9 @@ class Workload:
     attention: Annotated[str, _one_of(*ATTENTION)] = "eager"
     optimizer: Annotated[str, _one_of(*OPTIMIZER_STATES)] | None = None
     fused: StrictBool = False  # chains of elementwise kernels run as one, as a compiler or hand-written kernels do
+    products: Annotated[str, _one_of(*PRODUCTS)] | None = None  # format of layers' products, where not `dtype`
+    weights: Annotated[str, _one_of(*STORED)] | None = None  # of layers' weights alone
+    cache: Annotated[str, _one_of(*CACHES)] | None = None  # of keys and values
     mixed: StrictBool = True  # half-precision training keeps optimizer states and a copy of the weights in fp32
 
     @model_validator(mode="after")

@@ -14,6 +14,7 @@ from tilecast.graph.kernels import Kernel
 from tilecast.hardware.device import Device
 from tilecast.models.workload import Workload
 from tilecast.multigpu.shard import Shape, Share, Traces, share
+from tilecast.predict import formats
 from tilecast.predict.interval import total
 from tilecast.predict.kernel import HOST_CLASSES, HOSTS, HostAware, Predictor
 from tilecast.predict.model import described
@@ -113,6 +114,7 @@ class Kernels:
         self.host = host
         self._traced, self._traces = traced or {}, Traces()
         self._rows: dict[tuple[Any, ...], int] = {}
+        self._kept = {work.architecture.experts}  # outputs of products that stay in 16 bits: router, head
         self._ms = np.zeros((len(_PARTS), len(_PHASES), len(_ENDS), 0))
         self._runs = np.zeros((len(_PARTS), len(_PHASES), _RUN, 0))
         self._aware = isinstance(predictor, HostAware) and not work.fused
@@ -140,6 +142,7 @@ class Kernels:
         self._rows |= {shape: len(self._rows) + place for place, shape in enumerate(missing)}
 
     def _share(self, shape: Shape) -> Share:
+        self._kept.add(-(-self.work.architecture.vocab // shape.tp))
         return self._traced.get(shape) or share(self.work, shape, self._traces)
 
     def _each(self, found: list[Share]) -> tuple[dict[Kernel, int], pd.DataFrame, pd.DataFrame]:
@@ -152,6 +155,8 @@ class Kernels:
         distinct = pd.DataFrame(list(places), columns=Kernel._fields)
         forecast = self.predictor.predict(distinct.assign(count=1), self.device)
         forecast = sustained(distinct, forecast, self.device, self.work.mode)
+        if self.work.products or self.work.weights or self.work.cache:
+            forecast = formats.applied(distinct, forecast, self.work, self.device, self._kept)
         if self.work.fused:
             forecast = unissued(distinct, forecast, self.device)
         return places, distinct, forecast

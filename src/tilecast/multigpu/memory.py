@@ -18,6 +18,7 @@ from tilecast.models.architecture import Architecture
 from tilecast.models.workload import Workload
 from tilecast.multigpu.layout import STANDARD, Assumptions, Layout, Layouts
 from tilecast.multigpu.schedule import in_flight
+from tilecast.predict.formats import stored
 
 PARTS = (
     "weights", "gradients", "optimizer", "activations", "logits", "kv_cache", "buffers",
@@ -160,7 +161,7 @@ def cache_bytes(model: Architecture, work: Workload, layout: Layout | Layouts, l
         tokens -= model.windowed * max(0.0, tokens - model.window)
     head = model.latent / 2 if model.latent else np.maximum(model.kv_heads / layout.tp, 1) * model.head_dim
     sequences = work.batch_size / layout.dp
-    return 2 * layers * head * tokens / layout.cp * sequences * ELEMENT_BYTES[work.dtype]
+    return 2 * layers * head * tokens / layout.cp * sequences * ELEMENT_BYTES[work.cache or work.dtype]
 
 
 def memory(work: Workload, layout: Layout, capacity_bytes: float, assume: Assumptions = STANDARD) -> Memory:
@@ -190,6 +191,8 @@ def held(work: Workload, layouts: Layouts, assume: Assumptions = STANDARD) -> Ar
 
     parts = dict.fromkeys(PARTS, np.zeros_like(whole))
     parts["weights"] = np.where(zero >= 3, divided, whole) * size
+    if work.products or work.weights:  # of layers; embedding and head stay in 16 bits
+        parts["weights"] = (layers * shared + experts) * stored(work).weight_bytes + ends * size
     # ZeRO-3: the layer at work and the next one, gathered; both ends, which stay so. Training: one layer's
     # gradients, whole, and the copy of them that is on its way.
     parts["buffers"] = np.where(zero >= 3, (4 if training else 2) * (shared + own) * size + ends * size, 0.0)

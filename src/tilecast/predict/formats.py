@@ -1,0 +1,105 @@
+"""Inference in number formats below 16 bits: linear layers, experts, weights alone, the cache of keys and values.
+
+A linear layer in a format that products were measured in is forecast by the experts of that format, the kernel
+that narrows its activations included, as engines call it. Of experts, and of weights that are stored narrow and
+widened as they are read, no such product was measured: the time in 16 bits is scaled by the bytes moved, or by the
+peak rates where operations bind it. The low end of that interval is what the hardware allows, the high end that of
+16 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tilecast.base.errors import InputError
+from tilecast.hardware.device import Device
+from tilecast.models.workload import Workload
+from tilecast.predict.half_precision import half_precision, shipped
+from tilecast.predict.physics.chip import FORMATS, Format
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ENDS = ["latency_ms", "low_ms", "high_ms"]
+SCALES = 128  # weights that share a scale of 16 bits, in int4: GPTQ's and AWQ's usual group
+
+
+def stored(work: Workload) -> Format:
+    """How the weights of layers and the inputs of their products are stored, and whose peak rate these run at."""
+    if work.products:
+        return FORMATS[work.products]
+    sizes = {"int8": 1.0, "fp8": 1.0, "int4": 0.5 + 2 / SCALES, "mxfp4": FORMATS["mxfp4"].weight_bytes}
+    return Format(sizes[work.weights] if work.weights else 2.0, 2.0, work.dtype)
+
+
+def check(work: Workload, device: Device) -> None:
+    """Refuse a format that the workload or the GPU has no use for, in one line."""
+    narrow = {"--dtype": work.products, "--weight-dtype": work.weights, "--kv-dtype": work.cache}
+    asked = next((flag for flag, name in narrow.items() if name), None)
+    if asked is None:
+        return
+    if work.mode == "training":
+        raise InputError(asked, f"{narrow[asked]} is of inference", "train in bf16")
+    if not work.fused or work.attention != "fused":
+        raise InputError(asked, f"{narrow[asked]} is run by engines", "leave --engine and --attention out")
+    if work.products and work.weights:
+        raise InputError("--weight-dtype", f"{work.products} has weights of its own", "give one of the two")
+    if asked != "--dtype" and work.dtype not in ("fp16", "bf16"):
+        raise InputError(asked, f"goes with 16 bits, not with {work.dtype}", "ask for --dtype bf16")
+    for name in (work.products, work.cache):
+        if name:
+            device.check_format(FORMATS[name].rate)
+    wanted = work.products or work.cache or "bf16"
+    if not shipped().covers(device, wanted):
+        problem = f"{wanted} was measured on NVIDIA GPUs with matrix units in bf16, which {device.title} is not"
+        raise InputError(asked, problem, "ask for fp16")
+
+
+def applied(
+    kernels: pd.DataFrame, forecast: pd.DataFrame, work: Workload, device: Device, kept: Collection[int]
+) -> pd.DataFrame:
+    """`forecast` with products, experts and decoding attention in the workload's formats.
+
+    Products with as many outputs as one of `kept` stay in 16 bits: head and router.
+    """
+    found = forecast.copy()
+    family = kernels["family"].to_numpy()
+    linear = (family == "linear") & ~kernels["n"].isin(kept).to_numpy()
+    if work.products or work.weights:
+        scaled = (family == "bmm") | (linear & (work.products is None))
+        found = _scaled(kernels, found, scaled, stored(work), device)
+    if work.products and linear.any():
+        some = kernels[linear]
+        dims = {"m": some["b"] * some["m"], "n": some["n"], "k": some["k"]}
+        narrow = shipped().forecast("gemm", work.products, {k: v.to_numpy() for k, v in dims.items()}, device)
+        for name, values in narrow.items():
+            found.loc[linear, name] = values
+    decoding = (family == "attention") & (kernels["m"] == 1).to_numpy()
+    if work.cache and decoding.any():
+        some = kernels[decoding].assign(dtype="fp8", bytes_read=kernels["bytes_read"] // 2)
+        cached = half_precision(some, device)
+        for name in cached.columns:
+            found.loc[cached.index, name] = cached[name]
+    return found
+
+
+def _scaled(
+    kernels: pd.DataFrame, forecast: pd.DataFrame, rows: np.ndarray, into: Format, device: Device
+) -> pd.DataFrame:
+    """Products of 16 bits as if their operands had other sizes."""
+    b, m, n, k = (kernels.loc[rows, name].to_numpy(dtype=float) for name in "bmnk")
+    wide = {name: forecast.loc[rows, name].to_numpy(dtype=float) for name in _ENDS}
+    peak, before = (device.peak_flops_per_s(name, matrix=True) for name in (into.rate, "bf16"))
+    moved = b * (into.input_bytes * m * k + into.weight_bytes * k * n + 2 * m * n)
+    floor = 1e3 * np.maximum(2 * b * m * n * k / peak, moved / device.bandwidth_bytes_per_s)
+    compute = (forecast.loc[rows, "bound"] == "compute").to_numpy()
+    share = np.maximum(moved / (2 * b * (m * k + k * n + m * n)), np.where(compute, before / peak, 0.0))
+    latency = np.minimum(np.maximum(wide["latency_ms"] * share, floor), wide["latency_ms"])
+    ends = zip(_ENDS, (latency, np.minimum(floor, latency), wide["high_ms"]), strict=True)
+    for name, values in ends:
+        forecast.loc[rows, name] = values
+    forecast.loc[rows, "passport"] = "extrapolated"
+    return forecast

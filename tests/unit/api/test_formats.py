@@ -1,0 +1,91 @@
+"""Number formats below 16 bits, by component: each takes effect, or is refused in one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import tilecast as tc
+from tilecast.base.errors import InputError
+
+DECODE: dict[str, Any] = {"phase": "decode", "context": 2048, "batch": 32}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"dtype": "fp8"},
+        {"dtype": "fp8_block"},
+        {"dtype": "nvfp4"},
+        {"weight_dtype": "int4"},
+        {"weight_dtype": "int8"},
+        {"weight_dtype": "fp8"},
+        {"weight_dtype": "mxfp4"},
+        {"kv_dtype": "fp8"},
+        {"dtype": "fp8", "kv_dtype": "fp8"},
+    ],
+)
+def test_a_narrow_format_saves_memory_and_time_of_decoding(given: dict[str, str]) -> None:
+    for model in ("llama3_8b", "mixtral_8x7b"):
+        wide, narrow = (tc.forecast(model, "B200", **DECODE, **more) for more in ({}, given))
+        assert narrow.memory_bytes < wide.memory_bytes
+        assert narrow.latency_ms < wide.latency_ms
+        low, high = narrow.interval_ms or (0.0, 0.0)
+        assert low < narrow.latency_ms < high
+        assert next(iter(given.values())) in narrow.text().split("\n")[0]
+
+
+def test_formats_are_of_many_gpus_too_and_the_head_stays_wide() -> None:
+    alone = tc.forecast("llama3_8b", "H100", dtype="fp8", **DECODE)
+    assert alone.latency_ms == tc.forecast("llama3_8b", system="h100_sxm", dtype="fp8", **DECODE).latency_ms
+    two = tc.forecast("llama3_8b", system="h100_sxm", tp=2, dtype="fp8", **DECODE)
+    assert two.values["memory"]["parts"]["weights"] < 0.55 * alone.values["memory"]["parts"]["weights"]
+    wide = tc.forecast("llama3_8b", "H100", **DECODE)
+    head = [next(row["latency_ms"] for row in one.values["top"] if row["n"] == 128256) for one in (alone, wide)]
+    assert head[0] == head[1]
+
+
+def test_weights_alone_help_where_bytes_bind() -> None:
+    prompt = {"sequence": 4096, "batch": 4}
+    assert tc.forecast("llama3_8b", "A100", weight_dtype="int4", **prompt).latency_ms == pytest.approx(
+        tc.forecast("llama3_8b", "A100", **prompt).latency_ms, rel=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("device", "given", "words"),
+    [
+        ("A100", {"dtype": "fp8"}, "computes nothing in fp8; it computes in fp64, fp32, tf32, fp16, bf16, int8"),
+        ("H100", {"dtype": "nvfp4"}, "computes nothing in fp4"),
+        ("V100", {"dtype": "bf16"}, "computes nothing in bf16; it computes in fp64, fp32, fp16"),
+        ("V100", {"weight_dtype": "int4"}, "which NVIDIA Tesla V100 PCIe 32 GB is not"),
+        ("MI300X", {"dtype": "fp8"}, "fp8 was measured on NVIDIA GPUs"),
+        ("A100", {"kv_dtype": "fp8"}, "computes nothing in fp8"),
+        ("H100", {"dtype": "fp8", "mode": "training"}, "--dtype: fp8 is of inference"),
+        ("H100", {"dtype": "fp8", "engine": "eager"}, "fp8 is run by engines"),
+        ("H100", {"dtype": "fp8", "attention": "eager"}, "fp8 is run by engines"),
+        ("H100", {"dtype": "fp8", "weight_dtype": "int4"}, "fp8 has weights of its own"),
+        ("H100", {"dtype": "fp32", "kv_dtype": "fp8"}, "goes with 16 bits, not with fp32"),
+        ("H100", {"dtype": "fp8", "predictor": "roofline"}, "tilecast's own weights alone"),
+    ],
+)
+def test_what_has_no_effect_or_no_unit_is_refused(device: str, given: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        tc.forecast("llama3_8b", device, **given)
+
+
+def test_the_search_takes_formats_of_each_component() -> None:
+    case: dict[str, Any] = {"system": "h200_sxm", "gpus": 2, "mode": "inference", "objective": "ttft"}
+    case |= {"sequence": 512, "output": 32}
+    best = [tc.search("llama3_8b", **case, **more).best for more in ({}, {"dtype": "fp8"}, {"kv_dtype": "fp8"})]
+    times = [one["ttft_ms"] for one in best if one]
+    sizes = [one["memory_gb"] for one in best if one]
+    assert times[1] < times[0] and sizes[2] < sizes[0]
+    for more, words in (
+        ({"moe_dtype": "fp8"}, "llama3_8b has no experts"),
+        ({"mode": "training", "objective": "step_time", "kv_dtype": "fp8"}, "--kv-dtype: is of inference"),
+        ({"mode": "training", "objective": "step_time", "dtype": "fp8"}, "fp8 is of inference"),
+    ):
+        with pytest.raises(InputError, match=words):
+            tc.search("llama3_8b", **{**case, **more})
