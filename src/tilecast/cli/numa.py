@@ -55,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = actions.add_parser("check", help="the guide's list of troubles, looked for before a study runs")
     measure = actions.add_parser("run", help="measure a study on this host; what was measured before is kept")
     for action in (plan, check, measure):
-        action.add_argument("study", help="a name of config/studies/numa, or a YAML file")
+        words = "a name of config/studies/numa, or a YAML file; `experiment=` before it is the guide's way"
+        action.add_argument("study", type=_study, help=words)
         words = "such as 'gpu_ids=[0,1]' samples=500 depth=2,4 memory_size_mb=6; lists are swept"
         action.add_argument("changes", nargs="*", metavar="KEY=VALUE", help=words)
     for action in (check, measure):
@@ -73,6 +74,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for action in (topology, check, measure):
         words = "a copy of another host's /sys, with its nvidia-smi.csv: the whole path without that host"
         action.add_argument("--sysfs", metavar="DIR", help=words)
+
+
+def _study(text: str) -> str:
+    return text.removeprefix("+").removeprefix("experiment=")
 
 
 def run(args: argparse.Namespace) -> int:

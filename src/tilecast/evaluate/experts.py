@@ -20,9 +20,10 @@ from tilecast.base.errors import InputError
 from tilecast.base.inputs import Section, validated
 from tilecast.base.statistics import error_percent
 from tilecast.evaluate.statistics import error_summary
+from tilecast.hardware.device_file import load_device
 from tilecast.hardware.system import load_system
 from tilecast.moe.exchange import FP8_ELEMENT_BYTES, HIGH_THROUGHPUT, exchange, reached
-from tilecast.moe.model import ACTIVATION_BYTES
+from tilecast.moe.model import ACTIVATION_BYTES, moe_model
 from tilecast.moe.offload import ON_DEMAND
 from tilecast.moe.step import Decoder, Step, spread
 from tilecast.moe.stream import distinct
@@ -101,28 +102,34 @@ class Method(Section):
     unstated: dict[str, list[Any]] = Field(default_factory=dict)
 
 
-class Anchor(Section):
+class Setting(Section):
+    """A serving system with a model on a GPU."""
+
+    device: str
+    model: str
+    method: str
+    batch: Annotated[int, Field(ge=1, le=100_000)] = 1
+
+
+class Anchor(Setting):
     """A published time of a decoding step."""
 
     id: str
     source: str
-    device: str
-    model: str
-    method: str
     time_ms: Annotated[float, Field(gt=0, le=1e9)]
-    batch: Annotated[int, Field(ge=1, le=100_000)] = 1
     judged: bool = True
     difference: str = ""
 
 
 class Gain(Section):
-    """A gain that a source states; of which two anchors, where both are stated."""
+    """A gain that a source states; of which two anchors, or over the same system without prefetching."""
 
     source: str
     what: str
     gain: Annotated[float, Field(gt=0, le=1e6)]
     before: str | None = None
     after: str | None = None
+    prefetching: Setting | None = None
 
 
 class Anchors(Section):
@@ -138,7 +145,8 @@ def load_anchors(path: str | Path) -> Anchors:
     """Read a file of published times; refuse names it does not hold, and inputs the model does not have."""
     found = validated(Anchors, read_yaml(path), path, "docs/use/experts.md describes it")
     known = {entry.id for entry in found.anchors}
-    named: list[tuple[Collection[str], str | None]] = [(found.methods, entry.method) for entry in found.anchors]
+    settings = [*found.anchors, *(entry.prefetching for entry in found.gains if entry.prefetching)]
+    named: list[tuple[Collection[str], str | None]] = [(found.methods, entry.method) for entry in settings]
     named += [(found.sources, entry.source) for entry in found.anchors]
     named += [(found.sources, entry.source) for entry in found.gains]
     named += [(known, end) for entry in found.gains for end in (entry.before, entry.after) if end]
@@ -173,33 +181,25 @@ def gains(path: str | Path, anchored: pd.DataFrame) -> pd.DataFrame:
             before, after = found.loc[entry.before], found.loc[entry.after]
             row["model_gain"] = before["forecast_ms"] / after["forecast_ms"]
             row |= {name: after[name] for name in _OWN}
+        if entry.prefetching:
+            own, _ = _played(path, file, entry.prefetching)
+            row |= own | {"model_gain": sqrt(own["prefetching_low"] * own["prefetching_high"])}
         rows.append(row)
     return pd.DataFrame(rows, columns=list(GAINS.columns))
 
 
-_OWN = ("prefetching_low", "prefetching_high", "kept_share", "transfer_over_compute")
+_OWN = ("kept_share", "transfer_over_compute", "prefetching_low", "prefetching_high")
 
 
 def _anchor(path: str | Path, file: Anchors, entry: Anchor) -> dict[str, Any]:
-    method, alone, cases = file.methods[entry.method], spread(1, 1), []
-    for values in product(*method.unstated.values()):
-        inputs = _inputs(path, method, values, entry.batch)
-        asked = decoder(entry.model, None, entry.device, "a100_sxm", inputs)  # one GPU: its links carry nothing
-        kept = asked.place(alone, entry.batch, inputs.serving).resident_share
-        demand, fetched = (
-            asked.step(alone, entry.batch, replace(inputs.serving, predictor=predictor), kept)
-            for predictor in (ON_DEMAND, inputs.serving.predictor)
-        )
-        gain = demand.total_ms / fetched.total_ms
-        cases.append((fetched.total_ms, kept, _needed_over_running(asked, fetched, inputs), gain))
-    times, shares, ratios, gained = (sorted(column) for column in zip(*cases, strict=True))
+    own, times = _played(path, file, entry)
     forecast_ms = sqrt(times[0] * times[-1])
     nearest_ms = min(max(entry.time_ms, times[0]), times[-1])  # within the range: the measurement itself
     return {
         "id": entry.id,
         "source": file.sources[entry.source],
-        "gpu": asked.device.title,
-        "model": asked.model.title,
+        "gpu": load_device(entry.device).title,
+        "model": moe_model(entry.model).title,
         "method": entry.method,
         "batch": entry.batch,
         "judged": entry.judged,
@@ -209,12 +209,29 @@ def _anchor(path: str | Path, file: Anchors, entry: Anchor) -> dict[str, Any]:
         "forecast_ms": forecast_ms,
         "factor": max(entry.time_ms / forecast_ms, forecast_ms / entry.time_ms),
         "measured_over_model": entry.time_ms / nearest_ms,
-        "kept_share": (shares[0] + shares[-1]) / 2,
-        "transfer_over_compute": sqrt(ratios[0] * ratios[-1]),
-        "prefetching_low": gained[0],
-        "prefetching_high": gained[-1],
+        **own,
         "difference": entry.difference,
     }
+
+
+def _played(path: str | Path, file: Anchors, setting: Setting) -> tuple[dict[str, float], list[float]]:
+    """What of its times is prefetching's own, and milliseconds of a step over all that is not stated."""
+    method, alone, cases = file.methods[setting.method], spread(1, 1), []
+    for values in product(*method.unstated.values()):
+        inputs = _inputs(path, method, values, setting.batch)
+        asked = decoder(
+            setting.model, None, setting.device, "a100_sxm", inputs
+        )  # one GPU: its links carry nothing
+        kept = asked.place(alone, setting.batch, inputs.serving).resident_share
+        demand, fetched = (
+            asked.step(alone, setting.batch, replace(inputs.serving, predictor=predictor), kept)
+            for predictor in (ON_DEMAND, inputs.serving.predictor)
+        )
+        gain = demand.total_ms / fetched.total_ms
+        cases.append((fetched.total_ms, kept, _needed_over_running(asked, fetched, inputs), gain))
+    times, shares, ratios, gained = (sorted(column) for column in zip(*cases, strict=True))
+    own = ((shares[0] + shares[-1]) / 2, sqrt(ratios[0] * ratios[-1]), gained[0], gained[-1])
+    return dict(zip(_OWN, own, strict=True)), times
 
 
 def _needed_over_running(asked: Decoder, step: Step, inputs: Inputs) -> float:

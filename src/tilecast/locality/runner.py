@@ -33,6 +33,7 @@ from tilecast.locality.study import Cell, Study, cells, manifest
 from tilecast.locality.topology import NOT_HERE, local_node, memory_nodes, read_topology, why_not_run
 
 PROFILED_BATCHES = 20
+READ_BACK_S = 0.5  # a run that took less was read back: starting a process and importing torch takes longer
 _DENIED = ("set_mempolicy", "Operation not permitted", "mbind")
 Outcome = dict[str, Any]
 
@@ -58,7 +59,7 @@ def run_study(
         forecasts = host.forecasts(links) if links else []
         chosen = {cell.name: cell for cell in cells(study)[0]}
         planned, runs = manifest(name, study), []
-        progress = _Progress(state / "logs" / "experiment.log", len(planned))
+        progress = _Progress(state / "logs" / "experiment.log", len(planned) + len(chosen))
         for row in planned:
             runs.append(row | host.run(chosen[row["cell"]], row["run"]))
             progress.passed(row["run"], runs[-1])
@@ -69,6 +70,7 @@ def run_study(
                 profiles.append(host.profile(cell))
             else:
                 profiles.append(_named(cell) | _outcome(mine[0]["status"], mine[0]["reason"]))
+            progress.passed(f"profile of {cell.name}", profiles[-1])
     raw = {
         "study": name,
         "definition": study.model_dump(),
@@ -92,18 +94,24 @@ class _Progress:
     def __init__(self, log: Path, runs: int) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log, self._runs, self._done, self._began = log, runs, 0, time.monotonic()
+        self._made: list[float] = []
+        self._last = self._began
 
-    def passed(self, name: str, outcome: Outcome) -> None:
-        """A run was made, or read back."""
+    def passed(self, name: str, outcome: Mapping[str, Any]) -> None:
+        """A run was made, or read back: how long the others take is told by those that were made."""
         self._done += 1
-        gone = time.monotonic() - self._began
-        left = gone / self._done * (self._runs - self._done)
+        now = time.monotonic()
         words = f"{self._done} of {self._runs} {name}: {outcome['status']} {outcome['reason'] or ''}".rstrip()
-        line = f"{words}; {gone:.0f} s gone, about {left:.0f} s left"
+        if now - self._last < READ_BACK_S:
+            line = f"{words}, as kept"
+        else:
+            self._made.append(now - self._last)
+            left = sum(self._made) / len(self._made) * (self._runs - self._done)
+            line = f"{words}; {now - self._began:.0f} s gone, about {left:.0f} s left"
+        self._last = now
         print(line, flush=True)
         with self._log.open("a", encoding="utf-8") as log:
-            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            log.write(f"{now} {line}\n")
+            log.write(f"{datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')} {line}\n")
 
 
 @contextmanager

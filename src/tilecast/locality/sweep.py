@@ -60,8 +60,9 @@ def _read(words: Iterable[str]) -> dict[str, list[Any]]:
         key, equals, text = word.partition("=")
         key = key.strip().lstrip("+").rpartition(".")[2]
         if not equals or key not in {*KEYS, *SIZES, *SHAPE}:
-            known = ", ".join(sorted({*KEYS, *SIZES, *SHAPE}))
-            raise InputError(word[:80], "is no change of a study", f"expected KEY=VALUE with {known}")
+            known = f"expected KEY=VALUE with {', '.join(sorted({*KEYS, *SIZES, *SHAPE}))}"
+            remedy = "give --fresh to measure anew" if key == "resume" else known
+            raise InputError(word[:80], "is no change of a study", remedy)
         key = (KEYS | SIZES).get(key, key)
         if key in found:
             raise InputError(word[:80], "is given twice", "give all its values in one list")

@@ -73,6 +73,22 @@ def test_published_times_of_one_system_and_the_part_of_prefetching(tmp_path: Pat
     assert 1 <= gain["prefetching_low"] <= gain["prefetching_high"] < 1.5  # most of it is not prefetching
 
 
+def test_a_system_held_against_itself_without_prefetching(tmp_path: Path) -> None:
+    """Speculating Experts: 1.16 stated; the model's range over what is not stated holds it."""
+    pytest.importorskip("torch")
+    content = yaml.safe_load(ANCHORS.read_text())
+    content |= {"anchors": [], "gains": [entry for entry in content["gains"] if "prefetching" in entry]}
+    path = tmp_path / "anchors.yaml"
+    path.write_text(yaml.safe_dump(content))
+    (row,) = gains(path, pd.DataFrame({"id": []})).to_dict("records")
+    assert 1 <= row["prefetching_low"] <= row["gain"] <= row["prefetching_high"] <= 2
+    assert row["prefetching_low"] <= row["model_gain"] <= row["prefetching_high"] and row["kept_share"] == 0
+    content["gains"][0]["prefetching"]["method"] = "unheard-of"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError, match="'unheard-of' is named and not described"):
+        gains(path, pd.DataFrame({"id": []}))
+
+
 @pytest.mark.exhaustive
 def test_six_of_eight_published_times_are_within_two_and_the_others_say_why() -> None:
     pytest.importorskip("torch")

@@ -78,6 +78,7 @@ def test_what_the_words_change() -> None:
     [
         (["speed=1"], "is no change of a study"),
         (["samples"], "is no change of a study"),
+        (["experiment.resume=false"], "give --fresh"),
         (["samples="], "has no value"),
         (["samples=-5"], "`samples` = -5"),
         (["samples=1", "num_samples=2"], "is given twice"),
@@ -106,7 +107,7 @@ def test_troubles_are_looked_for(two_nodes: Path, capsys: pytest.CaptureFixture[
     assert "node 1 does not exist here" in found("numa_nodes=[0,1]")["NUMA binding"]
     assert "raise timeout_s" in found("timeout_s=20")["timeout"]
     assert "lower batch_size" in found("memory_size_mb=200000")["memory"]
-    assert main(["numa", "check", "numa_study", "numa_nodes=[7]", "--sysfs", str(two_nodes)]) == 1
+    assert main(["numa", "check", "experiment=numa_study", "numa_nodes=[7]", "--sysfs", str(two_nodes)]) == 1
     assert "node 7 does not exist here" in capsys.readouterr().out
     assert main(["numa", "topology", "--sysfs", str(two_nodes / "devices")]) == 1
 
@@ -156,7 +157,7 @@ def test_two_nodes_that_are_not_here_planned_run_killed_gone_on_with_and_analyse
     rows = plan(tmp_path / "out/numa_study")
     assert [row["status"] for row in rows] == ["ok"] * 4 and {row["cpu_node"] for row in rows} == {"0", "2"}
     log = (tmp_path / "out/numa_study/logs/experiment.log").read_text()
-    assert "4 of 4" in log and "s left" in log
+    assert "4 of 8" in log and "8 of 8 profile of pipeline" in log and "about 0 s left" in log  # and 4 profiles
     said = json.loads((tmp_path / "out/numa_study/experiment_summary.json").read_text())
     assert said["locality"] == "not testable here: the topology is given, not this host's"
     assert main(["numa", "analyze", str(tmp_path / "out/numa_study/nsys_reports"), "--batch", "1"]) == 0
