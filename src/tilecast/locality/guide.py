@@ -22,6 +22,7 @@ CLAIMED_MINUTES, CLAIMED_RUNS = 35.0, 48  # of its main study, whose runs have 1
 HEAVY_PENALTY_PERCENT = 10.0
 HEAVY_FLOPS_PER_S = 4e13
 PCIE4_BYTES_PER_S = 2.52e10  # 0.8 of 31.5 GB/s, of hardware
+STAGES = {"h2d": "copying in", "compute": "computing", "d2h": "copying out", "launch": "launching"}  # in words
 IMAGE_VALUES = 3 * 224 * 224  # of one sample
 VALUE_BYTES = {"fp32": 4, "bf16": 2}
 

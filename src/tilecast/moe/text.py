@@ -49,26 +49,33 @@ def summary(table: pd.DataFrame, system: str) -> str:
 
 def console(table: pd.DataFrame, title: str) -> str:
     """What the guide's second step prints: performance of each system, cost, savings, findings, the log's end."""
-    lines = [title, ""]
+    heads = ["tokens/s", "speedup", "low to high", "communication %", "less", "waiting %"]
+    heads += ["$ per 1M tokens", "saved a year"]
+    about = "baseline to Prophet; waiting: for experts from the host; saved: by the price of twelve months' tokens"
+    lines = [title, about, ""]
     for system, rows in table.groupby("system", sort=False):
-        lines.append(f"{system}")
+        shown = [(str(system), "reading", *heads)]
+        notes = []
         for row in rows.to_dict("records"):
-            lines.append(f"  {STRATEGIES[row['strategy']]} ({row['spread']}), {MODES[row['mode']].lower()}")
+            place = (f"  {STRATEGIES[row['strategy']]} ({row['spread']})", MODES[row["mode"]].lower())
             if row["verdict"] == "impossible":
-                lines.append(f"    cannot run: {row['reason']}")
-                continue
-            cost, saving = _change(row, "usd_per_million_tokens"), number(row["saving_usd_per_year"])
-            sent = _change(row, "communication_percent", " %")
-            lines += [
-                f"    baseline throughput     {number(row['baseline_tokens_per_s'])} tokens/s",
-                f"    Prophet throughput      {number(row['prophet_tokens_per_s'])} tokens/s",
-                f"    speedup                 {number(row['speedup'], 'x')}, range {_ends(row)}",
-                f"    communication overhead  {sent}, {number(row['communication_reduction'], 'x')} less",
-                f"    waiting for the host    {_change(row, 'waiting_percent', ' %')}; {row['verdict']}",
-                f"    cost per 1M tokens      ${cost}; annual savings ${saving}",
-            ]
+                shown.append((*place, "cannot run", *("",) * 7))
+            else:
+                rates = _change(row, "tokens_per_s")
+                sent, waiting = _change(row, "communication_percent"), _change(row, "waiting_percent")
+                cost, saved = _change(row, "usd_per_million_tokens"), f"${number(row['saving_usd_per_year'])}"
+                gain, ends = number(row["speedup"], "x"), _ends(row)
+                less = number(row["communication_reduction"], "x")
+                shown.append((*place, rates, gain, ends, sent, less, waiting, cost, saved))
+            if row["mode"] == "physical":
+                notes.append(f"  {STRATEGIES[row['strategy']]}: {row['reason']}")
+        widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+        for cells in shown:
+            padded = [cell.replace("none", "-").ljust(width) for cell, width in zip(cells, widths, strict=True)]
+            lines.append("  ".join(padded).rstrip())
+        lines += [*notes, ""]
     ran = table.dropna(subset=["speedup"])
-    lines += ["", "Key findings"]
+    lines.append("Key findings")
     for mode, rows in ran.groupby("mode", sort=False):
         best, cheap = rows.sort_values("speedup").iloc[-1], rows.sort_values(_PROPHET).iloc[0]
         lines.append(

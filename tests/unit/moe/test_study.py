@@ -311,12 +311,9 @@ def test_the_command_prints_the_guides_metrics_and_every_figure(
     one = ["moe", "--system", "8xA100", "--strategy", "hybrid", "--set", "unstated={}"]
     assert main([*one, "--debug", str(tmp_path / "debug.log")]) == 0
     said = capsys.readouterr().out
-    for words in (
-        "baseline throughput     171 tokens/s",
-        "speedup                 7.37x",
-        "annual savings $403,333",
-    ):
-        assert words in said
+    (published,) = (line.split() for line in said.splitlines() if "  as published  " in line)
+    assert published[:6] == ["Hybrid", "(DP4", "x", "EP2)", "as", "published"]
+    assert " ".join(published[6:]) == "171 to 1,263 7.37x - 57.1 to 21.1 5.00x - 38.9 to 5.28 $403,333"
     assert said.endswith("ANALYSIS COMPLETED SUCCESSFULLY: 3 strategies analysed, 0 cannot run\n")
     logged = (tmp_path / "debug.log").read_text()
     assert "on demand: waiting_ms = " in logged and "link to the host: bytes_per_s = 24790500000.0" in logged

@@ -43,7 +43,8 @@ def draw(exchanges: pd.DataFrame, anchors: pd.DataFrame) -> style.Picture:
         right.plot(row["forecast_ms"], place, "|", color=style.INK, markersize=7)
         right.plot(row["measured_ms"], place, "D", color=style.INK, markersize=4)
         batch = f", batch {row['batch']}" if row["batch"] > 1 else ""
-        names.append(f"{row['model']}{batch}, {row['id'].split('-')[0]}" + ("" if row["judged"] else " (check)"))
+        first = ", first release" if row["id"].startswith("first") else ""
+        names.append(f"{row['model']}{batch}, {row['method']}{first}" + ("" if row["judged"] else " (check)"))
     right.set_yticks(range(len(names)), names, fontsize=style.MINOR_PT - 1.5)
     right.invert_yaxis()
     right.set_xlabel("Step (ms)")

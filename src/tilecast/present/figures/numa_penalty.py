@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.patches import Patch
 
-from tilecast.locality.guide import CLAIMED_PENALTIES
+from tilecast.locality.guide import CLAIMED_PENALTIES, STAGES
 from tilecast.present.figures import style
 from tilecast.present.figures.hosts import HOSTS, eager
 
@@ -13,7 +13,6 @@ TABLES = {
 }
 GROUP, TITLE, ORDER = "Locality", "Penalty by model", 300
 
-STAGES = {"h2d": "copying in", "compute": "computing", "d2h": "copying out", "launch": "launching"}
 LINEAR_PERCENT = 50  # up to here the axis is linear
 MEASURED_ROWS = 4  # measured intervals drawn a model
 CLAIMED = "#dcdcdc"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tilecast.locality.guide import STAGES
 from tilecast.moe.names import STRATEGIES
 from tilecast.present.page.render import is_absent, number
 from tilecast.tables.naming import (
@@ -53,7 +54,10 @@ WORDS: dict[str, Mapping[Any, str]] = {
     "strategy": STRATEGIES,
     "left_out": {True: "left out", False: "kept in"},
     "overlap_alone_can_give_it": {True: "yes", False: "no"},
+    "judged": {True: "yes", False: "as a check"},
+    "compiled": {False: "no", True: "yes"},
 }
+WORDS |= dict.fromkeys(("bound", "bound_local", "bound_remote"), STAGES)
 
 
 @dataclass(frozen=True)

@@ -204,8 +204,8 @@ PREDICTED = Table(
     local_per_s=_throughput("from the local node"),
     remote_per_s=_throughput("from the remote node"),
     penalty_percent=number("how much longer a sample takes from the remote node"),
-    low_percent=number("its least, over the forecast's interval and what the host's description leaves open"),
-    high_percent=number("its most, likewise"),
+    low_percent=number("its least, over the forecast's interval and what the host leaves open", title="Least"),
+    high_percent=number("its most, likewise", title="Most"),
 )
 
 AGAINST = Table(

@@ -28,9 +28,9 @@ TABLES = {
     "anchors": (
         "moe/anchors.csv",
         declared.ANCHORS,
-        "source model method batch judged measured_ms forecast_ms factor fastest_ms slowest_ms difference",
+        "model method batch judged measured_ms forecast_ms factor difference fastest_ms slowest_ms source",
     ),
-    "gains": ("moe/gains.csv", declared.GAINS, "source what gain model_gain prefetching_low prefetching_high"),
+    "gains": ("moe/gains.csv", declared.GAINS, "what gain model_gain prefetching_low prefetching_high source"),
     "overlap": (
         "moe/overlap_recorded.csv",
         declared.OVERLAP,

@@ -46,7 +46,7 @@ def context(results: Results) -> dict[str, Any]:
     predicted = results.table("numa/predicted.csv", PREDICTED)
     topology = results.json("numa/topology.json")
     assert topology is not None
-    plain = predicted[predicted["dtype"] == "fp32"]
+    plain = predicted[predicted["dtype"] == "fp32"].sort_values("compiled", kind="stable")
     eager = plain[~plain["compiled"] & (plain["memory"] == "pinned")]
     return {
         "host": str(topology["host"]).capitalize(),
