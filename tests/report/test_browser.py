@@ -7,7 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from axe import violations
 from playwright.sync_api import Browser, Page, sync_playwright
+from small_results import declared
+
+from tilecast.present.page.page import PAGES, render_pages
+from tilecast.present.page.results import Results
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
@@ -185,6 +190,48 @@ def test_the_first_tab_reaches_the_skip_link_and_it_works(visit: Callable[..., P
 
 def test_no_foreign_script_ran(visit: Callable[..., Page]) -> None:
     assert visit().evaluate("typeof window.hacked") == "undefined"
+
+
+def test_points_of_a_figure_are_read_by_keys_and_pointer_and_found_by_words(visit: Callable[..., Page]) -> None:
+    page = visit()
+    fold = page.locator("#figure-predicted_vs_measured .points")
+    fold.locator("summary").click()
+    fold.locator("canvas").wait_for()
+    said, frame = fold.locator("output"), fold.locator("[role=group]")
+    frame.press("ArrowRight")
+    first = said.inner_text()
+    assert first == (
+        "NeuSight (authors): V100, BERT-Large, Inference, sequence 512, batch 8, plain. "
+        "Measured latency (ms) 10; Predicted latency (ms) 10.5; +5 %"
+    )
+    frame.press("ArrowRight")
+    assert said.inner_text() != first
+    at = fold.locator(".points-mark").bounding_box()
+    frame.press("ArrowLeft")
+    assert said.inner_text() == first
+    page.mouse.move(at["x"] + at["width"] / 2, at["y"] + at["height"] / 2)  # type: ignore[index]
+    assert said.inner_text().startswith("NeuSight (authors): V100, BERT-Large, Training")
+    fold.get_by_label("Find").fill("h100 training")
+    assert said.inner_text() == "3 of 18 points"
+    frame.press("ArrowRight")
+    assert said.inner_text().startswith("NeuSight (authors): H100, BERT-Large, Training")
+    button = fold.get_by_role("button", name="NeuSight (authors)")
+    button.click()
+    assert button.get_attribute("aria-pressed") == "false"
+    frame.press("ArrowRight")
+    assert fold.locator(".points-mark").is_hidden()  # nothing is left to read
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_any_page(
+    browser: Browser, results_folder: Path, repository: Path, tmp_path: Path, scheme: str, viewport: dict[str, int]
+) -> None:
+    pages = render_pages(Results(results_folder, declared(results_folder)), repository / "report")
+    assert set(pages) == set(PAGES)
+    for name, html in pages.items():
+        (tmp_path / f"{name}.html").write_text(html)
+    assert violations(browser, tmp_path, scheme, viewport) == []
 
 
 def test_without_script_the_page_reads_and_offers_no_dead_control(visit: Callable[..., Page]) -> None:

@@ -16,8 +16,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Permissive, and MPL-2.0, whose terms hold for its own files only: these packages are used as they are, none is
-# copied into this repository, so its MIT licence stands.
+# Permissive, and MPL-2.0, whose terms hold for its own files only: all are used as they are, so this repository's
+# MIT licence stands.
 COMPATIBLE = re.compile(
     "MIT|MIT-0|MIT-CMU|BSD|BSD-[23]-Clause|0BSD|Apache-2.0|Apache-2.0 WITH LLVM-exception|ISC|Zlib"
     "|PSF-2.0|CNRI-Python|BSL-1.0|CC0-1.0|public domain|MPL-2.0"
@@ -87,6 +87,25 @@ def rows(found: Iterator[Distribution], names: set[str]) -> dict[str, tuple[str,
     }
 
 
+# Files of others that are kept here as they were published in the npm registry, and what each is for.
+VENDORED = {
+    "report/vendor/uPlot.iife.min.js": ("MIT", "points of a figure one by one; its licence is in each page"),
+    "report/vendor/uPlot.min.css": ("MIT", "the same"),
+    "tests/support/vendor/axe.min.js": ("MPL-2.0", "a test holds its rules against the report; in no wheel"),
+}
+
+
+def vendored() -> str:
+    """A line of the table for each file of others; a version is the one that the package's script states."""
+    lines = []
+    for name, (licence, what) in VENDORED.items():
+        script = (ROOT / name).with_name(Path(name).name.replace(".min.css", ".iife.min.js"))
+        found = re.search(r"v(\d+\.\d+\.\d+)", script.read_text(encoding="utf-8")[:300])
+        assert found is not None and (ROOT / name).is_file() and compatible(licence), name
+        lines.append(f"| `{name}` | {found[1]} | {licence} | {what} |\n")
+    return "".join(lines)
+
+
 def pinned() -> dict[str, str]:
     """The versions of all files in requirements/ but those of tools that are only run, by normalised name.
 
@@ -108,10 +127,16 @@ def page() -> str:
     table |= rows(distributions(path=[str(ROOT / "build/cluster")]), names)
     if missing := names - set(table):
         raise SystemExit(f"not installed, `make licences` installs all: {', '.join(sorted(missing))}")
-    return """# Licences of the dependencies
+    return f"""# Licences of the dependencies
 
 Written by `make licences` from the metadata of what is installed. A test compares it with `requirements/`, and
-refuses a licence that is unknown, or incompatible with the repository's own (MIT). No package is copied into it.
+refuses a licence that is unknown, or incompatible with the repository's own (MIT). No package is copied
+into it, but three files, unchanged:
+
+| file | version | licence | for |
+|---|---|---|---|
+{vendored()}
+The packages:
 
 | package | version | licence |
 |---|---|---|

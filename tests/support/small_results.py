@@ -53,7 +53,7 @@ def write_results(root: Path) -> Path:
     """A results folder as the workflow leaves it, from 18 cells and five claims."""
     from pictures import save
 
-    from tilecast.present.figures import error_distribution
+    from tilecast.present.figures import error_distribution, predicted_vs_measured
 
     shared = {"sequence_length": 512, "batch_size": 8, "option": "none"}
     labels, predictions = [], []
@@ -140,7 +140,8 @@ def write_results(root: Path) -> Path:
         "files_verified": 2, "files_absent": 1, "bytes_verified": 9, "passed_over": [], "mirror_configured": True,
     }  # fmt: skip
     (root / "artifact/source.json").write_text(json.dumps(record))
-    save(error_distribution.draw(errors), root / "figures", "error_distribution")
+    for figure in (error_distribution, predicted_vs_measured):
+        save(figure.draw(errors), root / "figures", figure.__name__.rpartition(".")[2])
     (root / "tables").mkdir()
     (root / "tables/inference.html").write_text(
         '<table><caption>Inference</caption><thead><tr><th scope="col">GPU</th></tr></thead>'

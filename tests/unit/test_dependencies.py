@@ -187,13 +187,14 @@ LICENCES = {
     for name, version, licence in re.findall(
         r"^\| ([\w-]+) \| (\S+) \| (.+) \|$", (ROOT / "docs/develop/licences.md").read_text(), re.MULTILINE
     )
-    if name != "package"
+    if name not in ("package", "file")
 }
 
 
 def test_licences_of_all_pins_are_listed() -> None:
     """`make licences` renews the page."""
     assert {name: version for name, (version, _) in LICENCES.items()} == licences.pinned()
+    assert licences.vendored() in (ROOT / "docs/develop/licences.md").read_text()
     installed = licences.rows(distributions(), set(LOCKED) | {"torch"})
     assert {name: LICENCES[name] for name in installed if name != "python-dateutil"} == {
         name: row for name, row in installed.items() if name != "python-dateutil"

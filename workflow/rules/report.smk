@@ -45,6 +45,7 @@ rule report_page:
         claims=CLAIMS_FILE,
         style=shipped("report/page.css"),
         script=shipped("report/page.js"),
+        charts=[shipped("report/points.js"), *shipped_folder("report/vendor", "uPlot*")],
     output:
         PAGES,
     log:

@@ -60,7 +60,22 @@ def draw(serving: pd.DataFrame) -> style.Picture:
     ]
     columns = ["point", "device", "model", "framework", *(f"{a}{b}_ms" for b in TIMES for a in ("measured_", ""))]
     outside = int((points["measured_ttft_ms"] > upper_end(points["measured_ttft_ms"])).sum())
-    return style.finish(figure, points[columns], _finding(len(points), errors, outside), keys=keys, columns=4)
+    groups = {name: (every[name].short, colour) for name, colour in zip(names, COLOURS, strict=False)}
+    views = tuple(
+        style.View(
+            title=f"{label.lower()} of every serving point",
+            x=(f"measured_{time}_ms", "Measured (ms)"),
+            y=(f"{time}_ms", "Forecast (ms)"),
+            by="device",
+            groups=groups,
+            words={"model": "", "framework": "", "point": ""},
+            exact=True,
+        )
+        for time, label in TIMES.items()
+    )
+    return style.finish(
+        figure, points[columns], _finding(len(points), errors, outside), keys=keys, columns=4, views=views
+    )
 
 
 def _finding(n: int, errors: dict[str, dict[str, str]], outside: int) -> style.Finding:

@@ -3,6 +3,8 @@
 With the Pareto fronts.
 """
 
+from dataclasses import replace
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import PathPatch
@@ -40,7 +42,31 @@ def draw(search: pd.DataFrame, serving: pd.DataFrame) -> style.Picture:
     data = training[["example", "place", "layout", "tp", "front", "step_ms", "memory_gb"]].merge(
         priced[["example", "layout", "sequences", "tp", "front", "tpot_ms", "usd_per_million_tokens"]], how="outer"
     )
-    return style.finish(figure, data, _finding(training, priced, len(data)), keys=keys, columns=7)
+    return style.finish(
+        figure, data, _finding(training, priced, len(data)), keys=keys, columns=7, views=_views(ranks)
+    )
+
+
+def _views(ranks: list[int]) -> tuple[style.View, style.View]:
+    """Layouts of training by time and memory, batches of serving by time and price."""
+    groups = {str(rank): (f"TP {rank}", RANKS.get(rank, style.MUTED)) for rank in ranks}
+    training = style.View(
+        title="layouts of a training step",
+        x=("step_ms", "Step time (ms)"),
+        y=("memory_gb", "Memory of a GPU (GB)"),
+        by="tp",
+        groups=groups,
+        words={"layout": ""},
+        front="front",
+    )
+    serving = replace(
+        training,
+        title="layouts and batches of serving",
+        x=("tpot_ms", "Time per output token (ms)"),
+        y=("usd_per_million_tokens", "$ per million tokens"),
+        words={"layout": "", "sequences": "requests at once: "},
+    )
+    return training, serving
 
 
 def _finding(training: pd.DataFrame, priced: pd.DataFrame, n: int) -> style.Finding:

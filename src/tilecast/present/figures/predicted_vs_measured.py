@@ -56,7 +56,20 @@ def draw(errors: pd.DataFrame) -> style.Picture:
     data = cells[["predictor", *KEY, "measured_ms", "predicted_ms"]]
     n = len(cells.drop_duplicates(KEY))
     options = [words for name, words in naming.OPTIONS_SHORT.items() if name in set(cells["option"])]
-    return style.finish(figure, data, _finding(n, " and ".join(options), within))
+    return style.finish(figure, data, _finding(n, " and ".join(options), within), views=(_view(predictors),))
+
+
+def _view(predictors: list[str]) -> style.View:
+    """Every forecast beside its measurement."""
+    return style.View(
+        title="every forecast by its cell",
+        x=("measured_ms", "Measured latency (ms)"),
+        y=("predicted_ms", "Predicted latency (ms)"),
+        by="predictor",
+        groups={name: (naming.predictor_name(name), naming.colour(name)) for name in predictors},
+        words=dict.fromkeys(KEY, "") | {"sequence_length": "sequence ", "batch_size": "batch "},
+        exact=True,
+    )
 
 
 def _finding(n: int, options: str, within: dict[str, float]) -> style.Finding:

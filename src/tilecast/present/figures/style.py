@@ -5,7 +5,7 @@ import json
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -86,12 +86,27 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class View:
+    """Points of a figure that a reader may look at one by one, named by the columns of the figure's data."""
+
+    title: str
+    x: tuple[str, str]  # a column and its words
+    y: tuple[str, str]
+    by: str  # the column that colours them
+    groups: Mapping[str, tuple[str, str]]  # of each of its values, in order, the name and the colour
+    words: Mapping[str, str]  # the columns that say which point it is, each with what stands before its value
+    exact: bool = False  # whether a point on the diagonal is exact
+    front: str = ""  # the column of those that a line joins
+
+
+@dataclass(frozen=True)
 class Picture(Finding):
     """A drawn figure with what it says and the rows behind it."""
 
     figure: Figure
     data: pd.DataFrame
     reason: str = ""  # why there is nothing to draw
+    views: tuple[View, ...] = ()
 
 
 def marks(predictor: str) -> Look:
@@ -201,6 +216,7 @@ def finish(
     *,
     keys: Sequence[Artist] = (),
     columns: int = 3,
+    views: tuple[View, ...] = (),
 ) -> Picture:
     """The picture of drawn panels: finding and key above, note beneath; the figure grows by what they take."""
     width, panels = figure.get_size_inches()
@@ -232,7 +248,7 @@ def finish(
             labelspacing=0.3,
             borderpad=0.15,
         )
-    return Picture(**vars(found), figure=figure, data=data)
+    return Picture(**vars(found), figure=figure, data=data, views=views)
 
 
 def percent_axis(axis: Any, lowest: float = CLIP_LOW_PERCENT, highest: float = 10_000) -> None:
@@ -314,8 +330,10 @@ def save(picture: Picture, *, svg: str, pdf: str, png: str, data: str, about: st
     FigureCanvasAgg(picture.figure).print_png(whole, metadata={"Software": None})
     write_bytes(png, whole.getvalue())
     write_presented(picture.data, data)
-    words = {name: getattr(picture, name) for name in ("title", "caption", "alt", "n")}
+    words: dict[str, Any] = {name: getattr(picture, name) for name in ("title", "caption", "alt", "n")}
     words["source_csv"] = Path(data).name
     if picture.reason:
         words["reason"] = picture.reason
+    if picture.views:
+        words["views"] = [asdict(view) for view in picture.views]
     write_text(about, json.dumps(words, indent=2, ensure_ascii=False) + "\n")

@@ -140,19 +140,29 @@ def render_pages(results: Results, assets: Path, whole: bool = False) -> dict[st
         for part in made
         for anchor, words in _found(part)
     ]
-    script, frame = asset(assets / "page.js"), engine.get_template("page.html")
-    shared = {"style": asset(assets / "page.css"), "script": script, "script_hash": content_hash(script)}
+    frame, style, script = engine.get_template("page.html"), asset(assets / "page.css"), asset(assets / "page.js")
+    vendor = assets / "vendor"
+    charts = [asset(vendor / "uPlot.iife.min.js", vendor / "uPlot.LICENSE"), asset(assets / "points.js")]
+    chart_style = asset(vendor / "uPlot.min.css")
+
+    def framed(sections: list[dict[str, str]], **more: Any) -> str:
+        drawn = any(" data-points" in part["html"] for part in sections)
+        scripts = [script, *(charts if drawn else [])]
+        return frame.render(
+            style=style + chart_style if drawn else style,
+            scripts=scripts,
+            hashes=[content_hash(one) for one in scripts],
+            entries=entries,
+            sections=sections,
+            **more,
+        )
+
     menu = [(name, title) for name, (title, _) in PAGES.items() if name in parts]
     if whole:
         everything = [part for made in parts.values() for part in made]
-        page = frame.render(
-            **shared, name="index", title="Evaluation", menu=[], sections=everything, entries=entries
-        )
+        page = framed(everything, name="index", title="Evaluation", menu=[])
         return {ONE_FILE: re.sub(r'href="\w+\.html#', 'href="#', page)}
-    return {
-        name: frame.render(**shared, name=name, title=PAGES[name][0], menu=menu, sections=made, entries=entries)
-        for name, made in parts.items()
-    }
+    return {name: framed(made, name=name, title=PAGES[name][0], menu=menu) for name, made in parts.items()}
 
 
 def _headed(html: str, slug: str) -> Markup:

@@ -62,9 +62,11 @@ def environment(templates: Path, repository: str = "", commit: str = "") -> Envi
     return made
 
 
-def asset(path: Path) -> Markup:
-    """A stylesheet or script of this project, which goes into the page as it is."""
+def asset(path: Path, licence: Path | None = None) -> Markup:
+    """A stylesheet or script that goes into the page as it is, after the licence it is under."""
     text = path.read_text(encoding="utf-8")
+    if licence is not None:
+        text = f"/*\n{licence.read_text(encoding='utf-8')}\n*/\n{text}"
     if "</s" in text.lower():  # would end the element it stands in
         raise ValueError(f"{path}: must not contain `</s`")
     return Markup(text)
