@@ -112,3 +112,16 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 def test_no_module_is_longer_than_it_can_be_read() -> None:
     long = {name: len(path.read_text().splitlines()) for name, path in modules().items()}
     assert {name: lines for name, lines in long.items() if lines > LONGEST} == {}
+
+
+def test_drawing_draws() -> None:
+    """A mean, a median or a quantile is computed in `evaluate`, which has the tests of statistics."""
+    computed = {"mean", "median", "quantile", "percentile", "std", "var", "corr", "corrcoef", "average"}
+    found = [
+        f"{name}:{node.lineno} {node.func.attr}"
+        for name, path in modules().items()
+        if room_of(name) == "present"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in computed
+    ]
+    assert found == []

@@ -6,6 +6,7 @@ Forecasts: what bounds a kernel is not measured.
 import pandas as pd
 from matplotlib.patches import Patch
 
+from tilecast.evaluate.findings import mean_shares
 from tilecast.present.figures import style
 from tilecast.tables import naming
 
@@ -31,11 +32,6 @@ def shares_of_cells(breakdown: pd.DataFrame) -> pd.DataFrame:
         fill_value=0.0,
     )
     return 100 * whole.div(whole.sum(axis=1), axis=0)
-
-
-def mean_shares(shares: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
-    """Means over the cells of each device and model, and over all cells."""
-    return shares.groupby(["device", "model"]).mean(), shares.mean()
 
 
 def draw(breakdown: pd.DataFrame) -> style.Picture:

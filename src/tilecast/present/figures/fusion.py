@@ -3,6 +3,7 @@
 import pandas as pd
 
 from tilecast.base.statistics import error_percent
+from tilecast.evaluate.findings import mean_of
 from tilecast.evaluate.statistics import mean_by
 from tilecast.present.figures import style, variants
 from tilecast.tables import naming
@@ -19,11 +20,6 @@ def pairs(errors: pd.DataFrame) -> pd.DataFrame:
         both[f"{kind}_saving_percent"] = 100 * (1 - both[f"{kind}_ms_fused"] / both[f"{kind}_ms_plain"])
     both["signed_percent"] = error_percent(both["predicted_ms_fused"], both["measured_ms_fused"])
     return both
-
-
-def mean_savings(both: pd.DataFrame, cells: pd.DataFrame) -> tuple[float, dict[str, float]]:
-    """Mean share of time saved, in percent: measured, and as each predictor forecast it."""
-    return float(cells["measured_saving_percent"].mean()), mean_by(both, "predicted_saving_percent")
 
 
 def draw(errors: pd.DataFrame) -> style.Picture:
@@ -61,7 +57,8 @@ def draw(errors: pd.DataFrame) -> style.Picture:
 def _finding(both: pd.DataFrame, cells: pd.DataFrame, predictors: list[str]) -> style.Finding:
     """Whose forecast of the saving comes nearest the measured one."""
     n = len(cells)
-    measured, savings = mean_savings(both, cells)
+    measured = mean_of(cells["measured_saving_percent"])
+    savings = mean_by(both, "predicted_saving_percent")
     mistakes = mean_by(both, "ape_percent_fused")
     missed = mean_by(
         both.assign(off=(both["predicted_saving_percent"] - both["measured_saving_percent"]).abs()), "off"

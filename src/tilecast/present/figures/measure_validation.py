@@ -3,11 +3,10 @@
 Measured on the machine at hand (live) or kept from earlier runs (replayed).
 """
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
+from tilecast.evaluate.findings import log_ratios, spreads
 from tilecast.evaluate.statistics import mean_by
 from tilecast.present.figures import style
 from tilecast.tables import naming
@@ -17,18 +16,6 @@ TABLES = {"results/measure/kernels.csv": "measured.live_kernels"}
 GROUP, TITLE, ORDER = "This machine", "Forecast before, measured after", 240
 
 KEY = ["where", "device"]
-
-
-def log_ratios(kernels: pd.DataFrame) -> tuple[pd.Series, float]:
-    """Logarithm of forecast over measured, and the ratio beyond which few kernels lie."""
-    logs = (kernels["predicted_ms"] / kernels["measured_ms"]).map(np.log)
-    return logs, float(np.exp(np.quantile(np.abs(logs), 0.98))) * 1.5
-
-
-def spreads(logs: pd.Series, part: pd.DataFrame) -> dict[Any, list[float]]:
-    """The 10th, 50th and 90th percentile of forecast over measured for every family and predictor."""
-    groups = logs[part.index].groupby([part["family"], part["predictor"]])
-    return {key: list(np.exp(values.quantile([0.1, 0.5, 0.9]))) for key, values in groups}
 
 
 def draw(kernels: pd.DataFrame) -> style.Picture:

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from tilecast.base.statistics import error_percent
+from tilecast.evaluate.findings import nearly_all
 from tilecast.evaluate.statistics import error_summary
 from tilecast.hardware.device_file import devices
 from tilecast.present.figures import style
@@ -13,7 +14,6 @@ GROUP, TITLE, ORDER = "Modern GPUs", "Serving", 170
 MARKERS = ("o", "s", "^", "D")
 COLOURS = ("#0072B2", "#009E73", "#D55E00", "#CC79A7")
 TIMES = {"tpot": "Output token", "ttft": "First token"}
-SLOWEST = 0.995  # the axes end at this quantile
 
 
 def errors_of(points: pd.DataFrame) -> dict[str, dict[str, str]]:
@@ -23,11 +23,6 @@ def errors_of(points: pd.DataFrame) -> dict[str, dict[str, str]]:
         time: {name: style.percent(error_summary(error)[f"{name}_percent"], 2) for name in ("median", "p90")}
         for time, error in errors.items()
     }
-
-
-def upper_end(values: pd.Series) -> float:
-    """Where an axis may end: the few slowest values lie beyond."""
-    return float(values.quantile(SLOWEST))
 
 
 def draw(serving: pd.DataFrame) -> style.Picture:
@@ -40,7 +35,7 @@ def draw(serving: pd.DataFrame) -> style.Picture:
     figure = style.canvas(2.4)
     for axes, (time, label) in zip(figure.subplots(1, 2), TIMES.items(), strict=True):
         x, y = points[f"measured_{time}_ms"], points[f"{time}_ms"]
-        low, high = float(min(x.min(), y.min())) * 0.8, upper_end(x.where(x > y, y)) * 1.3
+        low, high = float(min(x.min(), y.min())) * 0.8, nearly_all(x.where(x > y, y)) * 1.3
         for name, marker, colour in zip(names, MARKERS, COLOURS, strict=False):
             mine = points["device"] == name
             look = {"color": colour, "markersize": 2, "markeredgewidth": 0, "alpha": 0.6}
@@ -59,7 +54,7 @@ def draw(serving: pd.DataFrame) -> style.Picture:
         for name, marker, colour in zip(names, MARKERS, COLOURS, strict=False)
     ]
     columns = ["point", "device", "model", "framework", *(f"{a}{b}_ms" for b in TIMES for a in ("measured_", ""))]
-    outside = int((points["measured_ttft_ms"] > upper_end(points["measured_ttft_ms"])).sum())
+    outside = int((points["measured_ttft_ms"] > nearly_all(points["measured_ttft_ms"])).sum())
     groups = {name: (every[name].short, colour) for name, colour in zip(names, COLOURS, strict=False)}
     views = tuple(
         style.View(

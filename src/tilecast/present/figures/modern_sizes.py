@@ -6,6 +6,7 @@ Beside it the noise of measurement.
 import numpy as np
 import pandas as pd
 
+from tilecast.evaluate.findings import mean_errors, noise_floor
 from tilecast.present.figures import style
 from tilecast.tables import naming
 
@@ -13,19 +14,6 @@ TABLES = {"results/modern/sizes.csv": "half_precision.sizes", "results/modern/no
 GROUP, TITLE, ORDER = "Modern GPUs", "Error and kernel size", 150
 
 FEWEST = 30  # calls of an octave that is drawn
-
-
-def mean_errors(sizes: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Mean error over all calls, by the columns `keys`: the mean of each row, weighted by its count."""
-    weighted = sizes.assign(sum=sizes["mape_percent"] * sizes["n"]).groupby(keys, sort=False)
-    lines = weighted.agg(n=("n", "sum"), sum=("sum", "sum")).reset_index()
-    lines["mape_percent"] = lines.pop("sum") / lines["n"]
-    return lines
-
-
-def noise_floor(noise: pd.DataFrame) -> float:
-    """How far frameworks lie apart on the same kernel, in percent: the mean over bf16 products."""
-    return float(noise[(noise["family"] == "gemm") & (noise["dtype"] == "bf16")]["mean_percent"].mean())
 
 
 def draw(sizes: pd.DataFrame, noise: pd.DataFrame) -> style.Picture:

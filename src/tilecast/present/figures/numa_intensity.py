@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.patches import Patch
 
+from tilecast.evaluate.findings import median_rates
 from tilecast.locality.guide import CLAIMED_PER_S, NO_OP
 from tilecast.present.figures import style
 from tilecast.present.figures.hosts import HOSTS, eager
@@ -13,13 +14,6 @@ GROUP, TITLE, ORDER = "Locality", "Throughput against intensity", 310
 
 DRAWN = ("l40s_claimed", "p100_two_sockets")
 CLAIMED = "#ececec"
-
-
-def median_rates(runs: pd.DataFrame) -> pd.DataFrame:
-    """Median throughput of the runs on a GPU, in fp32 and not compiled, by model, GPU and node of the memory."""
-    real = runs[(runs["status"] == "ok") & (runs["device"] == "cuda")]
-    real = real[(real["dtype"] == "fp32") & ~real["compiled"]]
-    return real.groupby(["model", "gpu", "memory_node"])["samples_per_s"].median().reset_index()
 
 
 def draw(predicted: pd.DataFrame, runs: pd.DataFrame) -> style.Picture:

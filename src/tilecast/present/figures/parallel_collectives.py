@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from tilecast.evaluate.findings import mean_of
 from tilecast.present.figures import style
 from tilecast.tables import naming
 
@@ -30,7 +31,7 @@ GROUPS = {2: "#56B4E9", 4: "#009E73", 8: "#D55E00"}
 
 def mean_error(part: pd.DataFrame) -> str:
     """The mean absolute error in percent, as text."""
-    return naming.significant(float(part["ape_percent"].mean())) if len(part) else "no"
+    return naming.significant(mean_of(part["ape_percent"])) if len(part) else "no"
 
 
 def draw(cells: pd.DataFrame) -> style.Picture:

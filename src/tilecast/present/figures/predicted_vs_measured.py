@@ -6,6 +6,7 @@ The line is the measured value, the band ±20 % around it.
 import numpy as np
 import pandas as pd
 
+from tilecast.evaluate.findings import shares_within
 from tilecast.present.figures import style
 from tilecast.tables import naming
 
@@ -17,12 +18,6 @@ COLUMNS = 3
 KEY = [*style.CELL, "option"]
 
 
-def shares_in_band(cells: pd.DataFrame, predictors: list[str]) -> dict[str, float]:
-    """Percent of each predictor's forecasts that lie in the band."""
-    close = cells["ape_percent"] <= BAND_PERCENT
-    return {name: 100 * float(close[cells["predictor"] == name].mean()) for name in predictors}
-
-
 def draw(errors: pd.DataFrame) -> style.Picture:
     """One panel a predictor, all of the same cells: those that every predictor drawn has forecast."""
     cells = style.compared(errors[errors["predicted_ms"] > 0])
@@ -31,7 +26,7 @@ def draw(errors: pd.DataFrame) -> style.Picture:
     cells = cells[forecasts == len(predictors)]
     if cells.empty:
         return style.empty_panel(TITLE, "no cell has a prediction of every predictor")
-    within = shares_in_band(cells, predictors)
+    within = shares_within(cells, BAND_PERCENT)
     both = cells[["measured_ms", "predicted_ms"]]
     low, high = float(both.min().min()) * 0.7, float(both.max().max()) * 1.4
     line, band = np.array([low, high]), BAND_PERCENT / 100
