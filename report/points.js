@@ -12,6 +12,9 @@
   const BAND = 0.2; // the lines beside the exact one
 
   const build = (fold, view) => {
+    for (const series of view.series) {
+      series.words = series.x.map((_, point) => series.words.map((places, column) => view.words[column][places[point]]).filter(Boolean).join(", "));
+    }
     const said = make("output");
     const mark = make("span", { className: "points-mark", hidden: true });
     const frame = make("div", { className: "points-frame", tabIndex: 0 });

@@ -13,6 +13,16 @@ GROUP, TITLE, ORDER = "Modern GPUs", "Serving", 170
 
 MARKERS = ("o", "s", "^", "D")
 COLOURS = ("#0072B2", "#009E73", "#D55E00", "#CC79A7")
+# What says which point it is, each with what stands before it.
+SAID = {
+    "model": "",
+    "framework": "",
+    "precision": "",
+    "prompt": "prompt ",
+    "output": "output ",
+    "concurrency": "requests at once: ",
+    "tp": "TP ",
+}
 TIMES = {"tpot": "Output token", "ttft": "First token"}
 
 
@@ -53,7 +63,7 @@ def draw(serving: pd.DataFrame) -> style.Picture:
         style.mark_key(every[name].short, colour, marker, markersize=4)
         for name, marker, colour in zip(names, MARKERS, COLOURS, strict=False)
     ]
-    columns = ["point", "device", "model", "framework", *(f"{a}{b}_ms" for b in TIMES for a in ("measured_", ""))]
+    columns = ["point", "device", *SAID, *(f"{a}{b}_ms" for b in TIMES for a in ("measured_", ""))]
     outside = int((points["measured_ttft_ms"] > nearly_all(points["measured_ttft_ms"])).sum())
     groups = {name: (every[name].short, colour) for name, colour in zip(names, COLOURS, strict=False)}
     views = tuple(
@@ -63,7 +73,7 @@ def draw(serving: pd.DataFrame) -> style.Picture:
             y=(f"{time}_ms", "Forecast (ms)"),
             by="device",
             groups=groups,
-            words={"model": "", "framework": "", "point": ""},
+            words=SAID,
             exact=True,
         )
         for time, label in TIMES.items()
