@@ -15,6 +15,7 @@ from pathlib import Path
 import basic_test
 import pytest
 from copies import ROOT, Copy
+from latex import latex
 
 from tilecast import __released__
 from tilecast.evaluate.claims import DATASETS
@@ -52,6 +53,18 @@ def test_the_report_is_small_and_its_tables_are_few_pages(finished: Copy) -> Non
     assert len(re.findall(rb"/Type\s*/Page[^s]", tables["tables/tables.pdf"])) <= 15
     parts = re.findall(rb"\\input{(.*?)}", tables["tables/tables.tex"])
     assert parts and all(f"tables/{part.decode()}" in tables for part in parts)
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex on this machine")
+def test_latex_sets_the_tables_within_the_page(finished: Copy, tmp_path: Path) -> None:
+    for file in (finished.root / "results/tables").glob("*.tex"):
+        shutil.copy(file, tmp_path)
+    shutil.copy(finished.root / "results/moe/tables/cross_system.tex", tmp_path)
+    shutil.copy(finished.root / "results/moe/paragraph.tex", tmp_path)
+    document = tmp_path / "tables.tex"
+    more = "\\input{paragraph.tex}\n\\input{cross_system.tex}\n\\end{document}"
+    document.write_text(document.read_text().replace("\\end{document}", more))
+    assert latex(tmp_path) == []
 
 
 @pytest.mark.artifact

@@ -41,7 +41,7 @@ _LATEX = r"""% All tables: run pdflatex (or lualatex, for other than Latin lette
 \documentclass[a4paper,landscape]{article}
 \usepackage[utf8]{inputenc}
 \usepackage[T1]{fontenc}
-\usepackage{textcomp,booktabs,longtable}
+\usepackage{array,textcomp,booktabs,longtable}
 \usepackage[margin=1.4cm]{geometry}
 \setlength{\tabcolsep}{3pt}
 \setlength{\LTleft}{0pt}

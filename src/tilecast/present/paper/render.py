@@ -15,6 +15,7 @@ _LATEX = {
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}",
     # after a row's end, LaTeX would read these as the row's own options
     "[": "{[}", "]": "{]}", "*": "{*}",
+    "/": r"/\allowbreak{}",  # a path or an address may be divided there
     "–": "--", "—": "---", "±": r"\ensuremath{\pm}", "×": r"\ensuremath{\times}", "−": r"\ensuremath{-}",
 }  # fmt: skip
 
@@ -63,14 +64,15 @@ def latex_text(text: str) -> str:
 
 
 def as_latex(table: PaperTable) -> str:
-    """A longtable with booktabs' rules."""
+    """A longtable with booktabs' rules, no wider than a landscape page of tables.tex."""
     every = table.columns.values()
-    prose = sum(column.prose for column in every)
-    width = f"p{{{0.6 / prose:.2f}\\linewidth}}" if prose else ""
-    columns = "".join("r" if numeric(c) else width if c.prose else "l" for c in every)
+    columns = "".join(
+        f">{{\\ragged{'left' if numeric(column) else 'right'}\\arraybackslash}}p{{{width:.1f}em}}"
+        for column, width in zip(every, _widths(table), strict=True)
+    )
     head = " & ".join(f"\\textbf{{{latex_text(heading(column))}}}" for column in every)
     lines = [
-        "% \\usepackage{booktabs,longtable} and, for other than Latin letters, LuaLaTeX",
+        "% \\usepackage{array,booktabs,longtable} and, for other than Latin letters, LuaLaTeX",
         f"\\begin{{longtable}}{{{columns}}}",
         f"\\caption{{{latex_text(table.caption)}}}\\label{{tab:{latex_label(table.name)}}} \\\\",
         f"\\toprule\n{head} \\\\\n\\midrule\n\\endhead\n\\bottomrule\n\\endfoot",
@@ -78,6 +80,26 @@ def as_latex(table: PaperTable) -> str:
     for row in table.rows:
         lines.append(" & ".join(latex_text(shown(row[name], c)) for name, c in table.columns.items()) + " \\\\")
     return "\n".join([*lines, "\\end{longtable}"]) + "\n"
+
+
+LINE_EM, BETWEEN_EM, CHARACTER_EM, BOLD_EM = 94.0, 0.8, 0.6, 0.8
+
+
+def _widths(table: PaperTable) -> list[float]:
+    """The width of each column in em: its longest cell, and its heading's longest word, as far as all fit a line.
+
+    Where they do not, no column is wider than what the narrower ones leave to each.
+    """
+    wanted = []
+    for name, column in table.columns.items():
+        cells = CHARACTER_EM * max((len(shown(row[name], column)) for row in table.rows), default=1)
+        wanted.append(max(cells, BOLD_EM * max(map(len, heading(column).split()))))
+    free, found = LINE_EM - BETWEEN_EM * len(wanted), [0.0] * len(wanted)
+    narrowest_first = sorted(range(len(wanted)), key=wanted.__getitem__)
+    for done, place in enumerate(narrowest_first):
+        found[place] = min(wanted[place], free / (len(wanted) - done))
+        free -= found[place]
+    return found
 
 
 def latex_label(name: str) -> str:
