@@ -35,7 +35,7 @@ MOST = 200  # rows of one comparison
 class Comparison(Answer):
     """A row a model, GPU and format."""
 
-    schema = "tilecast.compare/1"
+    schema = "tilecast.compare/2"
 
     @property
     def fits(self) -> bool:
@@ -49,18 +49,18 @@ class Comparison(Answer):
     def text(self) -> str:
         """A table."""
         heads = {"model": "<", "GPUs": "<", "format": "<", "clients": ">", "TTFT ms": ">", "TPOT ms": ">"}
-        heads |= {"tokens/s": ">", "$/1M tokens": ">", "J/token at most": ">", "kernels": "<"}
+        heads |= {"tokens/s": ">", "$/1M tokens": ">", "J/token": ">", "kernels": "<"}
         lines = []
         for row in self.values["rows"]:
             start = [row["model"], f"{row['gpus'] or '-'} x {row['device']}", row["dtype"]]
             if not row["gpus"]:
                 lines.append([*start, *["-"] * 6, row["why_not"]])
                 continue
-            paid, joules = row["usd_per_million_tokens"], row["joules_per_token_at_most"]
+            paid, joules = row["usd_per_million_tokens"], row["joules_per_token"]
             lines.append(
                 [*start, f"{row['clients']:,}", *(short(row[name]["mean"], 3) for name in ("ttft_ms", "tpot_ms"))]
                 + [short(row["output_tokens_per_s"]["mean"], 3), short(paid["mean"], 3) if paid else "no price"]
-                + [short(joules, 3) if joules else "not known", row["known"]]
+                + [short(joules["mean"], 3) if joules else "not known", row["known"]]
             )
         about = "the smallest server of 1 to 8 GPUs that holds each, at its number of clients with most tokens/s"
         return "\n".join([*text_table(heads, lines, gap="  "), "", about])

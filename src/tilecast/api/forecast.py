@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tilecast.api import work as asked
 from tilecast.api.answer import Timed
 from tilecast.api.options import Option, question
-from tilecast.api.steps import chrome_trace, costs, spent_lines, step_lines, step_values
+from tilecast.api.steps import chrome_trace, costs, energy, spent_lines, step_lines, step_values
 from tilecast.api.text import short
 from tilecast.base.errors import InputError, Uncut, Unfused
 from tilecast.base.files import write_text
@@ -210,6 +210,7 @@ def forecast(
             "predictor": known.name, "model": spec.name, **how, "weight_dtype": weight_dtype,
             "kv_dtype": kv_dtype, "sequence_length": length, "engine": engine, "host": host,
             "batch": work.batch_size, **values, **kernels, "cost": costs(costing, gpu, found, work, tokens),
+            "energy": energy(gpu, found, kernels["bounds"]),
         }
     )  # fmt: skip
 

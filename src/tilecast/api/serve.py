@@ -203,6 +203,7 @@ def _text(values: dict[str, Any]) -> str:
         for name, key in times.items()
     ]
     rate, paid = row["output_tokens_per_s"], row["usd_per_million_tokens"]
+    joules = row["joules_per_token"]
     spent = ", ".join(f"{name} {ms:.3g}" for name, ms in row["decode_pass_ms"].items())
     lines += ["", *text_table(columns, table), ""]
     lines += [
@@ -211,6 +212,10 @@ def _text(values: dict[str, Any]) -> str:
         "cost      " + (
             f"${short(paid['mean'])} per 1M output tokens{_bracketed(paid)}" if paid
             else f"no price for {values['device']}"
+        ),
+        "energy    " + (
+            f"{short(joules['mean'], 3)} J per output token{_bracketed(joules)}, boards alone" if joules
+            else f"not known: no board power of {values['device']}"
         ),
         f"decoding  a full pass takes {sum(row['decode_pass_ms'].values()):,.3g} ms: {spent}",
     ]  # fmt: skip

@@ -62,6 +62,7 @@ def step_lines(found: Mapping[str, Any]) -> list[str]:
         f"memory    {size(held['total_bytes'])} of {size(held['device_bytes'])}, {held['verdict']}",
         *(" " * 10 + line for line in below),
         *(f"{'' if place else 'cost':10}{line}" for place, line in enumerate(_cost_lines(found["cost"]))),
+        _energy_line(found),
     ]
 
 
@@ -108,6 +109,30 @@ def costs(
         hours, run = training_run(prices, device, gpus, step.latency_ms, work.tokens, tokens)
         found["training_run"] = {"tokens": tokens, "hours": hours, **asdict(run)}
     return found
+
+
+def energy(device: Device, step: Step, bounds: Mapping[str, float]) -> dict[str, Any] | None:
+    """Board power and joules a token, with intervals; None where the GPU's power limit is not known."""
+    from tilecast.hardware.power import joules_per_token, source, watts
+
+    busy = sum(step.parts[name] for name in ("compute", "recompute", "optimizer"))
+    spent = {bound: share * busy for bound, share in bounds.items()}
+    spent["latency"] = spent.get("latency", 0.0) + max(0.0, step.latency_ms - busy)
+    drawn = watts(device, spent)
+    times = {"mean": step.latency_ms, "low": step.low_ms, "high": step.high_ms}
+    rates = {end: step.tokens_per_s * step.latency_ms / ms if ms else 0.0 for end, ms in times.items()}
+    paid = joules_per_token(drawn, step.layout.gpus, rates)
+    return None if drawn is None else {"watts": drawn, "joules_per_token": paid, "source": source(device)}
+
+
+def _energy_line(found: Mapping[str, Any]) -> str:
+    known = found["energy"]
+    if known is None or known["joules_per_token"] is None:
+        return "energy    not known: no board power"
+    joules, drawn = known["joules_per_token"], known["watts"]
+    unit = "token" if found["sequence_length"] else "input"
+    words = f"{short(joules['mean'], 3)} J/{unit} ({short(joules['low'], 3)} to {short(joules['high'], 3)})"
+    return f"energy    {words}, {short(drawn['mean'], 3)} W a GPU, boards alone"
 
 
 def _cost_lines(cost: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ SYSTEMS = DATA / "systems"
 MODELS = DATA / "models"
 KERNELS = DATA / "kernels"  # of the shipped models, in symbolic form
 PRICES = DATA / "prices.yaml"
+POWER = DATA / "power.yaml"
 WEIGHTS = DATA / "weights"
 CURVES = DATA / "collectives.json"  # fitted curves of collective operations
 SHARES = DATA / "shares.json"  # kernels of one GPU's share of the published training steps

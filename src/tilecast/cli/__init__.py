@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "check": "whether the results are still what the run made",
     "collective": "time of a collective operation on a described system of GPUs",
     "compare": "models, GPUs and number formats side by side, as served",
+    "completion": "a script that completes commands, options and names in your shell",
     "forecast": "latency, memory and bottlenecks of a model on a GPU",
     "graph": "a model as a list of kernels: parameters, FLOPs, bytes, kernels by class",
     "import": "add somebody else's measurements, from their bundle",

@@ -76,18 +76,15 @@ def row(
         if best is None:
             why = f"keeps the bounds on no load of {one.gpus} GPU{'s' * (one.gpus > 1)}"
             continue
-        return found | {"gpus": one.gpus, "known": known_as(device, dtype, shipped())} | _figures(one, best)
+        return found | {"gpus": one.gpus, "known": known_as(device, dtype, shipped())} | _figures(best)
     return found | {"gpus": None, "why_not": why}
 
 
-def _figures(one: Deployment, best: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("ttft_ms", "tpot_ms", "output_tokens_per_s", "usd_per_million_tokens")
-    power, rate = one.device.power_w, best["output_tokens_per_s"]["mean"]
+def _figures(best: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("ttft_ms", "tpot_ms", "output_tokens_per_s", "usd_per_million_tokens", "joules_per_token")
     return {
         "clients": best["concurrency"],
         **{name: best[name] for name in names},
-        # every board at its power limit: an upper end, from the device file
-        "joules_per_token_at_most": None if power is None else one.gpus * power / rate,
     }
 
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from tilecast.base.paths import SERVING_INTERVALS as RATIOS
+from tilecast.hardware.power import watts
 from tilecast.hardware.price import Prices, per_million_tokens
 from tilecast.predict.half_precision import shipped
 from tilecast.serving.deployment import Deployment, Desk, Served, sweep
@@ -59,6 +60,8 @@ def figures(deployment: Deployment, served: Served, prices: Prices) -> dict[str,
     found["output_tokens_per_s"] = {"mean": rate}
     found["requests_per_s"] = rate / float(served.requests.output.mean())
     found["usd_per_million_tokens"] = None if paid is None else {"mean": paid}
+    drawn = watts(deployment.device, _bound_ms(deployment, served))
+    found["joules_per_token"] = None if drawn is None else {"mean": deployment.gpus * drawn["mean"] / rate}
     found["unmeasured"] = unmeasured(deployment, served.load)
     if not found["unmeasured"]:
         for name in ("ttft", "tpot"):
@@ -72,10 +75,19 @@ def figures(deployment: Deployment, served: Served, prices: Prices) -> dict[str,
             found["output_tokens_per_s"][other] = rate * faster
             if paid is not None:
                 found["usd_per_million_tokens"][end] = paid / faster
+            if drawn is not None:
+                found["joules_per_token"][end] = deployment.gpus * drawn[end] / (rate * faster)
     found["overloaded"] = served.overloaded
     found["decode_pass_ms"] = {name: ms for name, ms in served.decode.parts.items() if ms}
     found["prefill_pass_ms"] = {name: ms for name, ms in served.prefill.parts.items() if ms}
     return found
+
+
+def _bound_ms(deployment: Deployment, served: Served) -> dict[str, float]:
+    """A second of a server by what binds it: prompts by operations, decoding by bandwidth."""
+    requests = served.tokens_per_s / float(served.requests.output.mean())
+    prompts = min(1e3, requests * served.prefill.total_ms)
+    return {"compute": prompts, "bandwidth": 1e3 - prompts}
 
 
 def memory(deployment: Deployment, tokens: float) -> dict[str, Any]:

@@ -43,6 +43,7 @@ BASES: list[list[str]] = [
     ["collective", "--op", "all_reduce", "--system", "dgx_h100", "--gpus", "8", "--bytes", "1MB"],
     ["kernel", "--device", "H100", "--product", "16x16x16"],
     ["list", "engines"],
+    ["completion", "bash"],
     ["compare", "--models", "llama3_8b", "--devices", "P4", "--output", "8", "--input", "64"],
     ["recommend", "--model", "llama3_8b", "--devices", "P4", "--rate", "2", "--output", "8", "--input", "64"],
     ["kernel", "--device", "H100", "--attention", "8x1x128", "--context", "64", "--kv-heads", "2"],
