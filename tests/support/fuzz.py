@@ -3,9 +3,9 @@
 Seeds are random. Each input is named `parser:number`, which makes the same bytes again as long as the sound files
 are the same: `python tests/support/fuzz.py --replay 'device:123'` writes it, reads it, and shows what happens.
 
-A batch of inputs runs in a forked process: no answer within 20 s, 2 GB of memory more than at its start, a program
-started, a connection, a file written elsewhere, or anything but a result and one line of error is a finding. It is
-kept in build/fuzz; one that was mended belongs into tests/corpus, which the unit tests read.
+A batch of inputs runs in a forked process: no answer within 20 s of processor time, 2 GB of memory more than at
+its start, a program started, a connection, a file written elsewhere, or anything but a result and one line of error
+is a finding. It is kept in build/fuzz; one that was mended belongs into tests/corpus, which the unit tests read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from forks import forked
-from fuzzing import SECONDS, hostile, outcome, parsed
+from fuzzing import SECONDS, WAITING, hostile, outcome, parsed
 from parsers import PARSERS, ROOT
 
 MEMORY = 2 << 30
@@ -110,7 +110,8 @@ def batch(parser: str, numbers: Sequence[int], sound: Sound, seconds: float) -> 
         _batch(parser, numbers, sound, folder, pipe, seconds)
         return 0
 
-    words, code, hung = forked(work, 2 * SECONDS, of_silence=True)  # its own alarm should have come first
+    late = (WAITING + 1) * SECONDS  # its own alarm should have come first
+    words, code, hung = forked(work, late, of_silence=True)
     shutil.rmtree(folder)
     told = [json.loads(line) for line in words.split("\n")[:-1]]
     ended = list(zip(told[::2], told[1::2]))

@@ -33,7 +33,8 @@ FUZZED = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-SECONDS = 20  # longer is a hang, on however busy a machine
+SECONDS = 20  # of processor time: longer is a hang, on however busy a machine
+WAITING = 5  # times as long without an answer is one too
 HUGE = "HUGEHUGEHUGE"  # becomes a figure of 5,000 digits, which Python refuses to print
 TWICE = "TWICETWICE"  # is taken out of the text: a key that ends so occurs twice
 TOKENS = [
@@ -288,8 +289,9 @@ def watched(folder: Path) -> Iterator[None]:
     def late(*_: object) -> None:
         raise TimeoutError(f"no answer within {SECONDS} s")
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(SECONDS)
+    before = {sign: signal.signal(sign, late) for sign in (signal.SIGPROF, signal.SIGALRM)}
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.alarm(WAITING * SECONDS)
     elsewhere, tempfile.tempdir = tempfile.tempdir, str(folder)
     WATCH.seen.clear()
     WATCH.root = str(folder)
@@ -299,8 +301,10 @@ def watched(folder: Path) -> Iterator[None]:
     finally:
         WATCH.active = False
         tempfile.tempdir = elsewhere
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
     assert WATCH.seen == []
 
 

@@ -63,7 +63,7 @@ def test_what_is_no_answer_is_a_finding(tmp_path: Path, monkeypatch: pytest.Monk
     """A traceback, a hang, too much memory, a write elsewhere, an end of the process: each is seen."""
 
     def parse(path: Path) -> object:
-        match int(path.read_text()) % 5:
+        match int(path.read_text()) % 6:
             case 0:
                 raise LookupError("a traceback")
             case 1:
@@ -71,6 +71,9 @@ def test_what_is_no_answer_is_a_finding(tmp_path: Path, monkeypatch: pytest.Monk
             case 2:
                 return time.sleep(60)
             case 3:
+                while True:
+                    pass
+            case 4:
                 return Path("/tmp/tilecast-fuzz-elsewhere").unlink(missing_ok=True)
         os._exit(9)
 
@@ -78,7 +81,8 @@ def test_what_is_no_answer_is_a_finding(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("fuzz.made", lambda name, sound: name.partition(":")[2].encode())
     monkeypatch.setattr("fuzzing.SECONDS", 1)
     sound = Sound({"bad": [b"x"]}, [])
-    for number, said in enumerate(("LookupError", "MemoryError", "TimeoutError", "AssertionError", "ended (9)")):
+    expected = ("LookupError", "MemoryError", "TimeoutError", "TimeoutError", "AssertionError", "ended (9)")
+    for number, said in enumerate(expected):
         count, (found,) = batch("bad", [number], sound, 1)
         assert (found.name, count.total()) == (f"bad:{number}", 0)
         assert said in found.what

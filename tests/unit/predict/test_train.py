@@ -80,6 +80,20 @@ def test_the_order_of_examples_is_of_seed_and_pass(tmp_path):
     assert seen == [*kept[orders[0]], *kept[orders[1]]]
 
 
+def test_the_rate_falls_to_a_hundredth_along_half_a_cosine(tmp_path, monkeypatch):
+    rates = []
+
+    class Told(torch.optim.AdamW):
+        def step(self, *given):
+            rates.append(self.param_groups[0]["lr"])
+            return super().step(*given)
+
+    monkeypatch.setattr(torch.optim, "AdamW", Told)
+    trained(tmp_path / "a", recipe=replace(RECIPE, batch=160))
+    half = [1, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5]  # (1 + cos) / 2 at 0, 45, 90 and 135 degrees
+    assert rates == pytest.approx([1e-2 * (0.01 + 0.99 * share) for share in half])
+
+
 def test_an_interrupted_training_ends_with_the_same_weights(tmp_path):
     def stop(line):
         if line.startswith("pass 2/"):
