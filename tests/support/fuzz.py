@@ -4,8 +4,9 @@ Seeds are random. Each input is named `parser:number`, which makes the same byte
 are the same: `python tests/support/fuzz.py --replay 'device:123'` writes it, reads it, and shows what happens.
 
 A batch of inputs runs in a forked process: no answer within 20 s of processor time, 2 GB of memory more than at
-its start, a program started, a connection, a file written elsewhere, or anything but a result and one line of error
-is a finding. It is kept in build/fuzz; one that was mended belongs into tests/corpus, which the unit tests read.
+its start, a program started, a connection, a file written elsewhere, or anything but a result and one line of
+error is a finding. It is kept in build/fuzz; one that was mended belongs into tests/corpus, which the unit tests
+read.
 """
 
 from __future__ import annotations
