@@ -16,6 +16,7 @@ from torch import nn
 
 from tilecast.base.errors import InputError, Unfused
 from tilecast.graph.experts import register
+from tilecast.graph.operations import register_attention
 from tilecast.graph.vit import VisionTransformer
 from tilecast.models.registry import ModelSpec
 
@@ -105,10 +106,12 @@ def _hugging_face(spec: ModelSpec, mode: str, attention: str, traced: bool) -> n
     if not (inspect.isclass(found) and issubclass(found, transformers.PreTrainedModel)):
         raise InputError(spec.source, f"{name!r} is no model class of transformers", "check `architectures`")
     config.use_cache = False
-    if attention == "fused" and not getattr(found, "_supports_sdpa", False):
+    fused = attention == "fused"
+    alone = fused and not getattr(found, "_supports_sdpa", False)
+    if alone and not getattr(found, "_supports_attention_backend", False):
         problem = f"{found.__name__} of transformers has no attention in one kernel"
         raise Unfused(spec.source, problem, "leave --attention fused out")
-    config._attn_implementation = "sdpa" if attention == "fused" else "eager"
+    config._attn_implementation = register_attention() if alone else "sdpa" if fused else "eager"
     if traced and (experts := register()):
         config._experts_implementation = experts
     build_model: Any = found

@@ -44,7 +44,7 @@ _SOFTMAX = _kinds(
     log_softmax="_log_softmax _log_softmax_backward_data",
 )
 _FLASH = "_scaled_dot_product_flash_attention_for_cpu"
-_ATTENTION = {"attention", "attention_backward", _FLASH, f"{_FLASH}_backward"}
+_ATTENTION = {"attention", "attention_backward", "latent_attention", _FLASH, f"{_FLASH}_backward"}
 _MEMORY = _kinds(  # movement without arithmetic
     copy="_to_copy clone copy_ repeat flip roll lift",
     cat="cat stack",
@@ -144,7 +144,12 @@ def classify(
         family = "bmm" if name in _BATCHED else "linear"
         return [kernel(family, family, dims, 2 * math.prod(dims))]
     if name in _ATTENTION:
-        return [_attention(name, tensors, kernel)]
+        return [_attention(name, tensors, outputs[0], kernel)]
+    if name == "kernel":  # of a stand-in, which says itself what it computes
+        op, dims = arguments[1], tuple(arguments[2])
+        if dims:
+            return [kernel("bmm", op, dims, 2 * math.prod(dims))]
+        return [kernel("elementwise", op, _rows(outputs[0]), outputs[0].numel())]
     if name in ("convolution", "_convolution", "convolution_overrideable"):
         dims = _convolution(tensors[0], tensors[1], outputs[0], bool(arguments[6]), int(arguments[8]))
         return [kernel("conv", "conv", dims, 2 * math.prod(dims))]
@@ -204,15 +209,16 @@ def _norm(base: str, arguments: Sequence[Any], tensors: Sequence[Tensor]) -> tup
     return (elements // length, length, 0, 0), 6 * elements
 
 
-def _attention(name: str, tensors: Sequence[Tensor], kernel: Callable[..., Kernel]) -> Kernel:
+def _attention(name: str, tensors: Sequence[Tensor], out: Tensor, kernel: Callable[..., Kernel]) -> Kernel:
     """Two matrix products forward; backward five: the scores once more, then the four gradients' products."""
     backward = name.endswith("_backward")
-    query, key, value = tensors[1:4] if backward else tensors[:3]
+    query, key, value = tensors[1:4] if backward else (*tensors[:2], out)
     heads = query.numel() // (query.shape[-1] * query.shape[-2])
     scores = heads * query.shape[-2] * key.shape[-2]
     width, value_width = query.shape[-1], value.shape[-1]
     flops = 2 * scores * ((3 * width + 2 * value_width) if backward else (width + value_width))
-    return kernel("attention", "sdpa", (heads, query.shape[-2], key.shape[-2], width), flops)
+    op = "latent" if name == "latent_attention" else "sdpa"
+    return kernel("attention", op, (heads, query.shape[-2], key.shape[-2], width), flops)
 
 
 def _convolution(

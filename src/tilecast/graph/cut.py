@@ -1,9 +1,10 @@
 """One rank's share of a model: narrower matrices, fewer heads and experts.
 
 Matrices are cut by columns or rows as Megatron does (arXiv 1909.08053), the vocabulary by rows, stacked experts by
-expert. Which matrix is cut how follows from shapes and places, not from names: in a block of a layer the last
-matrix that writes the hidden state is cut by rows, those before it by columns. A matrix whose output is normed and
-widened again (latent attention), a router and norms stay whole: each rank has a copy.
+expert, a state space by heads and groups. Which matrix is cut how follows from shapes and places, not from names:
+in a block of a layer the last matrix that writes the hidden state is cut by rows, those before it by columns. A
+matrix whose output is normed and widened again (latent attention), a router and norms stay whole: each rank has a
+copy.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ UNCUT = 0.05  # share of a model's matrices that may stay whole beside copies wi
 _DIVIDED = (
     "num_heads", "n_heads", "num_attention_heads", "all_head_size", "split_size", "num_key_value_heads",
     "num_kv_heads",
+)  # fmt: skip
+# And of a state space's or a linear attention's.
+_MIXED = (
+    "num_heads", "n_groups", "intermediate_size", "conv_dim", "num_v_heads", "num_k_heads", "key_dim", "value_dim",
 )  # fmt: skip
 
 
@@ -93,8 +98,11 @@ class _Cut:
         """The matrices that one module of a layer holds; whether any was cut by columns."""
         found = {key: child for key, child in block._modules.items() if child is not None and _is_matrix(child)}
         every = {key: _sizes(child) for key, child in found.items()}
-        latent = self._latent(block, every)
-        small = [key for key, (_, outputs) in every.items() if outputs == 1 or outputs == self._routed()]
+        latent = set() if any(map(_mixes, block.children())) else self._latent(block, every)
+        read = {inputs for inputs, _ in every.values()}  # a router's outputs are read by no matrix beside it
+        small = [
+            key for key, (_, outs) in every.items() if outs == 1 or (outs == self._routed() and outs not in read)
+        ]
         placed = [key for key in every if key not in latent and key not in small]
         writes = [key for key in placed if every[key][1] == self.hidden]
         square = [key for key in placed if every[key] == (self.hidden, self.hidden)]
@@ -144,6 +152,23 @@ class _Cut:
                 if parameter is not None and fresh and tuple(parameter.shape) == (outputs,):
                     child._parameters[key] = self.narrowed(parameter, (0, length))
 
+    def mixer(self, module: nn.Module, name: str) -> None:
+        """A state space or linear attention: its convolution's channels, and all that counts heads or groups."""
+        held, conv = module.__dict__, next(child for child in module.children() if _mixes(child))
+        whole = {key: held[key] for key in _MIXED if type(held.get(key)) is int}
+        for key, count in whole.items():
+            if count % self.tp:
+                problem = f"cannot be cut over {self.tp} tensor-parallel ranks: {count} {key} of {name}"
+                raise InputError(type(self.model).__name__, problem, "use a tp that divides them")
+            held[key] = count // self.tp
+        for key in ("groups", "in_channels", "out_channels"):
+            conv.__dict__[key] //= self.tp
+        norms = [child for child in module.children() if not _is_matrix(child) and child is not conv]
+        for holder in (conv, module, *norms):
+            for key, parameter in holder._parameters.items():
+                if parameter is not None and (holder not in norms or parameter.shape[0] in whole.values()):
+                    holder._parameters[key] = self.narrowed(parameter, (0, parameter.shape[0] // self.tp))
+
     def fewer_heads(self, module: nn.Module, name: str) -> None:
         """A module's counts of heads, and its configuration's."""
         for key, parameter in module._parameters.items():  # a number for each head: attention sinks
@@ -169,10 +194,11 @@ def cut(model: nn.Module, tp: int, ep: int) -> None:
     holders: list[tuple[str, nn.Module]] = []
     for name, module in list(model.named_modules()):
         own, inside = module._parameters, re.search(r"\.\d+(\.|$)", name)
+        if _mixes(module):
+            continue  # with its mixer
         if isinstance(module, nn.modules.conv._ConvNd):
             at.every += sum(parameter.numel() for parameter in own.values() if parameter is not None)
             at.whole[name] = sum(parameter.numel() for parameter in own.values() if parameter is not None)
-            holders += [(name, module)] if tp > 1 else []
             continue
         if any(parameter is not None and parameter.dim() == 3 for parameter in own.values()):
             at.experts(module)
@@ -185,11 +211,13 @@ def cut(model: nn.Module, tp: int, ep: int) -> None:
             elif known:
                 at.whole[name] = weight.numel()
         holds = inside and any(child is not None and _is_matrix(child) for child in module._modules.values())
-        if holds and at.block(name, module):
+        mixer = any(map(_mixes, module.children()))
+        if holds and at.block(name, module) and not mixer:
             holders.append((name, module))
-    state = [name for name, module in holders if isinstance(module, nn.modules.conv._ConvNd)]
-    if tp > 1 and (state or sum(at.whole.values()) > UNCUT * at.every):
-        largest = state[0] if state else max(at.whole, key=lambda name: at.whole[name])
+        if mixer:
+            at.mixer(module, name)
+    if tp > 1 and sum(at.whole.values()) > UNCUT * at.every:
+        largest = max(at.whole, key=lambda name: at.whole[name])
         problem = f"cannot be cut over {tp} tensor-parallel ranks: {largest} is no matrix that is known here"
         raise InputError(type(model).__name__, problem, "use tp 1")
     for name, module in holders:
@@ -199,6 +227,11 @@ def cut(model: nn.Module, tp: int, ep: int) -> None:
         for key in ("num_heads", "n_heads"):
             if name in above - {held for held, _ in holders} and type(module.__dict__.get(key)) is int:
                 module.__dict__[key] //= tp
+
+
+def _mixes(module: nn.Module) -> bool:
+    """Whether a module is the short convolution of a state space or a linear attention: a channel on its own."""
+    return isinstance(module, nn.Conv1d) and module.groups == module.in_channels > 1
 
 
 def _is_matrix(module: nn.Module) -> bool:

@@ -41,11 +41,11 @@ def register() -> str | None:
         from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
     except ImportError:
         return None
-    ALL_EXPERTS_FUNCTIONS.register(IMPLEMENTATION, _stacked)
+    ALL_EXPERTS_FUNCTIONS.register(IMPLEMENTATION, stacked)
     return IMPLEMENTATION
 
 
-def _stacked(module: Any, hidden: Tensor, index: Tensor, weights: Tensor) -> Tensor:
+def stacked(module: Any, hidden: Tensor, index: Tensor, weights: Tensor) -> Tensor:
     """Experts with their weights in one tensor: sort tokens by expert, one batched product per equal size."""
     routing, chosen = _routing.get(), index.shape[-1]
     experts = (module.gate_up_proj if module.has_gate else module.up_proj).shape[0]

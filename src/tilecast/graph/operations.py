@@ -51,6 +51,17 @@ def fused_attention(
     return torch.ops.tilecast.attention(query, key, value, attn_mask)
 
 
+def register_attention() -> str:
+    """Make attention in one kernel known to transformers, for classes without PyTorch's; its name."""
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    def attended(_: Any, query: Tensor, key: Tensor, value: Tensor, *__: Any, **___: Any) -> tuple[Tensor, None]:
+        return torch.ops.tilecast.attention(query, key, value, None).transpose(1, 2), None
+
+    ALL_ATTENTION_FUNCTIONS.register("tilecast_attention", attended)
+    return "tilecast_attention"
+
+
 @torch.library.custom_op("tilecast::rms_norm", mutates_args=())
 def rms_norm(x: Tensor, shape: list[int], weight: Tensor | None) -> tuple[Tensor, Tensor]:
     """The normalised rows and their scales; exists for its shapes only."""

@@ -20,6 +20,7 @@ from tilecast.graph.build import DTYPES, build, offline
 from tilecast.graph.cut import cut
 from tilecast.graph.experts import routed
 from tilecast.graph.kernels import Kernel, KernelGraph, Launch, fold
+from tilecast.graph.mixers import as_engines_run
 from tilecast.graph.operations import fused_attention, one_rms_norm
 from tilecast.graph.record import Recorder
 from tilecast.graph.routing import Routing, parse_routing
@@ -85,7 +86,12 @@ def trace(
     recorder = Recorder(module, dtype)
     was_training = module.training
     try:
-        with _fake(module) as fake, _one_kernel_each(attention), routed(module, routing, batch_size), offline():
+        with contextlib.ExitStack() as stack:
+            fake = stack.enter_context(_fake(module))
+            stack.enter_context(_one_kernel_each(attention))
+            stack.enter_context(routed(module, routing, batch_size))
+            stack.enter_context(as_engines_run(module, context > 0, attention == "fused", mode == "training"))
+            stack.enter_context(offline())
             module.train(mode == "training")
             arguments = _example(inputs, fake, DTYPES[dtype]) if given else {}
             with recorder.watching():
@@ -242,7 +248,8 @@ def _cached(cache: Any) -> list[Tensor]:
     names = ("self_attention_cache", "cross_attention_cache")  # of an encoder-decoder
     halves = [getattr(cache, name) for name in names if hasattr(cache, name)]
     layers = [layer for part in halves or [cache] for layer in part.layers]
-    return [tensor for layer in layers for tensor in (layer.keys, layer.values) if isinstance(tensor, Tensor)]
+    held = [getattr(layer, name, None) for layer in layers for name in ("keys", "values")]
+    return [tensor for tensor in held if isinstance(tensor, Tensor)]
 
 
 def _run(module: nn.Module, recorder: Recorder, arguments: Any, training: bool) -> None:

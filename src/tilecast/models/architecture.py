@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -29,8 +30,13 @@ NAMES = {
     "value_dim": ("v_head_dim",),
     "shared_experts": ("n_shared_experts",),
     "wide_ffn": ("intermediate_size_mlp",),
-    "shared_ffn": ("shared_expert_intermediate_size",),
-    "window": ("sliding_window",),
+    "shared_ffn": ("shared_expert_intermediate_size", "moe_shared_expert_intermediate_size"),
+    "window": ("sliding_window", "attention_chunk_size"),
+    "state_heads": ("mamba_num_heads", "linear_num_value_heads"),
+    "state_width": ("mamba_head_dim", "linear_value_head_dim"),
+    "state_size": ("ssm_state_size", "linear_key_head_dim"),
+    "state_groups": ("n_groups", "mamba_n_groups", "linear_num_key_heads"),
+    "state_taps": ("conv_kernel", "linear_conv_kernel_dim"),
     "token_types": ("type_vocab_size",),
     "sparse_decoder": ("num_sparse_decoder_layers",),
     "sparse_encoder": ("num_sparse_encoder_layers",),
@@ -40,6 +46,7 @@ _GATED = (
     "glm4_moe", "gpt_oss", "granite", "kimi_k2", "llama", "llama4_text", "mistral", "mixtral", "olmo", "olmo2",
     "olmo3", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "qwen3_next", "smollm3", "stablelm",
 )  # fmt: skip
+_SINGLE = ("nemotron_h",)  # a layer is attention, a state space or a feed-forward layer of two matrices: one norm
 _SWITCH = "switch_transformers"  # an encoder and a decoder, experts of two matrices, one expert a token
 
 
@@ -61,7 +68,15 @@ class Architecture:
     tied: bool = False  # the head uses the embedding's matrix
     dropout: bool = False
     window: int = 0  # tokens that attention of windowed layers looks back; 0: all
-    windowed: float = 0.5  # share of the layers with that window
+    windowed: float = 0.5  # share of the attention layers with that window
+    query_parts: int = 1  # 2 where queries come with a gate
+    blocks: int = 2  # of a layer, each with a norm and a sum over tensor ranks
+    attending: float = 1.0  # share of the layers with attention
+    scanning: float = 0.0  # and with a state space or linear attention
+    state_groups: int = 0  # of one of these: what its heads share, by which it is cut
+    state_parameters: int = 0
+    state_bytes: int = 0  # that it keeps of a sequence
+    plain: float | None = None  # share of the layers with a feed-forward layer without experts; None: all others
     latent: int = 0  # width of the keys and values that latent attention keeps of a token; 0: each head's own
     latent_parameters: tuple[int, int] = (
         0,
@@ -125,7 +140,10 @@ def architecture(spec: ModelSpec) -> Architecture:
         down = hidden * (latent + rotated) + latent + (size("query_latent") * (hidden + 1))
         up = heads * (query * (size("query_latent") or hidden) + latent * (size("plain") + value) + value * hidden)
         latent += rotated
-    windowed = sum(one.attention != "full_attention" for one in kinds) if "layer_types" in values else 0
+    attending = [one.attention for one in kinds if one.attention in ATTENDS]
+    windowed = sum(name != "full_attention" for name in attending)
+    scanning = sum(one.attention == SCANS for one in kinds)
+    single = kind in _SINGLE
     shared = size("shared_ffn") or size("shared_experts") * size("expert_ffn")
     if kind == "llama4_text":
         shared = size("ffn")
@@ -138,25 +156,43 @@ def architecture(spec: ModelSpec) -> Architecture:
         head_dim=size("head_dim", hidden // heads),
         ffn=(size("expert_ffn") if experts else 0) or size("ffn", 4 * hidden),
         vocab=vocab,
-        positions=0 if gated or switch else size("positions") + 2 * (kind == "opt"),
+        positions=0 if gated or switch or single else size("positions") + 2 * (kind == "opt"),
         gated=gated,
-        biases=not gated and not switch,
-        tied=bool(not gated if (tied := values.get("tie_word_embeddings")) is None else tied),
+        biases=not gated and not switch and not single,
+        tied=bool(not gated and not single if (tied := values.get("tie_word_embeddings")) is None else tied),
         dropout=not gated and any(values.get(key) for key in ("resid_pdrop", "hidden_dropout_prob", "dropout")),
         window=size("window") if windowed else 0,
-        windowed=windowed / layers if windowed else 0.5,
+        windowed=windowed / len(attending) if windowed else 0.5,
+        query_parts=2 if kind == "qwen3_next" else 1,
+        blocks=1 if single else 2,
+        attending=len(attending) / layers,
+        scanning=scanning / layers,
+        **_state(size, hidden, "linear_num_value_heads" in values) if scanning else {},
+        plain=sum(one.attention == "mlp" for one in kinds) / layers if single else None,
         dense_ffn=(size("wide_ffn") if kind == "llama4_text" else 0) or size("ffn", 4 * hidden),
         shared_ffn=shared if experts else 0,
         experts=experts,
         top_k=(1 if switch else size("top_k")) if experts else 0,
         expert_layers=sparse if experts else 0,
         stored_expert_layers=sparse + size("sparse_encoder") if experts else 0,
-        expert_matrices=2 if switch else 3,
+        expert_matrices=2 if switch or single else 3,
         latent=latent,
         latent_parameters=(down, up),
         cached_layers=2 * layers if switch else layers,  # of Switch: attention to itself and to the encoder
         extra=(size("token_types", 2) + 6 + 2 * hidden) * hidden + vocab if kind == "bert" else 0,
     )
+
+
+def _state(size: Callable[[str], int], hidden: int, delta: bool) -> dict[str, int]:
+    """Groups, parameters and bytes kept of a sequence of one state space (Mamba-2) or gated delta rule."""
+    heads, width, length, groups = (size(f"state_{name}") for name in ("heads", "width", "size", "groups"))
+    inner, shared = heads * width, 2 * groups * length
+    channels = inner + shared
+    # a delta rule's gates come from a matrix of their own, its norm is a head's
+    vectors = 2 * heads * (1 + hidden) + width if delta else heads * (3 + hidden) + inner + channels
+    matrices = hidden * (inner + channels) + inner * hidden + channels * size("state_taps")
+    kept = 4 * heads * width * length + 2 * channels * size("state_taps")  # in fp32, and in half precision
+    return {"state_groups": groups, "state_parameters": matrices + vectors, "state_bytes": kept}
 
 
 def equal_layers(spec: ModelSpec) -> Architecture:
@@ -165,7 +201,12 @@ def equal_layers(spec: ModelSpec) -> Architecture:
     remedy = "multi-GPU forecasts need a decoder or encoder of equal transformer layers"
     if _two_stacks(spec) or not found.vocab:
         raise Uncut(spec.source, "is no stack of equal layers", remedy)
-    if unknown := {kind.attention for kind in layer_kinds(spec)} - set(ATTENDS):
+    wide = spec.values.get("global_head_dim", 512 if spec.values["model_type"] == "gemma4_text" else None)
+    if wide not in (None, found.head_dim):
+        problem = f"has heads of {wide} in layers without a window, of {found.head_dim} elsewhere"
+        raise Uncut(spec.source, problem, "forecast it on one GPU (--device)")
+    known = {*ATTENDS, *((SCANS,) if found.state_bytes else ()), *(FEEDS if found.blocks == 1 else ())}
+    if unknown := {kind.attention for kind in layer_kinds(spec)} - known:
         problem = f"has layers of kind {sorted(unknown)[0]}, which are not cut over GPUs"
         raise Uncut(spec.source, problem, "forecast it on one GPU (--device)")
     return found
@@ -184,6 +225,38 @@ def _two_stacks(spec: ModelSpec) -> bool:
 
 
 ATTENDS = ("full_attention", "sliding_attention", "chunked_attention")
+SCANS = "linear_attention"  # a state space or linear attention
+FEEDS = ("mlp", "moe")  # layers that are a feed-forward layer alone
+# Kinds of layers where no list says them: all but every n-th, by the key that says n and its default.
+_PERIODS = {
+    "gemma2": ("sliding_attention", "", 2), "gpt_oss": ("sliding_attention", "", 2),
+    "gemma3_text": ("sliding_attention", "sliding_window_pattern", 6),
+    "cohere2": ("sliding_attention", "sliding_window_pattern", 4),
+    "llama4_text": ("chunked_attention", "no_rope_layer_interval", 4),
+    "qwen3_next": (SCANS, "full_attention_interval", 4),
+}  # fmt: skip
+_PATTERN = {"M": SCANS, "*": "full_attention", "-": "mlp", "E": "moe"}  # letters of `hybrid_override_pattern`
+_LEGACY = {"mamba": SCANS, "attention": "full_attention"}
+
+
+def _listed_kinds(spec: ModelSpec, count: int) -> list[str]:
+    """The kind of each layer's mixer, as a list, a pattern or a period says it."""
+    values, kind = spec.values, str(spec.values["model_type"])
+    name = "layers_block_type" if "layers_block_type" in values else "layer_types"
+    found = listed(values.get(name), name, spec.source)
+    pattern = values.get("hybrid_override_pattern")
+    if not found and isinstance(pattern, str):
+        found = [_PATTERN.get(letter, letter) for letter in pattern]
+    if not found and kind in _PERIODS:
+        most, key, period = _PERIODS[kind]
+        period = values.get(key) or period
+        if type(period) is not int:
+            raise InputError(spec.source, f"`{key}` is not a whole number", "check its values")
+        found = [most if (place + 1) % period else "full_attention" for place in range(count)]
+    found = found or ["full_attention"] * count
+    if len(found) < count or not all(isinstance(name, str) for name in found):
+        raise InputError(spec.source, "`layer_types` has not one kind for each layer", "check its values")
+    return [_LEGACY.get(name, name) if kind in _SINGLE else name for name in found]
 
 
 class LayerKind(NamedTuple):
@@ -197,9 +270,7 @@ def layer_kinds(spec: ModelSpec) -> list[LayerKind]:
     """The kind of each layer, in order, from every key that configurations say it by."""
     values = spec.values
     count = next((values[name] for name in NAMES["layers"] if values.get(name)), 0)
-    attention = listed(values.get("layer_types"), "layer_types", spec.source) or ["full_attention"] * count
-    if len(attention) < count or not all(isinstance(name, str) for name in attention):
-        raise InputError(spec.source, "`layer_types` has not one kind for each layer", "check its values")
+    attention = _listed_kinds(spec, count)
     routed = any(values.get(name) for name in NAMES["experts"])
     dense = set(listed(values.get("mlp_only_layers"), "mlp_only_layers", spec.source))
     step, first = (values.get(name) or least for name, least in (("decoder_sparse_step", 1), (_FIRST_DENSE, 0)))
@@ -213,6 +284,7 @@ def layer_kinds(spec: ModelSpec) -> list[LayerKind]:
         has = place not in dense and (place + 1) % step == 0 and place >= first and (place + 1) % pace == 0
         has = place in moe if isinstance(moe, list) else has
         has = types[place] == "sparse" if isinstance(types, list) and len(types) == count else has
+        has = attention[place] == "moe" if values["model_type"] in _SINGLE else has
         found.append(LayerKind(attention[place], bool(routed and has)))
     return found
 
@@ -220,8 +292,13 @@ def layer_kinds(spec: ModelSpec) -> list[LayerKind]:
 def of_kind(spec: ModelSpec, kind: LayerKind) -> ModelSpec:
     """The model with every layer of one kind."""
     values, count = dict(spec.values), len(layer_kinds(spec))
-    if "layer_types" in values:
+    if values["model_type"] in _SINGLE:
+        values.pop("hybrid_override_pattern", None)
+        values["layers_block_type"] = [kind.attention] * count
+    elif "layer_types" in values or values["model_type"] in _PERIODS:
         values["layer_types"] = [kind.attention] * count
+    if values["model_type"] == "llama4_text":
+        values["no_rope_layers"] = [int(kind.attention != "full_attention")] * count
     if "mlp_layer_types" in values:
         values["mlp_layer_types"] = ["sparse" if kind.experts else "dense"] * count
     if _FIRST_DENSE in values:

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from tilecast.base.arrays import Array
-from tilecast.base.errors import Uncut
 from tilecast.graph.kernels import Kernel
 from tilecast.hardware.device import Device
 from tilecast.models.workload import Workload
@@ -191,17 +190,19 @@ class Kernels:
             place = (_PARTS.index(key[0]), _PHASES.index(key[1]))
             ms[place] = (each[mine] * count[mine]).sum() * np.array(reach)
             if self._aware and key[1] in _PASSES:
-                if (count[mine] % 1 != 0).any():
-                    problem = "has layers of several kinds, whose launches by a host are not modelled"
-                    raise Uncut(self.work.spec.source, problem, "ask for --engine compiled")
-                mine = np.repeat(mine, np.maximum(count[mine], 0).astype(int))
-                runs[place] = self._run(op[mine], each[mine], key[1])
+                often, parts = np.divmod(np.maximum(count[mine], 0), 1)
+                # of a layer that is the mean of several kinds, a part of a kernel is launched and runs
+                often = np.where(parts > 0, 1, often).astype(int)
+                share = np.repeat(np.where(parts > 0, count[mine], 1.0), often)
+                mine = np.repeat(mine, often)
+                runs[place] = self._run(op[mine], each[mine], share, key[1])
 
-    def _run(self, ops: Array, busy: Array, phase: str) -> Array:
+    def _run(self, ops: Array, busy: Array, part: Array, phase: str) -> Array:
         """Numbers of a Run: three of launching, one of running, three of the end."""
         assert isinstance(self.predictor, HostAware)
+        busy = busy * part
         left = np.cumsum(busy[::-1])[::-1]
         hosts = HOST_CLASSES[self.host]
-        issued = [factor * np.cumsum(self.predictor.issue_ms(ops, phase, share)) for share, factor in hosts]
+        issued = [factor * np.cumsum(self.predictor.issue_ms(ops, phase, share) * part) for share, factor in hosts]
         ends = [(host + left).max(initial=0.0) for host in issued]
         return np.array([*(host[-1] if len(host) else 0.0 for host in issued), busy.sum(), *ends])

@@ -262,6 +262,10 @@ def _rules(
         (keys % tp != 0) & (tp % keys != 0),
         lambda x: f"{keys} key-value heads neither divide by tp {x.tp} nor divide it",
     )
+    yield (
+        model.state_groups % tp != 0,
+        lambda x: f"{model.state_groups} groups of its state spaces do not divide by tp {x.tp}",
+    )
     yield model.ffn % tp != 0, lambda x: f"a feed-forward layer {model.ffn} wide does not divide by tp {x.tp}"
     yield at.sequence_parallel & (tp == 1), lambda x: "sequence parallelism needs tp above 1"
     yield pieces > layers, lambda x: f"{layers} layers are fewer than {x.pp * x.interleave} pieces of the pipeline"

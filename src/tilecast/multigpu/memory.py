@@ -99,20 +99,21 @@ def layer_parameters(model: Architecture, tp: Any = 1, ep: Any = 1) -> tuple[Any
     """Parameters of one layer on one GPU, of unequal layers their mean: those all data-parallel ranks share, and
     its experts'."""
     kv = np.maximum(model.kv_heads / tp, 1)
-    attention = model.hidden * model.head_dim * (2 * model.heads / tp + 2 * kv)
-    norms = 2 * model.hidden * (2 if model.biases else 1)
+    attention = model.hidden * model.head_dim * ((1 + model.query_parts) * model.heads / tp + 2 * kv)
+    norms = model.blocks * model.hidden * (2 if model.biases else 1)
     if model.biases:
         attention += model.head_dim * (model.heads / tp + 2 * kv) + model.hidden
     if model.latent:
         attention = model.latent_parameters[0] + model.latent_parameters[1] / tp
+    mixing = model.attending * attention + model.scanning * model.state_parameters / tp
     ffn = model.ffn_parameters / tp + (model.ffn / tp + model.hidden if model.biases else 0)
     if not model.experts:
-        return attention + norms + ffn, 0.0
+        return mixing + norms + (1 if model.plain is None else model.plain) * ffn, 0.0
     shared, own = model.hidden * model.experts + model.shared_parameters / tp, model.experts / ep * ffn
     if (having := model.expert_layers / model.layers) < 1:  # the mean of layers with experts and without
-        plain = model.dense_parameters / tp
-        shared, own = having * shared + (1 - having) * plain, having * own
-    return attention + norms + shared, own
+        plain = (1 - having if model.plain is None else model.plain) * model.dense_parameters / tp
+        shared, own = having * shared + plain, having * own
+    return mixing + norms + shared, own
 
 
 def end_parameters(model: Architecture, tp: Any = 1) -> tuple[Any, Any]:
@@ -155,13 +156,15 @@ def activation_bytes(
 
 
 def cache_bytes(model: Architecture, work: Workload, layout: Layout | Layouts, layers: Any) -> Any:
-    """Bytes of keys and values of all sequences of one replica, of `layers` layers, on one GPU."""
+    """Bytes of keys, values and states of all sequences of one replica, of `layers` layers, on one GPU."""
     tokens: float = work.context + (1 if work.phase == "decode" else work.sequence_length)
     if model.window:
         tokens -= model.windowed * max(0.0, tokens - model.window)
     head = model.latent / 2 if model.latent else np.maximum(model.kv_heads / layout.tp, 1) * model.head_dim
     sequences = work.batch_size / layout.dp
-    return 2 * layers * head * tokens / layout.cp * sequences * ELEMENT_BYTES[work.cache or work.dtype]
+    states = layers * model.scanning * model.state_bytes / layout.tp * sequences
+    keys = 2 * layers * head * tokens / layout.cp * sequences * ELEMENT_BYTES[work.cache or work.dtype]
+    return model.attending * keys + states
 
 
 def memory(work: Workload, layout: Layout, capacity_bytes: float, assume: Assumptions = STANDARD) -> Memory:

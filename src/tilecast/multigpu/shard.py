@@ -14,7 +14,7 @@ from tilecast.base.errors import InputError, Uncut
 from tilecast.graph.kernels import Kernel
 from tilecast.graph.source import kernel_graph
 from tilecast.hardware.device import ELEMENT_BYTES
-from tilecast.models.architecture import layer_kinds, of_kind
+from tilecast.models.architecture import SCANS, layer_kinds, of_kind
 from tilecast.models.workload import Workload
 from tilecast.multigpu.layout import Layout
 
@@ -66,12 +66,10 @@ def share(work: Workload, shape: Shape, traces: Traces | None = None) -> Share:
     """
     if work.phase == "decode" and shape.cp > 1:
         raise InputError("cp", "decode with context parallelism is not modelled", "use cp 1 to serve")
-    if work.phase == "decode" and work.architecture.latent:
-        problem = "decodes with latent attention, whose kernels transformers does not show"
-        raise Uncut(work.spec.source, problem, "ask for --phase prefill")
-    if work.spec.values["model_type"] == "llama4_text" and work.architecture.experts:
-        problem = "is traced with every token in every expert, as transformers computes it, which no engine does"
-        raise InputError(work.spec.source, problem, "ask `tilecast serve`")
+    if work.architecture.scanning and (shape.cp > 1 or work.mode == "training"):
+        which = "context parallelism" if shape.cp > 1 else "training"
+        problem = f"has layers of kind {SCANS}, whose {which} is not modelled"
+        raise Uncut(work.spec.source, problem, "ask for inference with cp 1")
     traces = {} if traces is None else traces
     kinds = layer_kinds(work.spec)
     if len(set(kinds)) == 1:

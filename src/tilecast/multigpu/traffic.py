@@ -39,7 +39,7 @@ class Traffic:
         )
 
     def tensor_parallel(self, at: Layouts, out: Array) -> None:
-        """Two all-reduces a layer and pass, or as many gathers and scatters; the vocabulary's own at both ends."""
+        """An all-reduce a block and pass, or as many gathers and scatters; the vocabulary's own at both ends."""
         group, split, ends = (0, 1, at.tp, at.gpus), at.sequence_parallel, out.shape[2]
         token = self.rows(at) * self.model.hidden * self.size
         gather, scatter = (
@@ -47,7 +47,7 @@ class Traffic:
         )
         both = gather + scatter + self.links.time("all_reduce", group, token, ~split, ends)
         one, other = np.where(split, scatter, both), gather
-        out[:, LAYER] = 2 * both
+        out[:, LAYER] = self.model.blocks * both
         out[FORWARD, FIRST], out[BACKWARD, FIRST] = one, other
         if self.work.mode == "training":
             loss = 3 * self.links.time("all_reduce", group, 4 * self.rows(at), ends=ends)  # largest, sum, target

@@ -22,7 +22,7 @@ from tilecast.hardware.device import Device
 from tilecast.predict import interval
 from tilecast.predict.experts import Expert, Fold, load_trained, same_rates, unit_weights
 from tilecast.predict.kernel import BOUNDS, HALF_PASSPORT
-from tilecast.predict.physics import expert_kernel
+from tilecast.predict.physics import expert_kernel, latent
 from tilecast.predict.physics.chip import FORMATS, Chip, chip
 from tilecast.predict.physics.half import physics, triton
 
@@ -35,6 +35,8 @@ DIMENSIONS = {
     "prefill": ("batch", "tokens", "heads", "kv_heads", "head_dim", "window"),
     "decode": ("batch", "context", "heads", "kv_heads", "head_dim", "window"),
     "moe": ("tokens", "hidden", "inter", "topk", "experts", "tp", "ep", "skew"),
+    "latent_prefill": ("batch", "tokens", "heads", "width", "value"),
+    "latent_decode": ("batch", "context", "heads", "width", "value"),
     expert_kernel.FAMILY: ("tokens", "hidden", "inter", "topk", "experts", "tp", "ep", "skew"),
 }
 
@@ -90,6 +92,8 @@ class HalfPrecision:
     def knows(self, family: str, dtype: str) -> bool:
         """Whether any GPU was measured with that family in that number format."""
         group = f"{family}/{dtype}"
+        if family in latent.RATES:
+            return dtype in ("bf16", "fp8") and (family == "latent_decode" or dtype == "bf16")
         return group in self.rates or any(group in groups for groups in self.experts.values())
 
     def seen(self, device: Device, group: str, without: Collection[str]) -> bool:
@@ -130,6 +134,8 @@ class HalfPrecision:
         generations `without` had never been measured."""
         if family not in DIMENSIONS or dtype not in FORMATS:
             raise InputError(f"{family} in {dtype}", "is not measured", f"families {', '.join(DIMENSIONS)}")
+        if family in latent.RATES:
+            return _latent(family, dtype, dims, device)
         group = f"{family}/{dtype}"
         if group not in self.meta["rows"]:
             expected = f"expected one of {', '.join(sorted(self.meta['rows']))}"
@@ -179,6 +185,18 @@ class HalfPrecision:
         return device.vendor == "NVIDIA" and min(rates.get("bf16", 0.0), rates.get(FORMATS[dtype].rate, 0.0)) > 0
 
 
+def _latent(family: str, dtype: str, dims: Mapping[str, Array], device: Device) -> dict[str, Array]:
+    """The forecast of latent attention: no expert corrects it, its rates are common to all GPUs."""
+    on = chip(device, dtype)
+    found = latent.physics(family, {name: np.asarray(dims[name], dtype=float) for name in dims}, dtype, on)
+    foreign = family == "latent_decode" and on.unit < latent.UNIT_FROM
+    width = latent.FOREIGN_HALF_WIDTH if foreign else latent.RATES[family].half_width
+    latency = np.maximum(found.base_ms, found.floor_ms)
+    low, high = interval.interval(latency, np.full(len(latency), width), found.floor_ms)
+    ends = {"latency_ms": latency, "low_ms": low, "high_ms": high, "bound": BOUNDS[found.bound]}
+    return ends | {"passport": np.full(len(latency), "extrapolated" if foreign else HALF_PASSPORT, dtype=object)}
+
+
 @lru_cache(maxsize=1)
 def shipped() -> HalfPrecision:
     """The experts that come with the project."""
@@ -219,20 +237,30 @@ def half_precision(kernels: pd.DataFrame, device: Device, model: HalfPrecision |
         read = mine["bytes_read"].to_numpy(dtype=float) / (1 if stored == "fp8" else 2)
         with np.errstate(divide="ignore", invalid="ignore"):
             groups = np.clip(np.round((read - v["b"] * v["m"] * v["k"]) / (2 * v["n"] * v["k"])), 1, v["b"])
+            caches = np.clip(
+                np.round((read - v["b"] * v["m"] * v["k"]) / (v["n"] * v["k"])), 1, v["b"]
+            )  # of latents
+            values = mine["bytes_written"].to_numpy(dtype=float) / (2 * v["b"] * v["m"])
         heads = {
             "batch": np.ones(len(mine)), "heads": v["b"], "kv_heads": groups, "head_dim": v["k"],
             "window": np.zeros(len(mine)), "tokens": v["m"], "context": v["n"],
         }  # fmt: skip
+        latents = (mine["op"] == "latent").to_numpy()
+        narrow = heads | {"batch": caches, "heads": v["b"] / caches, "width": v["k"], "value": values}
+        # a prompt's keys are wider than its values where they were latents: no other attention is built so
+        written = attention & ~one & ~latents & (v["m"] == v["n"]) & (values < v["k"])
         chosen: tuple[tuple[str, Array, dict[str, Array]], ...] = (
             ("gemm", (mine["family"] == "linear").to_numpy(), v | {"m": v["b"] * v["m"]}),
-            ("decode", attention & one, heads),
-            ("prefill", attention & ~one & (v["m"] == v["n"]), heads),
+            ("latent_decode", latents, narrow),
+            ("latent_prefill", written, narrow | {"batch": np.ones(len(mine)), "heads": v["b"]}),
+            ("decode", attention & one & ~latents, heads),
+            ("prefill", attention & ~one & ~written & (v["m"] == v["n"]), heads),
         )
         for family, rows, dims in chosen:
             if rows.any() and model.knows(family, dtype):
                 some = {name: dims[name][rows] for name in DIMENSIONS[family]}
                 forecast = model.forecast(family, dtype, some, device)
-                if family == "prefill":
+                if family.endswith("prefill"):
                     back = (mine["phase"] == "backward").to_numpy()[rows]
                     times = np.where(back, _backward_times(some["tokens"]), 1.0)
                     forecast |= {end: forecast[end] * times for end in ("latency_ms", "low_ms", "high_ms")}
