@@ -39,7 +39,7 @@ from tilecast.graph.symbolic import (
 from tilecast.models.registry import ModelSpec, load_model, model_spec
 from tilecast.models.workload import check_positions, usual_length, workload
 
-_TRACER = ("build", "classify", "cut", "experts", "operations", "record", "routing", "tracer", "vit")
+_TRACER = ("build", "classify", "cut", "experts", "mixers", "operations", "record", "routing", "tracer", "vit")
 
 
 def kernel_graph(
