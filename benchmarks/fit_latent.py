@@ -1,4 +1,4 @@
-"""Fit the rates of latent attention (`tilecast.predict.physics.latent`), and hold them against generations left out.
+"""Fit the rates of latent attention (`tilecast.predict.physics.latent`); hold them against generations left out.
 
 `python benchmarks/fit_latent.py WHEEL` reads TensorRT-LLM's tables of the locked wheel: attention alone in bf16, 8
 heads a rank and more. Errors are logs; each GPU generation weighs the same.
@@ -72,9 +72,8 @@ def main(wheel: str) -> None:
         print(family, len(every), "rows; launches, stream, compute, more:", np.exp(rates).round(3))
         for name, part in every.groupby("device"):
             error = errors(family, part.reset_index(drop=True), rates)
-            print(
-                f"  {name}: median {np.median(np.abs(np.expm1(error))):.3f}, bias {np.median(np.expm1(error)):+.3f}"
-            )
+            off = np.expm1(error)
+            print(f"  {name}: median {np.median(np.abs(off)):.3f}, bias {np.median(off):+.3f}")
         for out in generations:
             without = fitted(family, known[known["generation"] != out].reset_index(drop=True))
             error = errors(family, known[known["generation"] == out].reset_index(drop=True), without)
