@@ -55,8 +55,12 @@ def write_half_precision(root: Path) -> Path:
     rival = {"generation": "Hopper", "calls": "long", "mape_percent": 11.0}
     rivals = [rival | {"predictor": "tilecast"}, rival | {"predictor": "grid", "mape_percent": 10.9}]
     write_rows(root / "modern/baselines.csv", half_precision.GENERATION_BASELINES, *rivals)
+    shapes = [row | {"family": "decode"} for row in rivals]
+    write_rows(root / "modern/shapes.csv", half_precision.SHAPE_BASELINES, *shapes)
     served = [{"device": device, "framework": "all"} for device in ("all", "NVIDIA_H200")]
     write_rows(root / "modern/serving_errors.csv", half_precision.SERVING_ERRORS, *served)
+    taken = {"without": "nothing", "kind": "dense", "n": 2, "tpot_percent": 16.0}
+    write_rows(root / "modern/serving_ablation.csv", half_precision.SERVING_ABLATION, taken)
     noise = {"device": gpu["device"], "family": "gemm", "dtype": "bf16", "mean_percent": 3.0}
     write_rows(root / "modern/noise.csv", half_precision.NOISE, noise)
     write_rows(root / "modern/anchor.csv", half_precision.ANCHOR, {"forecaster": "the publisher"})

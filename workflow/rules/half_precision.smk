@@ -3,7 +3,7 @@ MODERN_WEIGHTS = [
     shipped(f"src/tilecast/data/weights/half_precision/{name}")
     for name in ["experts.safetensors", "record.json"]
 ]
-MODERN_RECORDS = ["protocol", "sizes", "surface", "noise"]
+MODERN_RECORDS = ["protocol", "sizes", "surface", "noise", "shapes"]
 MODERN_TABLES = expand(
     "results/modern/{name}.csv",
     name=[
@@ -13,6 +13,7 @@ MODERN_TABLES = expand(
         "serving",
         "serving_errors",
         "serving_intervals",
+        "serving_ablation",
         "anchor",
     ],
 )
@@ -41,7 +42,7 @@ rule half_precision_fetch:
         "../scripts/half_precision_fetch.py"
 
 
-# Seconds: the shipped experts on a sample of the kernels and on every serving point; the record beside it.
+# A minute or two: the shipped experts on a sample of the kernels and on every serving point; the record beside it.
 rule half_precision_evaluate:
     input:
         archive="results/modern/kernels.zip",
@@ -59,6 +60,7 @@ rule half_precision_evaluate:
         serving="results/modern/serving.csv",
         serving_errors="results/modern/serving_errors.csv",
         serving_intervals="results/modern/serving_intervals.csv",
+        serving_ablation="results/modern/serving_ablation.csv",
         anchor="results/modern/anchor.csv",
     log:
         "results/logs/half_precision_evaluate.log",

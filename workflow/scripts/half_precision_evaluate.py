@@ -7,7 +7,13 @@ import pandas as pd
 from tilecast.artifact.aiconfigurator_tables import Archive, serving_table
 from tilecast.base.job import run_step
 from tilecast.evaluate.generations import known_devices, read_groups, rivals_left_out, sampled, shipped_errors
-from tilecast.evaluate.serving import anchor_errors, point_forecasts, serving_errors, serving_intervals
+from tilecast.evaluate.serving import (
+    anchor_errors,
+    point_forecasts,
+    serving_ablation,
+    serving_errors,
+    serving_intervals,
+)
 from tilecast.predict.half_precision import HalfPrecision
 from tilecast.tables.declared.half_precision import (
     ANCHOR,
@@ -16,8 +22,10 @@ from tilecast.tables.declared.half_precision import (
     PROTOCOL,
     PUBLISHER,
     SERVING,
+    SERVING_ABLATION,
     SERVING_ERRORS,
     SERVING_INTERVALS,
+    SHAPE_BASELINES,
     SIZES,
     SURFACE,
 )
@@ -32,11 +40,13 @@ def half_precision_evaluate(
     sizes: str,
     surface: str,
     noise: str,
+    shapes: str,
     sample: str,
     baselines: str,
     serving_points: str,
     serving_summary: str,
     intervals: str,
+    ablation: str,
     publisher: str,
     anchor: str,
     count: int,
@@ -44,10 +54,11 @@ def half_precision_evaluate(
 ) -> None:
     """Without a fetched wheel every table is empty: then there is nothing the record could be held against."""
     wheel, every, model = Archive(archive), known_devices(), HalfPrecision.load(Path(weights).parent)
-    tables = ((protocol, PROTOCOL), (sizes, SIZES), (surface, SURFACE), (noise, NOISE))
+    tables = ((protocol, PROTOCOL), (sizes, SIZES), (surface, SURFACE), (noise, NOISE), (shapes, SHAPE_BASELINES))
     for source, (target, declared) in zip(records, tables, strict=True):
         write(read(source, declared) if wheel else empty(declared), target, declared)
     errors, points, beside = empty(PROTOCOL), empty(SERVING), empty(GENERATION_BASELINES)
+    without = empty(SERVING_ABLATION)
     if wheel:
         whole = read_groups(wheel, noise=False, families=("gemm",), dtypes=("bf16",))
         groups = sampled(whole, count, seed)
@@ -56,11 +67,13 @@ def half_precision_evaluate(
         points = pd.concat(
             [point_forecasts(measured, wheel, model, every, out) for out in (True, False)], ignore_index=True
         )
+        without = serving_ablation(measured, wheel, model, every, points)
     write(errors, sample, PROTOCOL)
     write(beside, baselines, GENERATION_BASELINES)
     write(points, serving_points, SERVING)
     write(serving_errors(points), serving_summary, SERVING_ERRORS)
     write(serving_intervals(points), intervals, SERVING_INTERVALS)
+    write(without, ablation, SERVING_ABLATION)
     write(anchor_errors(points, read(publisher, PUBLISHER)), anchor, ANCHOR)
     print(f"{len(errors)} GPUs sampled, {len(points)} serving forecasts")
 
@@ -76,11 +89,13 @@ if __name__ == "__main__":
         sizes=snakemake.output.sizes,
         surface=snakemake.output.surface,
         noise=snakemake.output.noise,
+        shapes=snakemake.output.shapes,
         sample=snakemake.output.sample,
         baselines=snakemake.output.baselines,
         serving_points=snakemake.output.serving,
         serving_summary=snakemake.output.serving_errors,
         intervals=snakemake.output.serving_intervals,
+        ablation=snakemake.output.serving_ablation,
         publisher=snakemake.input.publisher,
         anchor=snakemake.output.anchor,
         count=snakemake.params.sample,

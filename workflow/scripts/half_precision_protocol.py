@@ -5,13 +5,14 @@ from pathlib import Path
 from tilecast.artifact.aiconfigurator_tables import GENERATIONS
 from tilecast.base.job import run_step
 from tilecast.evaluate.generations import by_size, groups_of, known_devices, noise, protocol, surface
+from tilecast.evaluate.shapes import shapes_left_out
 from tilecast.predict.train.generations import LEADING, LeaveOut, ship
-from tilecast.tables.declared.half_precision import NOISE, PROTOCOL, SIZES, SURFACE
+from tilecast.tables.declared.half_precision import NOISE, PROTOCOL, SHAPE_BASELINES, SIZES, SURFACE
 from tilecast.tables.io import write
 
 
 def half_precision_protocol(
-    kernels: str, record: str, protocol_table: str, sizes: str, surfaces: str, noises: str, seed: int
+    kernels: str, record: str, protocol_table: str, sizes: str, surfaces: str, noises: str, shapes: str, seed: int
 ) -> None:
     groups = groups_of(kernels)
     rounds = LeaveOut(groups, known_devices(), GENERATIONS, seed)
@@ -19,6 +20,7 @@ def half_precision_protocol(
     write(by_size(rounds, LEADING), sizes, SIZES)
     write(surface(rounds), surfaces, SURFACE)
     write(noise(groups), noises, NOISE)
+    write(shapes_left_out(groups, known_devices(), seed), shapes, SHAPE_BASELINES)
     ship(rounds, Path(record).parent)
 
 
@@ -32,5 +34,6 @@ if __name__ == "__main__":
         sizes=snakemake.output.sizes,
         surfaces=snakemake.output.surface,
         noises=snakemake.output.noise,
+        shapes=snakemake.output.shapes,
         seed=snakemake.params.seed,
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,8 +12,8 @@ import pandas as pd
 from tilecast.artifact.aiconfigurator_tables import GENERATIONS, Archive
 from tilecast.base.arrays import Array
 from tilecast.base.documents import parse_json
-from tilecast.base.statistics import absolute_error_percent
-from tilecast.evaluate.statistics import joined
+from tilecast.base.statistics import absolute_error_percent, error_percent
+from tilecast.evaluate.statistics import error_summary, joined
 from tilecast.evaluate.suites import Ends, left_out, one_width, score, two_ends
 from tilecast.hardware.device import Device
 from tilecast.hardware.system import load_system
@@ -20,7 +22,14 @@ from tilecast.models.registry import model_spec
 from tilecast.predict.half_precision import HalfPrecision
 from tilecast.serving.campaigns import formats_of, recipe
 from tilecast.serving.deployment import Deployment, Desk, Pool
-from tilecast.tables.declared.half_precision import ANCHOR, SERVING, SERVING_ERRORS, SERVING_INTERVALS
+from tilecast.serving.replay import Batching
+from tilecast.tables.declared.half_precision import (
+    ANCHOR,
+    SERVING,
+    SERVING_ABLATION,
+    SERVING_ERRORS,
+    SERVING_INTERVALS,
+)
 from tilecast.tables.io import empty
 
 # Configurations of the wheel, by the end of a point's model name.
@@ -54,7 +63,13 @@ def shape_of(archive: Archive, model: str) -> Architecture | None:
 
 
 def point_forecasts(
-    points: pd.DataFrame, archive: Archive, model: HalfPrecision, every: Mapping[str, Device], left_out: bool
+    points: pd.DataFrame,
+    archive: Archive,
+    model: HalfPrecision,
+    every: Mapping[str, Device],
+    left_out: bool,
+    change: Callable[[Batching], Batching] = lambda batching: batching,
+    limited: bool = True,
 ) -> pd.DataFrame:
     """Forecasts of the points whose model and layout are known here, each GPU's generation left out or kept in."""
     shapes = {name: shape_of(archive, name) for name in points["model"].unique()}
@@ -74,13 +89,11 @@ def point_forecasts(
                 continue
             ep = int(point["moe_ep"]) if shape.experts and not pd.isna(point["moe_ep"]) else 1
             load, batching = recipe(point)
+            batching = change(batching)
             pool = Pool(tp, ep=min(max(ep, 1), tp))
-            desk.ask(
-                Deployment(
-                    shape, every[device], system, batching, formats_of(point), pool, limited=not shape.experts
-                ),
-                load,
-            )
+            room = limited and not shape.experts
+            asking = Deployment(shape, every[device], system, batching, formats_of(point), pool, limited=room)
+            desk.ask(asking, load)
             about = {key: point[key] for key in STATED}
             about |= {"kind": "mixture" if shape.experts else "dense", "left_out": left_out}
             asked.append(about | dict(zip(MEASURED, (point[key] for key in LATENCIES), strict=True)))
@@ -89,6 +102,41 @@ def point_forecasts(
             found |= {"step_ms": served.decode.total_ms, "prefill_ms": served.prefill.total_ms}
             table.append(about | found | {"collectives_ms": served.decode.collectives})
     return pd.DataFrame(table, columns=list(SERVING.columns))
+
+
+# What was put into the replay after looks at serving errors, and the replay without it.
+MECHANISMS: dict[str, Callable[[Batching], Batching]] = {
+    "a client's third pass until its next request": lambda batching: replace(batching, late=min(batching.late, 2)),
+    "SGLang's prompts first": lambda batching: replace(batching, alone=False),
+    "prompts that TensorRT-LLM holds back": lambda batching: replace(batching, wait_passes=0),
+}
+PRESENT, ROOM = "nothing", "memory that limits requests"
+
+
+def serving_ablation(
+    points: pd.DataFrame,
+    archive: Archive,
+    model: HalfPrecision,
+    every: Mapping[str, Device],
+    present: pd.DataFrame,
+) -> pd.DataFrame:
+    """The `serving_ablation` table: errors without each mechanism that a look at serving errors motivated."""
+    views = {PRESENT: present[present["left_out"].astype(bool)]}
+    for words, change in MECHANISMS.items():
+        views[words] = point_forecasts(points, archive, model, every, True, change)
+    views[ROOM] = point_forecasts(points, archive, model, every, True, limited=False)
+    rows = []
+    for words, table in views.items():
+        for kind, part in table.groupby("kind", sort=True):
+            row: dict[str, Any] = {"without": words, "kind": kind, "n": len(part)}
+            for what in ("tpot", "ttft"):
+                found = error_summary(error_percent(part[f"{what}_ms"], part[f"measured_{what}_ms"]))
+                row |= {
+                    f"{what}_median_percent": found["median_percent"],
+                    f"{what}_percent": found["mape_percent"],
+                }
+            rows.append(row)
+    return pd.DataFrame(rows, columns=list(SERVING_ABLATION.columns))
 
 
 def anchor_errors(table: pd.DataFrame, publisher: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tilecast.artifact.aiconfigurator_tables import Archive
-from tilecast.evaluate.serving import anchor_errors, point_forecasts, serving_errors
+from tilecast.evaluate.serving import MECHANISMS, anchor_errors, point_forecasts, serving_ablation, serving_errors
 from tilecast.hardware.device_file import devices
 from tilecast.models.registry import load_model
 from tilecast.predict.half_precision import shipped
@@ -39,29 +39,51 @@ def test_errors_are_medians_of_every_group_and_of_all() -> None:
     assert serving_errors(points.head(0)).empty
 
 
-def test_points_are_forecast_whose_model_and_layout_are_known(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "wheel.zip", "w") as wheel:
+DENSE = {
+    "device": "NVIDIA_H100_80GB_HBM3", "sweep": True, "model": "meta-llama/Llama-3.1-8B-Instruct",
+    "framework": "vllm", "precision": "bf16", "gemm_dtype": "bf16", "moe_dtype": "bf16", "prompt": 512,
+    "output": 16, "concurrency": 4.0, "tp": 1, "moe_ep": np.nan, "attention_dp": np.nan, "ttft_ms": 50.0,
+    "tpot_ms": 9.0,
+}  # fmt: skip
+
+
+def wheel(folder: Path) -> Archive:
+    """The published package with the configurations of two models."""
+    with zipfile.ZipFile(folder / "wheel.zip", "w") as package:
         for theirs, ours in (
             ("meta-llama--Meta-Llama-3.1-8B", "llama3_8b"),
             ("Qwen--Qwen3-235B-A22B", "qwen3_235b_a22b"),
         ):
             values = load_model(ours).values
-            wheel.writestr(f"aiconfigurator_core/model_configs/{theirs}_config.json", json.dumps(dict(values)))
-    dense = {
-        "device": "NVIDIA_H100_80GB_HBM3", "sweep": True, "model": "meta-llama/Llama-3.1-8B-Instruct",
-        "framework": "vllm", "precision": "bf16", "gemm_dtype": "bf16", "moe_dtype": "bf16", "prompt": 512,
-        "output": 16, "concurrency": 4.0, "tp": 1, "moe_ep": np.nan, "attention_dp": np.nan, "ttft_ms": 50.0,
-        "tpot_ms": 9.0,
-    }  # fmt: skip
-    mixture = dense | {"model": "Qwen/Qwen3-235B-A22B-FP8", "tp": 8}
+            package.writestr(f"aiconfigurator_core/model_configs/{theirs}_config.json", json.dumps(dict(values)))
+    return Archive(folder / "wheel.zip")
+
+
+def test_what_each_mechanism_of_the_replay_does_is_told(tmp_path: Path) -> None:
+    rows = [DENSE | {"point": name, "framework": name, "concurrency": 32.0} for name in ("vllm", "sglang")]
+    points, package = pd.DataFrame(rows), wheel(tmp_path)
+    present = point_forecasts(points, package, shipped(), devices(), left_out=True)
+    table = serving_ablation(points, package, shipped(), devices(), present).set_index("without")
+    assert (table["n"] == 2).all() and (table["kind"] == "dense").all() and len(table) == 2 + len(MECHANISMS)
+    errors = (present["tpot_ms"] / 9 - 1).abs()
+    assert table.loc["nothing", "tpot_percent"] == pytest.approx(100 * errors.mean())
+    same = (table.drop(columns="kind") == table.drop(columns="kind").loc["nothing"]).all(axis=1)
+    changed = ("a client's third pass until its next request", "SGLang's prompts first")
+    assert {words: bool(equal) for words, equal in same.items()} == {
+        words: words not in changed for words in table.index
+    }
+
+
+def test_points_are_forecast_whose_model_and_layout_are_known(tmp_path: Path) -> None:
+    mixture = DENSE | {"model": "Qwen/Qwen3-235B-A22B-FP8", "tp": 8}
     rows = {
-        "dense": dense, "split": mixture, "spread": mixture | {"moe_ep": 8.0},
-        "unknown": dense | {"model": "else"}, "copies": dense | {"attention_dp": 2.0},
-        "trace": dense | {"concurrency": np.nan}, "wide": dense | {"tp": 16},
-        "elsewhere": dense | {"device": "NVIDIA_L40S"},
+        "dense": DENSE, "split": mixture, "spread": mixture | {"moe_ep": 8.0},
+        "unknown": DENSE | {"model": "else"}, "copies": DENSE | {"attention_dp": 2.0},
+        "trace": DENSE | {"concurrency": np.nan}, "wide": DENSE | {"tp": 16},
+        "elsewhere": DENSE | {"device": "NVIDIA_L40S"},
     }  # fmt: skip
     points = pd.DataFrame([row | {"point": name} for name, row in rows.items()])
-    found = point_forecasts(points, Archive(tmp_path / "wheel.zip"), shipped(), devices(), left_out=True)
+    found = point_forecasts(points, wheel(tmp_path), shipped(), devices(), left_out=True)
     table = found.set_index("point")
     assert table["kind"].to_dict() == {"dense": "dense", "split": "mixture", "spread": "mixture"}
     assert (table["measured_tpot_ms"] == 9).all() and table["left_out"].all()

@@ -54,6 +54,20 @@ GENERATION_BASELINES = Table(
     closer_percent=CLOSER_PERCENT,
 )
 
+SHAPE_BASELINES = Table(
+    "shape_baselines",
+    "bf16 products and attention of shapes left out on every GPU, beside simple rivals",
+    ("family", "generation", "calls", "predictor"),
+    family=_GROUP["family"],
+    generation=_GPU["generation"],
+    calls=text("calls of at least 0.05 ms, or all", values=("long", "all")),
+    predictor=PREDICTOR,
+    n=_COUNT,
+    mape_percent=MAPE_PERCENT,
+    median_percent=MEDIAN_PERCENT,
+    closer_percent=CLOSER_PERCENT,
+)
+
 SIZES = Table(
     "sizes",
     "errors by how long a call takes",
@@ -154,6 +168,19 @@ SERVING_ERRORS = Table(
     device=text("GPU, or all", title="GPU"),
     framework=text("serving framework, or all"),
     **_MEDIANS,
+)
+
+SERVING_ABLATION = Table(
+    "serving_ablation",
+    "serving forecasts without each mechanism that a look at serving errors motivated",
+    ("without", "kind"),
+    without=text("what is taken out", title="Without"),
+    kind=text("kind of model", title="Models", values=KINDS),
+    n=N,
+    tpot_median_percent=amount("median error of time per output token", title="TPOT, median error"),
+    tpot_percent=amount("mean of it", title="mean"),
+    ttft_median_percent=amount("median error of time to the first token", title="TTFT, median error"),
+    ttft_percent=amount("mean of it", title="mean"),
 )
 
 SERVING_INTERVALS = Table(

@@ -12,7 +12,15 @@ from tilecast.hardware.device_file import devices
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections import figures, rivals
 from tilecast.present.page.shown import Row, Shown, records, shown
-from tilecast.tables.declared.half_precision import ANCHOR, GENERATION_BASELINES, NOISE, PROTOCOL, SERVING_ERRORS
+from tilecast.tables.declared.half_precision import (
+    ANCHOR,
+    GENERATION_BASELINES,
+    NOISE,
+    PROTOCOL,
+    SERVING_ABLATION,
+    SERVING_ERRORS,
+    SHAPE_BASELINES,
+)
 from tilecast.tables.naming import PREDICTORS, ordered
 from tilecast.tables.schema import amount, size, text
 
@@ -50,9 +58,18 @@ def context(results: Results) -> dict[str, Any]:
             ("generation", "calls"),
         ),
         "rivals_links": results.links("modern/baselines.csv"),
+        "shapes": rivals.context(
+            results.table("modern/shapes.csv", SHAPE_BASELINES), SHAPE_BASELINES, ("family", "generation", "calls")
+        ),
+        "shapes_links": results.links("modern/shapes.csv"),
         "forward": _folds(protocol[products & ~left_out], f"{ERRORS} {DETAILS}"),
         "others": _folds(protocol[~products], f"family dtype {ERRORS} {DETAILS}"),
         "serving": shown(serving[whole], SERVING_ERRORS, "kind left_out" + SERVED),
+        "serving_ablation": shown(
+            results.table("modern/serving_ablation.csv", SERVING_ABLATION),
+            SERVING_ABLATION,
+            " ".join(SERVING_ABLATION.columns),
+        ),
         "serving_parts": shown(serving[~whole], SERVING_ERRORS, "kind left_out device framework" + SERVED),
         "anchor": shown(results.table("modern/anchor.csv", ANCHOR), ANCHOR, "forecaster" + SERVED),
         "noise": shown(
