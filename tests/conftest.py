@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from copies import ROOT, Copy, Run, copy_tree, literal
 
+from tilecast.base import progress
+
+progress.SILENT_S = 600.0  # or a busy machine says in a test's words that it is at work
 LONGEST = 12  # files named at the end
 # The files that take longest begin first, so that no process waits for another at the end.
 FIRST = ("test_fuzz_parsers", "test_conda", "test_crash", "test_measure_workflow", "test_slurm", "test_locality",

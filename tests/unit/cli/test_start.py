@@ -1,16 +1,12 @@
-"""What a command costs before it answers: which packages it loads, when it refuses, what it says meanwhile."""
+"""What a command costs before it answers: which packages it loads, and when it refuses."""
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
-import time
 
 import pytest
-
-from tilecast.base import progress
 
 HEAVY = {"torch", "transformers", "scipy.stats", "sympy", "matplotlib"}
 COUNTED = "import json, sys; from tilecast.cli import main; code = main(sys.argv[1:])\n"
@@ -78,29 +74,3 @@ def test_help_loads_nothing_but_the_names_of_commands() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert not imported & (HEAVY | {"pandas", "numpy", "pydantic", "yaml"})
-
-
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.mark.parametrize(("stream", "said"), [(io.StringIO, "tilecast: tracing gpt2\n"), (Terminal, "\r")])
-def test_what_takes_long_says_so(monkeypatch: pytest.MonkeyPatch, stream: type[io.StringIO], said: str) -> None:
-    monkeypatch.setattr(progress, "SILENT_S", 0.05)
-    monkeypatch.setattr(sys, "stderr", stream())
-    with progress.doing("tracing gpt2"), progress.doing("what is within is not said again"):
-        time.sleep(0.5)
-    written = sys.stderr.getvalue()
-    assert said in written
-    assert written.startswith("tilecast: tracing gpt2")
-    assert "within" not in written
-
-
-def test_what_is_quick_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    with progress.doing("nothing much"):
-        pass
-    assert sys.stderr.getvalue() == ""
