@@ -78,10 +78,11 @@ class Architecture:
     state_bytes: int = 0  # that it keeps of a sequence
     plain: float | None = None  # share of the layers with a feed-forward layer without experts; None: all others
     latent: int = 0  # width of the keys and values that latent attention keeps of a token; 0: each head's own
-    latent_parameters: tuple[int, int] = (
-        0,
-        0,
-    )  # of latent attention: those every rank holds, those ranks share out
+    latent_parameters: tuple[int, int] = (0, 0)  # of latent attention: every rank's own, those ranks share out
+    query_latent: int = 0  # of latent attention: width that queries are narrowed to; 0: they are not
+    plain_dim: int = 0  # of a head: its key's part without a position, the part with one, its value
+    turned_dim: int = 0
+    value_dim: int = 0
     dense_ffn: int = 0  # width of feed-forward layers in the layers without experts
     shared_ffn: int = 0  # of the experts that every token passes
     experts: int = 0  # of one layer
@@ -178,6 +179,10 @@ def architecture(spec: ModelSpec) -> Architecture:
         expert_matrices=2 if switch or single else 3,
         latent=latent,
         latent_parameters=(down, up),
+        query_latent=size("query_latent"),
+        plain_dim=size("plain"),
+        turned_dim=rotated,
+        value_dim=size("value_dim"),
         cached_layers=2 * layers if switch else layers,  # of Switch: attention to itself and to the encoder
         extra=(size("token_types", 2) + 6 + 2 * hidden) * hidden + vocab if kind == "bert" else 0,
     )

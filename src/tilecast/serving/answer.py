@@ -36,6 +36,7 @@ def unmeasured(deployment: Deployment, load: Load) -> list[str]:
     node = deployment.system.gpus_per_node if deployment.system else 1
     cases = {
         "requests that come by themselves": not load.concurrency,
+        "latent attention": bool(deployment.model.latent),
         "a prefix cache": load.cached > 0,
         "drafts": deployment.draft is not None,
         "servers that decode apart": deployment.decoders is not None,

@@ -105,7 +105,8 @@ class Deployment:
     def cache_bytes(self, tokens: Array | float, pool: Pool) -> Array:
         """Bytes of the keys and values of requests of so many tokens, on a GPU."""
         model, given, tokens = self.model, tokens, np.asarray(tokens, dtype=float)
-        each = 2 * max(model.kv_heads / pool.tp, 1) * model.head_dim * FORMATS[self.formats.cache].input_bytes
+        wide = model.latent or 2 * max(model.kv_heads / pool.tp, 1) * model.head_dim  # latents are on every rank
+        each = wide * FORMATS[self.formats.cache].input_bytes
         if model.window:
             tokens = (1 - model.windowed) * tokens + model.windowed * np.minimum(tokens, model.window)
         own = np.asarray(each * tokens * model.layers / pool.pp)
@@ -134,10 +135,9 @@ def check(deployment: Deployment, predictor: HalfPrecision) -> None:
             raise InputError(one.device.title, f"has no rate of {dtype} products", remedy)
     models = [one.model, *([one.draft.model] if one.draft and one.draft.model else [])]
     for model in models:
-        if model.latent:
-            raise InputError(
-                model.name, "has latent attention, which was measured nowhere", "choose another model"
-            )
+        if model.attending < 1:
+            problem = "has layers without attention, which no served pass has here"
+            raise InputError(model.name, problem, "ask `tilecast forecast --phase decode`")
     for model, pool in product(models, filter(None, (one.pool, one.decoders))):
         tp = pool.tp
         if model.heads % tp or (model.kv_heads % tp and tp % model.kv_heads) or model.ffn % tp:

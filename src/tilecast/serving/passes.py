@@ -56,8 +56,10 @@ def layer_kernels(shape: Architecture, formats: Formats, work: Work, tp: int, ep
     found: list[Kernel] = [
         ("gemm", formats.gemm, (tokens, width, shape.hidden), shape.layers),
         ("gemm", formats.gemm, (tokens, shape.hidden, heads * shape.head_dim), shape.layers),
-        ("gemm", "bf16", (tokens if work.decode else work.sequences, shape.vocab / tp, shape.hidden), 1),
     ]
+    found = _latent(shape, formats, work, heads) if shape.latent else found
+    head = (tokens if work.decode else work.sequences, shape.vocab / tp, shape.hidden)
+    found.append(("gemm", "bf16", head, 1))
     if shape.experts:
         moe_tp = max(tp // ep, 1)
         dims = (tokens, shape.hidden, shape.ffn, shape.top_k, shape.experts, moe_tp, ep, SKEW)
@@ -67,6 +69,8 @@ def layer_kernels(shape: Architecture, formats: Formats, work: Work, tp: int, ep
         wide = (2 if shape.gated else 1) * ffn / tp
         found.append(("gemm", formats.gemm, (tokens, wide, shape.hidden), layers))
         found.append(("gemm", formats.gemm, (tokens, shape.hidden, ffn / tp), layers))
+    if shape.latent:
+        return found
     if work.decode:
         calls = [("decode", formats.cache, work.context, 1)]
     else:
@@ -80,6 +84,35 @@ def layer_kernels(shape: Architecture, formats: Formats, work: Work, tp: int, ep
             call = (work.sequences, length, heads, kv, shape.head_dim, window)
             found.append((family, dtype, call, sign * count))
     return found
+
+
+def _latent(shape: Architecture, formats: Formats, work: Work, heads: int) -> list[Kernel]:
+    """Latent attention: projections, and a prompt's keys and values written out or a step on the cache of latents.
+
+    Projections of the hidden state run as one; in a step, the up-projections of keys and values act on queries and
+    outputs: of each head a product as large as its weights (DeepSeek-V2, arXiv 2405.04434).
+    """
+    rank, key, value = shape.latent - shape.turned_dim, shape.plain_dim + shape.turned_dim, shape.value_dim
+    down = shape.latent + (shape.query_latent or heads * key)
+    products = [(work.tokens, down, shape.hidden), (work.tokens, shape.hidden, heads * value)]
+    if shape.query_latent:
+        products.append((work.tokens, heads * key, shape.query_latent))
+    if work.decode:
+        absorbed = [(work.tokens, rank, heads * shape.plain_dim), (work.tokens, heads * value, rank)]
+        call = (work.sequences, work.context, heads, shape.latent, rank)
+        found: list[Kernel] = [("gemm", "bf16", dims, 1) for dims in absorbed]
+        found.append(("latent_decode", formats.cache, call, 1))
+    else:
+        held = work.context * work.sequences
+        products.append((work.tokens + held, heads * (shape.plain_dim + value), rank))
+        lengths = [(work.context + work.tokens / work.sequences, 1), (work.context, -1)]
+        found = [
+            ("latent_prefill", "bf16", (work.sequences, length, heads, key, value), sign)
+            for length, sign in lengths
+            if length
+        ]
+    found += [("gemm", formats.gemm, dims, 1) for dims in products]
+    return [(family, dtype, dims, sign * shape.layers) for family, dtype, dims, sign in found]
 
 
 def _dense(shape: Architecture) -> list[tuple[int, int]]:
@@ -164,7 +197,7 @@ class PassForecasts:
             latency[family, dtype] = forecast["latency_ms"]
         sums: list[dict[str, float]] = [defaultdict(float) for _ in self._rest]
         for number, family, dtype, place, count in self._uses:
-            sums[number][family] += count * float(latency[family, dtype][place])
+            sums[number][family.removeprefix("latent_")] += count * float(latency[family, dtype][place])
         return [Pass(dict(parts), small, sent) for parts, (small, sent) in zip(sums, self._rest, strict=True)]
 
 

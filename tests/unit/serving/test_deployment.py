@@ -18,7 +18,7 @@ from tilecast.hardware.device_file import load_device
 from tilecast.hardware.price import load_prices
 from tilecast.hardware.system import load_system
 from tilecast.models.architecture import Architecture, equal_layers
-from tilecast.models.registry import load_model
+from tilecast.models.registry import load_model, model_spec
 from tilecast.multigpu.memory import parameters
 from tilecast.predict.half_precision import shipped
 from tilecast.serving.answer import figures
@@ -91,6 +91,52 @@ def test_caches_are_of_key_value_heads_and_windows_bound_them() -> None:
     assert float(windowed.cache_bytes(1000, Pool())) == pytest.approx(0.55 * float(ONE.cache_bytes(1000, Pool())))
     narrow = replace(ONE, formats=Formats("bf16", "bf16", "fp8"))
     assert 2 * float(narrow.cache_bytes(1000, Pool())) == float(ONE.cache_bytes(1000, Pool()))
+
+
+def deepseek() -> Architecture:
+    sizes = {
+        "q_lora_rank": 1536, "kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128,
+        "v_head_dim": 128, "hidden_size": 7168, "intermediate_size": 18432, "moe_intermediate_size": 2048, 
+        "num_hidden_layers": 61,
+        "num_attention_heads": 128, "num_key_value_heads": 128, "n_shared_experts": 1, "n_routed_experts": 256,
+        "num_experts_per_tok": 8, "first_k_dense_replace": 3, "vocab_size": 129280, "tie_word_embeddings": False,
+    }  # fmt: skip
+    return equal_layers(model_spec({"model_type": "deepseek_v3", **sizes}, "deepseek_v3", "x"))
+
+
+def test_latent_attention_decodes_absorbed_on_a_cache_that_every_rank_holds() -> None:
+    """A row of 576 a token and layer; 128 heads over 8 ranks; a prompt's keys and values are written out."""
+    model, rows = deepseek(), {}
+    for decode in (True, False):
+        work = Work(decode, 4, 4 if decode else 400, 100 if decode else 0)
+        rows[decode] = layer_kernels(model, BF16, work, tp=8, ep=1)
+    products = {dims[1:] for family, _, dims, _ in rows[True] if family == "gemm"}
+    assert {(1536 + 576, 7168), (16 * 192, 1536), (512, 16 * 128), (16 * 128, 512), (7168, 16 * 128)} <= products
+    assert [row for row in rows[True] if "decode" in row[0]] == [
+        ("latent_decode", "bf16", (4, 100, 16, 576, 512), 61)
+    ]
+    assert ("gemm", "bf16", (400, 16 * 256, 512), 61) in rows[False]
+    assert ("latent_prefill", "bf16", (4, 100, 16, 192, 128), 61) in rows[False]
+    server = replace(ONE, model=model)
+    for tp in (1, 8):
+        assert float(server.cache_bytes(10, Pool(tp))) == 2 * 10 * 61 * 576
+    assert float(replace(server, formats=Formats("bf16", "bf16", "fp8")).cache_bytes(10, Pool())) == 10 * 61 * 576
+    check(replace(server, pool=Pool(8)), shipped())
+
+
+def test_a_longer_cache_of_latents_takes_longer_and_an_fp8_one_less() -> None:
+    many = replace(ONE, model=deepseek(), device=load_device("B200"), system=load_system("b200_sxm"), pool=Pool(8))
+    many = replace(many, formats=Formats("fp8", "fp8_block", "bf16"))
+    loads = [Load(Lengths(tokens), Lengths(64), 64) for tokens in (1024, 16384)]
+    short, long = (mean(many, load)[1] for load in loads)
+    assert short < long
+    assert mean(replace(many, formats=Formats("fp8", "fp8_block", "fp8")), loads[1])[1] < long
+
+
+def test_layers_without_attention_are_refused_by_name() -> None:
+    hybrid = replace(MODEL, attending=0.25, name="m")
+    with pytest.raises(InputError, match="m: has layers without attention, which no served pass has here"):
+        check(replace(ONE, model=hybrid), shipped())
 
 
 def test_more_clients_wait_longer_and_get_more_tokens_in_all() -> None:
