@@ -104,6 +104,9 @@ metadata: setup ## renew codemeta.json and .zenodo.json from CITATION.cff
 release: setup sbom ## everything of a version in one archive below build/: source, wheel, bill of materials, results
 	$(BIN)/python tests/support/release.py
 
+transcript: setup ## run the commands of docs/use/first-commands.md and docs/evidence/scenarios.md anew
+	$(BIN)/python benchmarks/transcript.py
+
 docs: build/docs/.ready ## build the documentation as a site into build/site; a dead link fails
 	NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --strict --quiet
 
