@@ -200,12 +200,16 @@ def _search(claim: Claim, query: Figures, tables: Tables) -> str:
     return search(claim, query, tables["errors"]) if query.dataset == "errors" else ""
 
 
+def _absent(claim: Claim) -> str:
+    """The verdict where there are no rows: the claim may say that nothing here could give any."""
+    return "not testable here" if claim.expect == "not_testable" else "no data"
+
+
 def _figures(claim: Claim, query: Figures, document: Document, tables: Tables, place: str) -> Finding:
     table = tables[query.dataset]
     chosen, words = select(query, table), definition(query)
     if chosen.empty and claim.expect:
-        verdict = "no data" if claim.expect == "no_data" else "not testable here"
-        return Finding(verdict, None, 0, words, claim.note, (), _search(claim, query, tables))
+        return Finding(_absent(claim), None, 0, words, claim.note, (), _search(claim, query, tables))
     if chosen.empty and table.empty:
         reason = f"The {query.dataset} table is empty: this needs the full artifact."
         return Finding("no data", None, 0, words, reason)
@@ -270,7 +274,7 @@ def _relation(claim: Claim, query: Relation, tables: Tables, others: Mapping[str
             empty = []
     if empty:
         reason = f"There are no rows for {' and '.join(empty)}, so nothing follows."
-        return Finding("no data", None, 0, query.relation, _joined(reason, claim.note))
+        return Finding(_absent(claim), None, 0, query.relation, _joined(reason, claim.note))
     given = ", ".join(f"{name} = {number:,.6g}" for name, number in known.items())
     verdict, shown, sentence = _judged(claim, value, claim.decimals, f"{query.relation} with {given}")
     of = {name: ("claims", f"{name}: {other}, as stated") for name, other in query.of.items()}
@@ -306,7 +310,9 @@ def audit(
     found, rows = [], []
     for claim in claims.claims:
         finding = judge(claim, claims, tables, facts, where)
-        about = {"whose": claims.documents[claim.source].whose, "kind": claim.sort(), "hardware": claim.machine()}
+        document, kind = claims.documents[claim.source], claim.sort()
+        machine = claim.machine() or (document.hardware if kind == "expectation for a machine" else "")
+        about = {"whose": document.whose, "kind": kind, "hardware": machine}
         explanation = " ".join(finding.explanation.split())
         found.append({**dict(claim), **about, **vars(finding), "explanation": explanation})
         rows += [{"id": claim.id, "measured_ms": None, "predicted_ms": None, **row} for row in finding.rows]

@@ -267,6 +267,7 @@ class Document(Section):
 
     title: str
     about: str = ""
+    hardware: str = ""  # of its expectations that name none themselves
     whose: Literal[WHOSE] = "other"  # type: ignore[valid-type]
     url: str = Field(default="", pattern=r"^(https://\S+)?$")
     # What else a query of a table may be read as: words -> the columns of its `where` that change.

@@ -27,6 +27,7 @@ from tilecast.evaluate.definitions import Match, chance, definitions, search
 from tilecast.evaluate.selectable import check_claims, known_cells
 from tilecast.tables.declared.artifact import GRAPHS
 from tilecast.tables.declared.evaluation import ERRORS
+from tilecast.tables.declared.locality import COMPARISON, RUNS
 from tilecast.tables.declared.moe import SYSTEMS
 from tilecast.tables.io import empty
 
@@ -487,3 +488,13 @@ def test_a_relation_that_divides_by_zero_is_one_line(tmp_path: Path) -> None:
     claims = loaded(tmp_path, claim(), relation("1 / (a - 10)", of={"a": "one"}))
     with pytest.raises(InputError, match="divides by zero"):
         audit(claims, {"errors": TWO}, KNOWN)
+
+
+def test_what_no_run_can_show_yet_is_not_testable_and_names_its_documents_hardware(repository: Path) -> None:
+    whole = load_claims(repository / "config/claims.yaml")
+    names = ["numa-success", "numa-penalty-memory", "numa-nodes"]
+    claims = whole.model_copy(update={"claims": [one for one in whole.claims if one.id in names]})
+    found, _ = audit(claims, {"numa_runs": empty(RUNS), "numa_comparison": empty(COMPARISON)}, {})
+    assert len(found) == 3 and set(found["verdict"]) == {"not testable here"}
+    assert set(found["kind"]) == {"expectation for a machine"}
+    assert set(found["hardware"]) == {"four GPUs, two NUMA nodes, not named"}
