@@ -6,6 +6,7 @@ from typing import Any
 
 from tilecast.evaluate.locality import by_cell, possible
 from tilecast.locality.guide import CLAIMED_PENALTIES
+from tilecast.locality.host import OPEN
 from tilecast.present.page.results import Results
 from tilecast.present.page.sections.figures import of_stage
 from tilecast.present.page.shown import interval, records, shown, span
@@ -46,7 +47,8 @@ def context(results: Results) -> dict[str, Any]:
     predicted = results.table("numa/predicted.csv", PREDICTED)
     topology = results.json("numa/topology.json")
     assert topology is not None
-    plain = predicted[predicted["dtype"] == "fp32"].sort_values("compiled", kind="stable")
+    plain = predicted[predicted["dtype"] == "fp32"]
+    plain = plain.iloc[(2 * plain["compiled"] + (plain["host"] != OPEN)).argsort(kind="stable")]
     eager = plain[~plain["compiled"] & (plain["memory"] == "pinned")]
     return {
         "host": str(topology["host"]).capitalize(),
