@@ -15,8 +15,6 @@ from typing import Any
 
 import pandas as pd
 
-from tilecast.hardware.device_file import load_device
-
 BOTH_WAYS = "both_ways_share"
 OPEN = "open"  # the host of which nothing but its GPUs and sockets is known
 OPEN_GPU = "L40S"  # the guide's, as its author's later summary names it
@@ -62,18 +60,17 @@ def _published(row: Mapping[Any, Any], both_ways: tuple[float, float]) -> Host:
 
 def _open(ends: Mapping[str, tuple[float, float]], memory: str) -> Host:
     """The host of which little is stated: the middle of every limit, then all combinations of their ends."""
-    (link,) = [link for link in load_device(OPEN_GPU).links if link.kind.startswith("pcie")]
     names = [name for name in ends if memory == "pageable" or not name.startswith("pageable")]
     cases = [
-        _bounded(dict(zip(names, values)), link.bytes_per_s)
-        for values in [[_middle(ends[name]) for name in names], *product(*(ends[name] for name in names))]
+        _bounded(dict(zip(names, values)))
+        for values in [[_middle(ends[name]) for name in names], *product(*({*ends[name]} for name in names))]
     ]
     return Host(OPEN, OPEN_GPU, memory, "assumed", tuple(cases))
 
 
-def _bounded(limit: Mapping[str, float], pcie_bytes_per_s: float) -> tuple[Rates, Rates]:
+def _bounded(limit: Mapping[str, float]) -> tuple[Rates, Rates]:
     """Rates from the local and from the remote node."""
-    local = limit["pcie_share"] * pcie_bytes_per_s
+    local = limit["pcie_share"] * limit["pcie_bytes_per_s"]
     sockets = limit["socket_bytes_per_s"] / limit["gpus_at_once"]
     here, waits = local, "pageable_bytes_per_s" in limit
     away = [min(local / limit[f"remote_slowdown_{way}"], sockets) for way in ("in", "out")]
