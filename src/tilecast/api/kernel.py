@@ -1,8 +1,9 @@
-"""Latency of one kernel on a GPU: a matrix product, attention, a norm, an elementwise operation."""
+"""Latency of one kernel on a GPU: a product, attention, experts, a norm, an elementwise one, quantisation."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from tilecast.api.answer import Timed
@@ -15,7 +16,11 @@ from tilecast.hardware.device_file import load_device
 from tilecast.predict.registry import load_predictor
 
 Format = Literal["fp32", "bf16", "fp16", "fp8", "fp8_block", "nvfp4", "mxfp4"]
-_NAMES = {"product": "MxNxK", "attention": "HEADSxTOKENSxWIDTH", "norm": "ROWSxWIDTH", "elementwise": "ROWSxWIDTH"}
+_NAMES = {
+    "product": "MxNxK", "attention": "HEADSxTOKENSxWIDTH", "experts": "TOKENSxHIDDENxWIDTHxEXPERTSxCHOSEN",
+    "norm": "ROWSxWIDTH", "elementwise": "ROWSxWIDTH", "quantization": "ROWSxWIDTH",
+}  # fmt: skip
+SKEW = 1.01  # of tokens over experts: the milder of the two power laws that the publisher measures
 _OPS = {"norm": "ln", "elementwise": "add"}
 
 
@@ -47,8 +52,18 @@ def kernel(
     attention: Annotated[
         str | None, Option("causal, of a prompt; with --context a decode step", metavar="HEADSxTOKENSxWIDTH")
     ] = None,
+    experts: Annotated[
+        str | None,
+        Option(
+            "a layer's grouped products, gate and up, then down: 64x7168x2048x256x8",
+            metavar="TOKENSxHIDDENxWIDTHxEXPERTSxCHOSEN",
+        ),
+    ] = None,
     norm: Annotated[str | None, Option("of rows", metavar="ROWSxWIDTH")] = None,
     elementwise: Annotated[str | None, Option("a sum of two tensors", metavar="ROWSxWIDTH")] = None,
+    quantization: Annotated[
+        str | None, Option("activations into fp8, a scale a row, by a kernel of its own", metavar="ROWSxWIDTH")
+    ] = None,
     dtype: Annotated[Format, Option("number format; of attention's cache in a decode step")] = "bf16",
     quantize: Annotated[bool, Option("narrow formats: with the kernel that narrows the activations")] = False,
     context: Annotated[int | None, Option("attention: tokens in the cache, one query each", "context")] = None,
@@ -57,6 +72,13 @@ def kernel(
     ] = None,
     batch: Annotated[int | None, Option("attention: sequences (default: 1)", "batch")] = None,
     window: Annotated[int | None, Option("attention: tokens it looks back (default: all)", "context")] = None,
+    latent: Annotated[
+        int | None,
+        Option(
+            "attention: of latents (MLA), values so wide; 512 of 128x1x576, 128 of a prompt's 128x4096x192",
+            "heads",
+        ),
+    ] = None,
 ) -> Kernel:
     """Latency of one kernel on a GPU."""
     given = dict(locals())
@@ -65,7 +87,7 @@ def kernel(
         names = ", ".join(f"--{name}" for name in _NAMES)
         raise InputError("tilecast kernel", "needs one kernel", f"give one of {names}")
     kind = kinds[0]
-    for name in ("context", "kv_heads", "batch", "window"):
+    for name in ("context", "kv_heads", "batch", "window", "latent"):
         if given[name] is not None and kind != "attention":
             raise InputError("--" + name.replace("_", "-"), "is of attention", "add --attention")
     sizes = _sizes(kind, given[kind])
@@ -76,6 +98,10 @@ def kernel(
         result, flops = _product(gpu, sizes, dtype, quantize)
     elif kind == "attention":
         result, flops = _attention(gpu, sizes, dtype, given)
+    elif kind == "experts":
+        result, flops = _experts(gpu, sizes, dtype)
+    elif kind == "quantization":
+        result, flops = _quantized(gpu, sizes, dtype), 0.0
     else:
         result, flops = _plain(gpu, {"family": kind, "op": _OPS[kind], "b": sizes[0], "m": sizes[1]}, dtype), 0.0
     about = {"kernel": f"{kind} {given[kind]}", "device": gpu.name, "title": gpu.title, "dtype": dtype}
@@ -137,6 +163,8 @@ def _attention(gpu: Device, sizes: list[int], dtype: str, given: dict[str, Any])
     from tilecast.predict.half_precision import shipped
 
     measured, family = "bf16" if dtype == "fp16" else dtype, "prefill" if context is None else "decode"
+    if given["latent"] is not None:
+        return _latent(gpu, sizes, measured, given)
     if not shipped().knows(family, measured) or not shipped().covers(gpu, measured):
         raise InputError(f"attention in {dtype}", f"is not known on {gpu.title}", "ask for bf16, or another GPU")
     dims = {"batch": batch, "heads": heads, "kv_heads": keys, "head_dim": width, "window": window}
@@ -150,7 +178,57 @@ def _attention(gpu: Device, sizes: list[int], dtype: str, given: dict[str, Any])
     return _measured(family, measured, dims, gpu), 4.0 * batch * heads * pairs * width
 
 
-def _measured(family: str, dtype: str, dims: dict[str, int], gpu: Device) -> dict[str, Any]:
+def _latent(gpu: Device, sizes: list[int], dtype: str, given: dict[str, Any]) -> tuple[dict[str, Any], float]:
+    """Attention of latents: a step reads one row a token for all heads, a prompt has keys and values of each."""
+    from tilecast.predict.half_precision import shipped
+
+    for name in ("window", "kv_heads"):
+        if given[name] is not None:
+            raise InputError("--" + name.replace("_", "-"), "and --latent do not go together", "leave one out")
+    heads, tokens, width = sizes
+    value, batch, context = given["latent"], given["batch"] or 1, given["context"]
+    if not 0 < value < width:
+        raise InputError("--latent", f"values {value} wide of keys {width} wide", "values are narrower than keys")
+    family = "latent_prefill" if context is None else "latent_decode"
+    if not shipped().knows(family, dtype) or not shipped().covers(gpu, dtype):
+        raise InputError(f"latent attention in {dtype}", f"is not known on {gpu.title}", "ask for bf16")
+    length: dict[str, int] = {"tokens": tokens} if context is None else {"context": context}
+    pairs = tokens * (tokens + 1) // 2 if context is None else context
+    dims: dict[str, int] = {"batch": batch, "heads": heads, "width": width, "value": value, **length}
+    return _measured(family, dtype, dims, gpu), 2.0 * batch * heads * pairs * (width + value)
+
+
+def _experts(gpu: Device, sizes: list[int], dtype: str) -> tuple[dict[str, Any], float]:
+    """The experts of a layer on one GPU: three products each, of the tokens that chose it."""
+    from tilecast.predict.half_precision import shipped
+
+    measured, (tokens, hidden, width, experts, chosen) = "bf16" if dtype == "fp16" else dtype, sizes
+    if chosen > experts:
+        raise InputError("--experts", f"{chosen} chosen of {experts} experts", "a token chooses some of them")
+    if not shipped().knows("moe", measured) or not shipped().covers(gpu, measured):
+        raise InputError(f"experts in {dtype}", f"are not known on {gpu.title}", "ask for bf16, or another GPU")
+    dims = {"tokens": tokens, "hidden": hidden, "inter": width, "topk": chosen, "experts": experts}
+    result = _measured("moe", measured, dims | {"tp": 1, "ep": 1, "skew": SKEW}, gpu)
+    return result, 6.0 * tokens * chosen * hidden * width
+
+
+def _quantized(gpu: Device, sizes: list[int], dtype: str) -> dict[str, Any]:
+    """The kernel that narrows activations, on its own."""
+    import numpy as np
+
+    from tilecast.predict.half_precision import shipped
+    from tilecast.predict.physics.quantize import quantized
+
+    if dtype != "fp8":
+        raise InputError(f"--quantization into {dtype}", "is measured nowhere", "add --dtype fp8")
+    if not shipped().covers(gpu, dtype):
+        raise InputError(gpu.name, f"has no matrix units in {dtype}", "choose another device")
+    rows, width = (np.array([float(size)]) for size in sizes)
+    found = quantized(rows, width, gpu)
+    return {key: value[0] if key in ("bound", "passport") else float(value[0]) for key, value in found.items()}
+
+
+def _measured(family: str, dtype: str, dims: Mapping[str, float], gpu: Device) -> dict[str, Any]:
     """The forecast of one kernel in half precision or below."""
     import numpy as np
 

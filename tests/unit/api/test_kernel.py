@@ -35,6 +35,39 @@ def test_attention_grows_with_tokens_and_shrinks_with_a_window() -> None:
     assert grouped.latency_ms < many
 
 
+def test_latents_are_read_once_for_all_heads() -> None:
+    """A step's time is that of its cache, whatever the heads, until their products weigh."""
+
+    def step(heads: int, context: int, dtype: str = "bf16") -> float:
+        return tc.kernel(
+            "H200", attention=f"{heads}x1x576", latent=512, context=context, batch=64, dtype=dtype
+        ).latency_ms
+
+    few, many, long = step(8, 32000), step(16, 32000), step(16, 64000)
+    assert few == pytest.approx(many, rel=0.1)
+    assert 1.8 < long / many < 2
+    assert step(16, 64000, "fp8") < 0.7 * long
+    written = [tc.kernel("H200", attention=f"{heads}x4096x192", latent=128).latency_ms for heads in (16, 32)]
+    assert 1.7 < written[1] / written[0] < 2.1
+    foreign = tc.kernel("A100", attention="16x1x576", latent=512, context=32000, batch=64)
+    assert foreign.values["passport"] == "extrapolated"
+
+
+def test_experts_read_weights_and_narrow_ones_are_faster() -> None:
+    some = tc.kernel("B200", experts="64x7168x2048x256x8")
+    assert some.values["bound"] == "bandwidth"
+    assert tc.kernel("B200", experts="64x7168x2048x256x8", dtype="nvfp4").latency_ms < 0.5 * some.latency_ms
+    assert tc.kernel("B200", experts="16384x7168x2048x256x8").values["bound"] == "compute"
+
+
+def test_quantisation_streams_what_it_reads_and_writes() -> None:
+    small, large, larger = (
+        tc.kernel("B200", quantization=f"{rows}x7168", dtype="fp8").latency_ms for rows in (8, 131072, 262144)
+    )
+    assert small < 0.01 < large
+    assert larger / large == pytest.approx(2, rel=0.05)
+
+
 def test_norms_and_sums_are_the_predictors() -> None:
     for kind in ("norm", "elementwise"):
         small, large = (tc.kernel("V100", **{kind: f"{rows}x4096"}, dtype="fp32") for rows in (64, 65536))
@@ -53,6 +86,14 @@ def test_norms_and_sums_are_the_predictors() -> None:
         ({"attention": "8x64x128", "context": 5}, "a decode step has 1"),
         ({"attention": "8x64x128", "kv_heads": 3}, "3 do not divide 8 heads"),
         ({"attention": "8x64x128", "dtype": "nvfp4"}, "attention in nvfp4: is not known"),
+        ({"attention": "8x1x576", "context": 5, "latent": 600}, "values 600 wide of keys 576 wide"),
+        ({"attention": "8x1x576", "context": 5, "latent": 512, "window": 4}, "--window: and --latent do not go"),
+        ({"attention": "8x64x192", "latent": 128, "dtype": "fp8"}, "latent attention in fp8: is not known"),
+        ({"product": "2x2x2", "latent": 1}, "--latent: is of attention"),
+        ({"experts": "8x64x64x4x8"}, "8 chosen of 4 experts"),
+        ({"experts": "8x64x64x4"}, "is no experts; give TOKENSxHIDDENxWIDTHxEXPERTSxCHOSEN"),
+        ({"quantization": "8x64"}, "--quantization into bf16: is measured nowhere"),
+        ({"quantization": "8x64", "dtype": "fp8", "device": "A100"}, "has no matrix units in fp8"),
         ({"product": "2x2x2", "quantize": True}, "--quantize: narrows nothing of product in bf16"),
         ({"product": "2x2x2", "dtype": "fp8", "device": "A100"}, "has no matrix units in fp8"),
     ],
