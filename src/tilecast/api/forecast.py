@@ -107,10 +107,7 @@ def forecast(
     attention: Annotated[
         Literal["eager", "fused"] | None, Option("written out, or as one kernel (default: fused, if it has that)")
     ] = None,
-    weight_dtype: Annotated[
-        Literal["int4", "int8", "fp8", "mxfp4"] | None,
-        Option("of layers' weights alone, widened as they are read"),
-    ] = None,
+    weight_dtype: asked.WeightFormat = None,
     kv_dtype: asked.CacheFormat = None,
     engine: asked.Engine = None,
     host: asked.Host = None,

@@ -100,6 +100,7 @@ def search(
         Literal["bf16", "fp8", "fp8_block", "nvfp4", "mxfp4"] | None,
         Option("inference: of experts (default: --dtype)"),
     ] = None,
+    weight_dtype: asked.WeightFormat = None,
     kv_dtype: asked.CacheFormat = None,
     attention: Annotated[Literal["eager", "fused"] | None, Option("training (default: fused)")] = None,
     optimizer: Annotated[
@@ -137,7 +138,7 @@ def search(
             raise InputError(
                 f"--{name}", "is of training", "serving has attention in one kernel, and no optimizer"
             )
-    for name in ("engine", "moe_dtype", "kv_dtype") if mode == "training" else ():
+    for name in ("engine", "moe_dtype", "weight_dtype", "kv_dtype") if mode == "training" else ():
         if given[name] is not None:
             raise InputError("--" + name.replace("_", "-"), "is of inference", "add --mode inference")
     if mode == "training" and dtype in PRODUCTS:
@@ -191,6 +192,7 @@ def _task(given: dict[str, Any], context: tuple[int, ...] | None) -> tuple[Judge
         if given["moe_dtype"] and not work.architecture.experts:
             raise InputError("--moe-dtype", f"{spec.name} has no experts", "leave it out")
         formats = Formats(dtype, given["moe_dtype"] or dtype, given["kv_dtype"] or "bf16")
+        formats = formats._replace(weights=given["weight_dtype"] or "")
         server = Deployment(
             work.architecture, device, system, serves.batching, formats, memory_share=serves.memory_share
         )

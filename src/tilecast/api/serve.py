@@ -82,6 +82,7 @@ def serve(
     ] = None,
     dtype: Annotated[Format, Option("number format of weights and activations")] = "bf16",
     moe_dtype: Annotated[Format | None, Option("of experts (default: --dtype)")] = None,
+    weight_dtype: asked.WeightFormat = None,
     kv_dtype: Annotated[Literal["bf16", "fp8"], Option("of the cache")] = "bf16",
     token_budget: Annotated[int | None, Option("tokens of a pass (default: the engine's)", "sequence")] = None,
     max_requests: Annotated[int | None, Option("requests of a server at once (likewise)", "batch")] = None,
@@ -122,7 +123,7 @@ def serve(
     batching = serves.batching
     most, budget = max_requests or batching.sequences, token_budget or batching.budget
     batching = replace(batching, sequences=most, budget=budget)
-    formats = Formats(stored(dtype), stored(moe_dtype or dtype), kv_dtype)
+    formats = Formats(stored(dtype), stored(moe_dtype or dtype), kv_dtype, weight_dtype or "")
     decoding = _pool(decoders) if decoders else None
     deployment = Deployment(
         shape, gpu, described, batching, formats, Pool(tp, pp, ep, dp), decoders=decoding, draft=draft,

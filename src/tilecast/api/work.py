@@ -32,6 +32,9 @@ Engine = Annotated[
         "by one (default: compiled for inference, eager for training)"
     ),
 ]
+WeightFormat = Annotated[
+    Literal["int4", "int8", "fp8", "mxfp4"] | None, Option("of layers' weights alone, widened as they are read")
+]
 CacheFormat = Annotated[Literal["bf16", "fp8"] | None, Option("of the cache of keys and values (default: bf16)")]
 Host = Annotated[
     Literal["slow", "usual", "fast", "new"] | None,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tilecast.base.arrays import Array
 from tilecast.base.errors import InputError
 from tilecast.hardware.device import Device
 from tilecast.models.workload import Workload
@@ -27,12 +28,17 @@ _ENDS = ["latency_ms", "low_ms", "high_ms"]
 SCALES = 128  # weights that share a scale of 16 bits, in int4: GPTQ's and AWQ's usual group
 
 
+def alone(weights: str, rate: str = "bf16") -> Format:
+    """Weights stored narrow, widened as they are read; products run at the rate of 16 bits."""
+    sizes = {"int8": 1.0, "fp8": 1.0, "int4": 0.5 + 2 / SCALES, "mxfp4": FORMATS["mxfp4"].weight_bytes}
+    return Format(sizes[weights], 2.0, rate)
+
+
 def stored(work: Workload) -> Format:
     """How the weights of layers and the inputs of their products are stored, and whose peak rate these run at."""
-    if work.products:
-        return FORMATS[work.products]
-    sizes = {"int8": 1.0, "fp8": 1.0, "int4": 0.5 + 2 / SCALES, "mxfp4": FORMATS["mxfp4"].weight_bytes}
-    return Format(sizes[work.weights] if work.weights else 2.0, 2.0, work.dtype)
+    if work.weights:
+        return alone(work.weights, work.dtype)
+    return FORMATS[work.products or "bf16"]
 
 
 def check(work: Workload, device: Device) -> None:
@@ -90,16 +96,24 @@ def _scaled(
     kernels: pd.DataFrame, forecast: pd.DataFrame, rows: np.ndarray, into: Format, device: Device
 ) -> pd.DataFrame:
     """Products of 16 bits as if their operands had other sizes."""
-    b, m, n, k = (kernels.loc[rows, name].to_numpy(dtype=float) for name in "bmnk")
+    sizes = tuple(kernels.loc[rows, name].to_numpy(dtype=float) for name in "bmnk")
     wide = {name: forecast.loc[rows, name].to_numpy(dtype=float) for name in _ENDS}
-    peak, before = (device.peak_flops_per_s(name, matrix=True) for name in (into.rate, "bf16"))
-    moved = b * (into.input_bytes * m * k + into.weight_bytes * k * n + 2 * m * n)
-    floor = 1e3 * np.maximum(2 * b * m * n * k / peak, moved / device.bandwidth_bytes_per_s)
-    compute = (forecast.loc[rows, "bound"] == "compute").to_numpy()
-    share = np.maximum(moved / (2 * b * (m * k + k * n + m * n)), np.where(compute, before / peak, 0.0))
-    latency = np.minimum(np.maximum(wide["latency_ms"] * share, floor), wide["latency_ms"])
+    latency, floor = scaled_ms(sizes, wide["latency_ms"], forecast.loc[rows, "bound"].to_numpy(), into, device)
     ends = zip(_ENDS, (latency, np.minimum(floor, latency), wide["high_ms"]), strict=True)
     for name, values in ends:
         forecast.loc[rows, name] = values
     forecast.loc[rows, "passport"] = "extrapolated"
     return forecast
+
+
+def scaled_ms(
+    sizes: tuple[Array, ...], wide_ms: Array, bound: Array, into: Format, device: Device
+) -> tuple[Array, Array]:
+    """Milliseconds of products b, m, n, k with operands of other sizes than 16 bits, and what hardware allows."""
+    b, m, n, k = sizes
+    peak, before = (device.peak_flops_per_s(name, matrix=True) for name in (into.rate, "bf16"))
+    moved = b * (into.input_bytes * m * k + into.weight_bytes * k * n + 2 * m * n)
+    floor = 1e3 * np.maximum(2 * b * m * n * k / peak, moved / device.bandwidth_bytes_per_s)
+    share = moved / (2 * b * (m * k + k * n + m * n))
+    share = np.maximum(share, np.where(bound == "compute", before / peak, 0.0))
+    return np.minimum(np.maximum(wide_ms * share, floor), wide_ms), floor

@@ -38,6 +38,7 @@ def unmeasured(deployment: Deployment, load: Load) -> list[str]:
         "requests that come by themselves": not load.concurrency,
         "latent attention": bool(deployment.model.latent),
         "a prefix cache": load.cached > 0,
+        "weights widened as they are read": bool(deployment.formats.weights),
         "drafts": deployment.draft is not None,
         "servers that decode apart": deployment.decoders is not None,
         "pipeline stages": any(pool.pp > 1 for pool in pools),

@@ -21,6 +21,7 @@ from tilecast.models.architecture import Architecture
 from tilecast.multigpu.collectives import collective
 from tilecast.multigpu.layout import STANDARD
 from tilecast.multigpu.memory import end_parameters, layer_parameters
+from tilecast.predict.formats import alone
 from tilecast.predict.half_precision import HalfPrecision
 from tilecast.predict.physics.chip import FORMATS
 from tilecast.serving.load import Load, Requests
@@ -91,7 +92,8 @@ class Deployment:
         shared, own = layer_parameters(self.model, pool.tp)
         first, last = end_parameters(self.model, pool.tp)
         ends = max(first, last) if pool.pp > 1 else first + last * (not self.model.tied)
-        size = FORMATS[self.formats.gemm].weight_bytes, FORMATS[self.formats.moe].weight_bytes
+        form = alone(self.formats.weights) if self.formats.weights else FORMATS[self.formats.gemm]
+        size = form.weight_bytes, FORMATS[self.formats.moe].weight_bytes
         layers = math.ceil(self.model.layers / pool.pp)
         drafting = self._drafting.weight_bytes(pool) if self._drafting else 0.0
         return layers * (shared * size[0] + own * size[1]) + 2 * ends + drafting
@@ -133,6 +135,9 @@ def check(deployment: Deployment, predictor: HalfPrecision) -> None:
         if not predictor.covers(one.device, dtype):
             remedy = "serving is forecast for NVIDIA GPUs with matrix units in bf16 and the format asked for"
             raise InputError(one.device.title, f"has no rate of {dtype} products", remedy)
+    if one.formats.weights and (one.formats.gemm != "bf16" or one.model.experts):
+        problem = f"{one.formats.weights} goes with --dtype bf16, in a model without experts"
+        raise InputError("--weight-dtype", problem, "of experts ask for --moe-dtype mxfp4")
     models = [one.model, *([one.draft.model] if one.draft and one.draft.model else [])]
     for model in models:
         if model.attending < 1:

@@ -14,6 +14,7 @@ from tilecast.hardware.device import Device
 from tilecast.hardware.system import System
 from tilecast.models.architecture import Architecture
 from tilecast.multigpu.collectives import collective
+from tilecast.predict.formats import alone, scaled_ms
 from tilecast.predict.half_precision import DIMENSIONS, HalfPrecision
 from tilecast.predict.physics.chip import chip
 from tilecast.predict.physics.half import STREAM_SHARE
@@ -27,11 +28,12 @@ SKEW = 1.01
 
 
 class Formats(NamedTuple):
-    """Number formats of one deployment: products, experts, cache."""
+    """Number formats of one deployment: products, experts, cache, and of products' weights alone."""
 
     gemm: str
     moe: str
     cache: str
+    weights: str = ""
 
 
 BF16 = Formats("bf16", "bf16", "bf16")
@@ -51,6 +53,8 @@ Kernel = tuple[str, str, tuple[float, ...], float]  # family, format, dimensions
 
 def layer_kernels(shape: Architecture, formats: Formats, work: Work, tp: int, ep: int) -> list[Kernel]:
     """Every product, attention call and expert layer of one forward pass on one GPU; counts below 0 take away."""
+    if formats.weights:
+        formats = formats._replace(gemm=f"{formats.gemm}/{formats.weights}")
     heads, kv = max(shape.heads // tp, 1), max(shape.kv_heads // tp, 1)
     width, tokens = (heads + 2 * kv) * shape.head_dim, work.tokens
     found: list[Kernel] = [
@@ -193,8 +197,14 @@ class PassForecasts:
         latency: dict[tuple[str, str], Array] = {}
         for (family, dtype), dims in self._kernels.items():
             columns = dict(zip(DIMENSIONS[family], np.array(dims, dtype=float).T, strict=True))
-            forecast = self.model.forecast(family, dtype, columns, self.device, self.without)
+            wide, _, weights = dtype.partition("/")
+            forecast = self.model.forecast(family, wide, columns, self.device, self.without)
             latency[family, dtype] = forecast["latency_ms"]
+            if weights:
+                sizes = (np.ones(len(dims)), *(columns[name] for name in "mnk"))
+                latency[family, dtype], _ = scaled_ms(
+                    sizes, forecast["latency_ms"], forecast["bound"], alone(weights), self.device
+                )
         sums: list[dict[str, float]] = [defaultdict(float) for _ in self._rest]
         for number, family, dtype, place, count in self._uses:
             sums[number][family.removeprefix("latent_")] += count * float(latency[family, dtype][place])

@@ -89,3 +89,19 @@ def test_the_search_takes_formats_of_each_component() -> None:
     ):
         with pytest.raises(InputError, match=words):
             tc.search("llama3_8b", **{**case, **more})
+
+
+def test_weights_alone_are_served_and_searched() -> None:
+    load: dict[str, Any] = {"input": 512, "output": 32, "concurrency": 4}
+    wide, narrow = (tc.serve("llama3_8b", "A100", **load, **more) for more in ({}, {"weight_dtype": "int4"}))
+    held = [one.values["memory"]["servers"]["weights_bytes"] for one in (wide, narrow)]
+    assert 0.3 * held[0] < held[1] < 0.5 * held[0]
+    rows = [one.values["loads"][0] for one in (wide, narrow)]
+    assert rows[1]["tpot_ms"]["mean"] < 0.7 * rows[0]["tpot_ms"]["mean"]
+    assert rows[1]["unmeasured"] == ["weights widened as they are read"] and "low" not in rows[1]["tpot_ms"]
+    case: dict[str, Any] = {"system": "dgx_a100", "gpus": 2, "mode": "inference", "objective": "ttft"}
+    best = [tc.search("llama3_8b", **case, **more).best for more in ({}, {"weight_dtype": "int4"})]
+    assert best[0] and best[1] and best[1]["memory_gb"] < best[0]["memory_gb"]
+    for model, more in (("mixtral_8x7b", {}), ("llama3_8b", {"dtype": "fp8"})):
+        with pytest.raises(InputError, match="int4 goes with --dtype bf16, in a model without experts"):
+            tc.serve(model, "H100", weight_dtype="int4", **load, **more)
