@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _RANKS = ("dp", "tp", "pp", "ep", "cp")
 _LAYOUT = (*_RANKS, "microbatch", "interleave", "schedule", "recompute", "zero", "stages", "sequence_parallel")
-_OF_MANY = (*_LAYOUT, "no_overlap", "timeline", "tokens", "prices")
+_OF_MANY = (*_RANKS, "interleave", "schedule", "zero", "stages", "sequence_parallel", "no_overlap")
 
 
 class Forecast(Timed):
@@ -161,14 +161,21 @@ def forecast(
         raise InputError(str(system), "names no `device`", "add --device")
     if tokens is not None and not 0 < tokens < 1e18:
         raise InputError("--tokens", f"{tokens:g} is no number above zero")
-    if tokens is not None and mode != "training":
-        raise InputError("--tokens", "is of a training run", "add --mode training")
+    for name in ("tokens", "optimizer", "recompute") if mode == "inference" else ():
+        if given[name] not in (None, "none"):
+            raise InputError(f"--{name}", "is of a training run", "add --mode training")
+    if mode == "inference" and zero in (1, 2):
+        raise InputError("--zero", f"{zero} shares out what training alone has", "expected 0 or 3 in inference")
+    if schedule is not None and (pp or 1) == 1:
+        raise InputError("--schedule", "is of a pipeline", "add --pp")
     gpu = _described(device or where.device)
     step = {name: given[name] for name in ("mode", "phase", "context", "batch", "optimizer")}
     narrow = dtype if dtype in PRODUCTS else None
     step |= {"dtype": "bf16" if narrow else dtype or usual_format(gpu), "fused": engine == "compiled"}
     step |= {"products": narrow, "weights": weight_dtype, "cache": None if kv_dtype == "bf16" else kv_dtype}
     gpu.check_format(step["dtype"])
+    if kv_dtype == "bf16" and step["dtype"] not in ("fp16", "bf16"):
+        raise InputError("--kv-dtype", f"bf16 goes with 16 bits, not with {step['dtype']}", "leave it out")
     layout, costing = _layout(given), load_prices(prices or PRICES)
     usual = [attention] if attention else ["fused", "eager"] if stacked(spec) else ["eager"]
     works = [asked.workload(spec, sequence, "forecast", **step, attention=name) for name in usual]

@@ -67,6 +67,7 @@ def test_weights_alone_help_where_bytes_bind() -> None:
         ("H100", {"dtype": "fp8", "attention": "eager"}, "fp8 is run by engines"),
         ("H100", {"dtype": "fp8", "weight_dtype": "int4"}, "fp8 has weights of its own"),
         ("H100", {"dtype": "fp32", "kv_dtype": "fp8"}, "goes with 16 bits, not with fp32"),
+        ("H100", {"dtype": "fp32", "kv_dtype": "bf16"}, "bf16 goes with 16 bits, not with fp32"),
         ("H100", {"dtype": "fp8", "predictor": "roofline"}, "tilecast's own weights alone"),
     ],
 )

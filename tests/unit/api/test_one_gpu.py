@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,6 +66,18 @@ def test_what_is_never_cut_runs_on_one_gpu_of_a_system_too() -> None:
     )
     with pytest.raises(InputError, match="does not describe a transformer"):
         tc.forecast("resnet50", system="dgx_a100", tp=2)
+
+
+def test_what_is_of_one_gpu_too_needs_no_system(tmp_path: Path) -> None:
+    run: dict[str, Any] = {"mode": "training", "batch": 8, "sequence": 512, "optimizer": "adamw"}
+    plain = tc.forecast("gpt2", "H100", **run)
+    small = tc.forecast("gpt2", "H100", microbatch=2, recompute="full", tokens=1e9, **run)
+    assert small.values["microbatches"] == 4 and small.memory_bytes < plain.memory_bytes
+    assert small.values["parts_ms"]["recompute"] > 0 and small.values["cost"]["training_run"]["hours"] > 0
+    tc.forecast("gpt2", "H100", timeline=str(tmp_path / "step.json"), **run)
+    assert (tmp_path / "step.json").stat().st_size
+    with pytest.raises(InputError, match="--tp: needs a system"):
+        tc.forecast("gpt2", "H100", tp=2)
 
 
 def test_defaults_are_those_of_an_engine_and_eager_is_asked_for() -> None:

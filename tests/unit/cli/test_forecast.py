@@ -75,6 +75,13 @@ def test_stages_prices_and_a_run_are_told(capsys):
         (["--device", "H100", "--stages", "12"], "--stages: needs a system"),
         (["--system", "dgx_h100", "--tokens", "1e9"], "--tokens: is of a training run"),
         (["--system", "dgx_h100", "--mode", "training", "--tokens", "nan"], "is no number above zero"),
+        (["--device", "H100", "--optimizer", "adamw"], "--optimizer: is of a training run"),
+        (["--device", "H100", "--recompute", "full"], "--recompute: is of a training run"),
+        (
+            ["--system", "dgx_h100", "--dp", "2", "--batch", "2", "--zero", "1"],
+            "--zero: 1 shares out what training",
+        ),
+        (["--system", "dgx_h100", "--tp", "2", "--schedule", "gpipe"], "--schedule: is of a pipeline"),
         (["--system", "dgx_h100", "--prices", "nowhere.yaml"], "nowhere.yaml"),
     ],
 )
