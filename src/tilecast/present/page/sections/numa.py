@@ -66,7 +66,7 @@ def context(results: Results) -> dict[str, Any]:
         "predicted": shown(
             plain,
             PREDICTED,
-            "host memory model compiled penalty_percent low_percent high_percent local_per_s bound_remote "
+            "model memory penalty_percent low_percent high_percent host compiled local_per_s bound_remote "
             "compute_ms launch_ms h2d_local_ms h2d_remote_ms" + SOURCES,
         ),
         "against": shown(
