@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -180,12 +182,10 @@ def forecast(
     usual = [attention] if attention else ["fused", "eager"] if stacked(spec) else ["eager"]
     works = [asked.workload(spec, sequence, "forecast", **step, attention=name) for name in usual]
     formats.check(works[0], gpu)
-    whole = _whole(works[0], layout)
-    if any(step[name] for name in ("products", "weights", "cache")):
-        if whole:
-            raise InputError(spec.source, "cannot be cut, and is forecast from 16 bits up", "ask for --dtype bf16")
-        if predictor != "tilecast" or weights:
-            raise InputError("--predictor", "below 16 bits tilecast's own weights alone forecast", "leave it out")
+    if works[0].narrow and (predictor != "tilecast" or weights):
+        raise InputError("--predictor", "below 16 bits tilecast's own weights alone forecast", "leave it out")
+    with _alone(works[0], layout):
+        check(layout, works[0].architecture, None, batch, works[0].sequence_length)
     known = load_predictor(predictor, weights)
     if calibration:
         from tilecast.predict.calibrate import Calibrated, load
@@ -196,7 +196,7 @@ def forecast(
     with asked.torch_needed("forecast"):
         for work in works:
             try:
-                found, kernels = _step(work, where, gpu, known, layout, host or "any", whole)
+                found, kernels = _step(work, where, gpu, known, layout, host or "any")
                 break
             except Unfused:
                 if work is works[-1]:
@@ -247,29 +247,24 @@ def _layout(given: dict[str, Any]) -> Layout:
     return Layout(**parts, overlap=not given["no_overlap"])
 
 
-def _whole(work: Workload, layout: Layout) -> bool:
-    """Whether one GPU runs the model as it is traced, which cannot be cut; an impossible layout is refused."""
+@contextmanager
+def _alone(work: Workload, layout: Layout) -> Iterator[None]:
+    """A model that cannot be cut is no error here where one GPU can run it as it is traced."""
     try:
-        check(layout, work.architecture, None, work.batch_size, work.sequence_length)
-        return False
+        yield
     except Uncut:
         if layout != Layout(microbatch=work.batch_size):
             raise
-        return True
 
 
 def _step(
-    work: Workload, system: System, device: Device, predictor: Predictor, layout: Layout, host: str, whole: bool
+    work: Workload, system: System, device: Device, predictor: Predictor, layout: Layout, host: str
 ) -> tuple[Step, dict[str, Any]]:
     """The forecast of a step, and what its kernels are."""
     from tilecast.multigpu.step import StepForecaster
     from tilecast.multigpu.whole import step
 
-    if not whole:
-        try:
-            forecaster = StepForecaster(work, system, device, predictor, host=host)
-            return forecaster.step(layout), forecaster.described(layout)
-        except Uncut:
-            if layout != Layout(microbatch=work.batch_size):
-                raise
+    with _alone(work, layout):
+        forecaster = StepForecaster(work, system, device, predictor, host=host)
+        return forecaster.step(layout), forecaster.described(layout)
     return step(work, device, predictor, host)

@@ -81,6 +81,11 @@ class Workload:
         return equal_layers(self.spec)
 
     @property
+    def narrow(self) -> bool:
+        """Whether anything is stored in fewer than 16 bits."""
+        return bool(self.products or self.weights or self.cache)
+
+    @property
     def tokens(self) -> int:
         """Tokens a step reads (training, prefill) or makes (decode)."""
         return self.batch_size * (1 if self.phase == "decode" else self.sequence_length)

@@ -154,7 +154,7 @@ class Kernels:
         distinct = pd.DataFrame(list(places), columns=Kernel._fields)
         forecast = self.predictor.predict(distinct.assign(count=1), self.device)
         forecast = sustained(distinct, forecast, self.device, self.work.mode)
-        if self.work.products or self.work.weights or self.work.cache:
+        if self.work.narrow:
             forecast = formats.applied(distinct, forecast, self.work, self.device, self._kept)
         if self.work.fused:
             forecast = unissued(distinct, forecast, self.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from tilecast.base.errors import InputError
 from tilecast.graph.fuse import fuse
 from tilecast.graph.kernels import KernelGraph
 from tilecast.graph.source import kernel_graph
@@ -36,6 +37,10 @@ class _Unissued:
 
 def step(work: Workload, device: Device, predictor: Predictor, host: str) -> tuple[Step, dict[str, Any]]:
     """The step, and what its kernels are (`predict.model.described`)."""
+    if work.narrow:
+        raise InputError(
+            work.spec.source, "cannot be cut, and is forecast from 16 bits up", "ask for --dtype bf16"
+        )
     graph = _graph(work)
     if work.fused:
         graph, predictor = fuse(graph), _Unissued(predictor)

@@ -76,6 +76,13 @@ def test_what_has_no_effect_or_no_unit_is_refused(device: str, given: dict[str, 
         tc.forecast("llama3_8b", device, **given)
 
 
+def test_a_model_that_is_not_cut_has_no_narrow_forecast() -> None:
+    with pytest.raises(InputError, match="cannot be cut, and is forecast from 16 bits up"):
+        tc.forecast("switchxl4", "H100", weight_dtype="int8", attention="fused")
+    with pytest.raises(InputError, match="int8 is run by engines"):
+        tc.forecast("resnet50", "H100", weight_dtype="int8")
+
+
 def test_the_search_takes_formats_of_each_component() -> None:
     case: dict[str, Any] = {"system": "h200_sxm", "gpus": 2, "mode": "inference", "objective": "ttft"}
     case |= {"sequence": 512, "output": 32}

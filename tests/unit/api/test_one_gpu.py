@@ -33,7 +33,7 @@ def ways(model: str) -> list[tuple[dict[str, Any], str, str, str]]:
     """Some ways to run a model, others for each; none that is traced for long."""
     able = [way for way in WAYS if "mode" not in way[0]] if model in TRACED else WAYS
     able = [way for way in able if "phase" not in way[0]] if model == "bert_large" else able
-    return random.Random(model).sample(able, 4)
+    return random.Random(model).sample(able, 3)
 
 
 @pytest.mark.parametrize("model", CUT)
