@@ -34,7 +34,8 @@
       u.ctx.rect(u.bbox.left, u.bbox.top, u.bbox.width, u.bbox.height);
       u.ctx.clip();
       for (const on of [false, true]) {
-        u.ctx.fillStyle = on ? series.colour : colour("--rule");
+        u.ctx.fillStyle = u.ctx.strokeStyle = on ? series.colour : colour("--rule");
+        u.ctx.lineWidth = devicePixelRatio;
         u.ctx.beginPath();
         series.x.forEach((x, place) => {
           if (matches[number - 1][place] !== on) return;
@@ -42,7 +43,7 @@
           u.ctx.moveTo(left + size, top);
           u.ctx.arc(left, top, size, 0, 2 * Math.PI);
         });
-        u.ctx.fill();
+        u.ctx[series.hollow ? "stroke" : "fill"]();
       }
       u.ctx.restore();
       return null;
@@ -113,7 +114,8 @@
     // What is shown: a button a series, and words that a point must bear.
     const buttons = view.series.map((series, at) => {
       const swatch = make("span", { className: "points-swatch" });
-      swatch.style.background = series.colour;
+      swatch.style.background = series.hollow ? "none" : series.colour;
+      swatch.style.borderColor = series.colour;
       const button = make("button", { type: "button" }, swatch, series.name);
       button.setAttribute("aria-pressed", "true");
       button.addEventListener("click", () => {
@@ -138,9 +140,16 @@
     said.textContent = hint;
     fold.append(make("div", { className: "tools" }, ...buttons, make("label", {}, "Find ", find)), frame, said);
 
+    const ticks = (_, __, low, high) => { // 1, 2 and 5 of every decade; of many decades, 1 alone
+      const digits = Math.log10(high / low) > 4 ? [1] : [1, 2, 5];
+      const decades = Array.from({ length: 16 }, (_, place) => 10 ** (place - 6));
+      return decades.flatMap((decade) => digits.map((digit) => digit * decade)).filter((value) => value >= low && value <= high);
+    };
     const axis = (label, size) => ({
       label, size, labelSize: 24, font: "12px sans-serif", labelFont: "13px sans-serif", stroke: () => colour("--ink"),
       grid: { stroke: () => colour("--rule"), width: 1 }, ticks: { stroke: () => colour("--rule"), width: 1 },
+      splits: ticks,
+      filter: (_, splits) => splits,
       values: (_, splits) => splits.map((value) => (value === null ? "" : shown(value))),
     });
     const range = (_, low, high) => [low / 1.05, high * 1.05];

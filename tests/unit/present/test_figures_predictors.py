@@ -60,7 +60,7 @@ def test_a_measurement_far_off_is_drawn_at_the_edge_and_counted():
 
 def test_leave_one_out_names_the_least_error_and_who_is_missing():
     picture = leave_one_out.draw(left_out())
-    assert picture.title == "On a GPU left out, Tilecast errs by 12.0 % a kernel, Roofline (ours) by 40.0 %"
+    assert picture.title == "On a GPU left out, Tilecast errs by 12 % a kernel, Roofline (ours) by 40 %"
     assert picture.n == 42 and "NeuSight (ours)" in picture.caption
     assert leave_one_out.draw(left_out(50.0)).title.startswith("On a GPU left out, Roofline (ours)")
 

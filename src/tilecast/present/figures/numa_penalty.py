@@ -33,6 +33,8 @@ def draw(predicted: pd.DataFrame, comparison: pd.DataFrame) -> style.Picture:
     ticks = [0, 10, 20, 30, 40, 50, 100, 400]
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.set_xticks([], minor=True)
+    axes.axvline(LINEAR_PERCENT, color=style.MUTED, linewidth=0.8, linestyle=":")
+    axes.text(LINEAR_PERCENT * 1.06, -0.4, "logarithmic from here", fontsize=style.MINOR_PT - 1, color=style.MUTED)
     style.rows(axes, models)
     axes.grid(axis="x")
     axes.set_xlabel("Longer from the remote node (%)")

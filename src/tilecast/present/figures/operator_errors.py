@@ -50,29 +50,35 @@ def draw(operators: pd.DataFrame) -> style.Picture:
 
 
 def _finding(drawn: pd.DataFrame, n: int, predictors: list[str], classes: list[str]) -> style.Finding:
-    """The operator class on which the error of the authors' NeuSight grows most out of distribution."""
-    first = "neusight_published" if "neusight_published" in predictors else predictors[0]
-    whose, mine = naming.predictor_name(first), drawn[drawn["predictor"] == first]
-    values = dict(zip(zip(mine["operator_class"], mine["distribution"]), mine["mape_percent"]))
-    pairs = [kind for kind in classes if values.get((kind, "in"), 0) > 0 and (kind, "out") in values]
-    title = f"{whose}: errors by operator class"
-    if pairs:
-        worst = max(pairs, key=lambda kind: values[kind, "out"] / values[kind, "in"])
-        title = (
-            f"Out of distribution the error of {whose} grows most on "
-            f"{naming.display(naming.FAMILIES, worst).lower()}: {style.percent(values[worst, 'in'])} to "
-            f"{style.percent(values[worst, 'out'])}"
-        )
+    """On how many operator classes the predictor that is most often the nearest is it, and its worst class."""
+    values = {
+        (str(side), str(kind)): part.set_index("predictor")["mape_percent"]
+        for (side, kind), part in drawn.groupby(["distribution", "operator_class"])
+    }
+    nearest = {cell: str(errors.idxmin()) for cell, errors in values.items()}
+    best = max(predictors, key=list(nearest.values()).count)
+    mine = {cell: float(errors[best]) for cell, errors in values.items() if best in errors}
+    side, kind = max(mine, key=mine.__getitem__)
+    whose, sides = naming.predictor_name(best), naming.ordered(naming.DISTRIBUTIONS, drawn["distribution"])
+    shares = ", ".join(
+        f"{sum(who == best for cell, who in nearest.items() if cell[0] == part)} of "
+        f"{sum(cell[0] == part for cell in nearest)} classes {naming.DISTRIBUTIONS[part]}"
+        for part in sides
+    )
+    title = (
+        f"{whose} errs least on {shares}; most on {naming.display(naming.FAMILIES, kind).lower()}, by "
+        f"{style.percent(mine[side, kind])}"
+    )
     caption = (
         "Mean absolute percentage error of the summed latency of an operator class within a cell, NVIDIA GPUs, "
         f"inference and training, in and out of the training distribution; {n} class totals. Lines are bootstrap "
         "intervals of the mean; the scale is logarithmic."
     )
     detail = style.listed(
-        (f"{naming.display(naming.FAMILIES, kind)} {side}", values[kind, side])
+        (f"{naming.display(naming.FAMILIES, kind)} {side}", mine[side, kind])
         for kind in classes
-        for side in naming.ordered(naming.DISTRIBUTIONS, drawn["distribution"])
-        if (kind, side) in values
+        for side in sides
+        if (side, kind) in mine
     )
     return style.Finding(
         title,

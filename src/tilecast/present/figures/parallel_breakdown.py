@@ -13,6 +13,7 @@ from tilecast.tables import naming
 TABLES = {"results/parallel/study/parts.csv": "multigpu.step_parts"}
 GROUP, TITLE, ORDER = "Many GPUs", "Parts of a step", 180
 
+HATCH = "////"  # of parts of the memory: a colour alone would mean two things
 # colour -> (parts of the time, their name; parts of the memory, their name): alike things share a colour
 PARTS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...], str]] = {
     "#0072B2": (("compute",), "kernels", ("weights",), "weights"),
@@ -62,7 +63,7 @@ def _finding(example: str, layouts: list[str], totals: list[float], held: list[f
     )
     note = (
         f"Forecasts, not measured. Top: the usual layout; below it the {len(layouts) - 1} best of the search, all "
-        "that divide and fit tried. Colours: part of the time | part of the memory."
+        "that divide and fit tried. Plain colours: parts of the time; hatched: parts of the memory."
     )
     caption = (
         f"{example}: forecast step time by part (left; the stage that ends last) and memory by part (right; the "
@@ -87,7 +88,7 @@ def _stacked(axes: Axes, parts: pd.DataFrame, which: int, rows: int, scale: floa
     """Horizontal stacks, one a row; their lengths. `which`: 0 for parts of the time, 2 for those of the memory."""
     ends = [0.0] * rows
     axes.grid(axis="x")
-    look: style.Look = {"height": 0.62, "edgecolor": "white", "linewidth": 0.4}
+    look: style.Look = {"height": 0.62, "edgecolor": "white", "linewidth": 0.4, "hatch": HATCH if which else ""}
     for colour, names in PARTS.items():
         chosen = parts[parts["part"].isin(names[which])]
         for row, value in chosen[["place", "value"]].itertuples(index=False):
@@ -97,12 +98,10 @@ def _stacked(axes: Axes, parts: pd.DataFrame, which: int, rows: int, scale: floa
 
 
 def _keys(times: set[str], held: set[str]) -> list[Patch]:
-    """The legend of the parts shown: `time | memory` of each colour."""
-    found = []
-    for colour, (of_time, time_word, of_memory, memory_word) in PARTS.items():
-        time = time_word if times & set(of_time) else ""
-        memory = memory_word if held & set(of_memory) else ""
-        words = f"{time} | {memory}" if time and memory else time or f"| {memory}"
-        if time or memory:
-            found.append(Patch(facecolor=colour, edgecolor="white", label=words))
-    return found
+    """The key of the parts shown: those of the time plain, then those of the memory hatched."""
+    return [
+        Patch(facecolor=colour, edgecolor="white", label=names[which + 1], hatch=HATCH if which else "")
+        for which, shown in ((0, times), (2, held))
+        for colour, names in PARTS.items()
+        if shown & set(names[which])
+    ]

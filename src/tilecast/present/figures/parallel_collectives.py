@@ -31,7 +31,7 @@ GROUPS = {2: "#56B4E9", 4: "#009E73", 8: "#D55E00"}
 
 def mean_error(part: pd.DataFrame) -> str:
     """The mean absolute error in percent, as text."""
-    return naming.significant(mean_of(part["ape_percent"])) if len(part) else "no"
+    return naming.significant(mean_of(part["ape_percent"]), 2) if len(part) else "no"
 
 
 def draw(cells: pd.DataFrame) -> style.Picture:
@@ -75,9 +75,9 @@ def _finding(kept: pd.DataFrame, every: list[str]) -> style.Finding:
     """The mean error of large buffers, on measured systems and on systems left out."""
     seen, unseen = (kept[kept["basis"] == basis] for basis in (SIZE_LEFT_OUT, SYSTEM_LEFT_OUT))
     means = [mean_error(part[part["bytes"] >= LARGE]) for part in (seen, unseen)]
-    title = f"From 1 MiB up an all-reduce is forecast within {means[0]} % on average"
+    title = f"Forecasts of an all-reduce from 1 MiB up err by {means[0]} % on average"
     if len(unseen):
-        title += f", on a system never seen within {means[1]} %"
+        title += f", by {means[1]} % on a system never seen"
     more = f" Not drawn: {_named(every[PANELS:])}." if every[PANELS:] else ""
     note = (
         f"n = {len(kept)} measured all-reduces. Above each panel: mean absolute error over all sizes. Left out: "

@@ -56,7 +56,7 @@ def _views(ranks: list[int]) -> tuple[style.View, style.View]:
         y=("memory_gb", "Memory of a GPU (GB)"),
         by="tp",
         groups=groups,
-        words={"layout": ""},
+        words={"layout": "", "place": "place "},
         front="front",
     )
     serving = replace(
@@ -74,7 +74,7 @@ def _finding(training: pd.DataFrame, priced: pd.DataFrame, n: int) -> style.Find
     front = training[training["front"]].sort_values("step_ms")
     corners = front.iloc[[0, -1]][["step_ms", "memory_gb"]].to_numpy(dtype=float)
     ends = [f"{naming.significant(ms / 1e3)} s with {naming.significant(gb, 2)} GB" for ms, gb in corners]
-    title = f"From {ends[0]} to {ends[1]}: what a step gains from memory"
+    title = f"A training step takes from {ends[0]} a GPU to {ends[1]}: more memory, faster steps"
     note = (
         f"n = {int(training['feasible'].max()):,} layouts of a training step that can run (near ones drawn as one "
         f"point) and {len(priced)} batches of serving. Line: Pareto front. Forecasts, not measured."

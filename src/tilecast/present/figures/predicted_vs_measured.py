@@ -26,7 +26,8 @@ def draw(errors: pd.DataFrame) -> style.Picture:
     cells = cells[forecasts == len(predictors)]
     if cells.empty:
         return style.empty_panel(TITLE, "no cell has a prediction of every predictor")
-    within = shares_within(cells, BAND_PERCENT)
+    shares = shares_within(cells, BAND_PERCENT)
+    within = {name: shares[name] for name in predictors}
     both = cells[["measured_ms", "predicted_ms"]]
     low, high = float(both.min().min()) * 0.7, float(both.max().max()) * 1.4
     line, band = np.array([low, high]), BAND_PERCENT / 100
@@ -64,6 +65,7 @@ def _view(predictors: list[str]) -> style.View:
         groups={name: (naming.predictor_name(name), naming.colour(name)) for name in predictors},
         words=dict.fromkeys(KEY, "") | {"sequence_length": "sequence ", "batch_size": "batch "},
         exact=True,
+        hollow=tuple(filter(naming.is_published, predictors)),
     )
 
 

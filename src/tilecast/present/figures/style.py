@@ -97,6 +97,7 @@ class View:
     words: Mapping[str, str]  # the columns that say which point it is, each with what stands before its value
     exact: bool = False  # whether a point on the diagonal is exact
     front: str = ""  # the column of those that a line joins
+    hollow: tuple[str, ...] = ()  # the values of the column `by` whose points are
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def in_order(frame: pd.DataFrame, *columns: str) -> list[list[str]]:
     return [naming.ordered(orders[column], frame[column]) for column in columns]
 
 
-def percent(value: float, digits: int = 3) -> str:
+def percent(value: float, digits: int = 2) -> str:
     """The number as text, with its sign of percent."""
     return f"{naming.significant(value, digits)} %"
 

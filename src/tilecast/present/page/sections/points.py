@@ -34,6 +34,7 @@ def points(data: Path, view: dict[str, Any]) -> dict[str, Any]:
                 {
                     "name": name,
                     "colour": colour,
+                    "hollow": value in view["hollow"],
                     "x": _short(mine[across]),
                     "y": _short(mine[up]),
                     "words": [places[mine.index].tolist() for places, _ in told.values()],
