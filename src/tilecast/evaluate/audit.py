@@ -36,6 +36,7 @@ from tilecast.tables.naming import DEVICES, MODELS, MODES, OPTIONS_SHORT, PREDIC
 
 Tables = Mapping[str, pd.DataFrame]
 ROWS_LISTED = 200
+BOUNDS = {"equals": "", "at_most": "at most ", "at_least": "at least "}  # what stands before a claimed figure
 NAMES = {"device": DEVICES, "model": MODELS, "predictor": PREDICTORS, "option": OPTIONS_SHORT, "mode": MODES}
 COLUMNS_IN_WORDS = {"ape_percent": "absolute percentage error", "latency_ms": "latency"}
 STATISTICS_IN_WORDS = {name: f"{name} of" for name in ("mean", "median", "sum")}
@@ -313,6 +314,7 @@ def audit(
         document, kind = claims.documents[claim.source], claim.sort()
         machine = claim.machine() or (document.hardware if kind == "expectation for a machine" else "")
         about = {"whose": document.whose, "kind": kind, "hardware": machine}
+        about["claimed"] = BOUNDS[claim.comparison] + claim.claimed
         explanation = " ".join(finding.explanation.split())
         found.append({**dict(claim), **about, **vars(finding), "explanation": explanation})
         rows += [{"id": claim.id, "measured_ms": None, "predicted_ms": None, **row} for row in finding.rows]
