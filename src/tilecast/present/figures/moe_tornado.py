@@ -69,6 +69,7 @@ def draw(tornado: pd.DataFrame, focus: str) -> style.Picture:
     left.set_yticks(range(len(order)), [INPUTS[factor].name for factor in order])
     left.set_xlabel("Speedup from prefetching")
     style.plain_log(right.xaxis)
+    style.round_ticks(right.xaxis, *right.get_xlim())
     right.set_xlabel("Tokens/s with prefetching")
     return style.finish(figure, tornado, _finding(rows, float(base["speedup"]), focus))
 

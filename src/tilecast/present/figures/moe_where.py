@@ -2,6 +2,7 @@
 
 import pandas as pd
 from matplotlib.colors import TwoSlopeNorm
+from matplotlib.patheffects import withStroke
 
 from tilecast.present.figures import style
 from tilecast.tables.naming import significant
@@ -30,7 +31,7 @@ def draw(where: pd.DataFrame, gains: pd.DataFrame) -> style.Picture:
             panel.plot(row[RATIO], 100 * row[KEPT], "D", color=style.INK, markersize=4, markeredgecolor="white")
             panel.annotate(
                 str(place + 1), (row[RATIO], 100 * row[KEPT]), (4, 3), textcoords="offset points",
-                fontsize=style.MINOR_PT,
+                fontsize=style.MINOR_PT, path_effects=[withStroke(linewidth=2, foreground="white")],
             )  # fmt: skip
         panel.set_xscale("log", base=2)
         panel.set_xticks([2.0**power for power in (-2, 0, 2, 4, 6)], ["1/4", "1", "4", "16", "64"])

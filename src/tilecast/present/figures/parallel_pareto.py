@@ -115,8 +115,4 @@ def _panel(axes: Axes, x: pd.Series, y: pd.Series, part: pd.DataFrame) -> None:
     axes.set_title(str(part["example"].iloc[0]), fontsize=8, weight="bold", pad=3)
     for axis, values in ((axes.xaxis, x), (axes.yaxis, y)):
         style.plain_log(axis)
-        low, high = float(values.min()), float(values.max())
-        ticks = [digit * 10.0**power for power in range(-3, 7) for digit in (1, 2, 5)]
-        inside = [tick for tick in ticks if low * 0.98 <= tick <= high * 1.02]
-        if len(inside) > 1:
-            axis.set_ticks(inside, labels=[f"{tick:,g}" for tick in inside])
+        style.round_ticks(axis, float(values.min()), float(values.max()))

@@ -267,6 +267,14 @@ def plain_log(axis: Any) -> None:
     axis.set_minor_locator(matplotlib.ticker.NullLocator())
 
 
+def round_ticks(axis: Any, low: float, high: float) -> None:
+    """Ticks at 1, 2 and 5 of every decade of a logarithmic axis that is shorter than two."""
+    ticks = [digit * 10.0**power for power in range(-3, 7) for digit in (1, 2, 5)]
+    inside = [tick for tick in ticks if low * 0.98 <= tick <= high * 1.02]
+    if len(inside) > 1:
+        axis.set_ticks(inside, labels=[f"{tick:,g}" for tick in inside])
+
+
 def boxes(left: ArrayLike, right: ArrayLike, low: ArrayLike, high: ArrayLike) -> BoxPath:
     """Many boxes as one path."""
     corners = np.stack([left, low, right, low, right, high, left, high, left, low], axis=1).reshape(-1, 2)
