@@ -21,7 +21,8 @@ GROUP, TITLE, ORDER = "Many GPUs", "Pareto fronts", 200
 
 RANKS = {1: "#999999", 2: "#E69F00", 4: "#009E73", 8: "#0072B2", 16: "#CC79A7", 32: "#56B4E9"}
 
-MANY, DOT = 200, 1.014  # beyond so many points they are drawn as squares, this factor to each side
+# Beyond so many points they are drawn as squares: this factor to each side, its square up and down.
+MANY, DOT = 200, 1.014
 
 
 def draw(search: pd.DataFrame, serving: pd.DataFrame) -> style.Picture:
@@ -95,7 +96,7 @@ def _finding(training: pd.DataFrame, priced: pd.DataFrame, n: int) -> style.Find
 def _dots(x: pd.Series, y: pd.Series) -> Path:
     """All points as one path of small squares on log axes: a third of the bytes of one marker each."""
     across, up = x.to_numpy(dtype=float), y.to_numpy(dtype=float)
-    return style.boxes(across / DOT, across * DOT, up / DOT, up * DOT)
+    return style.boxes(across / DOT, across * DOT, up / DOT**2, up * DOT**2)
 
 
 def _panel(axes: Axes, x: pd.Series, y: pd.Series, part: pd.DataFrame) -> None:
