@@ -27,10 +27,13 @@ def parsed(text: str) -> ast.expr:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ValueError(f"{text!r} is no arithmetic expression") from None
+    called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
     for node in ast.walk(tree):
         allowed = isinstance(node, (ast.BinOp, ast.UnaryOp, ast.USub, ast.Name, ast.Load, *_OPERATORS))
         if isinstance(node, ast.Constant):
             allowed = type(node.value) in (int, float)
+        elif isinstance(node, ast.Name) and node.id in _FUNCTIONS:
+            allowed = node in called
         elif isinstance(node, ast.Call):
             name = node.func.id if isinstance(node.func, ast.Name) else ""
             allowed = name in _FUNCTIONS and not node.keywords

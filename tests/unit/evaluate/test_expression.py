@@ -18,7 +18,7 @@ def test_arithmetic() -> None:
     [
         "__import__('os')", "a.b", "a[0]", "2 ** 9", "a if b else c", "lambda: 1", "'text'", "True", "1 +", "",
         "f'{a}'", "[1]", "a < b", "ceil()", "ceil(x=1)", "eval(a)", "(a := 1)", "1 // 2", "a; b", "~1", "not a",
-        "1j", "abs(x, 1)", "ceil(x, 1)", "max(x)", "min()", "(" * 300 + ")" * 300, "1" * 500,
+        "1j", "abs(x, 1)", "ceil(x, 1)", "max(x)", "min()", "min + 1", "(" * 300 + ")" * 300, "1" * 500,
     ],
 )  # fmt: skip
 def test_nothing_else(text: str) -> None:
