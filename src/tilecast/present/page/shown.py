@@ -43,6 +43,15 @@ WORDS: dict[str, Mapping[Any, str]] = {
         "moe": "Experts, vLLM's choice of kernel",
         "moe_triton": "Experts, Triton's kernel",
     },
+    "table": {
+        "amd_inf": "AMD, inference",
+        "amd_train": "AMD, training",
+        "distributed": "Four GPUs",
+        "fusion_inf": "Fused inference",
+        "nvidia_inf": "NVIDIA, inference",
+        "nvidia_train": "NVIDIA, training",
+        "perop": "Operators",
+    },
     "phase": {"forward": "Forward", "backward": "Backward"},
     "labels": {
         "all": "all",

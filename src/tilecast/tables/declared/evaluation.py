@@ -245,7 +245,7 @@ ABLATION = Table(
     basis=text("whether computed in this run or recorded", values=("computed", "recorded")),
     value=text("the constant's value", empty="all"),
     without=text("its value here", empty="as shipped"),
-    n=size("cells averaged"),
+    n=size("cells averaged", title="n"),
     mape_percent=c.MAPE_PERCENT,
     seen_percent=EVALUATIONS.columns["seen_percent"],
     unseen_percent=EVALUATIONS.columns["unseen_percent"],
