@@ -59,6 +59,8 @@ def write_half_precision(root: Path) -> Path:
     write_rows(root / "modern/shapes.csv", half_precision.SHAPE_BASELINES, *shapes)
     served = [{"device": device, "framework": "all"} for device in ("all", "NVIDIA_H200")]
     write_rows(root / "modern/serving_errors.csv", half_precision.SERVING_ERRORS, *served)
+    row = {"without": "nothing", "family": "gemm", "generation": "Hopper", "n": 9, "mape_percent": 11.0}
+    write_rows(root / "modern/ablation.csv", half_precision.HALF_ABLATION, row)
     taken = {"without": "nothing", "kind": "dense", "n": 2, "tpot_percent": 16.0}
     write_rows(root / "modern/serving_ablation.csv", half_precision.SERVING_ABLATION, taken)
     noise = {"device": gpu["device"], "family": "gemm", "dtype": "bf16", "mean_percent": 3.0}

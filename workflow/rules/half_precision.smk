@@ -3,7 +3,7 @@ MODERN_WEIGHTS = [
     shipped(f"src/tilecast/data/weights/half_precision/{name}")
     for name in ["experts.safetensors", "record.json"]
 ]
-MODERN_RECORDS = ["protocol", "sizes", "surface", "noise", "shapes"]
+MODERN_RECORDS = ["protocol", "sizes", "surface", "noise", "shapes", "ablation"]
 MODERN_TABLES = expand(
     "results/modern/{name}.csv",
     name=[

@@ -18,6 +18,7 @@ from tilecast.predict.half_precision import HalfPrecision
 from tilecast.tables.declared.half_precision import (
     ANCHOR,
     GENERATION_BASELINES,
+    HALF_ABLATION,
     NOISE,
     PROTOCOL,
     PUBLISHER,
@@ -41,6 +42,7 @@ def half_precision_evaluate(
     surface: str,
     noise: str,
     shapes: str,
+    half: str,
     sample: str,
     baselines: str,
     serving_points: str,
@@ -54,7 +56,14 @@ def half_precision_evaluate(
 ) -> None:
     """Without a fetched wheel every table is empty: then there is nothing the record could be held against."""
     wheel, every, model = Archive(archive), known_devices(), HalfPrecision.load(Path(weights).parent)
-    tables = ((protocol, PROTOCOL), (sizes, SIZES), (surface, SURFACE), (noise, NOISE), (shapes, SHAPE_BASELINES))
+    tables = (
+        (protocol, PROTOCOL),
+        (sizes, SIZES),
+        (surface, SURFACE),
+        (noise, NOISE),
+        (shapes, SHAPE_BASELINES),
+        (half, HALF_ABLATION),
+    )
     for source, (target, declared) in zip(records, tables, strict=True):
         write(read(source, declared) if wheel else empty(declared), target, declared)
     errors, points, beside = empty(PROTOCOL), empty(SERVING), empty(GENERATION_BASELINES)
@@ -90,6 +99,7 @@ if __name__ == "__main__":
         surface=snakemake.output.surface,
         noise=snakemake.output.noise,
         shapes=snakemake.output.shapes,
+        half=snakemake.output.ablation,
         sample=snakemake.output.sample,
         baselines=snakemake.output.baselines,
         serving_points=snakemake.output.serving,

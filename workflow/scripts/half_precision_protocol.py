@@ -5,14 +5,23 @@ from pathlib import Path
 from tilecast.artifact.aiconfigurator_tables import GENERATIONS
 from tilecast.base.job import run_step
 from tilecast.evaluate.generations import by_size, groups_of, known_devices, noise, protocol, surface
+from tilecast.evaluate.half_ablation import half_ablation
 from tilecast.evaluate.shapes import shapes_left_out
 from tilecast.predict.train.generations import LEADING, LeaveOut, ship
-from tilecast.tables.declared.half_precision import NOISE, PROTOCOL, SHAPE_BASELINES, SIZES, SURFACE
+from tilecast.tables.declared.half_precision import HALF_ABLATION, NOISE, PROTOCOL, SHAPE_BASELINES, SIZES, SURFACE
 from tilecast.tables.io import write
 
 
 def half_precision_protocol(
-    kernels: str, record: str, protocol_table: str, sizes: str, surfaces: str, noises: str, shapes: str, seed: int
+    kernels: str,
+    record: str,
+    protocol_table: str,
+    sizes: str,
+    surfaces: str,
+    noises: str,
+    shapes: str,
+    ablation: str,
+    seed: int,
 ) -> None:
     groups = groups_of(kernels)
     rounds = LeaveOut(groups, known_devices(), GENERATIONS, seed)
@@ -21,6 +30,7 @@ def half_precision_protocol(
     write(surface(rounds), surfaces, SURFACE)
     write(noise(groups), noises, NOISE)
     write(shapes_left_out(groups, known_devices(), seed), shapes, SHAPE_BASELINES)
+    write(half_ablation(groups, known_devices(), seed), ablation, HALF_ABLATION)
     ship(rounds, Path(record).parent)
 
 
@@ -35,5 +45,6 @@ if __name__ == "__main__":
         surfaces=snakemake.output.surface,
         noises=snakemake.output.noise,
         shapes=snakemake.output.shapes,
+        ablation=snakemake.output.ablation,
         seed=snakemake.params.seed,
     )

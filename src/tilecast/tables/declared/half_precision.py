@@ -68,6 +68,18 @@ SHAPE_BASELINES = Table(
     closer_percent=CLOSER_PERCENT,
 )
 
+HALF_ABLATION = Table(
+    "half_ablation",
+    "bf16 with a generation left out, trained without each constant that a look motivated",
+    ("without", "family", "generation"),
+    without=text("constant taken out", title="Without"),
+    family=_GROUP["family"],
+    generation=_GPU["generation"],
+    n=_COUNT,
+    mape_long_percent=amount("MAPE of calls of at least 0.05 ms", title="MAPE, calls ≥ 0.05 ms"),
+    mape_percent=MAPE_PERCENT,
+)
+
 SIZES = Table(
     "sizes",
     "errors by how long a call takes",

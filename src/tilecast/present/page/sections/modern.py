@@ -15,6 +15,7 @@ from tilecast.present.page.shown import Row, Shown, records, shown
 from tilecast.tables.declared.half_precision import (
     ANCHOR,
     GENERATION_BASELINES,
+    HALF_ABLATION,
     NOISE,
     PROTOCOL,
     SERVING_ABLATION,
@@ -62,6 +63,9 @@ def context(results: Results) -> dict[str, Any]:
             results.table("modern/shapes.csv", SHAPE_BASELINES), SHAPE_BASELINES, ("family", "generation", "calls")
         ),
         "shapes_links": results.links("modern/shapes.csv"),
+        "ablation": shown(
+            results.table("modern/ablation.csv", HALF_ABLATION), HALF_ABLATION, " ".join(HALF_ABLATION.columns)
+        ),
         "forward": _folds(protocol[products & ~left_out], f"{ERRORS} {DETAILS}"),
         "others": _folds(protocol[~products], f"family dtype {ERRORS} {DETAILS}"),
         "serving": shown(serving[whole], SERVING_ERRORS, "kind left_out" + SERVED),
