@@ -196,7 +196,7 @@ def _write_weighed(root: Path) -> None:
     write(covered, root / "evaluation/coverage.csv", COVERAGE)
     one = {"suite": "training steps", "group": "all", "n": 4, "sources": 2, "claimed_percent": 80.0}
     one |= {"coverage_percent": 75.0, "chance_low": 25.0, "chance_high": 100.0, "verdict": "within chance"}
-    one |= {"winkler": 0.4, "winkler_constant": 0.5, "gain_percent": 20.0, "sharper": "yes"}
+    one |= {"winkler": 0.4, "winkler_constant": 0.5, "gain_percent": 20.0}
     write_rows(root / "evaluation/interval_suites.csv", INTERVAL_SUITES, one)
     kernel = {"predictor": "li", "family": "bmm", "device": "all", "gpu": "held out", "n": 7, "mape_percent": 12.3}
     unclaimed = {"median_percent": 9.0, "bias_percent": -3.0, "coverage_percent": None, "claimed_percent": None}

@@ -23,7 +23,6 @@ from tilecast.tables.naming import vendor
 
 Ends = Callable[[Array], tuple[float, float]]
 TARGET = 0.04  # either side of the share an interval claims
-GAIN_PERCENT = 15.0  # how much better than the constant the score is to be
 COLLECTIVES_LEVEL = 0.9
 BAND = 0.95  # of independent measurements, so many groups lie in the band that chance allows
 ROWS = ["suite", "group", "source", "level", "residual", "low", "high"]
@@ -127,7 +126,7 @@ def suite_table(rows: pd.DataFrame, counted: pd.DataFrame) -> pd.DataFrame:
 
 
 def _judged(table: pd.DataFrame) -> pd.DataFrame:
-    """Shares in percent, what chance allows, and a verdict on both targets."""
+    """Shares in percent, what chance allows, and a verdict."""
     from scipy.stats import binom
 
     n, level = table["n"], table["level"]
@@ -144,7 +143,6 @@ def _judged(table: pd.DataFrame) -> pd.DataFrame:
         chance_high=100 * high,
         gain_percent=gain,
         verdict=verdict,
-        sharper=np.where(gain.isna(), "not scored", np.where(gain >= GAIN_PERCENT, "yes", "no")),
     )[list(INTERVAL_SUITES.columns)]
 
 

@@ -96,7 +96,6 @@ INTERVAL_SUITES = Table(
     winkler=amount("Winkler's score of the logarithm", title="Score", empty="not scored"),
     winkler_constant=amount("the score of one width from all other sources", title="Constant", empty="not scored"),
     gain_percent=number("how much better than the constant", title="Better by", empty="not scored"),
-    sharper=text("better by 15 %", title="By 15 %", values=("yes", "no", "not scored")),
 )
 
 KERNEL_ERRORS = Table(
