@@ -237,18 +237,19 @@ def half_precision(kernels: pd.DataFrame, device: Device, model: HalfPrecision |
         read = mine["bytes_read"].to_numpy(dtype=float) / (1 if stored == "fp8" else 2)
         with np.errstate(divide="ignore", invalid="ignore"):
             groups = np.clip(np.round((read - v["b"] * v["m"] * v["k"]) / (2 * v["n"] * v["k"])), 1, v["b"])
-            caches = np.clip(
-                np.round((read - v["b"] * v["m"] * v["k"]) / (v["n"] * v["k"])), 1, v["b"]
-            )  # of latents
-            values = mine["bytes_written"].to_numpy(dtype=float) / (2 * v["b"] * v["m"])
+            # of latents: a cache is read once a sequence
+            caches = np.clip(np.round((read - v["b"] * v["m"] * v["k"]) / (v["n"] * v["k"])), 1, v["b"])
+            out = mine["bytes_written"] if "bytes_written" in mine else pd.Series(np.nan, mine.index)
+            values = out.to_numpy(dtype=float) / (2 * v["b"] * v["m"])
         heads = {
             "batch": np.ones(len(mine)), "heads": v["b"], "kv_heads": groups, "head_dim": v["k"],
             "window": np.zeros(len(mine)), "tokens": v["m"], "context": v["n"],
         }  # fmt: skip
-        latents = (mine["op"] == "latent").to_numpy()
+        latents = (mine["op"] == "latent").to_numpy() if "op" in mine else np.zeros(len(mine), dtype=bool)
         narrow = heads | {"batch": caches, "heads": v["b"] / caches, "width": v["k"], "value": values}
-        # a prompt's keys are wider than its values where they were latents: no other attention is built so
-        written = attention & ~one & ~latents & (v["m"] == v["n"]) & (values < v["k"])
+        # a prompt's keys are wider than its values, by less than twice, where they were latents: nowhere else
+        narrower = (values < v["k"]) & (2 * values >= v["k"])
+        written = attention & ~one & (v["m"] == v["n"]) & narrower
         chosen: tuple[tuple[str, Array, dict[str, Array]], ...] = (
             ("gemm", (mine["family"] == "linear").to_numpy(), v | {"m": v["b"] * v["m"]}),
             ("latent_decode", latents, narrow),
