@@ -14,8 +14,10 @@ from pathlib import Path
 
 import basic_test
 import pytest
+from axe import violations
 from copies import ROOT, Copy
 from latex import latex
+from playwright.sync_api import sync_playwright
 
 from tilecast import __released__
 from tilecast.evaluate.claims import DATASETS
@@ -65,6 +67,17 @@ def test_latex_sets_the_tables_within_the_page(finished: Copy, tmp_path: Path) -
     more = "\\input{paragraph.tex}\n\\input{cross_system.tex}\n\\end{document}"
     document.write_text(document.read_text().replace("\\end{document}", more))
     assert latex(tmp_path) == []
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no Chromium on this machine")
+def test_axe_finds_nothing_on_any_page_of_the_report(finished: Copy) -> None:
+    with sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        for scheme, width in (("light", 1400), ("dark", 390)):
+            seen = {"width": width, "height": 900}
+            assert violations(browser, finished.root / "results/report", scheme, seen) == []
+        browser.close()
 
 
 @pytest.mark.artifact
