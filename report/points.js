@@ -21,7 +21,6 @@
     frame.setAttribute("role", "group");
     frame.setAttribute("aria-label", `${view.title}: the arrow keys go from point to point; the same points are in the figure's data`);
     const find = make("input", { type: "search" });
-    let wanted = [];
     const matches = view.series.map((series) => series.words.map(() => true));
     const visible = (at) => chart.series[at + 1].show;
 
@@ -127,7 +126,7 @@
       return button;
     });
     find.addEventListener("input", () => {
-      wanted = find.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const wanted = find.value.toLowerCase().split(/\s+/).filter(Boolean);
       view.series.forEach((series, at) => series.words.forEach((words, place) => {
         matches[at][place] = wanted.every((word) => `${series.name} ${words}`.toLowerCase().includes(word));
       }));
@@ -170,8 +169,9 @@
     }, [null, ...view.series.map((series) => [series.x, series.y])], frame);
     chart.over.append(mark);
     new ResizeObserver(() => { if (frame.clientWidth && frame.clientWidth !== chart.width) { chart.setSize(size()); tell(null); } }).observe(frame);
-    for (const changed of [matchMedia("(prefers-color-scheme: dark)")]) changed.addEventListener("change", () => chart.redraw(false, true));
-    new MutationObserver(() => chart.redraw(false, true)).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+    const redrawn = () => chart.redraw(false, true);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawn);
+    new MutationObserver(redrawn).observe(document.documentElement, { attributeFilter: ["data-theme"] });
   };
 
   for (const fold of document.querySelectorAll("[data-points]")) {
