@@ -39,6 +39,8 @@ def families() -> dict[str, list[ModelSpec]]:
     """Shipped models that share their records, by a name of the file."""
     found: dict[str, list[ModelSpec]] = {}
     for spec in map(load_model, model_names()):
+        if next(KERNELS.glob(f"{spec.values['model_type']}_{spec.name}_*.json"), None):
+            continue  # of this model alone: learn_models.py
         found.setdefault(json.dumps(fixed(spec), sort_keys=True), []).append(spec)
     names: dict[str, list[ModelSpec]] = {}
     for specs in found.values():

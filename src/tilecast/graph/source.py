@@ -32,6 +32,7 @@ from tilecast.graph.symbolic import (
     Program,
     Question,
     conditions,
+    dimensions,
     fixed,
     letters,
     part_of,
@@ -104,7 +105,8 @@ def recorded(spec: ModelSpec, asked: Question) -> KernelGraph | None:
     kind = f"{spec.architecture(asked.mode)} {asked.kind}"
     for path in sorted(KERNELS.glob(f"{spec.values['model_type']}*.json")):
         file = _file(path)
-        if file["fixed"] == rest and kind in file["kinds"]:
+        alone = "only" in file and file["only"] != dimensions(spec)
+        if file["fixed"] == rest and kind in file["kinds"] and not alone:
             found = file["kinds"][kind]
             case = conditions(values)
             cases = (found["cases"].get(name) for name in (case, f"{case} {part_of(asked)}".strip()))

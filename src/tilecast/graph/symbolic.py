@@ -25,6 +25,7 @@ LETTERS = {
     "L": "layers", "H": "hidden size", "h": "heads of a rank", "g": "key-value heads of a rank", "n": "h / g",
     "d": "head width",
     "F": "feed-forward width of a rank", "V": "vocabulary of a rank", "P": "positions", "O": "P + 2",
+    "W": "window",
     "E": "experts", "x": "experts of a rank", "k": "experts a token takes",
     "m": "E / k, rounded up", "q": "whole tokens an expert gets",
     "u": "q + 1", "r": "experts that get one token more", "w": "experts that do not",
@@ -71,7 +72,8 @@ class Question:
 
 def fixed(spec: ModelSpec) -> dict[str, Any]:
     """What a configuration says beside its dimensions: models that agree in it share records."""
-    values = {key: value for key, value in spec.values.items() if not _IGNORED.fullmatch(key)}
+    count = next((spec.values[key] for key in LAYER_KEYS if key in spec.values), 0)
+    values = {key: _each(value, count) for key, value in spec.values.items() if not _IGNORED.fullmatch(key)}
     rest = {key: value for key, value in values.items() if key not in FREE_KEYS}
     free = sorted(key for key in values.keys() & FREE_KEYS if values[key] is not None)
     scaling = rest.get("rope_scaling")
@@ -86,6 +88,24 @@ def fixed(spec: ModelSpec) -> dict[str, Any]:
     if len(layers) > 1 or sparse:
         rest["tilecast_layers"] = sorted({layers / max(1, count) for layers in layers for count in sparse})
     return rest
+
+
+def _each(value: Any, layers: Any) -> Any:
+    """What a configuration says of every layer, where it says the same of all: of however many there are."""
+    if isinstance(value, list) and value and len(value) == layers:
+        return (
+            "all layers"
+            if value == list(range(layers))
+            else value[0]
+            if value.count(value[0]) == layers
+            else value
+        )
+    return value
+
+
+def dimensions(spec: ModelSpec) -> dict[str, Any]:
+    """The dimensions that a record of one model alone holds for."""
+    return {key: spec.values[key] for key in sorted(FREE_KEYS & set(spec.values)) if key not in LAYER_KEYS}
 
 
 def letters(spec: ModelSpec, question: Question) -> dict[str, int]:
@@ -113,7 +133,12 @@ def letters(spec: ModelSpec, question: Question) -> dict[str, int]:
     }  # fmt: skip
     if spec.positions:
         found |= {"P": spec.positions, "O": spec.positions + 2}
-    if model.experts:
+    chunk = spec.values.get("chunk_size")
+    if model.scanning and length > 1 and not (type(chunk) is int and length % chunk == 0):
+        raise NotCovered  # a last chunk that is not whole
+    if window := next((spec.values[key] for key in NAMES["window"] if spec.values.get(key)), 0):
+        found["W"] = window  # masks are made of it even where no layer has one
+    if model.expert_layers:
         tokens, own = batch * length * model.top_k, model.experts // ep
         q, r = divmod(tokens, own)
         capacity = spec.values.get("expert_capacity")
@@ -137,6 +162,8 @@ def conditions(values: Mapping[str, int]) -> str:
     ones = [f"{letter}=1" for letter in "BSCHhdgF" if values.get(letter) == 1]
     if values.get("g") == values.get("h") and "h" in values:
         ones.append("g=h")
+    if values.get("W", math.inf) <= max(values["S"] - 1, values.get("C", 0)):
+        ones.append("S>W")
     if "x" in values:
         ones += [f"{letter}={value}" for letter, value in (("r", 0), ("q", 0)) if values[letter] == value]
         ones += [f"{letter}=1" for letter in "rw" if values["r"] and values[letter] == 1]

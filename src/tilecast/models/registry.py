@@ -33,6 +33,9 @@ HUB = {
     "meta-llama/Llama-3.1-70B": "llama31_70b", "meta-llama/Llama-3.1-70B-Instruct": "llama31_70b",
     "mistralai/Mixtral-8x7B-v0.1": "mixtral_8x7b", "mistralai/Mixtral-8x7B-Instruct-v0.1": "mixtral_8x7b",
     "Qwen/Qwen3-30B-A3B": "qwen3_30b_a3b", "Qwen/Qwen3-235B-A22B": "qwen3_235b_a22b",
+    "deepseek-ai/DeepSeek-V3": "deepseek_v3", "moonshotai/Kimi-K2-Instruct": "kimi_k2",
+    "openai/gpt-oss-120b": "gpt_oss_120b", "meta-llama/Llama-4-Maverick-17B-128E-Instruct": "llama4_maverick",
+    "google/gemma-3-27b-it": "gemma3_27b", "nvidia/Nemotron-H-56B-Base-8K": "nemotron_h_56b",
     "microsoft/resnet-50": "resnet50", "google/switch-large-128": "switch_large_128",
 }  # fmt: skip
 LAYER_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "num_decoder_layers", "n_layers")  # by type of model

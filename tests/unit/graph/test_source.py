@@ -16,6 +16,7 @@ from tilecast.graph import source
 from tilecast.graph.routing import Routing
 from tilecast.graph.source import kernel_graph, recorded
 from tilecast.graph.symbolic import Formula, NotCovered, Question
+from tilecast.models.architecture import layer_kinds, of_kind
 from tilecast.models.registry import load_model
 
 torch = pytest.importorskip("torch")
@@ -58,6 +59,32 @@ def test_a_record_gives_what_a_trace_does(name: str, layers: int, step: dict) ->
     length = None if step.get("phase") == "decode" else step["sequence_length"]
     assert found == trace(spec, **step | {"sequence_length": length})
     assert list(found.about) == list(trace(spec, **step | {"sequence_length": length}).about)
+
+
+# Models with layers of several kinds, each kind with records of that model alone: a step of each, beyond what was
+# learnt from in tokens.
+KINDS = [(path.stem, kind) for path in sorted(MODELS.glob("*.json")) for kind in range(3)
+         if next(source.KERNELS.glob(f"*_{path.stem}_{kind}.json"), None)]  # fmt: skip
+MIXED = [
+    pytest.param(name, kind, step, marks=[] if kind == 0 and "sequence_length" in step else pytest.mark.exhaustive)
+    for name, kind in KINDS
+    for step in (
+        {"sequence_length": 2048, "batch_size": 4},
+        {"phase": "decode", "context": 2048, "batch_size": 16},
+    )
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "step"), MIXED, ids=lambda value: str(value)[:60])
+def test_a_record_of_one_model_gives_what_a_trace_of_a_rank_does(name: str, kind: int, step: dict) -> None:
+    spec = load_model(name)
+    own = of_kind(spec, list(dict.fromkeys(layer_kinds(spec)))[kind]).shortened(4)
+    step = {**step, "dtype": "bf16", "attention": "fused", "tp": 8}
+    found = recorded(own, Question(**{"sequence_length": 1, **step}))
+    assert found is not None
+    assert found == trace(own, **step)
+    other = type(own)("other", {**own.values, "hidden_size": own.values["hidden_size"] // 2}, "x")
+    assert recorded(other, Question(**{"sequence_length": 1, **step})) is None
 
 
 def test_what_no_record_covers_is_said_to_be_none() -> None:
