@@ -118,7 +118,7 @@ EXEMPT = {
         predict.baselines.published_weights:_check""",
     "shipped with the project": """
         api.known:_models base.code_graph:_names base.code_graph:CodeGraph.digest hardware.device:device_names
-        evaluate.ablation:without evaluate.constants:literals evaluate.constants:unexplained
+        hardware.power:_shares evaluate.ablation:without evaluate.constants:literals evaluate.constants:unexplained
         graph.learn:Writer.file graph.source:_file graph.source:_versions
         present.constants:constants
         artifact.defects:read_reference multigpu.collectives:_trained multigpu.collectives_fit:train
@@ -128,7 +128,7 @@ EXEMPT = {
         cli.moe:_print evaluate.kernels:trained_on evaluate.generations:groups_of measure.bundle:_json
         measure.bundle:collect present.paper.pdf:write_pdf tables.results:_state
         present.page.results:Results.json present.page.results:data_uri
-        present.page.sections.paper_tables:context""",
+        present.page.sections.paper_tables:context present.page.sections.points:points""",
     "a checkpoint of a training here": "predict.train.network:_resume predict.train.experts:Judged.load",
     "the kernel's or the driver's own words": """
         measure.cpu:_last_level_bytes measure.cpu:proc
