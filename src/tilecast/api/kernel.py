@@ -20,7 +20,6 @@ _NAMES = {
     "product": "MxNxK", "attention": "HEADSxTOKENSxWIDTH", "experts": "TOKENSxHIDDENxWIDTHxEXPERTSxCHOSEN",
     "norm": "ROWSxWIDTH", "elementwise": "ROWSxWIDTH", "quantization": "ROWSxWIDTH",
 }  # fmt: skip
-SKEW = 1.01  # of tokens over experts: the milder of the two power laws that the publisher measures
 _OPS = {"norm": "ln", "elementwise": "add"}
 
 
@@ -201,6 +200,7 @@ def _latent(gpu: Device, sizes: list[int], dtype: str, given: dict[str, Any]) ->
 def _experts(gpu: Device, sizes: list[int], dtype: str) -> tuple[dict[str, Any], float]:
     """The experts of a layer on one GPU: three products each, of the tokens that chose it."""
     from tilecast.predict.half_precision import shipped
+    from tilecast.serving.passes import SKEW
 
     measured, (tokens, hidden, width, experts, chosen) = "bf16" if dtype == "fp16" else dtype, sizes
     if chosen > experts:
