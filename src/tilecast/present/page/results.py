@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MEDIA = {".csv": "text/csv", ".png": "image/png"}
 _ENCODED = {byte: quote(bytes([byte]), safe=' "!$()*+,-./:;=?@[]_{}|~') for byte in range(256)}
-EMBED_BYTES = 30_000  # data up to this size go into the page
+EMBED_BYTES = 12_000  # data up to this size go into the page
 
 
 def data_uri(path: Path) -> str:
