@@ -117,7 +117,7 @@ def borrowed(record: dict[str, Any]) -> set[str]:
 
 @dataclass(frozen=True)
 class Anew:
-    """A workflow that ran from scratch in another folder, time zone and locale, with other hashes and with conda."""
+    """A workflow run from scratch in another folder, time zone and locale, with other hashes and conda."""
 
     copy: Copy
     run: Run
@@ -126,9 +126,7 @@ class Anew:
 
 
 @pytest.fixture(scope="module", params=["smoke", pytest.param("default", marks=pytest.mark.exhaustive)])
-def anew(
-    request: pytest.FixtureRequest, conda: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Anew:
+def anew(request: pytest.FixtureRequest, conda: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Anew:
     elsewhere = conda | {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "PYTHONHASHSEED": "7"}
     target = tmp_path_factory.mktemp("conda") / "elsewhere"
     if request.param == "smoke":

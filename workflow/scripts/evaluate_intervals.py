@@ -3,7 +3,7 @@
 import pandas as pd
 
 from tilecast.base.job import run_step
-from tilecast.evaluate.serving import judged_ends
+from tilecast.evaluate.serving_intervals import judged_ends
 from tilecast.evaluate.suites import (
     cells_rows,
     collective_rows,

@@ -12,8 +12,8 @@ from tilecast.evaluate.serving import (
     point_forecasts,
     serving_ablation,
     serving_errors,
-    serving_intervals,
 )
+from tilecast.evaluate.serving_intervals import serving_intervals
 from tilecast.predict.half_precision import HalfPrecision
 from tilecast.tables.declared.half_precision import (
     ANCHOR,

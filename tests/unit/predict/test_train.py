@@ -153,7 +153,8 @@ def test_networks_are_judged_on_a_gpu_left_out(tmp_path, monkeypatch):
 def test_of_several_seeds_the_median_by_validation_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr("tilecast.predict.train.baselines.NEUSIGHT", SHORT)
     said = train_seeds("neusight", kernels(), {T4.name: T4}, tmp_path, range(4, 7), lambda line: None)
-    table = pd.read_csv(tmp_path / "seeds.csv")
+    table = pd.DataFrame(json.loads((tmp_path / "seeds.json").read_text())).T.rename_axis("seed").reset_index()
+    table = table.astype({"seed": int, "mean": float, "kept": bool})
     assert table["seed"].tolist() == [4, 5, 6] and table["mean"].nunique() == 3
     kept = table.loc[table["kept"], "seed"].tolist()
     assert kept == table.loc[table["mean"] == table["mean"].median(), "seed"].tolist()

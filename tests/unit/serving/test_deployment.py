@@ -13,7 +13,7 @@ import pytest
 from tilecast.base.errors import InputError
 from tilecast.base.paths import SERVING_INTERVALS as SHIPPED
 from tilecast.cli import main
-from tilecast.evaluate.serving import serving_intervals
+from tilecast.evaluate.serving_intervals import serving_intervals
 from tilecast.hardware.device_file import load_device
 from tilecast.hardware.price import load_prices
 from tilecast.hardware.system import load_system

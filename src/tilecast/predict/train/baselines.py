@@ -180,14 +180,14 @@ def train_seeds(
 ) -> str:
     """Train networks once a seed, each in `folder/seed-N`, and keep the median one's in `folder`; returns a line.
 
-    Seeds are ranked by their families' mean validation error, so no held-out figure decides. `seeds.csv` has all.
+    Seeds are ranked by their families' mean validation error, so no held-out figure decides. `seeds.json` has all.
     """
     records = {seed: train(name, kernels, devices, folder / f"seed-{seed}", seed, progress) for seed in seeds}
     scores = {seed: _validation(record["families"]) for seed, record in records.items()}
     ranked = sorted(records, key=lambda seed: (scores[seed]["mean"], seed))
     kept = ranked[len(ranked) // 2]
     table = pd.DataFrame(scores).T.rename_axis("seed").assign(kept=[seed == kept for seed in scores])
-    write_text(folder / "seeds.csv", table.round(3).to_csv())
+    write_text(folder / "seeds.json", table.round(3).to_json(orient="index", indent=1))
     for file in (*records[kept]["sha256"], "record.json"):
         with atomic_path(folder / file) as temporary:
             shutil.copyfile(folder / f"seed-{kept}" / file, temporary)
