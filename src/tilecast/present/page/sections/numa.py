@@ -61,7 +61,7 @@ def context(results: Results) -> dict[str, Any]:
         "unharmed": int((eager["penalty_percent"] < UNHARMED_PERCENT).sum()),
         "forecasts": len(eager),
         "claimed": len(CLAIMED_PENALTIES),
-        "possible": possible(predicted),
+        "possible": {"pinned": 0, "pageable": 0} | possible(predicted),
         "counts": shown(counts, COUNTS, "study place claimed listed cells rejected runs"),
         "predicted": shown(
             plain,
