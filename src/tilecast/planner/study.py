@@ -199,7 +199,7 @@ def _found(title: str, found: searching.Found, parts: searching.Parts, first: st
                 "example": title,
                 "place": place + 1,
                 "feasible": len(found.ranked),
-                "layout": candidate.layout.label if named else "",
+                "layout": candidate.layout.label,
                 "tp": candidate.layout.tp,
                 "front": id(candidate) in front,
                 **{name: float(f"{value:.4g}") for name, value in figures.items()},

@@ -235,7 +235,7 @@ SEARCH = Table(
     example=_EXAMPLE,
     place=positive("place among all that can run", title="Place", digits=0, empty="cannot run"),
     feasible=positive("layouts that can run", digits=0, empty="cannot run"),
-    layout=text("how it is divided among GPUs", title="Layout", empty="one of many"),
+    layout=text("how it is divided among GPUs", title="Layout", empty="cannot run"),
     tp=positive("GPUs a layer is split among", digits=0, empty="cannot run"),
     front=flag("whether no other is at least as good in both figures"),
     memory_gb=replace(_MEMORY, empty="cannot run"),
