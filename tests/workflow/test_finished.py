@@ -80,6 +80,28 @@ def test_axe_finds_nothing_on_any_page_of_the_report(finished: Copy) -> None:
         browser.close()
 
 
+@pytest.mark.browser
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no Chromium on this machine")
+def test_on_paper_no_table_is_cut_and_no_row_name_is_broken(finished: Copy) -> None:
+    broken = """() => [...document.querySelectorAll("table:not(.claims, .cells) tbody th")].filter((cell) => {
+      const word = cell.firstChild?.data?.match(/[\\w]+/)?.[0];
+      if (!word || !cell.getClientRects().length) return false;
+      const range = document.createRange();
+      range.setStart(cell.firstChild, cell.firstChild.data.indexOf(word));
+      range.setEnd(cell.firstChild, cell.firstChild.data.indexOf(word) + word.length);
+      return new Set([...range.getClientRects()].map((line) => line.top)).size > 1;
+    }).map((cell) => cell.textContent)"""
+    with sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 718, "height": 1040})  # A4 less margins of 1 cm
+        page.emulate_media(media="print")
+        for file in sorted((finished.root / "results/report").glob("*.html")):
+            page.goto(file.as_uri())
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            assert (file.name, wide, page.evaluate(broken)) == (file.name, 718, [])
+        browser.close()
+
+
 @pytest.mark.artifact
 def test_every_difference_from_the_artifacts_graphs_is_committed_with_its_reason(finished: Copy) -> None:
     found = finished.root / "results/graphs/differences.csv"

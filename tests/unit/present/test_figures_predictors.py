@@ -8,7 +8,7 @@ from pictures import save
 from small_forecasts import UNSEEN, cells, intervals
 
 from tilecast.evaluate.coverage import coverage_table, interval_cells
-from tilecast.present.figures import bounds, calibration, leave_one_out
+from tilecast.present.figures import bounds, calibration, leave_one_out, modern_serving
 from tilecast.tables.declared.evaluation import COVERAGE, INTERVAL_CELLS
 from tilecast.tables.declared.predict import BREAKDOWN, LOGO
 from tilecast.tables.io import check, empty
@@ -49,6 +49,9 @@ def test_calibration_says_what_was_held():
     assert "50 % on GPUs seen in training, 100 % on unseen ones" in picture.title
     assert picture.n == 5 and "over 5 measured plain cells" in picture.caption
     assert "V100 1 of 2" in picture.alt
+    assert [text.get_text() for text in picture.figure.axes[1].texts] == [
+        "cells of these groups: their GPUs' rows below"
+    ]
 
 
 def test_a_measurement_far_off_is_drawn_at_the_edge_and_counted():
@@ -56,6 +59,22 @@ def test_a_measurement_far_off_is_drawn_at_the_edge_and_counted():
     shown = [line.get_xdata() for line in picture.figure.axes[1].lines if line.get_marker() == "o"]
     assert max(max(x) for x in shown) == calibration.WIDEST
     assert any("1 beyond" in text.get_text() for text in picture.figure.texts)
+
+
+def test_serving_names_the_models_behind_a_gpus_far_misses_only_where_there_are_many():
+    def drawn(far: int) -> str:
+        rows = [("small", 30.0)] * far + [("large", 11.0)] * (20 - far)
+        points = pd.DataFrame(rows, columns=["model", "ttft_ms"]).assign(
+            point="p", device="NVIDIA_H200", kind="dense", left_out=True, framework="vllm", precision="fp8"
+        )
+        same = dict.fromkeys(("prompt", "output", "concurrency", "tp"), 1)
+        return modern_serving.draw(
+            points.assign(**same, measured_ttft_ms=10.0, measured_tpot_ms=1.0, tpot_ms=1.0)
+        ).caption
+
+    assert "the 3 first tokens that miss by over 100 % are 3 of small (vllm)" in drawn(3)
+    assert "without these models it is 10 % (n = 17)" in drawn(3)
+    assert "miss by over" not in drawn(2)
 
 
 def test_leave_one_out_names_the_least_error_and_who_is_missing():

@@ -46,6 +46,10 @@ def draw(coverage: pd.DataFrame, cells: pd.DataFrame) -> style.Picture:
     right.axvline(0, color=style.MUTED, linewidth=0.8, zorder=1)
     right.xaxis.set_major_formatter(lambda value, _: f"{value:+.0f}".replace("-", "−") if value else "0")
     right.tick_params(axis="y", length=0)
+    if ahead:
+        words = "cells of these groups: their GPUs' rows below"
+        look = {"color": style.MUTED, "fontsize": style.MINOR_PT, "bbox": {"color": "white", "pad": 1}}
+        right.text(0, (ahead - 1) / 2, words, ha="center", va="center", **look)
     for axes in (left, right):
         for place in range(1, len(rows)):
             look = (
