@@ -130,7 +130,7 @@ class Kernels:
         if not missing:
             return
         found = [self._share(shape) for shape in missing]
-        places, distinct, forecast = self._each(found)
+        places, distinct, forecast, _ = self._each(found)
         ends = forecast[list(_ENDS)].to_numpy(dtype=float).T
         family, op = (distinct[name].to_numpy() for name in ("family", "op"))
         ms, runs = (np.zeros((*table.shape[:-1], len(found))) for table in (self._ms, self._runs))
@@ -144,8 +144,8 @@ class Kernels:
         self._kept.add(-(-self.work.architecture.vocab // shape.tp))
         return self._traced.get(shape) or share(self.work, shape, self._traces)
 
-    def _each(self, found: list[Share]) -> tuple[dict[Kernel, int], pd.DataFrame, pd.DataFrame]:
-        """Every distinct kernel of some shares: its row, what it is, its forecast."""
+    def _each(self, found: list[Share]) -> tuple[dict[Kernel, int], pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+        """Every distinct kernel of some shares: its row, what it is, its forecast, and that before formats."""
         places: dict[Kernel, int] = {}
         for one in found:
             for kernels in one.kernels.values():
@@ -153,24 +153,28 @@ class Kernels:
                     places.setdefault(kernel, len(places))
         distinct = pd.DataFrame(list(places), columns=Kernel._fields)
         forecast = self.predictor.predict(distinct.assign(count=1), self.device)
-        forecast = sustained(distinct, forecast, self.device, self.work.mode)
+        wide = forecast = sustained(distinct, forecast, self.device, self.work.mode)
         if self.work.narrow:
             forecast = formats.applied(distinct, forecast, self.work, self.device, self._kept)
         if self.work.fused:
             forecast = unissued(distinct, forecast, self.device)
-        return places, distinct, forecast
+        return places, distinct, forecast, wide
 
     def described(self, shape: Shape, microbatches: int) -> dict[str, Any]:
         """What the kernels of all layers and microbatches are, nothing done again (`predict.model.described`)."""
         one = self._share(shape)
-        places, distinct, forecast = self._each([one])
+        places, distinct, forecast, wide = self._each([one])
         often = np.zeros(len(distinct))
         for (part, phase), kernels in one.kernels.items():
             layers = self.work.architecture.layers if part == "layer" else 1
             for kernel, count in kernels if phase in _PASSES else ():
                 often[places[kernel]] += layers * (1 if phase == "optimizer" else microbatches) * count
         ran = often != 0
-        return described(distinct.assign(count=often)[ran], forecast[ran])
+        rows, times = distinct.assign(count=often)[ran], forecast[ran]
+        if self.work.products:
+            bf16 = unissued(rows, wide[ran], self.device)
+            rows, times = formats.apart(rows, times, bf16, self.work, self.device, self._kept)
+        return described(rows, times)
 
     def _sum(self, one: Share, ends: Array, family: Array, op: Array, ms: Array, runs: Array) -> None:
         """Add up the times of one shape's kernels, into its place of both tables."""

@@ -10,19 +10,18 @@ peak rates where operations bind it. The low end of that interval is what the ha
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from tilecast.base.arrays import Array
 from tilecast.base.errors import InputError
 from tilecast.hardware.device import Device
 from tilecast.models.workload import Workload
 from tilecast.predict.half_precision import half_precision, shipped
-from tilecast.predict.physics.chip import FORMATS, Format
-
-if TYPE_CHECKING:
-    import pandas as pd
+from tilecast.predict.physics import narrow
+from tilecast.predict.physics.chip import FORMATS, Format, chip
+from tilecast.predict.physics.products import narrowing_ms
 
 _ENDS = ["latency_ms", "low_ms", "high_ms"]
 SCALES = 128  # weights that share a scale of 16 bits, in int4: GPTQ's and AWQ's usual group
@@ -43,14 +42,14 @@ def stored(work: Workload) -> Format:
 
 def check(work: Workload, device: Device) -> None:
     """Refuse a format that the workload or the GPU has no use for, in one line."""
-    narrow = {"--dtype": work.products, "--weight-dtype": work.weights, "--kv-dtype": work.cache}
-    asked = next((flag for flag, name in narrow.items() if name), None)
+    asked_for = {"--dtype": work.products, "--weight-dtype": work.weights, "--kv-dtype": work.cache}
+    asked = next((flag for flag, name in asked_for.items() if name), None)
     if asked is None:
         return
     if work.mode == "training":
-        raise InputError(asked, f"{narrow[asked]} is of inference", "train in bf16")
+        raise InputError(asked, f"{asked_for[asked]} is of inference", "train in bf16")
     if not work.fused or work.attention != "fused":
-        raise InputError(asked, f"{narrow[asked]} is run by engines", "leave --engine and --attention out")
+        raise InputError(asked, f"{asked_for[asked]} is run by engines", "leave --engine and --attention out")
     if work.products and work.weights:
         raise InputError("--weight-dtype", f"{work.products} has weights of its own", "give one of the two")
     if asked != "--dtype" and work.dtype not in ("fp16", "bf16"):
@@ -80,8 +79,8 @@ def applied(
     if work.products and linear.any():
         some = kernels[linear]
         dims = {"m": some["b"] * some["m"], "n": some["n"], "k": some["k"]}
-        narrow = shipped().forecast("gemm", work.products, {k: v.to_numpy() for k, v in dims.items()}, device)
-        for name, values in narrow.items():
+        measured = shipped().forecast("gemm", work.products, {k: v.to_numpy() for k, v in dims.items()}, device)
+        for name, values in measured.items():
             found.loc[linear, name] = values
     decoding = (family == "attention") & (kernels["m"] == 1).to_numpy()
     if work.cache and decoding.any():
@@ -90,6 +89,36 @@ def applied(
         for name in cached.columns:
             found.loc[cached.index, name] = cached[name]
     return found
+
+
+def apart(
+    kernels: pd.DataFrame,
+    forecast: pd.DataFrame,
+    wide: pd.DataFrame,
+    work: Workload,
+    device: Device,
+    kept: Collection[int],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Narrow products as two rows of the same sum: the product alone, and the narrowing of its activations.
+
+    `wide` is the forecast of the same kernels in 16 bits, above which no product alone is.
+    """
+    linear = (kernels["family"] == "linear").to_numpy() & ~kernels["n"].isin(kept).to_numpy()
+    if not work.products or not linear.any():
+        return kernels, forecast
+    some, whole, on = kernels[linear], forecast[linear], chip(device, work.products)
+    dims = {"m": some["b"] * some["m"], "n": some["n"], "k": some["k"]}
+    arrays = {name: values.to_numpy(dtype=float) for name, values in dims.items()}
+    spent = narrowing_ms(arrays, work.products, on, shipped().folds[f"gemm/{work.products}"][""].rates)
+    both = [{end: table[end].to_numpy(dtype=float) for end in _ENDS} for table in (whole, wide[linear])]
+    found = narrow.alone(both[0], both[1], spent, arrays, work.products, on)
+    single = np.minimum(found["latency_ms"], both[0]["latency_ms"])
+    products, rest = forecast.copy(), both[0]["latency_ms"] - single
+    products.loc[linear, "latency_ms"] = single
+    added = some.assign(family="narrowing", op="narrowing of activations", n=0)
+    named = kernels.assign(op=kernels["op"].mask(linear, "product alone"))
+    times = whole.assign(latency_ms=rest, bound=whole["bound"].replace("compute", "bandwidth"))
+    return pd.concat([named, added], ignore_index=True), pd.concat([products, times], ignore_index=True)
 
 
 def _scaled(

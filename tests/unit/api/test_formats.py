@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import pytest
@@ -34,6 +35,20 @@ def test_a_narrow_format_saves_memory_and_time_of_decoding(given: dict[str, str]
         low, high = narrow.interval_ms or (0.0, 0.0)
         assert low < narrow.latency_ms < high
         assert next(iter(given.values())) in narrow.text().split("\n")[0]
+
+
+@pytest.mark.parametrize("dtype", ["fp8", "fp8_block", "nvfp4"])
+@pytest.mark.parametrize("work", [DECODE, {"sequence": 2048, "batch": 4}, DECODE | {"batch": 1}])
+def test_a_narrow_product_and_its_narrowing_are_two_rows(dtype: str, work: dict[str, Any]) -> None:
+    wide, narrow = (tc.forecast("llama3_8b", "B200", **work, dtype=name).values for name in ("bf16", dtype))
+    shape = operator.itemgetter("b", "m", "n", "k")
+    bf16 = {shape(row): row["latency_ms"] / row["count"] for row in wide["top"] if row["family"] == "linear"}
+    alone = {shape(row): row["latency_ms"] / row["count"] for row in narrow["top"] if row["op"] == "product alone"}
+    assert len(set(bf16) & set(alone)) >= 2
+    assert all(0 < alone[one] <= bf16[one] * (1 + 1e-9) for one in set(bf16) & set(alone))
+    assert narrow["classes_ms"]["linear"] <= wide["classes_ms"]["linear"] * (1 + 1e-9)
+    assert narrow["classes_ms"]["narrowing"] > 0 and "narrowing" not in wide["classes_ms"]
+    assert sum(narrow["classes_ms"].values()) == pytest.approx(narrow["parts_ms"]["compute"], rel=1e-6)
 
 
 def test_formats_are_of_many_gpus_too_and_the_head_stays_wide() -> None:
@@ -97,6 +112,11 @@ def test_the_search_takes_formats_of_each_component() -> None:
     ):
         with pytest.raises(InputError, match=words):
             tc.search("llama3_8b", **{**case, **more})
+
+
+def test_weights_alone_of_a_mixture_are_not_served() -> None:
+    with pytest.raises(InputError, match=r"--weight-dtype.*without experts.*--moe-dtype mxfp4"):
+        tc.serve("mixtral_8x7b", "H100", tp=4, weight_dtype="int4")
 
 
 def test_weights_alone_are_served_and_searched() -> None:
