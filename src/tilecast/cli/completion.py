@@ -137,8 +137,9 @@ complete -o filenames -F _tilecast tilecast"""
 
 
 def zsh(found: list[Place]) -> str:
-    """For zsh, by its own reading of bash's completions."""
-    return "#compdef tilecast\nautoload -U +X bashcompinit && bashcompinit\n" + bash(found)
+    """For zsh, by its own reading of bash's completions; a file of $fpath answers when it is first loaded too."""
+    first = '[ "${funcstack[1]}" != _tilecast ] || _bash_complete -o filenames -F _tilecast\n'
+    return "#compdef tilecast\nautoload -U +X bashcompinit && bashcompinit\n" + bash(found) + first
 
 
 def fish(found: list[Place]) -> str:

@@ -1,4 +1,4 @@
-"""Completion in a real bash: what it offers is what the commands take."""
+"""Completion in a real bash, zsh and fish: what it offers is what the commands take."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ def offered(script: Path, line: str, folder: Path | None = None) -> set[str]:
     return set(done.stdout.split("\n")) - {""}
 
 
+LINES: list[tuple[str, set[str], set[str]]] = [
+    ("tilecast fore", {"forecast"}, {"serve"}),
+    ("tilecast forecast --ph", {"--phase"}, {"--predictor"}),
+    ("tilecast forecast --phase ", {"prefill", "decode"}, {"--phase"}),
+    ("tilecast forecast --model llama3_", {"llama3_8b", "llama3_70b"}, {"gpt2"}),
+    ("tilecast forecast --model gpt2 --device H", {"H100", "H200"}, {"A100-SXM"}),
+    ("tilecast forecast --no-overlap --tp", {"--tp"}, set()),
+    ("tilecast forecast --engine ", {"compiled", "eager"}, {"vllm"}),
+    ("tilecast serve --engine ", {"vllm", "sglang", "trtllm"}, {"eager"}),
+    ("tilecast compare --models gpt2 --devices H100 B", {"B200", "B300"}, {"H100"}),
+    ("tilecast serve --system dgx", {"dgx_a100", "dgx_h100"}, {"h100_sxm"}),
+    ("tilecast list dev", {"devices"}, {"models"}),
+    ("tilecast measure ker", {"kernels"}, {"models"}),
+    ("tilecast measure kernels --bud", {"--budget"}, set()),
+    ("tilecast completion ", {"bash", "zsh", "fish"}, set()),
+]
+
+
 @pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
-@pytest.mark.parametrize(
-    ("line", "among", "not_among"),
-    [
-        ("tilecast fore", {"forecast"}, {"serve"}),
-        ("tilecast forecast --ph", {"--phase"}, {"--predictor"}),
-        ("tilecast forecast --phase ", {"prefill", "decode"}, {"--phase"}),
-        ("tilecast forecast --model llama3_", {"llama3_8b", "llama3_70b"}, {"gpt2"}),
-        ("tilecast forecast --model gpt2 --device H", {"H100", "H200"}, {"A100-SXM"}),
-        ("tilecast forecast --no-overlap --tp", {"--tp"}, set()),
-        ("tilecast forecast --engine ", {"compiled", "eager"}, {"vllm"}),
-        ("tilecast serve --engine ", {"vllm", "sglang", "trtllm"}, {"eager"}),
-        ("tilecast compare --models gpt2 --devices H100 B", {"B200", "B300"}, {"H100"}),
-        ("tilecast serve --system dgx", {"dgx_a100", "dgx_h100"}, {"h100_sxm"}),
-        ("tilecast list dev", {"devices"}, {"models"}),
-        ("tilecast measure ker", {"kernels"}, {"models"}),
-        ("tilecast measure kernels --bud", {"--budget"}, set()),
-        ("tilecast completion ", {"bash", "zsh", "fish"}, set()),
-    ],
-)
+@pytest.mark.parametrize(("line", "among", "not_among"), LINES)
 def test_bash_offers_what_a_command_takes(script: Path, line: str, among: set[str], not_among: set[str]) -> None:
     found = offered(script, line)
     assert among <= found and not found & not_among
@@ -59,6 +59,38 @@ def test_files_are_offered_where_a_file_may_stand(script: Path, tmp_path: Path) 
     (tmp_path / "my-gpu.yaml").touch()
     assert offered(script, "tilecast forecast --device my", tmp_path) == {"my-gpu.yaml"}
     assert offered(script, "tilecast forecast --dtype my", tmp_path) == set()
+
+
+ZSH = """fpath=("$1" $fpath); shift; autoload -U compinit; compinit -u -D; words=("$@"); CURRENT=$#
+compset() { return 1 }
+compadd() { print -rl -- ${(M)matches:#${words[CURRENT]}*} }  # as zsh's own, by what was typed
+eval "${_comps[tilecast]}"; print AGAIN; eval "${_comps[tilecast]}"
+"""
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="no zsh here")
+@pytest.mark.parametrize(("line", "among", "not_among"), LINES)
+def test_zsh_offers_the_same_when_first_asked(
+    tmp_path: Path, line: str, among: set[str], not_among: set[str]
+) -> None:
+    (tmp_path / "_tilecast").write_text(SCRIPTS["zsh"](list(places())))
+    command = ["zsh", "-f", "-c", ZSH, "zsh", str(tmp_path), *line.split(" ")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    first, again = (set(part.split()) for part in done.stdout.split("AGAIN"))
+    assert first == again and among <= first and not first & not_among, done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("fish"), reason="no fish here")
+@pytest.mark.parametrize(
+    ("line", "among", "not_among"), [one for one in LINES if "gpt2 --devices H100 B" not in one[0]]
+)
+def test_fish_offers_the_same(tmp_path: Path, line: str, among: set[str], not_among: set[str]) -> None:
+    script = tmp_path / "tilecast.fish"
+    script.write_text(SCRIPTS["fish"](list(places())))
+    command = ["fish", "--no-config", "-c", f"source {script}; complete -C '{line}'"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    found = {words.split("\t")[0] for words in done.stdout.splitlines()}
+    assert among <= found and not found & not_among, done.stderr
 
 
 def test_every_command_and_option_is_known(capsys: pytest.CaptureFixture[str]) -> None:
