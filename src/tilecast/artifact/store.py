@@ -76,7 +76,7 @@ def parse_csv(path: str, data: bytes, columns: Mapping[str, str]) -> pd.DataFram
         raise
     except Exception as error:  # a parser's own words, whatever it raises on foreign bytes
         raise InputError(path, f"cannot be read as a table ({error})") from None
-    for name in frame.select_dtypes("object"):  # whole numbers beyond every type, or of several kinds
+    for name in frame.columns[frame.dtypes == "object"]:  # whole numbers beyond every type, or of several kinds
         frame[name] = frame[name].astype("str")
     return frame.rename(columns=columns)
 
