@@ -114,7 +114,7 @@ EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
             "plot_parallel_collectives",
             "plot_moe_study",
         }
-        | (PLOTS - {"plot_bounds", "plot_predicted_vs_measured"})
+        | (PLOTS | {"plot_numa_intensity"})
         | (MEASURE_PLOTS | MODERN_PLOTS | MOE_PLOTS | STATISTICS | CLAIMS),
     ),
     "how intervals are estimated": (

@@ -1,5 +1,6 @@
-"""Fusion as compilers and engines do it: chains of elementwise, normalisation and softmax kernels become one, and
-in inference products of the same input (queries, keys and values; gate and up) too.
+"""Fusion as compilers and engines do it: chains of elementwise, normalisation and softmax kernels become one.
+
+Engines also merge, in inference, products of the same input (queries, keys and values; gate and up).
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ _MOVES = ("dropout", "cast", "embedding", "fill", "mask")
 _ROW_REDUCTIONS = ("mean", "sum", "amax", "var")
 
 
-def fuse(graph: KernelGraph) -> KernelGraph:
+def fuse(graph: KernelGraph, engine: bool = False) -> KernelGraph:
     """`graph` with every chain of fusible kernels as one kernel, whose bytes are its external reads and writes.
 
+    A serving engine merges products of one input too; a compiler (`torch.compile`, the artifact's) does not.
     A kernel joins its consumer's chain if no other kernel of its phase reads what it wrote, and both run over
     the same elements, or over the same rows where one of them reduces. What a later phase reads is still written.
     """
     launches = graph.expand()
-    if graph.about["mode"] == "inference":
+    if engine and graph.about["mode"] == "inference":
         launches = _merged_products(launches)
     readers: dict[int, set[int]] = defaultdict(set)
     for index, launch in enumerate(launches):

@@ -131,7 +131,7 @@ def _traced(work: Workload, tp: int, ep: int, cp: int, microbatch: int) -> Launc
         tp=tp,
         ep=ep,
     )
-    return list((fuse(graph) if work.fused else graph).launches())
+    return list((fuse(graph, engine=True) if work.fused else graph).launches())
 
 
 def _sorted(work: Workload, shape: Shape, launches: Launches) -> Share:

@@ -43,7 +43,7 @@ def step(work: Workload, device: Device, predictor: Predictor, host: str) -> tup
         )
     graph = _graph(work)
     if work.fused:
-        graph, predictor = fuse(graph), _Unissued(predictor)
+        graph, predictor = fuse(graph, engine=True), _Unissued(predictor)
     found = forecast_model(graph, predictor, device, host)
     waits = {name: ms for name, ms in found["waits_ms"].items() if name != "optimizer"}
     parts = dict.fromkeys(PARTS, 0.0) | {"host": sum(waits.values())}

@@ -10,9 +10,9 @@ peak rates where operations bind it. The low end of that interval is what the ha
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from tilecast.base.arrays import Array
 from tilecast.base.errors import InputError
@@ -22,6 +22,9 @@ from tilecast.predict.half_precision import half_precision, shipped
 from tilecast.predict.physics import narrow
 from tilecast.predict.physics.chip import FORMATS, Format, chip
 from tilecast.predict.physics.products import narrowing_ms
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _ENDS = ["latency_ms", "low_ms", "high_ms"]
 SCALES = 128  # weights that share a scale of 16 bits, in int4: GPTQ's and AWQ's usual group
@@ -118,6 +121,8 @@ def apart(
     added = some.assign(family="narrowing", op="narrowing of activations", n=0)
     named = kernels.assign(op=kernels["op"].mask(linear, "product alone"))
     times = whole.assign(latency_ms=rest, bound=whole["bound"].replace("compute", "bandwidth"))
+    import pandas as pd
+
     return pd.concat([named, added], ignore_index=True), pd.concat([products, times], ignore_index=True)
 
 

@@ -11,6 +11,7 @@ pytest.importorskip("transformers")
 from torch import nn  # noqa: E402
 
 from tilecast.graph.fuse import fuse  # noqa: E402
+from tilecast.graph.source import kernel_graph  # noqa: E402
 from tilecast.graph.tracer import trace  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -146,3 +147,17 @@ def multiplied(text: str) -> int:
     for part in text.split("x"):
         result *= int(part)
     return result
+
+
+def test_an_engine_merges_products_of_one_input_and_a_compiler_does_not():
+    """A LLaMA layer's products: seven, of which an engine merges queries, keys and values, and gate and up."""
+    spec = {
+        "model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 100, "max_position_embeddings": 64,
+    }  # fmt: skip
+    graph = kernel_graph(spec, sequence_length=16)
+    products = [
+        sum(launch.kernel.family == "linear" for launch in found.expand())
+        for found in (graph, fuse(graph), fuse(graph, engine=True))
+    ]
+    assert products[0] == products[1] == products[2] + 3
