@@ -1,7 +1,8 @@
 """Power that a GPU's board draws while it works, and the energy of a token: from board power and utilisation.
 
 What kernels are bound by decides how much of the board's limit they draw; data/power.yaml has the shares, measured
-on one kind of GPU, and their spread. Hosts, switches and cooling are not counted.
+on one kind of GPU, and their spread. On any other the interval is wide: from the least that any kernel drew to the
+limit. Hosts, switches and cooling are not counted.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class _Share(Section):
 
 
 class _Power(Section):
+    device: str  # the shares were measured on it
     bounds: dict[str, _Share]
     source: str
 
@@ -50,10 +52,14 @@ def watts(device: Device, spent_ms: Mapping[str, float]) -> dict[str, float] | N
     total = sum(spent_ms.values())
     if device.power_w is None or not total:
         return None
-    known = _shares().bounds
-    named = [(known[_AS.get(bound, bound)], ms / total * device.power_w) for bound, ms in spent_ms.items()]
-    ends = zip(ENDS, ("share", "low", "high"), strict=True)
-    return {end: sum(getattr(share, key) * most for share, most in named) for end, key in ends}
+    known, most = _shares().bounds, device.power_w
+    named = [(known[_AS.get(bound, bound)], ms / total) for bound, ms in spent_ms.items()]
+    mean, low, high = (
+        sum(getattr(share, key) * part for share, part in named) for key in ("share", "low", "high")
+    )
+    if device.name != _shares().device:
+        low, high = min(share.low for share in known.values()), 1.0
+    return dict(zip(ENDS, (mean * most, low * most, high * most), strict=True))
 
 
 def joules_per_token(

@@ -41,17 +41,21 @@ PROTOCOL = Table(
     decay=amount("weight of donors, per distance", empty="not used"),
 )
 
+_RIVALS = {
+    "calls": text("calls of at least 0.05 ms, or all", values=("long", "all")),
+    "predictor": PREDICTOR,
+    "n": _COUNT,
+    "mape_percent": MAPE_PERCENT,
+    "median_percent": MEDIAN_PERCENT,
+    "closer_percent": CLOSER_PERCENT,
+}
+
 GENERATION_BASELINES = Table(
     "generation_baselines",
     "bf16 products of a sample with a generation left out, beside simple rivals",
     ("generation", "calls", "predictor"),
     generation=_GPU["generation"],
-    calls=text("calls of at least 0.05 ms, or all", values=("long", "all")),
-    predictor=PREDICTOR,
-    n=_COUNT,
-    mape_percent=MAPE_PERCENT,
-    median_percent=MEDIAN_PERCENT,
-    closer_percent=CLOSER_PERCENT,
+    **_RIVALS,
 )
 
 SHAPE_BASELINES = Table(
@@ -60,12 +64,7 @@ SHAPE_BASELINES = Table(
     ("family", "generation", "calls", "predictor"),
     family=_GROUP["family"],
     generation=_GPU["generation"],
-    calls=text("calls of at least 0.05 ms, or all", values=("long", "all")),
-    predictor=PREDICTOR,
-    n=_COUNT,
-    mape_percent=MAPE_PERCENT,
-    median_percent=MEDIAN_PERCENT,
-    closer_percent=CLOSER_PERCENT,
+    **_RIVALS,
 )
 
 HALF_ABLATION = Table(
