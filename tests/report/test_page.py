@@ -117,6 +117,11 @@ def test_the_first_screen_counts_what_holds(page: str) -> None:
     assert "18 end-to-end latencies, 3 models on 3 GPUs" in page
 
 
+def test_without_summary_tables_the_first_screen_says_what_they_need(render: Callable[..., str]) -> None:
+    page = render(without="summary_comparison")
+    assert "figures of the artifact’s summary tables come out again<small>needs the full artifact</small>" in page
+
+
 def test_every_table_header_has_a_scope_and_every_picture_words(outline: Outline) -> None:
     assert all(attributes.get("scope") in ("col", "colgroup", "row") for attributes in outline.all("th"))
     pictures = outline.all("img")

@@ -90,11 +90,13 @@ INTERVAL_SUITES = Table(
     chance_high=amount("greatest share that chance allows", title="to", unit="%", digits=0),
     verdict=text(
         "within 4 points of the claim, else within chance, else too narrow or too wide",
-        title="Share",
+        title="Verdict",
         values=("held", "within chance", "too narrow", "too wide"),
     ),
-    winkler=amount("Winkler's score of the logarithm", title="Score", empty="not scored"),
-    winkler_constant=amount("the score of one width from all other sources", title="Constant", empty="not scored"),
+    winkler=amount("Winkler's score of the logarithm", title="Score", digits=2, empty="not scored"),
+    winkler_constant=amount(
+        "the score of one width from all other sources", title="Constant", digits=2, empty="not scored"
+    ),
     gain_percent=number("how much better than the constant", title="Better by", empty="not scored"),
 )
 

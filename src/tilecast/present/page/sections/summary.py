@@ -9,6 +9,7 @@ from tilecast.present.page.sections import claims
 from tilecast.present.page.sections.figures import MAIN, figure
 from tilecast.present.page.sections.provenance import SERVED
 from tilecast.present.page.shown import records
+from tilecast.present.paper.model import NEEDS_ARTIFACT
 from tilecast.tables.declared.artifact import DEFECTS, LABELS
 from tilecast.tables.declared.claims import BADGES
 from tilecast.tables.declared.evaluation import ABLATION, MAPE, SUMMARY_COMPARISON
@@ -54,6 +55,7 @@ def _tiles(results: Results) -> list[dict[str, Any]]:
     equal, affecting = int(comparison["equal"].sum()), int((defects["severity"] == "affects results").sum())
     unexplained = int((~comparison["equal"] & comparison["cause"].isna()).sum())
     tables = comparison["table"].nunique()
+    counted = f"{tables} " if tables else ""
     return [
         {
             "to": "claims",
@@ -66,8 +68,8 @@ def _tiles(results: Results) -> list[dict[str, Any]]:
             "to": "summaries",
             "n": equal,
             "of": len(comparison),
-            "what": f"figures of the artifact’s {tables} summary tables come out again",
-            "rest": f"{unexplained or 'none'} of the others without a known cause",
+            "what": f"figures of the artifact’s {counted}summary tables come out again",
+            "rest": f"{unexplained or 'none'} of the others without a known cause" if tables else NEEDS_ARTIFACT,
         },
         {
             "to": "defects",
