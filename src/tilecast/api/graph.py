@@ -69,7 +69,7 @@ def graph(
         raise InputError("--input", "belongs to --module", "a configuration makes its own inputs")
     step = {name: given[name] for name in ("mode", "phase", "context", "dtype", "attention", "optimizer")}
     step |= {"sequence_length": sequence, "batch_size": batch, "routing": routing}
-    if model:
+    if model is not None:
         made: Any = load_model(model)
         _note_unknown(made)
     else:

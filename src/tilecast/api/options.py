@@ -77,6 +77,8 @@ class Parameter(NamedTuple):
                 raise InputError(self.flag, f"{value!r} is no number")
             return float(value)
         if kind is str and isinstance(value, (str, PathLike)):
+            if not fspath(value):
+                raise InputError(self.flag, "is empty", "give a value, or leave it out")
             return fspath(value)
         if kind is str and isinstance(value, (int, float)) and not isinstance(value, bool):
             return str(value)

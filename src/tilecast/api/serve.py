@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -124,7 +125,7 @@ def serve(
     most, budget = max_requests or batching.sequences, token_budget or batching.budget
     batching = replace(batching, sequences=most, budget=budget)
     formats = Formats(stored(dtype), stored(moe_dtype or dtype), kv_dtype, weight_dtype or "")
-    decoding = _pool(decoders) if decoders else None
+    decoding = _pool(decoders) if decoders is not None else None
     deployment = Deployment(
         shape, gpu, described, batching, formats, Pool(tp, pp, ep, dp), decoders=decoding, draft=draft,
         memory_share=memory_share or serves.memory_share,
@@ -166,6 +167,8 @@ def _check(given: dict[str, Any]) -> None:
         raise InputError("--draft-model", "needs --draft-tokens and --acceptance")
     if given["decoders"] and not loads:
         raise InputError("--decoders", "needs a load", "give --rate, --concurrency or --trace")
+    if given["decoders"] and not given["system"]:
+        raise InputError("--decoders", "are other GPUs: caches go to them over links", "add --system")
     if not given["device"] and not given["system"]:
         raise InputError("--device", "is missing", "name a GPU, or a --system of many")
 
@@ -174,7 +177,7 @@ def _pool(text: str) -> Any:
     from tilecast.serving.deployment import Pool
 
     parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdigit() and 0 < int(part) <= 100_000 for part in parts):
+    if len(parts) > 2 or not all(re.fullmatch("[1-9][0-9]{0,5}", part) for part in parts):
         raise InputError("--decoders", f"{shown(text)} is no pool of servers", "give 4 (one of tp 4) or 4x2 (two)")
     return Pool(int(parts[0]), replicas=int(parts[-1]) if len(parts) == 2 else 1)
 

@@ -176,6 +176,20 @@ def test_a_hostile_option_is_answered(base: list[str], folder: Path, monkeypatch
     assert refused > 0
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "graph --model=", "forecast --model gpt2 --device H100 --prices=", "graph --model gpt2 --output=",
+        "serve --model llama3_8b --device H100 --concurrency 2 --decoders 1",
+        f"serve --model llama3_8b --system dgx_h100 --concurrency 2 --decoders {'9' * 5000}",
+    ],
+)  # fmt: skip
+def test_what_fuzzing_found_is_refused_in_a_line(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words.split()) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("tilecast: error: --") and said.count("\n") == 1 and len(said) < 300
+
+
 def test_what_a_bad_number_says_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     base = ["search", "--model", "gpt2", "--system", "dgx_h100", "--gpus"]
     for value, said in (

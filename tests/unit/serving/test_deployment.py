@@ -238,7 +238,8 @@ def test_intervals_are_as_wide_as_groups_differ() -> None:
         (["--output", "1"], "is too small"),
         (["--cached", "1"], "is no share"),
         (["--dtype", "fp8", "--device", "A100-SXM"], "has no rate of fp8"),
-        (["--decoders", "x", "--rate", "1"], "is no pool"),
+        (["--decoders", "x", "--rate", "1", "--system", "dgx_h100"], "is no pool"),
+        (["--decoders", "1", "--rate", "1"], "are other GPUs"),
     ],
 )
 def test_bad_options_are_one_line(options: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
