@@ -161,7 +161,10 @@ def test_a_small_model_is_measured_whole_and_composed(
     ]
     for kind in kinds:
         work = models.workload({"model": str(path), **kind})
-        row, timeline = models.measure_model(cpu, work, 0.05)
+        for _ in range(5):  # where a busy machine stretches a forward pass beyond the whole, it has no time
+            row, timeline = models.measure_model(cpu, work, 0.05)
+            if kind.get("mode") != "training" or row["forward_ms"]:
+                break
         assert row["outcome"] == "measured" and row["passport"] == "measured", row
         assert row["latency_ms"] > 0 and len(timeline) == row["kernels"] > 20
         if kind.get("mode") == "training":
