@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tilecast.api import work as asked
 from tilecast.api.answer import Answer
@@ -20,6 +20,9 @@ from tilecast.models.registry import load_model
 from tilecast.predict.physics.chip import FORMATS
 from tilecast.serving.engines import engine as load_engine
 from tilecast.serving.load import Lengths, Load
+
+if TYPE_CHECKING:
+    from tilecast.serving.passes import Formats
 
 Devices = Annotated[list[str], Option("GPUs, as H100 H200 B200", metavar="GPU", several="+")]
 Dtypes = Annotated[
@@ -67,16 +70,25 @@ class Comparison(Answer):
 
 
 def asked_of(
-    devices: list[str], formats: list[str] | None, input: str | int, output: str | int, **bounds: float | None
-) -> tuple[list[Any], list[str], Load, dict[str, float]]:
-    """GPUs, formats, load and bounds of a comparison, checked."""
+    devices: list[str],
+    formats: list[str] | None,
+    parts: tuple[str | None, str | None],
+    input: str | int,
+    output: str | int,
+    **bounds: float | None,
+) -> tuple[list[Any], list[Formats], Load, dict[str, float]]:
+    """GPUs, formats (`parts`: of weights alone and of the cache), load and bounds of a comparison, checked."""
     load = Load(Lengths.parse(str(input), "--input"), Lengths.parse(str(output), "--output", least=2))
     kept = {name: most for name, most in bounds.items() if most is not None}
     for name, most in kept.items():
         if not 0 < most < 1e15:
             raise InputError("--" + name.replace("_", "-"), f"{most:g} is no number above zero")
-    dtypes = [stored(chosen(name, ("bf16", "fp16", *FORMATS), "--formats")) for name in formats or ["bf16"]]
-    return [load_device(name) for name in devices], dtypes, load, kept
+    from tilecast.serving.passes import Formats
+
+    names = [stored(chosen(name, ("bf16", "fp16", *FORMATS), "--formats")) for name in formats or ["bf16"]]
+    weights, cache = parts
+    many = [Formats(name, name, cache or "bf16", weights or "") for name in names]
+    return [load_device(name) for name in devices], many, load, kept
 
 
 @question
@@ -85,6 +97,8 @@ def compare(
     devices: Devices,
     formats: Dtypes = None,
     *,
+    weight_dtype: asked.WeightFormat = None,
+    kv_dtype: asked.CacheFormat = None,
     engine: Engine = "vllm",
     input: Input = "1024",
     output: Output = "256",
@@ -93,7 +107,9 @@ def compare(
     prices: asked.PriceFile = None,
 ) -> Comparison:
     """Models, GPUs and number formats side by side: latency, fit, dollars, energy, how well each is known."""
-    gpus, dtypes, load, bounds = asked_of(devices, formats, input, output, ttft_ms=ttft_ms, tpot_ms=tpot_ms)
+    gpus, dtypes, load, bounds = asked_of(
+        devices, formats, (weight_dtype, kv_dtype), input, output, ttft_ms=ttft_ms, tpot_ms=tpot_ms
+    )
     known, serves = load_prices(prices or PRICES), load_engine(engine)
     shapes = [equal_layers(load_model(name)) for name in models]
     if len(shapes) * len(gpus) * len(dtypes) > MOST:

@@ -23,13 +23,12 @@ from tilecast.models.architecture import stacked
 from tilecast.models.choices import PRODUCTS
 from tilecast.models.registry import load_model
 from tilecast.multigpu.layout import Layout, check, from_runs
-from tilecast.predict import formats
-from tilecast.predict.kernel import HostAware, Predictor
 from tilecast.predict.registry import load_predictor
 
 if TYPE_CHECKING:
     from tilecast.models.workload import Workload
     from tilecast.multigpu.step import Step
+    from tilecast.predict.kernel import Predictor
 
 _RANKS = ("dp", "tp", "pp", "ep", "cp")
 _LAYOUT = (*_RANKS, "microbatch", "interleave", "schedule", "recompute", "zero", "stages", "sequence_parallel")
@@ -179,6 +178,9 @@ def forecast(
     if kv_dtype == "bf16" and step["dtype"] not in ("fp16", "bf16"):
         raise InputError("--kv-dtype", f"bf16 goes with 16 bits, not with {step['dtype']}", "leave it out")
     layout, costing = _layout(given), load_prices(prices or PRICES)
+    from tilecast.predict import formats  # numpy, once the arguments stand
+    from tilecast.predict.kernel import HostAware
+
     usual = [attention] if attention else ["fused", "eager"] if stacked(spec) else ["eager"]
     works = [asked.workload(spec, sequence, "forecast", **step, attention=name) for name in usual]
     formats.check(works[0], gpu)

@@ -69,6 +69,8 @@ def recommend(
     *,
     objective: Annotated[Literal["gpus", "dollars"], Option("of what there should be fewest")] = "gpus",
     formats: beside.Dtypes = None,
+    weight_dtype: asked.WeightFormat = None,
+    kv_dtype: asked.CacheFormat = None,
     engine: serve.Engine = "vllm",
     input: beside.Input = "1024",
     output: beside.Output = "256",
@@ -77,7 +79,9 @@ def recommend(
     prices: asked.PriceFile = None,
 ) -> Recommendation:
     """The fewest GPUs, or dollars, that serve a rate within latency targets, and the commands that start them."""
-    gpus, dtypes, load, bounds = beside.asked_of(devices, formats, input, output, ttft_ms=ttft_ms, tpot_ms=tpot_ms)
+    gpus, dtypes, load, bounds = beside.asked_of(
+        devices, formats, (weight_dtype, kv_dtype), input, output, ttft_ms=ttft_ms, tpot_ms=tpot_ms
+    )
     if not 0 < rate < 1e6:
         raise InputError("--rate", f"{rate:g} is no rate", "expected above 0, below 1,000,000")
     known, serves = load_prices(prices or PRICES), load_engine(engine)

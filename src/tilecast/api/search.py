@@ -74,7 +74,10 @@ def search(
     system: Annotated[str, Option("a system file (YAML), or a name of `tilecast list systems`")],
     gpus: Annotated[int, Option("GPUs to use, all of them", "gpus")],
     *,
-    objective: Annotated[Literal["step_time", "tokens_per_dollar", "ttft"], Option("what is best")] = "step_time",
+    objective: Annotated[
+        Literal["step_time", "tokens_per_dollar", "ttft"] | None,
+        Option("what is best (default: step_time of training, tokens_per_dollar of inference)"),
+    ] = None,
     constraints: Annotated[
         list[str] | None,
         Option(
@@ -128,6 +131,7 @@ def search(
     bounds = searching.parse_constraints(constraints or [])
     questions = [searching.parse_part(text) for text in why_not or []]
     given["mode"] = mode = mode or ("inference" if objective == "ttft" else "training")
+    given["objective"] = objective = objective or ("step_time" if mode == "training" else "tokens_per_dollar")
     if (mode, objective) in (("training", "ttft"), ("inference", "step_time")):
         other = "tokens_per_dollar or " + ("ttft" if mode == "inference" else "step_time")
         raise InputError("--objective", f"{objective} is no figure of {mode}", f"expected {other}")

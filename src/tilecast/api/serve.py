@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tilecast.api import work as asked
 from tilecast.api.answer import Answer
@@ -19,6 +19,9 @@ from tilecast.hardware.system import load_system
 from tilecast.models.registry import load_model
 from tilecast.serving.engines import engine as load_engine
 from tilecast.serving.load import Lengths, Load, read_trace
+
+if TYPE_CHECKING:
+    from tilecast.models.architecture import Architecture
 
 Format = Literal["bf16", "fp16", "fp8", "fp8_block", "nvfp4", "mxfp4"]
 Engine = Annotated[str, Option("how passes are filled: vllm, sglang, trtllm")]
@@ -89,8 +92,13 @@ def serve(
     max_requests: Annotated[int | None, Option("requests of a server at once (likewise)", "batch")] = None,
     memory_share: Annotated[float | None, Option("of a GPU's memory, at most 1 (likewise)")] = None,
     draft_tokens: Annotated[int | None, Option("speculative decoding: tokens drafted a pass", "top")] = None,
-    acceptance: Annotated[float | None, Option("chance that a drafted token is accepted")] = None,
-    draft_model: Annotated[str | None, Option("what drafts (default: a look-up that costs nothing)")] = None,
+    acceptance: Annotated[
+        float | None, Option("chance that a drafted token is accepted (above 0, at most 1)")
+    ] = None,
+    draft_model: Annotated[
+        str | None,
+        Option("what drafts; own: the model's layer that predicts further tokens (default: a look-up at no cost)"),
+    ] = None,
     ttft_ms: Annotated[float | None, Option("bound on the mean time to first token")] = None,
     tpot_ms: Annotated[float | None, Option("bound on the mean time per output token")] = None,
     prices: asked.PriceFile = None,
@@ -120,7 +128,7 @@ def serve(
         raise InputError("--moe-dtype", f"needs experts: {model} has none")
     draft = None
     if draft_tokens and acceptance is not None:
-        draft = Draft(draft_tokens, acceptance, equal_layers(load_model(draft_model)) if draft_model else None)
+        draft = Draft(draft_tokens, acceptance, _drafting(draft_model, shape))
     batching = serves.batching
     most, budget = max_requests or batching.sequences, token_budget or batching.budget
     batching = replace(batching, sequences=most, budget=budget)
@@ -160,7 +168,7 @@ def _check(given: dict[str, Any]) -> None:
     if given["memory_share"] is not None and not 0 < given["memory_share"] <= 1:
         raise InputError("--memory-share", f"{given['memory_share']:g} is no share", "expected above 0, at most 1")
     if given["acceptance"] is not None and not 0 <= given["acceptance"] <= 1:
-        raise InputError("--acceptance", f"{given['acceptance']:g} is no chance", "expected 0 to 1")
+        raise InputError("--acceptance", f"{given['acceptance']:g} is no chance", "expected above 0, at most 1")
     if (given["draft_tokens"] is None) != (given["acceptance"] is None):
         raise InputError("--draft-tokens", "and --acceptance go together", "give both or none")
     if given["draft_model"] and given["draft_tokens"] is None:
@@ -171,6 +179,15 @@ def _check(given: dict[str, Any]) -> None:
         raise InputError("--decoders", "are other GPUs: caches go to them over links", "add --system")
     if not given["device"] and not given["system"]:
         raise InputError("--device", "is missing", "name a GPU, or a --system of many")
+
+
+def _drafting(name: str | None, shape: Architecture) -> Architecture | None:
+    from tilecast.models.architecture import equal_layers
+
+    if name == "own" and not shape.predicting:
+        problem = f"{shape.name} has no layer that predicts further tokens (`num_nextn_predict_layers`)"
+        raise InputError("--draft-model", problem, "name another model, or leave it out")
+    return shape.predictor if name == "own" else equal_layers(load_model(name)) if name else None
 
 
 def _pool(text: str) -> Any:

@@ -37,7 +37,7 @@ FREE_KEYS = frozenset(key for name in _FREE for key in NAMES[name]) | set(LAYER_
 # What decides no kernel: identifiers of words, constants in a formula, how weights are drawn or stored.
 _IGNORED = re.compile(
     r"architectures|.*_token_id|.*_eps(ilon)?|rope_theta|initializer_range|transformers_version|_name_or_path|"
-    r"torch_dtype|dtype|use_cache"
+    r"torch_dtype|dtype|use_cache|num_nextn_predict_layers"
 )
 TENSOR_CORES = ("linear", "bmm", "conv", "attention")  # families that compute in TF32 where a model is asked in it
 # name -> (tensors read, tensors written, FLOPs) per parameter element: one fused kernel a parameter

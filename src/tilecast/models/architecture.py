@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tilecast.base.documents import listed
 from tilecast.base.errors import InputError, Uncut
@@ -38,6 +38,7 @@ NAMES = {
     "state_groups": ("n_groups", "mamba_n_groups", "linear_num_key_heads"),
     "state_taps": ("conv_kernel", "linear_conv_kernel_dim"),
     "token_types": ("type_vocab_size",),
+    "predicting": ("num_nextn_predict_layers",),
     "sparse_decoder": ("num_sparse_decoder_layers",),
     "sparse_encoder": ("num_sparse_encoder_layers",),
 }
@@ -91,6 +92,10 @@ class Architecture:
     stored_expert_layers: int = 0  # and that memory holds: an encoder's too
     expert_matrices: int = 3  # of one expert
     cached_layers: int = 0  # layers whose keys and values are kept
+    predicting: int = (
+        0  # layers that predict tokens beyond the next one, as servers draft with; of no forward pass
+    )
+    joins: bool = False  # a layer that predicts further tokens: two hidden states become one; no ends of its own
     extra: int = 0  # other parameters: BERT's token types, pooler and head
 
     @property
@@ -107,6 +112,18 @@ class Architecture:
     def shared_parameters(self) -> int:
         """Matrices of the experts that every token passes."""
         return self._matrices(self.shared_ffn)
+
+    @property
+    def predictor(self) -> Architecture:
+        """The layer that predicts further tokens, as a model of its own that shares the embedding and the head.
+
+        It is one more layer like the last (DeepSeek-V3, arXiv 2412.19437, section 2.2), behind a product that
+        joins the hidden state of a token and the embedding of the next.
+        """
+        one = 1 if self.experts else 0
+        return replace(
+            self, layers=1, expert_layers=one, stored_expert_layers=one, cached_layers=1, predicting=0, joins=True
+        )
 
     def _matrices(self, width: int) -> int:
         return self.hidden * width * (3 if self.gated else 2)
@@ -183,12 +200,13 @@ def architecture(spec: ModelSpec) -> Architecture:
         plain_dim=size("plain"),
         turned_dim=rotated,
         value_dim=size("value_dim"),
+        predicting=size("predicting"),
         cached_layers=2 * layers if switch else layers,  # of Switch: attention to itself and to the encoder
         extra=(size("token_types", 2) + 6 + 2 * hidden) * hidden + vocab if kind == "bert" else 0,
     )
 
 
-def _state(size: Callable[[str], int], hidden: int, delta: bool) -> dict[str, int]:
+def _state(size: Callable[[str], int], hidden: int, delta: bool) -> dict[str, Any]:
     """Groups, parameters and bytes kept of a sequence of one state space (Mamba-2) or gated delta rule."""
     heads, width, length, groups = (size(f"state_{name}") for name in ("heads", "width", "size", "groups"))
     inner, shared = heads * width, 2 * groups * length

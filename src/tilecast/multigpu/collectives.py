@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from tilecast.base.errors import InputError
 from tilecast.base.paths import CURVES
@@ -181,10 +179,10 @@ NO_WAY = Way(0.0, 0.0, math.inf, 0.0, math.inf, 0.0)  # of a GPU alone: no time 
 LONG_WAY = NO_WAY._replace(start_s=math.inf)  # never the fastest: fills a table's gaps
 
 
-def seconds(way: Any, size: Any) -> Any:
+def seconds(way: Any, size: Any, larger: Callable[[Any, Any], Any] = max) -> Any:
     """Seconds of `size` bytes a way; both may be arrays, `way` of the six numbers of a Way each."""
     start, inside, inside_rate, outside, outside_rate, end = way[:6]
-    return start + np.maximum(inside * size / inside_rate, outside * size / outside_rate) + end
+    return start + larger(inside * size / inside_rate, outside * size / outside_rate) + end
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Annotated, Any
 
-import numpy as np
 from pydantic import ConfigDict, Field, StrictBool
 
 from tilecast.base.arrays import Array
@@ -109,6 +108,8 @@ class Layouts(Ranks):
     @classmethod
     def of(cls, layouts: Sequence[Layout]) -> Layouts:
         """These layouts, in order."""
+        import numpy as np  # here and below: one layout is checked without it
+
         found = cls()
         columns = zip(*map(attrgetter(*cls.PARTS), layouts), strict=True) if layouts else [()] * len(cls.PARTS)
         found.__dict__ = dict(zip(cls.PARTS, map(np.array, columns)))
@@ -124,6 +125,8 @@ class Layouts(Ranks):
 
     def __getitem__(self, places: Array) -> Layouts:
         """Those at `places`."""
+        import numpy as np
+
         found = type(self)()
         found.__dict__ = {
             name: part[places] if isinstance(part, np.ndarray) else part for name, part in vars(self).items()
@@ -136,6 +139,8 @@ class Layouts(Ranks):
 
     def alike(self) -> Iterator[tuple[Array, Layouts]]:
         """Places and layouts of each kind of pipeline: `schedule`, `pp` and `interleave` are one value for all."""
+        import numpy as np
+
         kinds: dict[tuple[Any, ...], list[int]] = defaultdict(list)
         for place, kind in enumerate(zip(*(getattr(self, name).tolist() for name in _PIPELINE), strict=True)):
             kinds[kind].append(place)
@@ -146,8 +151,14 @@ class Layouts(Ranks):
 
     def pieces(self, layers: int) -> Array:
         """Layers of each piece of pipelines that are alike: [piece, layout]."""
-        even = stages(layers, self.pp * self.interleave)
-        return np.array([given or even for given in self.stages]).T
+        import numpy as np
+
+        found = np.empty((self.pp * self.interleave, len(self)), dtype=int)
+        found[:] = np.array(stages(layers, len(found)))[:, None]
+        for place, given in enumerate(self.stages):
+            if given:
+                found[:, place] = given
+        return found
 
 
 _PIPELINE = ("schedule", "pp", "interleave")
@@ -238,6 +249,8 @@ def illegal(
     layouts: Sequence[Layout], model: Architecture, gpus: int | None, batch: int | None, sequence: int | None
 ) -> list[str | None]:
     """What `legal` says of each of many layouts whose parts are possible by themselves, their stages even."""
+    import numpy as np
+
     found: list[str | None] = [None] * len(layouts)
     rules = list(_rules(Layouts.of(layouts), model, gpus, batch, sequence)) if layouts else []
     for broken, words in reversed(rules):  # the first rule that is broken has the last word

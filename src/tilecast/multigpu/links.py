@@ -51,7 +51,7 @@ class Links:
 
     def _timed(self, rows: list[int], size: Array, ends: int) -> Array:
         ways = self._ways[..., rows]
-        legs = seconds(ways if size.ndim == 1 else ways[:, :, :, None], size).min(axis=1)
+        legs = seconds(ways if size.ndim == 1 else ways[:, :, :, None], size, np.maximum).min(axis=1)
         latency = np.where(size > 0, legs.max(axis=0) * 1e3, 0.0)
         if ends == 1:
             return latency[None]
@@ -60,12 +60,13 @@ class Links:
 
     def _rows_of(self, count: int, *asked: Any) -> list[int]:
         """Where the ways of each operation in a group stand in the table: 0 where no time passes."""
-        parts = (part.tolist() if isinstance(part, np.ndarray) else [part] * count for part in asked)
-        found = []
-        for *key, able in zip(*parts, strict=True):
-            row = self._rows.get(tuple(key)) if able and key[3] > 1 else 0
-            found.append(self._added(tuple(key)) if row is None else row)
-        return found
+        *parts, able = (part.tolist() if isinstance(part, np.ndarray) else [part] * count for part in asked)
+        found: list[Any] = list(map(self._rows.get, zip(*parts, strict=True)))
+        if None in found:
+            for place, key in enumerate(zip(*parts, strict=True)):
+                if found[place] is None:
+                    found[place] = (self._rows.get(key) or self._added(key)) if able[place] and key[3] > 1 else 0
+        return found if all(able) else [row if asked else 0 for row, asked in zip(found, able, strict=True)]
 
     def _added(self, key: tuple[Any, ...]) -> int:
         row, legs = len(self._rows) + 1, tried(key[0], self.system, self._route(key[1:]))

@@ -24,7 +24,7 @@ from tilecast.multigpu.kernels import Kernels, Run, Times, sent
 from tilecast.multigpu.layout import STANDARD, Assumptions, Layout, Layouts, check, stages
 from tilecast.multigpu.links import Links
 from tilecast.multigpu.memory import Memory, end_parameters, held, layer_parameters, memory
-from tilecast.multigpu.schedule import BACKWARD, FORWARD, Event, simulate, stage_ends
+from tilecast.multigpu.schedule import BACKWARD, FORWARD, Event, Pipelines, simulate, stage_ends
 from tilecast.multigpu.shard import Shape, Share
 from tilecast.multigpu.traffic import FIRST, LAST, LAYER, UNIT, Traffic
 from tilecast.predict.kernel import Predictor
@@ -100,7 +100,7 @@ class StepForecaster:
         # forecast, low, high, and once more with links between stages that take no time
         cases = np.concatenate([whole, (whole - passes[_SENDS])[:, :1]], axis=1)[..., 0]
         hops = np.append(self._hops(one, 3)[:, 0], 0.0)
-        found = self._ends(one, cases, hops, np.full(4, count))
+        (found,) = stage_ends([self._pipelines(one, cases, hops, np.full(4, count))])
         ends, still = found[:3], found[3]
         tails = self._tails(one, kernels, whole, 3)[..., 0]  # tail part (dp, optimizer), end, stage
         finish = ends + tails.sum(axis=0)
@@ -136,16 +136,21 @@ class StepForecaster:
     def latencies(self, layouts: Sequence[Layout]) -> Array:
         """Milliseconds of each (legal) layout, many at once: what `step` finds, without its parts and interval."""
         found, many = np.zeros(len(layouts)), Layouts.of(layouts)
-        self.kernels.forecast(_shapes(many))
+        shapes, asked, after = _shapes(many), [], []
+        self.kernels.forecast(shapes)
         for places, alike in many.alike():
             # Layouts that differ only in what follows the pipeline (ZeRO, how gradients travel) share its passes.
             first, whose = self._distinct(alike, alike.dp, alike.pieces(self.model.layers))
             leading = alike[first]
-            whole = self._passes(leading, self.kernels(*_shapes(leading)), 1).sum(axis=0)
+            own = [shapes[place] for place in places.tolist()]
+            whole = self._passes(leading, self.kernels(*[own[place] for place in first.tolist()]), 1).sum(axis=0)
             counts = leading.microbatches(self.work.batch_size)
-            ends = self._ends(leading, whole[:, 0].swapaxes(1, 2), self._hops(leading, 1)[0], counts)
-            tails = self._tails(alike, self.kernels(*_shapes(alike)), whole[..., whose], 1)
-            found[places] = (ends[whose].T + tails.sum(axis=0)[0]).max(axis=0)
+            cases, hops = whole[:, 0].swapaxes(1, 2), self._hops(leading, 1)[0]
+            asked.append(self._pipelines(leading, cases, hops, counts))
+            tails = self._tails(alike, self.kernels(*own), whole[..., whose], 1)
+            after.append((places, whose, tails.sum(axis=0)[0]))
+        for ends, (places, whose, tails) in zip(stage_ends(asked), after, strict=True):
+            found[places] = (ends[whose].T + tails).max(axis=0)
         return found
 
     def held(self, layouts: Sequence[Layout]) -> tuple[Array, Array]:
@@ -198,9 +203,10 @@ class StepForecaster:
         hides = alike.overlap | ((alike.cp == 1) & (sharded == 0))
         again = np.unique(alike.recompute, return_inverse=True)[1]
         parts = (alike.tp, alike.ep, alike.cp, alike.microbatch, alike.sequence_parallel, alike.gpus)
-        rows = np.vstack([*parts, sharded, hides, again, *more])
-        _, first, whose = np.unique(rows, axis=1, return_index=True, return_inverse=True)
-        return first, whose.reshape(-1)
+        rows = np.ascontiguousarray(np.vstack([*parts, sharded, hides, again, *more]).T)
+        places: dict[bytes, int] = {}
+        whose = [places.setdefault(row.tobytes(), len(places)) for row in rows]
+        return np.unique(whose, return_index=True)[1], np.array(whose)
 
     # --- a microbatch through one piece of the model ---
 
@@ -274,11 +280,11 @@ class StepForecaster:
         """Milliseconds [end, layout] that pass between a stage's end and the arrival of what it sends."""
         return np.zeros((ends, len(at))) if self.assume.blocking_sends else self.traffic.send(at, ends)
 
-    def _ends(self, at: Layouts, whole: Array, hops: Array, counts: Array) -> Array:
-        """When each stage ends its last pass [case, stage], of passes [kind, case, piece]."""
+    def _pipelines(self, at: Layouts, whole: Array, hops: Array, counts: Array) -> Pipelines:
+        """Pipelines of passes [kind, case, piece]."""
         forward, backward = whole.reshape(2, -1, at.interleave, at.pp)
         second = backward if self.work.mode == "training" else None
-        return stage_ends(at.schedule, counts, forward, second, np.stack([hops, hops], axis=1))
+        return Pipelines(at.schedule, counts, forward, second, np.stack([hops, hops], axis=1))
 
     def _tails(self, at: Layouts, kernels: Times, whole: Array, ends: int) -> Array:
         """Milliseconds [dp or optimizer, end, stage, layout] after a stage's last backward pass."""

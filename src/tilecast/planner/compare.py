@@ -30,9 +30,9 @@ def system_of(device: Device) -> System | None:
     return max(able, key=lambda one: (one.gpus_per_node, one.gpus), default=None)
 
 
-def servers(model: Architecture, device: Device, dtype: str, engine: Engine) -> Iterator[Deployment | str]:
+def servers(model: Architecture, device: Device, formats: Formats, engine: Engine) -> Iterator[Deployment | str]:
     """Servers of 1 to 8 GPUs that can be forecast; why not in a line for those that cannot."""
-    system, formats = system_of(device), Formats(dtype, dtype, "bf16")
+    system = system_of(device)
     for tp in TP:
         one = Deployment(
             model, device, system, engine.batching, formats, Pool(tp, ep=1), memory_share=engine.memory_share
@@ -47,24 +47,35 @@ def servers(model: Architecture, device: Device, dtype: str, engine: Engine) -> 
         yield one
 
 
-def known_as(device: Device, dtype: str, predictor: HalfPrecision) -> str:
+def known_as(device: Device, formats: Formats, predictor: HalfPrecision) -> str:
     """How well products of a format are known on a GPU."""
-    return "measured" if predictor.seen(device, f"gemm/{dtype}", ()) else "from other GPUs"
+    return "measured" if predictor.seen(device, f"gemm/{formats.gemm}", ()) else "from other GPUs"
+
+
+def in_words(formats: Formats) -> str:
+    """The formats of a row, as `bf16`, `fp8, fp8 cache` or `bf16, int4 weights`."""
+    words = [formats.gemm]
+    words += [f"{formats.weights} weights"] if formats.weights else []
+    return ", ".join(words + ([f"{formats.cache} cache"] if formats.cache != "bf16" else []))
 
 
 def row(
     model: Architecture,
     device: Device,
-    dtype: str,
+    formats: Formats,
     engine: Engine,
     load: Load,
     prices: Prices,
     bounds: Mapping[str, float],
 ) -> dict[str, Any]:
     """The smallest server that holds the model, and its best load within the bounds."""
-    found: dict[str, Any] = {"model": model.name, "device": device.short or device.name, "dtype": dtype}
+    found: dict[str, Any] = {
+        "model": model.name,
+        "device": device.short or device.name,
+        "dtype": in_words(formats),
+    }
     why = ""
-    for one in servers(model, device, dtype, engine):
+    for one in servers(model, device, formats, engine):
         if isinstance(one, str):
             why = why or one
             continue
@@ -76,7 +87,7 @@ def row(
         if best is None:
             why = f"keeps the bounds on no load of {one.gpus} GPU{'s' * (one.gpus > 1)}"
             continue
-        return found | {"gpus": one.gpus, "known": known_as(device, dtype, shipped())} | _figures(best)
+        return found | {"gpus": one.gpus, "known": known_as(device, formats, shipped())} | _figures(best)
     return found | {"gpus": None, "why_not": why}
 
 
@@ -91,7 +102,7 @@ def _figures(best: Mapping[str, Any]) -> dict[str, Any]:
 def recommended(
     model: Architecture,
     device: Device,
-    dtype: str,
+    formats: Formats,
     engine: Engine,
     load: Load,
     prices: Prices,
@@ -99,7 +110,7 @@ def recommended(
 ) -> Iterator[dict[str, Any]]:
     """For each size of server: how many keep `load.rate_per_s` within the bounds, replayed as an open loop."""
     wanted = load.rate_per_s
-    for one in servers(model, device, dtype, engine):
+    for one in servers(model, device, formats, engine):
         if isinstance(one, str):
             continue
         result = answered(one, replace(load, rate_per_s=0.0), prices, bounds)
@@ -117,9 +128,10 @@ def recommended(
                 if offer is not None:
                     hourly = math.ceil(many.gpus / offer.gpus) * offer.on_demand.value
                 yield {
-                    "device": device.short or device.name, "dtype": dtype, "tp": one.pool.tp, "servers": count,
-                    "gpus": many.gpus, "usd_per_hour": hourly, **times, "clients": best["concurrency"],
-                    "deployment": one, "known": known_as(device, dtype, shipped()),
+                    "device": device.short or device.name, "dtype": in_words(formats), "tp": one.pool.tp,
+                    "servers": count, "gpus": many.gpus, "usd_per_hour": hourly, **times,
+                    "clients": best["concurrency"], "deployment": one,
+                    "known": known_as(device, formats, shipped()),
                 }  # fmt: skip
                 break
 

@@ -11,10 +11,12 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import product
+from functools import cache
+from itertools import groupby, islice, product
+from typing import Any, NamedTuple
 
 from tilecast.base.errors import InputError
-from tilecast.base.limits import check
+from tilecast.base.limits import MOST, check
 from tilecast.models.architecture import Architecture
 from tilecast.models.workload import Workload
 from tilecast.multigpu.layout import RECOMPUTE, SCHEDULES, Layout, in_runs
@@ -69,8 +71,7 @@ def space_words(space: Space) -> dict[str, str]:
     return {name: tried or every.get(name, "every divisor") for name, tried in words.items()}
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A layout with its figures, and why it cannot be used (None if it can)."""
 
     layout: Layout
@@ -150,7 +151,8 @@ def search(
 
     `again` names layouts to try besides, of those that fit.
     """
-    every = [layout for place, layout in enumerate(tried, 1) if check("layouts", place, "the search")]
+    every = list(islice(tried, MOST["layouts"][0] + 1))
+    check("layouts", len(every), "the search")
     reasons, bounds = impossible(every), constraints or {}
     ranked = []
     infeasible = [Candidate(layout, {}, reason) for layout, reason in zip(every, reasons, strict=True) if reason]
@@ -161,11 +163,17 @@ def search(
         )
     for candidate in evaluated:
         if reason := candidate.reason or broken(candidate.figures, bounds):
-            infeasible.append(candidate if candidate.reason else replace(candidate, reason=reason))
+            infeasible.append(candidate if candidate.reason else candidate._replace(reason=reason))
         else:
             ranked.append(candidate)
-    ranked.sort(key=lambda candidate: (value(candidate, objective), candidate.layout.label))
-    return Found(objective, tuple(ranked), tuple(infeasible))
+    return Found(objective, tuple(_sorted(ranked, lambda one: value(one, objective))), tuple(infeasible))
+
+
+def _sorted(candidates: Iterable[Candidate], key: Callable[[Candidate], Any]) -> Iterator[Candidate]:
+    """By `key`; equals by their labels, which take time to write."""
+    for _, equal in groupby(sorted(candidates, key=key), key):
+        first, *others = equal
+        yield from sorted((first, *others), key=lambda one: one.layout.label) if others else (first,)
 
 
 def value(candidate: Candidate, objective: str) -> float:
@@ -220,7 +228,7 @@ def pareto(candidates: Sequence[Candidate], first: str, second: str) -> list[Can
     """The Pareto front of two figures, both better when smaller."""
     front: list[Candidate] = []
     best = float("inf")
-    for candidate in sorted(candidates, key=lambda c: (c.figures[first], c.figures[second], c.layout.label)):
+    for candidate in _sorted(candidates, lambda one: (one.figures[first], one.figures[second])):
         if candidate.figures[second] < best:
             best = candidate.figures[second]
             front.append(candidate)
@@ -278,6 +286,7 @@ def reasons(found: Found) -> list[tuple[int, str]]:
 def _by_kind(stopped: Iterable[Candidate]) -> list[list[str]]:
     """Reasons, those together that differ in their numbers only."""
     kinds: dict[str, list[str]] = defaultdict(list)
+    kind = cache(lambda reason: re.sub(r"\d[\d.,e+]*", "…", reason))
     for reason in (candidate.reason or "" for candidate in stopped):
-        kinds[re.sub(r"\d[\d.,e+]*", "…", reason)].append(reason)
+        kinds[kind(reason)].append(reason)
     return list(kinds.values())

@@ -92,6 +92,8 @@ class Deployment:
         shared, own = layer_parameters(self.model, pool.tp)
         first, last = end_parameters(self.model, pool.tp)
         ends = max(first, last) if pool.pp > 1 else first + last * (not self.model.tied)
+        if self.model.joins:  # the ends are those of the model it predicts for
+            ends = 2 * self.model.hidden**2
         form = alone(self.formats.weights) if self.formats.weights else FORMATS[self.formats.gemm]
         size = form.weight_bytes, FORMATS[self.formats.moe].weight_bytes
         layers = math.ceil(self.model.layers / pool.pp)

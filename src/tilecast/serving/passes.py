@@ -62,6 +62,8 @@ def layer_kernels(shape: Architecture, formats: Formats, work: Work, tp: int, ep
         ("gemm", formats.gemm, (tokens, shape.hidden, heads * shape.head_dim), shape.layers),
     ]
     found = _latent(shape, formats, work, heads) if shape.latent else found
+    if shape.joins:
+        found.append(("gemm", "bf16", (tokens, shape.hidden, 2 * shape.hidden), 1))
     head = (tokens if work.decode else work.sequences, shape.vocab / tp, shape.hidden)
     found.append(("gemm", "bf16", head, 1))
     if shape.experts:

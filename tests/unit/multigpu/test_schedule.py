@@ -11,6 +11,7 @@ from tilecast.multigpu.schedule import (
     BACKWARD,
     FORWARD,
     Event,
+    Pipelines,
     in_flight,
     simulate,
     stage_ends,
@@ -62,14 +63,11 @@ def test_many_at_once_is_one_by_one(pipeline, training):
     hops = (send, send / 2 if training else 0.0)
     one = ends(simulate(schedule, microbatches, forward, backward if training else None, hops), stages)
     scale = np.array([1.0, 2.0])[:, None, None]
-    many = stage_ends(
-        schedule,
-        microbatches,
-        forward * scale,
-        backward * scale if training else None,
-        np.outer([1.0, 2.0], hops),
-        periodic=False,
-    )
+    back = backward * scale if training else None
+    two = Pipelines(schedule, np.full(2, microbatches), forward * scale, back, np.outer([1.0, 2.0], hops))
+    few = Pipelines("1f1b", np.array([3]), np.ones((1, 1, 2)), np.ones((1, 1, 2)), np.zeros((1, 2)))
+    many, beside = stage_ends([two, few], periodic=False)  # another pipeline beside them changes nothing
+    assert beside.tolist() == [[8.0, 7.0]]
     assert many[0] == pytest.approx(one, rel=1e-12)
     assert many[1] == pytest.approx(2 * one, rel=1e-12)
 
@@ -83,8 +81,8 @@ def test_what_is_extrapolated_is_what_is_simulated(schedule, chunks):
     forward[-1, -1] += 0.7
     for send in (0.0, 0.05, 0.4):
         hops = np.array([[send, send]])
-        fast = stage_ends(schedule, microbatches, forward[None], 2 * forward[None], hops)
-        slow = stage_ends(schedule, microbatches, forward[None], 2 * forward[None], hops, periodic=False)
+        asked = [Pipelines(schedule, np.array([microbatches]), forward[None], 2 * forward[None], hops)]
+        (fast,), (slow,) = (stage_ends(asked, periodic) for periodic in (True, False))
         assert fast == pytest.approx(slow, rel=1e-12)
 
 
@@ -97,7 +95,7 @@ def test_what_repeats_itself_is_not_simulated_and_comes_out_the_same(pipeline, m
     turn = stages if chunks > 1 else 1
     counts = [microbatches, microbatches + more * turn, 12 * stages]
     three = (np.stack([times] * 3) for times in (forward, backward))
-    found = stage_ends(schedule, np.array(counts), *three, np.full((3, 2), send))
+    (found,) = stage_ends([Pipelines(schedule, np.array(counts), *three, np.full((3, 2), send))])
     for count, row in zip(counts, found, strict=True):
         assert row == pytest.approx(
             ends(simulate(schedule, count, forward, backward, (send, send)), stages), rel=1e-12

@@ -23,6 +23,10 @@ def test_a_row_is_what_serve_answers_and_says_why_one_has_no_figures() -> None:
     assert joules == best["joules_per_token"] and joules["low"] < joules["mean"] < joules["high"]
     assert 0.787 * 700 < joules["mean"] * best["output_tokens_per_s"]["mean"] < 0.8251 * 700
     assert [rows["llama3_70b", "H100", dtype]["gpus"] for dtype in ("bf16", "fp8")] == [2, 1]
+    narrow = tc.compare("llama3_70b", "H100", weight_dtype="int4", kv_dtype="fp8", input=512, output=32).rows()[0]
+    served = tc.serve("llama3_70b", "H100", weight_dtype="int4", kv_dtype="fp8", input=512, output=32).best
+    assert served is not None and (narrow["gpus"], narrow["dtype"]) == (1, "bf16, int4 weights, fp8 cache")
+    assert narrow["output_tokens_per_s"] == served["output_tokens_per_s"]
     none = tc.compare("llama3_70b", "H100", ttft_ms=0.001)
     assert not none.fits and "keeps the bounds on no load" in none.rows()[0]["why_not"]
 

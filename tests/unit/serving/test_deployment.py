@@ -328,3 +328,41 @@ def test_a_model_that_drafts_takes_memory_and_has_to_be_cut() -> None:
         check(
             replace(drafted, pool=Pool(8), draft=Draft(2, 0.5, replace(MODEL, heads=12, kv_heads=12))), shipped()
         )
+
+
+def test_a_models_own_layer_drafts_where_it_has_one(capsys: pytest.CaptureFixture[str]) -> None:
+    deepseek = equal_layers(load_model("deepseek_v3"))
+    one = replace(ONE, model=deepseek, device=load_device("H200"), system=load_system("h200_sxm"), pool=Pool(8))
+    drafting = replace(one, model=deepseek.predictor)
+    ends = 2 * deepseek.vocab * deepseek.hidden  # the published size counts copies of them
+    assert round((drafting.weight_bytes(Pool()) / 2 + ends) / 1e9) in (
+        13,
+        14,
+    )  # published: 685 of which 671 billion
+    kernels = [layer_kernels(model, BF16, Work(True, 8, 8, 900), 8, 1) for model in (deepseek, deepseek.predictor)]
+    joining = ("gemm", "bf16", (8, deepseek.hidden, 2 * deepseek.hidden), 1)
+    assert joining in kernels[1] and joining not in kernels[0]
+    assert {kernel[0] for kernel in kernels[1]} == {"gemm", "moe", "latent_decode"}
+    options = [
+        "--model",
+        "deepseek_v3",
+        "--system",
+        "h200_sxm",
+        "--tp",
+        "8",
+        "--dtype",
+        "fp8",
+        "--concurrency",
+        "4",
+    ]
+    plain, sure, poor = (
+        told(capsys, *options, *more)["loads"][0]["tpot_ms"]["mean"]
+        for more in (
+            [],
+            *(["--draft-tokens", "1", "--acceptance", share, "--draft-model", "own"] for share in ("1", "0.01")),
+        )
+    )
+    assert plain / 2 < sure < plain < poor < 2 * plain
+    assert main(["serve", *options[2:], "--model", "llama3_8b", "--draft-tokens", "1", "--acceptance", "1",
+                 "--draft-model", "own"]) == 1  # fmt: skip
+    assert "has no layer that predicts further tokens" in capsys.readouterr().err
