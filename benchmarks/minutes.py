@@ -1,7 +1,8 @@
 """How long the files that claims rest on take to make, from nothing: `minutes.py [FOLDER]` writes the record anew.
 
 FOLDER holds a whole run (here, by default). Of each step Snakemake keeps when it began and ended; a file's time is
-the sum over the steps it needs. Run with `--cores 1` on a machine that does nothing else.
+the sum over the steps it needs. Run with `mode: replay` of `measure` in the configuration and with `--cores 1`, on
+a machine that does nothing else.
 """
 
 from __future__ import annotations

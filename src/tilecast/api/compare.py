@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from tilecast.api import work as asked
 from tilecast.api.answer import Answer
 from tilecast.api.options import Option, question
-from tilecast.api.serve import Engine, stored
+from tilecast.api.serve import Engine, Format, stored
 from tilecast.api.text import short, text_table
 from tilecast.base.errors import InputError
 from tilecast.base.names import chosen
@@ -17,7 +17,6 @@ from tilecast.hardware.device_file import load_device
 from tilecast.hardware.price import load_prices
 from tilecast.models.architecture import equal_layers
 from tilecast.models.registry import load_model
-from tilecast.predict.physics.chip import FORMATS
 from tilecast.serving.engines import engine as load_engine
 from tilecast.serving.load import Lengths, Load
 
@@ -83,12 +82,11 @@ def asked_of(
     for name, most in kept.items():
         if not 0 < most < 1e15:
             raise InputError("--" + name.replace("_", "-"), f"{most:g} is no number above zero")
-    from tilecast.serving.passes import Formats
+    names = [stored(chosen(name, get_args(Format), "--formats")) for name in formats or ["bf16"]]
+    gpus, (weights, cache) = [load_device(name) for name in devices], parts
+    from tilecast.serving.passes import Formats  # numpy, once the arguments stand
 
-    names = [stored(chosen(name, ("bf16", "fp16", *FORMATS), "--formats")) for name in formats or ["bf16"]]
-    weights, cache = parts
-    many = [Formats(name, name, cache or "bf16", weights or "") for name in names]
-    return [load_device(name) for name in devices], many, load, kept
+    return gpus, [Formats(name, name, cache or "bf16", weights or "") for name in names], load, kept
 
 
 @question
@@ -107,11 +105,11 @@ def compare(
     prices: asked.PriceFile = None,
 ) -> Comparison:
     """Models, GPUs and number formats side by side: latency, fit, dollars, energy, how well each is known."""
+    known, serves = load_prices(prices or PRICES), load_engine(engine)
+    shapes = [equal_layers(load_model(name)) for name in models]
     gpus, dtypes, load, bounds = asked_of(
         devices, formats, (weight_dtype, kv_dtype), input, output, ttft_ms=ttft_ms, tpot_ms=tpot_ms
     )
-    known, serves = load_prices(prices or PRICES), load_engine(engine)
-    shapes = [equal_layers(load_model(name)) for name in models]
     if len(shapes) * len(gpus) * len(dtypes) > MOST:
         raise InputError("compare", f"has more than {MOST} rows", "ask for fewer models, GPUs or formats")
     from tilecast.planner.compare import row

@@ -178,16 +178,16 @@ def forecast(
     if kv_dtype == "bf16" and step["dtype"] not in ("fp16", "bf16"):
         raise InputError("--kv-dtype", f"bf16 goes with 16 bits, not with {step['dtype']}", "leave it out")
     layout, costing = _layout(given), load_prices(prices or PRICES)
-    from tilecast.predict import formats  # numpy, once the arguments stand
-    from tilecast.predict.kernel import HostAware
-
     usual = [attention] if attention else ["fused", "eager"] if stacked(spec) else ["eager"]
     works = [asked.workload(spec, sequence, "forecast", **step, attention=name) for name in usual]
-    formats.check(works[0], gpu)
     if works[0].narrow and (predictor != "tilecast" or weights):
         raise InputError("--predictor", "below 16 bits tilecast's own weights alone forecast", "leave it out")
     with _alone(works[0], layout):
         check(layout, works[0].architecture, None, batch, works[0].sequence_length)
+    from tilecast.predict import formats  # numpy, once the arguments stand
+    from tilecast.predict.kernel import HostAware
+
+    formats.check(works[0], gpu)
     known = load_predictor(predictor, weights)
     if calibration:
         from tilecast.predict.calibrate import Calibrated, load

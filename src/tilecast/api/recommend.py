@@ -79,13 +79,13 @@ def recommend(
     prices: asked.PriceFile = None,
 ) -> Recommendation:
     """The fewest GPUs, or dollars, that serve a rate within latency targets, and the commands that start them."""
-    gpus, dtypes, load, bounds = beside.asked_of(
-        devices, formats, (weight_dtype, kv_dtype), input, output, ttft_ms=ttft_ms, tpot_ms=tpot_ms
-    )
     if not 0 < rate < 1e6:
         raise InputError("--rate", f"{rate:g} is no rate", "expected above 0, below 1,000,000")
     known, serves = load_prices(prices or PRICES), load_engine(engine)
     shape = equal_layers(load_model(model))
+    gpus, dtypes, load, bounds = beside.asked_of(
+        devices, formats, (weight_dtype, kv_dtype), input, output, ttft_ms=ttft_ms, tpot_ms=tpot_ms
+    )
     from tilecast.planner.compare import recommended
     from tilecast.planner.launch import server
 

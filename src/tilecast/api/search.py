@@ -26,7 +26,6 @@ from tilecast.multigpu.layout import Layout
 from tilecast.planner import search as searching
 from tilecast.planner.search import Candidate, Found, Space
 from tilecast.predict.registry import load_predictor
-from tilecast.serving.engines import engine as load_engine
 
 if TYPE_CHECKING:
     from tilecast.planner.candidates import Judge
@@ -185,6 +184,8 @@ def _task(given: dict[str, Any], context: tuple[int, ...] | None) -> tuple[Judge
     if given["mode"] == "inference":
         if given["predictor"] != "tilecast" or given["weights"]:
             raise InputError("--predictor", "serving is forecast by tilecast's own weights alone", "leave it out")
+        from tilecast.serving.engines import engine as load_engine
+
         serves, dtype = load_engine(given["engine"] or "vllm"), "bf16" if dtype == "fp16" else dtype
         work = Workload(spec, 1, given["sequence"], dtype="bf16", attention="fused", fused=True)
         from tilecast.planner.candidates import ServingLayouts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from tilecast.api import work as asked
 from tilecast.api.answer import Answer
@@ -16,12 +16,10 @@ from tilecast.base.paths import PRICES
 from tilecast.hardware.device_file import load_device
 from tilecast.hardware.price import load_prices
 from tilecast.hardware.system import load_system
+from tilecast.models.architecture import Architecture, equal_layers
 from tilecast.models.registry import load_model
 from tilecast.serving.engines import engine as load_engine
 from tilecast.serving.load import Lengths, Load, read_trace
-
-if TYPE_CHECKING:
-    from tilecast.models.architecture import Architecture
 
 Format = Literal["bf16", "fp16", "fp8", "fp8_block", "nvfp4", "mxfp4"]
 Engine = Annotated[str, Option("how passes are filled: vllm, sglang, trtllm")]
@@ -117,13 +115,12 @@ def serve(
     if device is None and described is not None and not described.device:
         raise InputError(str(system), "names no `device`", "add --device")
     gpu = load_device(device or described.device)  # type: ignore[union-attr]
-    from tilecast.models.architecture import equal_layers
-    from tilecast.predict.half_precision import shipped
+    shape = equal_layers(load_model(model))
+    from tilecast.predict.half_precision import shipped  # numpy, once the arguments stand
     from tilecast.serving.answer import answered
     from tilecast.serving.deployment import Deployment, Draft, Pool, check
     from tilecast.serving.passes import Formats
 
-    shape = equal_layers(load_model(model))
     if moe_dtype and not shape.experts:
         raise InputError("--moe-dtype", f"needs experts: {model} has none")
     draft = None
@@ -182,8 +179,6 @@ def _check(given: dict[str, Any]) -> None:
 
 
 def _drafting(name: str | None, shape: Architecture) -> Architecture | None:
-    from tilecast.models.architecture import equal_layers
-
     if name == "own" and not shape.predicting:
         problem = f"{shape.name} has no layer that predicts further tokens (`num_nextn_predict_layers`)"
         raise InputError("--draft-model", problem, "name another model, or leave it out")

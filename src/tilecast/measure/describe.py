@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tilecast.base.documents import read_json
 from tilecast.base.errors import InputError
 from tilecast.base.files import write_text
 from tilecast.base.limits import check
 from tilecast.hardware.device import Device, device_names
-from tilecast.measure.backend import Backend
+
+if TYPE_CHECKING:
+    from tilecast.measure.backend import Backend
 
 DESCRIPTION = "description.json"  # its file in the folder of a device's measurements
 PRODUCT = 1024  # edge of the matrix product whose rate is taken

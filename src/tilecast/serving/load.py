@@ -7,8 +7,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from tilecast.base.arrays import Array
 from tilecast.base.documents import read_text
 from tilecast.base.errors import InputError
@@ -35,6 +33,8 @@ class Lengths:
 
     def draw(self, uniform: Array, least: int) -> Array:
         """Whole tokens, at least `least`, for numbers drawn evenly between 0 and 1."""
+        import numpy as np  # here and below: options are checked without it
+
         if self.sigma:
             from scipy.special import ndtri
 
@@ -75,6 +75,8 @@ class Load:
 
     def requests(self, seed: int = 0) -> Requests:
         """The requests that are replayed."""
+        import numpy as np
+
         if self.trace:
             times, prompts, outputs = (np.array(column) for column in zip(*self.trace, strict=True))
             return Requests(prompts * (1 - self.cached), outputs.astype(int), prompts, times * 1e3)

@@ -15,8 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 from tilecast.base.arrays import Array
 from tilecast.base.errors import InputError
 from tilecast.base.limits import MOST
@@ -191,6 +189,8 @@ def replay(
     Without arrival times `clients` send one request each, and the next as one is answered. With `decoders` the
     servers only prefill: a request's cache then takes `transfer_ms` to one of these, which makes its tokens.
     """
+    import numpy as np
+
     total, every = len(requests.prompt), [*servers, *decoders]
     sent, first, last = np.zeros(total), np.zeros(total), np.zeros(total)
     if requests.arrival_ms is not None:

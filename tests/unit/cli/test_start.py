@@ -58,6 +58,11 @@ def test_no_fast_command_loads_what_is_slow(words: str) -> None:
         "search --model gpt2 --system dgx_h100 --gpus 8 --objective ttft --mode training",
         "search --model gpt9 --system dgx_h100 --gpus 8",
         "search --model gpt2 --system h100_sxm --gpus 8000000",
+        "forecast --model gpt2 --system dgx_h100 --tp 5",
+        "serve --model gpt9 --device H100",
+        "serve --model gpt2 --device H100 --cached 3",
+        "compare --models gpt2 --devices H9",
+        "recommend --model gpt9 --devices H100 --rate 3",
         "kernel --device H100 --product 4096x4096",
         "kernel --device H9 --product 4096x4096x4096",
         "collective --op all_reduce --system dgx_h100 --gpus 8 --bytes many",
@@ -66,7 +71,7 @@ def test_no_fast_command_loads_what_is_slow(words: str) -> None:
 def test_a_bad_argument_is_refused_before_anything_slow_is_loaded(words: str) -> None:
     code, modules = loaded(*words.split())
     assert code == 1
-    assert not modules & (HEAVY | {"pandas", "scipy"})
+    assert not modules & (HEAVY | {"pandas", "numpy", "scipy"})
 
 
 def test_help_loads_nothing_but_the_names_of_commands() -> None:
