@@ -232,10 +232,12 @@ def _measured(family: str, dtype: str, dims: Mapping[str, float], gpu: Device) -
     """The forecast of one kernel in half precision or below."""
     import numpy as np
 
+    from tilecast.predict.formats import experts
     from tilecast.predict.half_precision import shipped
 
     arrays = {name: np.array([float(size)]) for name, size in dims.items()}
-    forecast = {key: values[0] for key, values in shipped().forecast(family, dtype, arrays, gpu).items()}
+    found = experts(dtype, arrays, gpu) if family == "moe" else shipped().forecast(family, dtype, arrays, gpu)
+    forecast = {key: values[0] for key, values in found.items()}
     return {key: value if isinstance(value, str) else float(value) for key, value in forecast.items()}
 
 

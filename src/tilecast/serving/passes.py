@@ -14,7 +14,7 @@ from tilecast.hardware.device import Device
 from tilecast.hardware.system import System
 from tilecast.models.architecture import Architecture
 from tilecast.multigpu.collectives import collective
-from tilecast.predict.formats import alone, scaled_ms
+from tilecast.predict.formats import alone, experts, scaled_ms
 from tilecast.predict.half_precision import DIMENSIONS, HalfPrecision
 from tilecast.predict.physics.chip import chip
 from tilecast.predict.physics.half import STREAM_SHARE
@@ -200,7 +200,10 @@ class PassForecasts:
         for (family, dtype), dims in self._kernels.items():
             columns = dict(zip(DIMENSIONS[family], np.array(dims, dtype=float).T, strict=True))
             wide, _, weights = dtype.partition("/")
-            forecast = self.model.forecast(family, wide, columns, self.device, self.without)
+            if family == "moe":
+                forecast = experts(wide, columns, self.device, self.model, self.without)
+            else:
+                forecast = self.model.forecast(family, wide, columns, self.device, self.without)
             latency[family, dtype] = forecast["latency_ms"]
             if weights:
                 sizes = (np.ones(len(dims)), *(columns[name] for name in "mnk"))
