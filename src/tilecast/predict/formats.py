@@ -73,14 +73,15 @@ def experts(
     model: HalfPrecision | None = None,
     without: Collection[str] = (),
 ) -> dict[str, Array]:
-    """A forecast of the experts of a layer; in fp8 with one scale a tensor never slower than in 16 bits.
+    """A forecast of the experts of a layer; in fp8 never slower than in 16 bits.
 
-    On Hopper these were measured (vLLM 0.24) at two to four times the time of bf16, those with a scale a block at
-    half of it; measured servers do not run them so slowly. The measured kernel is the interval's high end.
+    On Hopper those with one scale a tensor were measured (vLLM 0.24) at two to four times the time of bf16, those
+    with a scale a block at half of it; measured servers do not run them so slowly. The measured kernel is the
+    interval's high end.
     """
     model = model or shipped()
     found = dict(model.forecast("moe", dtype, dims, device, without))
-    if dtype == "fp8":
+    if dtype in ("fp8", "fp8_block"):
         wide = model.forecast("moe", "bf16", dims, device, without)
         slower = found["latency_ms"] > wide["latency_ms"]
         found |= {name: np.where(slower, wide[name], found[name]) for name in ("latency_ms", "low_ms")}
