@@ -171,6 +171,24 @@ class HalfPrecision:
         ends = {"latency_ms": latency, "low_ms": low, "high_ms": high}
         return ends | {"bound": BOUNDS[known.bound], "passport": passport}
 
+    def many_products(self, dtype: str, dims: Mapping[str, Array], device: Device) -> dict[str, Array]:
+        """A forecast of `b` products at once: none was measured, so they are as one with as much to compute.
+
+        Its shorter side stays as it is: experts' products of few tokens read as many weights so. With the widest
+        interval, and never faster than the hardware moves and computes all of them.
+        """
+        b, m, n, k = (dims[name] for name in "bmnk")
+        tall = m > n
+        alike = {"m": np.where(tall, b, 1) * m, "n": np.where(tall, 1, b) * n, "k": k}
+        found, width = self.forecast("gemm", dtype, alike, device), self._widest(dtype)
+        moved, work = FORMATS[dtype].input_bytes * b * (m * k + n * k) + 2 * b * m * n, 2 * b * m * n * k
+        peak = device.peak_flops_per_s(FORMATS[dtype].rate, matrix=True)
+        floor = 1e3 * np.maximum(moved / device.bandwidth_bytes_per_s, work / peak)
+        latency = np.maximum(found["latency_ms"], floor)
+        low, high = interval.interval(latency, np.full(len(latency), width), floor)
+        ends = {"latency_ms": latency, "low_ms": low, "high_ms": high, "bound": found["bound"]}
+        return ends | {"passport": np.full(len(latency), "extrapolated", dtype=object)}
+
     def _widest(self, dtype: str) -> float:
         """Half-width of inputs nobody trained on: the widest in that format, of groups without fitted rates."""
         widths = {
@@ -222,8 +240,8 @@ def _backward_times(tokens: Array) -> Array:
 def half_precision(kernels: pd.DataFrame, device: Device, model: HalfPrecision | None = None) -> pd.DataFrame:
     """Forecasts of those of the `kernels` that the shipped experts, or `model`, cover.
 
-    Products (`linear`) and fused attention; of attention, decoding and prefill without earlier context. Of an
-    attention kernel is known how many heads there are, not how many sequences share them. Indexed as `kernels`.
+    Products and fused attention; of attention, decoding and prefill without earlier context. Of an attention
+    kernel is known how many heads there are, not how many sequences share them. Indexed as `kernels`.
     """
     import pandas as pd
 
@@ -266,4 +284,7 @@ def half_precision(kernels: pd.DataFrame, device: Device, model: HalfPrecision |
                     times = np.where(back, _backward_times(some["tokens"]), 1.0)
                     forecast |= {end: forecast[end] * times for end in ("latency_ms", "low_ms", "high_ms")}
                 parts.append(pd.DataFrame(forecast, index=mine.index[rows]))
+        if (rows := (mine["family"] == "bmm").to_numpy()).any() and model.knows("gemm", dtype):
+            found = model.many_products(dtype, {name: sizes[rows] for name, sizes in v.items()}, device)
+            parts.append(pd.DataFrame(found, index=mine.index[rows]))
     return pd.concat(parts) if parts else pd.DataFrame()

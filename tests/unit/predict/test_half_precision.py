@@ -30,7 +30,7 @@ from tilecast.models.architecture import Architecture
 from tilecast.predict.experts import unit_weights
 from tilecast.predict.half_precision import DIMENSIONS, HalfPrecision, half_precision
 from tilecast.predict.half_precision import shipped as shipped_experts
-from tilecast.predict.kernel import HALF_PASSPORT
+from tilecast.predict.kernel import HALF_PASSPORT, complete
 from tilecast.predict.physics.chip import FORMATS, chip, power_limited_share
 from tilecast.predict.physics.expert_kernel import expected_load
 from tilecast.predict.physics.half import physics, seen_keys
@@ -353,3 +353,31 @@ def test_every_folder_of_the_wheel_has_its_device():
     for device in known_devices().values():
         assert device.power_w
         assert device.matrix_flops_per_s["bf16"] > 0
+
+
+@pytest.mark.parametrize("name", ["NVIDIA_A100-SXM4-80GB", "NVIDIA_H200", "NVIDIA_B200", "NVIDIA_L40S"])
+def test_experts_products_take_what_measured_expert_layers_take(name: str) -> None:
+    """Mixtral's experts with four tokens each: two batches of products against the layer that was timed."""
+    device, model = load_device(name), shipped_experts()
+    sizes = (16, 4096, 14336, 2, 8, 1, 1, 1.01)
+    layer = dict(zip(DIMENSIONS["moe"], sizes, strict=True))
+    measured = model.forecast("moe", "bf16", {key: np.array([float(n)]) for key, n in layer.items()}, device)
+    rows = [("bmm", "bmm", 8, 4, 28672, 4096), ("bmm", "bmm", 8, 4, 4096, 14336)]
+    table = pd.DataFrame(rows, columns=["family", "op", *"bmnk"]).assign(dtype="bf16", phase="forward")
+    found = half_precision(complete(table), device)
+    assert 0.8 < found["latency_ms"].sum() / measured["latency_ms"][0] < 1.2
+    assert (found["passport"] == "extrapolated").all() and (found["high_ms"] > 1.3 * found["latency_ms"]).all()
+
+
+def test_one_of_many_products_is_that_product_and_none_is_faster_than_the_hardware() -> None:
+    device, model = load_device("NVIDIA_H200"), shipped_experts()
+    one = {"b": 1.0, "m": 512.0, "n": 4096.0, "k": 1024.0}
+    single = model.forecast("gemm", "bf16", {key: np.array([one[key]]) for key in "mnk"}, device)
+    found = model.many_products("bf16", {key: np.array([size]) for key, size in one.items()}, device)
+    assert found["latency_ms"] == single["latency_ms"]
+    random = np.random.default_rng(0)
+    dims = {key: np.exp(random.uniform(0, np.log(4096), 500)).round() for key in "bmnk"}
+    found = model.many_products("bf16", dims, device)
+    work = 2 * np.prod(list(dims.values()), axis=0)
+    assert (found["latency_ms"] >= 1e3 * work / device.peak_flops_per_s("bf16", matrix=True)).all()
+    assert (found["low_ms"] <= found["latency_ms"]).all()
