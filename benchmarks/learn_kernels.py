@@ -29,7 +29,7 @@ from tilecast.graph.tracer import parameters, trace
 from tilecast.models.architecture import NAMES, architecture
 from tilecast.models.registry import ModelSpec, load_model, model_names
 
-LEARNT_FROM, HELD_OUT, COMPARED = 5, 1, 1
+LEARNT_FROM, HELD_OUT, COMPARED = 5, 1, 3
 ENOUGH = 5
 KINDS = list(product(("inference", "decode", "training"), ("eager", "fused"), ("fp32", "bf16")))
 Point = tuple[ModelSpec, Question]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import random
 import sys
+from collections import Counter
 from collections.abc import Iterator
 
 from learn_kernels import HELD_OUT, LEARNT_FROM, Kind, Point
@@ -23,7 +24,7 @@ from tilecast.graph.symbolic import NotCovered, Question, conditions, dimensions
 from tilecast.models.architecture import layer_kinds, of_kind
 from tilecast.models.registry import ModelSpec, load_model
 
-DRAWS, FARTHEST = 600, 4096  # steps drawn; a window beyond is not reached
+DRAWS, FARTHEST = 1500, 4096  # steps drawn; a window beyond is not reached
 
 
 def drawn(spec: ModelSpec, step: str) -> Iterator[Point]:
@@ -33,7 +34,9 @@ def drawn(spec: ModelSpec, step: str) -> Iterator[Point]:
     near = [times * chunk for times in (1, 2, 3, 4, 5, 7)] if chunk and step != "decode" else near
     while True:
         length, context = (1, draw.choice(near)) if step == "decode" else (draw.choice(near), 0)
-        batch = draw.choice((1, 1, 2, 3, 4, 5, 8, 11, 16, 16, 32, 64, 128))
+        batch = draw.choice(
+            (1, 1, 2, 4, 8, 16, 32, 64, 96, 128, 160, 256, *(draw.randint(2, 300) for _ in range(6)))
+        )
         question = Question(
             "inference", "decode" if context else "prefill", length, batch, context, "bf16", "fused", "adamw",
             draw.choice((1, 2, 4, 8)), 1,
@@ -56,8 +59,15 @@ class OfModel(Kind):
     """The records of one kind of step of one kind of layer."""
 
     def points(self, case: str, share: str, count: int) -> list[Point]:
-        """Steps that meet the case."""
+        """Steps that meet the case, with batches as different as can be: tokens of an expert follow from them."""
         met = [point for point in self.met[case] if share in ("", part_of(point[1]))]
+        turns: Counter[int] = Counter()
+
+        def turn(point: Point) -> int:
+            turns[point[1].batch_size] += 1
+            return turns[point[1].batch_size]
+
+        met.sort(key=turn)
         if len(met) < count:
             raise Unlearnt("too few steps meet it")
         return met[:count]

@@ -16,7 +16,7 @@ from tilecast.graph import source
 from tilecast.graph.routing import Routing
 from tilecast.graph.source import kernel_graph, recorded
 from tilecast.graph.symbolic import Formula, NotCovered, Question
-from tilecast.models.architecture import layer_kinds, of_kind
+from tilecast.models.architecture import architecture, layer_kinds, of_kind
 from tilecast.models.registry import load_model
 
 torch = pytest.importorskip("torch")
@@ -180,3 +180,25 @@ def test_two_processes_at_once_leave_one_whole_entry(mine: Path) -> None:
     (entry,) = entries(mine)
     found = source._read(entry)
     assert found == kernel_graph(mine, sequence_length=32)
+
+
+@pytest.mark.parametrize("name", ["deepseek_v3", "gpt_oss_120b", "kimi_k2", "llama4_maverick", "qwen3_30b_a3b"])
+def test_recorded_experts_share_out_every_token_and_are_no_more_than_there_are(name: str) -> None:
+    """A record holds for batches that it was not learnt from, also where each expert gets several tokens."""
+    spec = load_model(name)
+    model, kinds = architecture(spec), dict.fromkeys(layer_kinds(spec))
+    found = 0
+    for kind in (kind for kind in kinds if kind.experts):
+        some = of_kind(spec, kind) if len(kinds) > 1 else spec
+        for batch in (1, 3, 16, 24, 32, 64, 100, 128, 200, 256, 384, 512):
+            asked = Question("inference", "decode", 1, batch, 1024, "bf16", "fused", None, 1, 1)
+            graph = recorded(some.shortened(4), asked)
+            if graph is None:
+                continue  # then it is traced
+            table = graph.kernels()
+            up = table[(table["family"] == "bmm") & (table["k"] == model.hidden) & (table["n"] == 2 * model.ffn)]
+            layers = up["count"].max()
+            assert (up["b"] * up["m"] * up["count"]).sum() == layers * batch * model.top_k
+            assert (up["b"] * up["count"]).sum() <= layers * model.experts
+            found += 1
+    assert found >= 4
