@@ -223,3 +223,17 @@ def test_shipped_weights_forecast_every_family(name):
 def test_an_unknown_predictor_is_refused():
     with pytest.raises(InputError, match="oracle"):
         load_predictor("oracle")
+
+
+def test_a_forecast_below_zero_spoils_no_training_and_one_that_diverges_is_refused(tmp_path):
+    """Seconds a wave are a quotient: early in a training of either sign, also as large as what was measured."""
+    recipe, random = Recipe(1e-2, 16, 2), np.random.default_rng(0)
+    data = {"inputs": random.normal(size=(64, 2)), "measured": random.uniform(1, 2, 64)}
+
+    def opposite(outputs, some):
+        return 0 * outputs[:, 0] - some["measured"]
+
+    weights, record = fit(data, [2, 4, 1], opposite, recipe, 0, tmp_path / "a", lambda line: None)
+    assert all(np.isfinite(array).all() for array in weights.values()) and record["validation_mape_percent"] == 100
+    with pytest.raises(InputError, match="no pass of its training had a finite validation error"):
+        fit(data, [2, 4, 1], lambda outputs, some: outputs[:, 0] / 0, recipe, 0, tmp_path / "b", lambda line: None)

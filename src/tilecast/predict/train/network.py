@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilecast.base.arrays import Array
+from tilecast.base.errors import InputError
 from tilecast.base.files import atomic_path
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def fit(
             optimiser.zero_grad()
             some = {name: tensor[batch] for name, tensor in train.items()}
             forecast, measured = head(_outputs(model, some["inputs"]), some), some["measured"]
-            scale = measured + forecast if recipe.loss == "smape" else measured
+            scale = measured + forecast.abs() if recipe.loss == "smape" else measured
             ((measured - forecast) / scale).abs().mean().backward()
             optimiser.step()
         with torch.no_grad():
@@ -90,6 +91,10 @@ def fit(
         _save(checkpoint, identity, model, optimiser, state)
         left = state["seconds"] / (epoch + 1) * (recipe.epochs - epoch - 1)
         progress(f"pass {epoch + 1}/{recipe.epochs}  validation {error:.1%}  about {left:.0f} s left")
+    if state["error"] == np.inf:
+        raise InputError(
+            f"seed {seed}", "no pass of its training had a finite validation error", "give another --seed"
+        )
     record = {
         **asdict(recipe),
         "seed": seed,
