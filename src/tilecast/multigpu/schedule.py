@@ -166,6 +166,8 @@ def stage_ends(asked: Sequence[Pipelines], periodic: bool = True) -> list[Array]
         ends, done = _closed(one, periodic)
         found.append(ends)
         left.append(np.where(done, 0, one.microbatches))
+    if not any(counts.any() for counts in left):
+        return found
     for rounds in range(3 if periodic else 0):
         jobs = []
         for place, one in enumerate(asked):

@@ -127,7 +127,8 @@ class StepForecaster:
             second = backward if self.work.mode == "training" else None
             return simulate(layout.schedule, count, forward, second, (hop, hop))
 
-        return Step(layout, latency, low, high, chosen, rate, self.memory(layout), tuple(full), simulated)
+        filled = Memory.of(held(self.work, one, self.assume)[..., 0], self.device.memory_bytes)
+        return Step(layout, latency, low, high, chosen, rate, filled, tuple(full), simulated)
 
     def described(self, layout: Layout) -> dict[str, Any]:
         """What the kernels of one replica's stages are, by class, source and bound; nothing done again."""
