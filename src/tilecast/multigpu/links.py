@@ -39,12 +39,17 @@ class Links:
         `where` asked for, in a group of one GPU, and where nothing is sent.
         """
         size = np.atleast_1d(size)
+        if size.shape[-1] == 1:  # one layout: it, or one like it, may have been asked for before
+            asked = (part.item() if isinstance(part, np.ndarray) else part for part in (where, op, *groups))
+            row = self._row_of(*asked)
+            found = self._once(row, tuple(size.ravel().tolist()), ends) if row else np.zeros((ends, size.size))
+            return found.reshape(ends, *size.shape)
         rows = self._rows_of(size.shape[-1], op, *groups, where)
-        if not any(rows):
-            return np.zeros((ends, *size.shape))
-        if len(rows) == 1:  # one layout: it, or one like it, may have been asked for before
-            return self._once(rows[0], tuple(size.ravel().tolist()), ends).reshape(ends, *size.shape)
-        return self._timed(rows, size, ends)
+        return self._timed(rows, size, ends) if any(rows) else np.zeros((ends, *size.shape))
+
+    def _row_of(self, able: bool, *key: Any) -> int:
+        """Where the ways of an operation in a group stand in the table: 0 where no time passes."""
+        return (self._rows.get(key) or self._added(key)) if able and key[3] > 1 else 0
 
     def _one(self, row: int, sizes: tuple[float, ...], ends: int) -> Array:
         return self._timed([row], np.array(sizes)[:, None], ends)
@@ -59,13 +64,13 @@ class Links:
         return np.stack([latency, latency / reach, latency * reach])
 
     def _rows_of(self, count: int, *asked: Any) -> list[int]:
-        """Where the ways of each operation in a group stand in the table: 0 where no time passes."""
+        """The same of many operations and groups."""
         *parts, able = (part.tolist() if isinstance(part, np.ndarray) else [part] * count for part in asked)
         found: list[Any] = list(map(self._rows.get, zip(*parts, strict=True)))
         if None in found:
             for place, key in enumerate(zip(*parts, strict=True)):
                 if found[place] is None:
-                    found[place] = (self._rows.get(key) or self._added(key)) if able[place] and key[3] > 1 else 0
+                    found[place] = self._row_of(able[place], *key)
         return found if all(able) else [row if asked else 0 for row, asked in zip(found, able, strict=True)]
 
     def _added(self, key: tuple[Any, ...]) -> int:

@@ -7,6 +7,7 @@ pass reads, in bytes, with dropout masks of one byte an element. For a GPT layer
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
@@ -98,6 +99,8 @@ def verdict(short_bytes: float, stage: int = 0, stages: int = 1) -> str:
 def layer_parameters(model: Architecture, tp: Any = 1, ep: Any = 1) -> tuple[Any, Any]:
     """Parameters of one layer on one GPU, of unequal layers their mean: those all data-parallel ranks share, and
     its experts'."""
+    if isinstance(tp, np.ndarray) and tp.size == 1:  # one layout: of its ranks they are known, or soon
+        return _layer_of(model, tp.item(), ep.item())
     kv = np.maximum(model.kv_heads / tp, 1)
     attention = model.hidden * model.head_dim * ((1 + model.query_parts) * model.heads / tp + 2 * kv)
     norms = model.blocks * model.hidden * (2 if model.biases else 1)
@@ -116,6 +119,12 @@ def layer_parameters(model: Architecture, tp: Any = 1, ep: Any = 1) -> tuple[Any
     return mixing + norms + shared, own
 
 
+@lru_cache(maxsize=4096)
+def _layer_of(model: Architecture, tp: int, ep: int) -> tuple[Array, Array]:
+    shared, own = layer_parameters(model, tp, ep)
+    return np.array([shared], dtype=float), np.array([own], dtype=float)
+
+
 def end_parameters(model: Architecture, tp: Any = 1) -> tuple[Any, Any]:
     """Parameters of the first stage's embedding and of the last stage's norm and head, on one GPU."""
     words = model.vocab * model.hidden / tp
@@ -129,12 +138,9 @@ def parameters(model: Architecture) -> float:
     return float(model.layers * (shared + own) + first + last - (model.vocab * model.hidden if model.tied else 0))
 
 
-def activation_bytes(
-    model: Architecture, work: Workload, layout: Layout | Layouts, recompute: str | None = None
-) -> Any:
-    """Bytes one layer keeps of one microbatch for its backward pass, on one GPU."""
-    mode = layout.recompute if recompute is None else recompute
-    size = ELEMENT_BYTES[work.dtype]
+def activation_bytes(model: Architecture, work: Workload, layout: Layout | Layouts) -> tuple[Any, Any]:
+    """Bytes one layer keeps of one microbatch for its backward pass, on one GPU; and without recomputation."""
+    mode, size = layout.recompute, ELEMENT_BYTES[work.dtype]
     tp, mask = layout.tp, 1.0 if model.dropout else 0.0
     rows = layout.microbatch * work.sequence_length / layout.cp  # tokens
     split = np.where(layout.sequence_parallel, tp, 1)  # of what tensor parallelism alone leaves whole
@@ -151,8 +157,9 @@ def activation_bytes(
     ffn = size * wide * ((4 if model.gated else 2) - (1 if work.fused and model.gated else 0))
     if model.experts:  # tokens gathered for each expert, what each returns, the router's shares in fp32
         ffn = ffn + (2 * size * token * spread + 4 * rows * model.experts)
-    kept = whole / split + attention + np.where(mode == "selective", 0.0, core) + ffn
-    return np.where(mode == "full", size * token / split, kept)
+    every = whole / split + attention + core + ffn
+    some = np.where(mode == "selective", whole / split + attention + ffn, every)
+    return np.where(mode == "full", size * token / split, some), every
 
 
 def cache_bytes(model: Architecture, work: Workload, layout: Layout | Layouts, layers: Any) -> Any:
@@ -200,9 +207,8 @@ def held(work: Workload, layouts: Layouts, assume: Assumptions = STANDARD) -> Ar
     # gradients, whole, and the copy of them that is on its way.
     parts["buffers"] = np.where(zero >= 3, (4 if training else 2) * (shared + own) * size + ends * size, 0.0)
     if training:
-        kept = activation_bytes(model, work, layouts)
-        # the layer being computed again
-        again = np.where(layouts.recompute == "none", 0.0, activation_bytes(model, work, layouts, "none") - kept)
+        kept, every = activation_bytes(model, work, layouts)
+        again = every - kept  # of the layer being computed again
         parts["gradients"] = np.where(zero >= 2, divided, whole) * size
         parts["optimizer"] = np.where(zero >= 1, divided, whole) * states
         masks = waits * tokens * model.hidden * model.dropout / split * first  # of the embedding's dropout
