@@ -38,10 +38,11 @@ class Links:
         The last of the one or two axes of sizes is that of the groups. No time passes but
         `where` asked for, in a group of one GPU, and where nothing is sent.
         """
-        size = np.atleast_1d(size)
+        size = size if isinstance(size, np.ndarray) and size.ndim else np.atleast_1d(size)
         if size.shape[-1] == 1:  # one layout: it, or one like it, may have been asked for before
-            asked = (part.item() if isinstance(part, np.ndarray) else part for part in (where, op, *groups))
-            row = self._row_of(*asked)
+            row = self._row_of(
+                *[part.item() if isinstance(part, np.ndarray) else part for part in (where, op, *groups)]
+            )
             found = self._once(row, tuple(size.ravel().tolist()), ends) if row else np.zeros((ends, size.size))
             return found.reshape(ends, *size.shape)
         rows = self._rows_of(size.shape[-1], op, *groups, where)

@@ -205,14 +205,16 @@ def held(work: Workload, layouts: Layouts, assume: Assumptions = STANDARD) -> Ar
         parts["weights"] = (layers * shared + experts) * stored(work).weight_bytes + ends * size
     # ZeRO-3: the layer at work and the next one, gathered; both ends, which stay so. Training: one layer's
     # gradients, whole, and the copy of them that is on its way.
-    parts["buffers"] = np.where(zero >= 3, (4 if training else 2) * (shared + own) * size + ends * size, 0.0)
+    if (gathered := zero >= 3).any():
+        parts["buffers"] = np.where(gathered, (4 if training else 2) * (shared + own) * size + ends * size, 0.0)
     if training:
         kept, every = activation_bytes(model, work, layouts)
         again = every - kept  # of the layer being computed again
         parts["gradients"] = np.where(zero >= 2, divided, whole) * size
         parts["optimizer"] = np.where(zero >= 1, divided, whole) * states
-        masks = waits * tokens * model.hidden * model.dropout / split * first  # of the embedding's dropout
-        parts["activations"] = kept * layers * waits + again + masks
+        parts["activations"] = kept * layers * waits + again
+        if model.dropout:  # masks of the embedding's
+            parts["activations"] = parts["activations"] + waits * tokens * model.hidden / split * first
         # input of the last norm and of the head; logits in fp32 for the loss
         parts["logits"] = last * (tokens * (2 * model.hidden * size / split + 4 * model.vocab / tp))
         parts["buffers"] = parts["buffers"] + np.where(
@@ -225,4 +227,4 @@ def held(work: Workload, layouts: Layouts, assume: Assumptions = STANDARD) -> Ar
         parts["kv_cache"] = cache_bytes(model, work, layouts, layers)
     parts["fragmentation"] = assume.fragmentation * sum(parts.values())
     parts["context"] = np.full_like(whole, assume.context_bytes)
-    return np.stack(list(parts.values()))
+    return np.array(list(parts.values()))

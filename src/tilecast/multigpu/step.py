@@ -107,7 +107,7 @@ class StepForecaster:
         latency, low, high = finish.max(axis=1).tolist()
         by_stage = passes[:, :, 0].reshape(len(UNIT), -1, layout.pp).sum(axis=1)  # in all chunks, both ways
         spent = dict(zip(UNIT, count * by_stage))
-        parts = np.stack([spent.get(name, np.zeros(layout.pp)) for name in PARTS])
+        parts = np.array([spent.get(name, np.zeros(layout.pp)) for name in PARTS])
         bubble, sends, exchange = (PARTS.index(name) for name in ("bubble", "pp", "dp"))
         busy = reduce(np.add, parts) - parts[sends]
         parts[sends], parts[bubble] = np.maximum(0.0, [ends[0] - still, still - busy])
@@ -285,7 +285,7 @@ class StepForecaster:
         """Pipelines of passes [kind, case, piece]."""
         forward, backward = whole.reshape(2, -1, at.interleave, at.pp)
         second = backward if self.work.mode == "training" else None
-        return Pipelines(at.schedule, counts, forward, second, np.stack([hops, hops], axis=1))
+        return Pipelines(at.schedule, counts, forward, second, hops[:, None].repeat(2, axis=1))
 
     def _tails(self, at: Layouts, kernels: Times, whole: Array, ends: int) -> Array:
         """Milliseconds [dp or optimizer, end, stage, layout] after a stage's last backward pass."""
@@ -312,7 +312,7 @@ class StepForecaster:
             across = (0, at.tp * at.dp * at.cp * (pp - 1), 2, at.gpus)
             dp = dp + (first | last) * self.links.time("all_reduce", across, words * self.size, ends=ends)[:, None]
         update = self._update(at, kernels, spent("optimizer"), layers, first, last)
-        return np.stack([dp, update])[:, :, which]
+        return np.array([dp, update])[:, :, which]
 
     def _update(self, at: Layouts, kernels: Times, busy: Array, layers: Array, first: Array, last: Array) -> Array:
         """Milliseconds of the optimizer; ZeRO divides its kernels' work, not the host time to launch them."""
