@@ -34,8 +34,11 @@ def server(engine: str, model: str, one: Deployment, most: int) -> str:
     words, parallel, formats = _SERVERS[engine]
     pool = one.pool
     words += "".join(more for name, more in parallel.items() if getattr(pool, name) > 1)
-    words += formats["weights"] if one.formats.gemm.startswith("fp8") else ""
+    words += formats["weights"] if (one.formats.weights or one.formats.gemm).startswith("fp8") else ""
     words += formats["cache"] if one.formats.cache == "fp8" else ""
+    stored = one.formats.weights or one.formats.gemm
+    if stored != "bf16" and not stored.startswith("fp8"):  # no option makes these of a checkpoint in 16 bits
+        words += f"  # MODEL: a checkpoint in {stored}"
     values = {"tp": pool.tp, "pp": pool.pp, "ep": pool.ep, "budget": int(one.batching.budget)}
     return words.format(model=model, most=most, share=one.memory_share, **values)
 

@@ -50,6 +50,16 @@ def test_a_recommendation_keeps_the_targets_with_the_fewest_gpus() -> None:
     assert not tc.recommend("llama3_8b", "H100", 5, ttft_ms=0.01).fits
 
 
+def test_a_server_in_a_format_of_the_checkpoint_says_so() -> None:
+    asked = {"model": "llama3_8b", "devices": ["H100"], "rate": 5, "input": 512, "output": 32}
+    words = [
+        tc.recommend(**asked, **more).values["launch"]["vLLM"]  # type: ignore[arg-type]
+        for more in ({}, {"formats": ["fp8"]}, {"weight_dtype": "int4", "kv_dtype": "fp8"})
+    ]
+    assert "#" not in words[0] and words[1].endswith("--quantization fp8")
+    assert words[2].endswith("--kv-cache-dtype fp8  # MODEL: a checkpoint in int4")
+
+
 def test_a_layout_is_launched_where_a_framework_can_express_it() -> None:
     layout = Layout(dp=4, tp=8, pp=2, microbatch=2, sequence_parallel=True, recompute="full")
     words = training(layout, 64, 4096)
