@@ -14,6 +14,7 @@ from tilecast.multigpu.memory import end_parameters, layer_parameters
 from tilecast.predict.half_precision import shipped
 from tilecast.serving.passes import BF16, PassForecasts, Work
 
+pytestmark = pytest.mark.slow
 DENSE, MIXED = ("llama3_8b", "llama31_70b"), ("mixtral_8x7b", "qwen3_30b_a3b", "gpt_oss_120b", "deepseek_v3")
 GPUS = ("A100-SXM-80GB", "H100", "H200", "B200")
 STEPS = ((1, 1024), (16, 1024), (64, 1024), (64, 4096))  # sequences, tokens of each
