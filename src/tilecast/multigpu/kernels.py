@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from tilecast.base.arrays import Array
 from tilecast.graph.kernels import Kernel
@@ -14,8 +13,9 @@ from tilecast.hardware.device import Device
 from tilecast.models.workload import Workload
 from tilecast.multigpu.shard import Shape, Share, Traces, share
 from tilecast.predict import formats
+from tilecast.predict.columns import Columns, of_rows, some
 from tilecast.predict.interval import total
-from tilecast.predict.kernel import HOST_CLASSES, HOSTS, HostAware, Predictor
+from tilecast.predict.kernel import HOST_CLASSES, HOSTS, HostAware, Predictor, forecast
 from tilecast.predict.model import described
 from tilecast.predict.physics.throttle import sustained
 
@@ -65,14 +65,14 @@ def sent(milliseconds: Array) -> Run:
     return Run(np.zeros_like(milliseconds), milliseconds, milliseconds)
 
 
-def unissued(kernels: pd.DataFrame, forecast: pd.DataFrame, device: Device) -> pd.DataFrame:
+def unissued(kernels: Columns, found: Columns, device: Device) -> Columns:
     """Forecasts for compiled code: kernels bound by their launch take what a CUDA graph needs for each."""
-    moved = (kernels["bytes_read"] + kernels["bytes_written"]).to_numpy(dtype=float)
+    moved = (kernels["bytes_read"] + kernels["bytes_written"]).astype(float)
     least = np.maximum(LEAST_MS, moved / (STREAM_SHARE * device.bandwidth_bytes_per_s) * 1e3)
-    held = (forecast["bound"] == "latency").to_numpy() & (forecast["passport"] == "extrapolated").to_numpy()
-    latency = forecast["latency_ms"].to_numpy(dtype=float)
+    held = (found["bound"] == "latency") & (found["passport"] == "extrapolated")
+    latency = found["latency_ms"].astype(float)
     factor = np.where(held & (least < latency), least / np.maximum(latency, LEAST_MS), 1.0)
-    return forecast.assign(**{name: forecast[name] * factor for name in _ENDS})
+    return found | {name: found[name] * factor for name in _ENDS}
 
 
 class Times:
@@ -130,9 +130,9 @@ class Kernels:
         if not missing:
             return
         found = [self._share(shape) for shape in missing]
-        places, distinct, forecast, _ = self._each(found)
-        ends = forecast[list(_ENDS)].to_numpy(dtype=float).T
-        family, op = (distinct[name].to_numpy() for name in ("family", "op"))
+        places, distinct, times, _ = self._each(found)
+        ends = np.array([times[name] for name in _ENDS], dtype=float)
+        family, op = distinct["family"], distinct["op"]
         ms, runs = (np.zeros((*table.shape[:-1], len(found))) for table in (self._ms, self._runs))
         for number, one in enumerate(found):
             rows = np.array([places[kernel] for kernels in one.kernels.values() for kernel, _ in kernels])
@@ -144,35 +144,35 @@ class Kernels:
         self._kept.add(-(-self.work.architecture.vocab // shape.tp))
         return self._traced.get(shape) or share(self.work, shape, self._traces)
 
-    def _each(self, found: list[Share]) -> tuple[dict[Kernel, int], pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    def _each(self, found: list[Share]) -> tuple[dict[Kernel, int], Columns, Columns, Columns]:
         """Every distinct kernel of some shares: its row, what it is, its forecast, and that before formats."""
         places: dict[Kernel, int] = {}
         for one in found:
             for kernels in one.kernels.values():
                 for kernel, _ in kernels:
                     places.setdefault(kernel, len(places))
-        distinct = pd.DataFrame(list(places), columns=Kernel._fields)
-        forecast = self.predictor.predict(distinct.assign(count=1), self.device)
-        wide = forecast = sustained(distinct, forecast, self.device, self.work.mode)
+        distinct = of_rows(places, Kernel._fields) | {"count": np.ones(len(places), dtype=int)}
+        times = forecast(self.predictor, distinct, self.device)
+        wide = times = sustained(distinct, times, self.device, self.work.mode)
         if self.work.narrow:
-            forecast = formats.applied(distinct, forecast, self.work, self.device, self._kept)
+            times = formats.applied(distinct, times, self.work, self.device, self._kept)
         if self.work.fused:
-            forecast = unissued(distinct, forecast, self.device)
-        return places, distinct, forecast, wide
+            times = unissued(distinct, times, self.device)
+        return places, distinct, times, wide
 
     def described(self, shape: Shape, microbatches: int) -> dict[str, Any]:
         """What the kernels of all layers and microbatches are, nothing done again (`predict.model.described`)."""
         one = self._share(shape)
-        places, distinct, forecast, wide = self._each([one])
-        often = np.zeros(len(distinct))
+        places, distinct, times, wide = self._each([one])
+        often = np.zeros(len(places))
         for (part, phase), kernels in one.kernels.items():
             layers = self.work.architecture.layers if part == "layer" else 1
             for kernel, count in kernels if phase in _PASSES else ():
                 often[places[kernel]] += layers * (1 if phase == "optimizer" else microbatches) * count
         ran = often != 0
-        rows, times = distinct.assign(count=often)[ran], forecast[ran]
+        rows, times = some(distinct | {"count": often}, ran), some(times, ran)
         if self.work.products:
-            bf16 = unissued(rows, wide[ran], self.device)
+            bf16 = unissued(rows, some(wide, ran), self.device)
             rows, times = formats.apart(rows, times, bf16, self.work, self.device, self._kept)
         return described(rows, times)
 

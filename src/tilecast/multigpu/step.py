@@ -31,6 +31,8 @@ from tilecast.predict.kernel import Predictor
 
 PARTS = ("compute", "recompute", "host", "tp", "ep", "cp", "dp", "pp", "bubble", "optimizer")
 _HOST, _SENDS = UNIT.index("host"), UNIT.index("pp")
+_OF_UNIT, _TAILS = [PARTS.index(name) for name in UNIT], [PARTS.index(name) for name in ("dp", "optimizer")]
+_PP, _BUBBLE = PARTS.index("pp"), PARTS.index("bubble")
 
 
 @dataclass(frozen=True)
@@ -106,13 +108,11 @@ class StepForecaster:
         finish = ends + tails.sum(axis=0)
         latency, low, high = finish.max(axis=1).tolist()
         by_stage = passes[:, :, 0].reshape(len(UNIT), -1, layout.pp).sum(axis=1)  # in all chunks, both ways
-        spent = dict(zip(UNIT, count * by_stage))
-        parts = np.array([spent.get(name, np.zeros(layout.pp)) for name in PARTS])
-        bubble, sends, exchange = (PARTS.index(name) for name in ("bubble", "pp", "dp"))
-        busy = reduce(np.add, parts) - parts[sends]
-        parts[sends], parts[bubble] = np.maximum(0.0, [ends[0] - still, still - busy])
-        parts[exchange] += tails[0, 0]
-        parts[PARTS.index("optimizer")] = tails[1, 0]
+        parts = np.zeros((len(PARTS), layout.pp))
+        parts[_OF_UNIT] = count * by_stage
+        busy = parts.sum(axis=0) - parts[_PP]
+        parts[_PP], parts[_BUBBLE] = np.maximum(0.0, [ends[0] - still, still - busy])
+        parts[_TAILS] += tails[:, 0]
         per_stage = [dict(zip(PARTS, stage, strict=True)) for stage in parts.T.tolist()]
         chosen = per_stage[int(finish[0].argmax())]
         full = [

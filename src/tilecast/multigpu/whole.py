@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tilecast.base.errors import InputError
 from tilecast.graph.fuse import fuse
@@ -17,11 +17,9 @@ from tilecast.multigpu.memory import PARTS as HELD
 from tilecast.multigpu.memory import Memory
 from tilecast.multigpu.shard import mixed
 from tilecast.multigpu.step import PARTS, Step
-from tilecast.predict.kernel import Predictor
+from tilecast.predict.columns import Columns
+from tilecast.predict.kernel import Predictor, forecast
 from tilecast.predict.model import forecast_model
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class _Unissued:
@@ -30,9 +28,9 @@ class _Unissued:
     def __init__(self, predictor: Predictor) -> None:
         self.predictor, self.name = predictor, predictor.name
 
-    def predict(self, kernels: pd.DataFrame, device: Device) -> pd.DataFrame:
+    def predict_columns(self, kernels: Columns, device: Device) -> Columns:
         """The predictor's forecasts, none longer than in a CUDA graph."""
-        return unissued(kernels, self.predictor.predict(kernels, device), device)
+        return unissued(kernels, forecast(self.predictor, kernels, device), device)
 
 
 def step(work: Workload, device: Device, predictor: Predictor, host: str) -> tuple[Step, dict[str, Any]]:
@@ -43,8 +41,8 @@ def step(work: Workload, device: Device, predictor: Predictor, host: str) -> tup
         )
     graph = _graph(work)
     if work.fused:
-        graph, predictor = fuse(graph, engine=True), _Unissued(predictor)
-    found = forecast_model(graph, predictor, device, host)
+        graph = fuse(graph, engine=True)
+    found = forecast_model(graph, _Unissued(predictor) if work.fused else predictor, device, host)
     waits = {name: ms for name, ms in found["waits_ms"].items() if name != "optimizer"}
     parts = dict.fromkeys(PARTS, 0.0) | {"host": sum(waits.values())}
     parts["optimizer"] = found["phases_ms"].get("optimizer", 0.0)

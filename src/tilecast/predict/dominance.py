@@ -10,9 +10,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-import pandas as pd
 
 from tilecast.hardware.device import Device
+from tilecast.predict.columns import Columns
 
 _FIGURES = ("sm_count", "cores_per_sm", "clock_hz", "bandwidth_bytes_per_s", "l2_bytes")
 _RATES = ("vector_flops_per_s", "matrix_flops_per_s")
@@ -44,13 +44,13 @@ def surpassed(device: Device) -> list[Device]:
     return [one for one in _described() if at_least_as_good(device, one)]
 
 
-def least(forecast: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+def least(forecast: Columns, other: Columns) -> Columns:
     """The forecast, or the other's time where that is less, with the forecast's own width of the interval."""
-    ours, theirs = (table["latency_ms"].to_numpy(dtype=float) for table in (forecast, other))
+    ours, theirs = forecast["latency_ms"], other["latency_ms"]
     latency = np.minimum(ours, theirs)
-    return forecast.assign(
-        latency_ms=latency,
-        low_ms=np.minimum(forecast["low_ms"], latency),
-        high_ms=forecast["high_ms"] * latency / ours,
-        bound=np.where(theirs < ours, other["bound"], forecast["bound"]),
-    )
+    return forecast | {
+        "latency_ms": latency,
+        "low_ms": np.minimum(forecast["low_ms"], latency),
+        "high_ms": forecast["high_ms"] * latency / ours,
+        "bound": np.where(theirs < ours, other["bound"], forecast["bound"]),
+    }

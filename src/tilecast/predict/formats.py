@@ -10,7 +10,7 @@ peak rates where operations bind it. The low end of that interval is what the ha
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -18,15 +18,13 @@ from tilecast.base.arrays import Array
 from tilecast.base.errors import InputError
 from tilecast.hardware.device import Device
 from tilecast.models.workload import Workload
+from tilecast.predict.columns import Columns, joined, replaced, some
 from tilecast.predict.half_precision import HalfPrecision, half_precision, shipped
 from tilecast.predict.physics import narrow
 from tilecast.predict.physics.chip import FORMATS, Format, chip
 from tilecast.predict.physics.products import narrowing_ms
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-_ENDS = ["latency_ms", "low_ms", "high_ms"]
+_ENDS = ("latency_ms", "low_ms", "high_ms")
 SCALES = 128  # weights that share a scale of 16 bits, in int4: GPTQ's and AWQ's usual group
 
 
@@ -88,78 +86,67 @@ def experts(
     return found
 
 
-def applied(
-    kernels: pd.DataFrame, forecast: pd.DataFrame, work: Workload, device: Device, kept: Collection[int]
-) -> pd.DataFrame:
+def applied(kernels: Columns, forecast: Columns, work: Workload, device: Device, kept: Collection[int]) -> Columns:
     """`forecast` with products, experts and decoding attention in the workload's formats.
 
     Products with as many outputs as one of `kept` stay in 16 bits: head and router.
     """
-    found = forecast.copy()
-    family = kernels["family"].to_numpy()
-    linear = (family == "linear") & ~kernels["n"].isin(kept).to_numpy()
+    family, linear = kernels["family"], _narrowed(kernels, kept)
     if work.products or work.weights:
         scaled = (family == "bmm") | (linear & (work.products is None))
-        found = _scaled(kernels, found, scaled, stored(work), device)
+        forecast = replaced(forecast, scaled, _scaled(kernels, forecast, scaled, stored(work), device))
     if work.products and linear.any():
-        some = kernels[linear]
-        dims = {"m": some["b"] * some["m"], "n": some["n"], "k": some["k"]}
-        measured = shipped().forecast("gemm", work.products, {k: v.to_numpy() for k, v in dims.items()}, device)
-        for name, values in measured.items():
-            found.loc[linear, name] = values
-    decoding = (family == "attention") & (kernels["m"] == 1).to_numpy()
+        measured = shipped().forecast("gemm", work.products, _sizes(kernels, linear), device)
+        forecast = replaced(forecast, linear, measured)
+    decoding = (family == "attention") & (kernels["m"] == 1)
     if work.cache and decoding.any():
-        some = kernels[decoding].assign(dtype="fp8", bytes_read=kernels["bytes_read"] // 2)
-        cached = half_precision(some, device)
-        for name in cached.columns:
-            found.loc[cached.index, name] = cached[name]
-    return found
+        dtype = np.where(decoding, "fp8", "fp32").astype(object)
+        cached = kernels | {"dtype": dtype, "bytes_read": kernels["bytes_read"] // 2}
+        forecast = half_precision(cached, forecast, device)
+    return forecast
+
+
+def _narrowed(kernels: Columns, kept: Collection[int]) -> Array:
+    """Which kernels are linear layers, but for those of as many outputs as one of `kept`."""
+    return np.asarray((kernels["family"] == "linear") & ~np.isin(kernels["n"], list(kept)))
+
+
+def _sizes(kernels: Columns, rows: Array) -> dict[str, Array]:
+    """Dimensions of linear layers, all their rows together."""
+    b, m, n, k = (kernels[name][rows].astype(float) for name in "bmnk")
+    return {"m": b * m, "n": n, "k": k}
 
 
 def apart(
-    kernels: pd.DataFrame,
-    forecast: pd.DataFrame,
-    wide: pd.DataFrame,
-    work: Workload,
-    device: Device,
-    kept: Collection[int],
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+    kernels: Columns, forecast: Columns, wide: Columns, work: Workload, device: Device, kept: Collection[int]
+) -> tuple[Columns, Columns]:
     """Narrow products as two rows of the same sum: the product alone, and the narrowing of its activations.
 
     `wide` is the forecast of the same kernels in 16 bits, above which no product alone is.
     """
-    linear = (kernels["family"] == "linear").to_numpy() & ~kernels["n"].isin(kept).to_numpy()
+    linear = _narrowed(kernels, kept)
     if not work.products or not linear.any():
         return kernels, forecast
-    some, whole, on = kernels[linear], forecast[linear], chip(device, work.products)
-    dims = {"m": some["b"] * some["m"], "n": some["n"], "k": some["k"]}
-    arrays = {name: values.to_numpy(dtype=float) for name, values in dims.items()}
-    spent = narrowing_ms(arrays, work.products, on, shipped().folds[f"gemm/{work.products}"][""].rates)
-    both = [{end: table[end].to_numpy(dtype=float) for end in _ENDS} for table in (whole, wide[linear])]
-    found = narrow.alone(both[0], both[1], spent, arrays, work.products, on)
-    single = np.minimum(found["latency_ms"], both[0]["latency_ms"])
-    products, rest = forecast.copy(), both[0]["latency_ms"] - single
-    products.loc[linear, "latency_ms"] = single
-    added = some.assign(family="narrowing", op="narrowing of activations", n=0)
-    named = kernels.assign(op=kernels["op"].mask(linear, "product alone"))
-    times = whole.assign(latency_ms=rest, bound=whole["bound"].replace("compute", "bandwidth"))
-    import pandas as pd
-
-    return pd.concat([named, added], ignore_index=True), pd.concat([products, times], ignore_index=True)
+    part, whole, on = some(kernels, linear), some(forecast, linear), chip(device, work.products)
+    sizes = _sizes(kernels, linear)
+    spent = narrowing_ms(sizes, work.products, on, shipped().folds[f"gemm/{work.products}"][""].rates)
+    found = narrow.alone(whole, some(wide, linear), spent, sizes, work.products, on)
+    single = np.minimum(found["latency_ms"], whole["latency_ms"])
+    products = replaced(forecast, linear, {"latency_ms": single})
+    named = replaced(kernels, linear, {"op": "product alone"})
+    every = np.ones(len(single), dtype=bool)
+    added = replaced(part, every, {"family": "narrowing", "op": "narrowing of activations", "n": 0})
+    bound = np.where(whole["bound"] == "compute", "bandwidth", whole["bound"])
+    times = whole | {"latency_ms": whole["latency_ms"] - single, "bound": bound.astype(object)}
+    return joined(named, added), joined(products, times)
 
 
-def _scaled(
-    kernels: pd.DataFrame, forecast: pd.DataFrame, rows: np.ndarray, into: Format, device: Device
-) -> pd.DataFrame:
-    """Products of 16 bits as if their operands had other sizes."""
-    sizes = tuple(kernels.loc[rows, name].to_numpy(dtype=float) for name in "bmnk")
-    wide = {name: forecast.loc[rows, name].to_numpy(dtype=float) for name in _ENDS}
-    latency, floor = scaled_ms(sizes, wide["latency_ms"], forecast.loc[rows, "bound"].to_numpy(), into, device)
-    ends = zip(_ENDS, (latency, np.minimum(floor, latency), wide["high_ms"]), strict=True)
-    for name, values in ends:
-        forecast.loc[rows, name] = values
-    forecast.loc[rows, "passport"] = "extrapolated"
-    return forecast
+def _scaled(kernels: Columns, forecast: Columns, rows: Array, into: Format, device: Device) -> dict[str, Any]:
+    """The forecast of some products of 16 bits as if their operands had other sizes."""
+    sizes = tuple(kernels[name][rows].astype(float) for name in "bmnk")
+    wide = some(forecast, rows)
+    latency, floor = scaled_ms(sizes, wide["latency_ms"], wide["bound"], into, device)
+    return {"latency_ms": latency, "low_ms": np.minimum(floor, latency), "passport": "extrapolated"}
 
 
 def scaled_ms(

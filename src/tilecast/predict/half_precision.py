@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,14 +20,12 @@ from tilecast.base.errors import InputError
 from tilecast.base.paths import WEIGHTS
 from tilecast.hardware.device import Device
 from tilecast.predict import interval
+from tilecast.predict.columns import Columns, replaced, some
 from tilecast.predict.experts import Expert, Fold, load_trained, same_rates, unit_weights
 from tilecast.predict.kernel import BOUNDS, HALF_PASSPORT
 from tilecast.predict.physics import expert_kernel, latent
 from tilecast.predict.physics.chip import FORMATS, Chip, chip
 from tilecast.predict.physics.half import physics, triton
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # What each family's kernels are described by.
 DIMENSIONS = {
@@ -237,54 +235,53 @@ def _backward_times(tokens: Array) -> Array:
     return np.asarray(BACKWARD_PRODUCTS / rate)
 
 
-def half_precision(kernels: pd.DataFrame, device: Device, model: HalfPrecision | None = None) -> pd.DataFrame:
-    """Forecasts of those of the `kernels` that the shipped experts, or `model`, cover.
+def half_precision(
+    kernels: Columns, forecast: Columns, device: Device, model: HalfPrecision | None = None
+) -> Columns:
+    """`forecast` with what the shipped experts, or `model`, say of those of the `kernels` that they cover.
 
     Products and fused attention; of attention, decoding and prefill without earlier context. Of an attention
-    kernel is known how many heads there are, not how many sequences share them. Indexed as `kernels`.
+    kernel is known how many heads there are, not how many sequences share them.
     """
-    import pandas as pd
-
-    model, parts = model or shipped(), []
+    model = model or shipped()
     for stored, dtype in _MEASURED_AS.items():
-        mine = kernels[kernels["dtype"] == stored]
-        if mine.empty or not model.covers(device, dtype):
+        places = np.flatnonzero(kernels["dtype"] == stored)
+        if not len(places) or not model.covers(device, dtype):
             continue
-        v = {name: mine[name].to_numpy(dtype=float) for name in "bmnk"}
-        attention, one = (mine["family"] == "attention").to_numpy(), v["m"] == 1
-        read = mine["bytes_read"].to_numpy(dtype=float) / (1 if stored == "fp8" else 2)
+        mine = some(kernels, places)
+        v = {name: mine[name].astype(float) for name in "bmnk"}
+        attention, one = mine["family"] == "attention", v["m"] == 1
+        read = mine["bytes_read"].astype(float) / (1 if stored == "fp8" else 2)
         with np.errstate(divide="ignore", invalid="ignore"):
             groups = np.clip(np.round((read - v["b"] * v["m"] * v["k"]) / (2 * v["n"] * v["k"])), 1, v["b"])
             # of latents: a cache is read once a sequence
             caches = np.clip(np.round((read - v["b"] * v["m"] * v["k"]) / (v["n"] * v["k"])), 1, v["b"])
-            out = mine["bytes_written"] if "bytes_written" in mine else pd.Series(np.nan, mine.index)
-            values = out.to_numpy(dtype=float) / (2 * v["b"] * v["m"])
+            values = mine["bytes_written"].astype(float) / (2 * v["b"] * v["m"])
         heads = {
-            "batch": np.ones(len(mine)), "heads": v["b"], "kv_heads": groups, "head_dim": v["k"],
-            "window": np.zeros(len(mine)), "tokens": v["m"], "context": v["n"],
+            "batch": np.ones(len(places)), "heads": v["b"], "kv_heads": groups, "head_dim": v["k"],
+            "window": np.zeros(len(places)), "tokens": v["m"], "context": v["n"],
         }  # fmt: skip
-        latents = (mine["op"] == "latent").to_numpy() if "op" in mine else np.zeros(len(mine), dtype=bool)
+        latents = mine["op"] == "latent"
         narrow = heads | {"batch": caches, "heads": v["b"] / caches, "width": v["k"], "value": values}
         # a prompt's keys are wider than its values, by less than twice, where they were latents: nowhere else
         narrower = (values < v["k"]) & (2 * values >= v["k"])
         written = attention & ~one & (v["m"] == v["n"]) & narrower
         chosen: tuple[tuple[str, Array, dict[str, Array]], ...] = (
-            ("gemm", (mine["family"] == "linear").to_numpy(), v | {"m": v["b"] * v["m"]}),
+            ("gemm", mine["family"] == "linear", v | {"m": v["b"] * v["m"]}),
             ("latent_decode", latents, narrow),
-            ("latent_prefill", written, narrow | {"batch": np.ones(len(mine)), "heads": v["b"]}),
+            ("latent_prefill", written, narrow | {"batch": np.ones(len(places)), "heads": v["b"]}),
             ("decode", attention & one & ~latents, heads),
             ("prefill", attention & ~one & ~written & (v["m"] == v["n"]), heads),
         )
         for family, rows, dims in chosen:
             if rows.any() and model.knows(family, dtype):
-                some = {name: dims[name][rows] for name in DIMENSIONS[family]}
-                forecast = model.forecast(family, dtype, some, device)
+                sizes = {name: dims[name][rows] for name in DIMENSIONS[family]}
+                found = model.forecast(family, dtype, sizes, device)
                 if family.endswith("prefill"):
-                    back = (mine["phase"] == "backward").to_numpy()[rows]
-                    times = np.where(back, _backward_times(some["tokens"]), 1.0)
-                    forecast |= {end: forecast[end] * times for end in ("latency_ms", "low_ms", "high_ms")}
-                parts.append(pd.DataFrame(forecast, index=mine.index[rows]))
-        if (rows := (mine["family"] == "bmm").to_numpy()).any() and model.knows("gemm", dtype):
-            found = model.many_products(dtype, {name: sizes[rows] for name, sizes in v.items()}, device)
-            parts.append(pd.DataFrame(found, index=mine.index[rows]))
-    return pd.concat(parts) if parts else pd.DataFrame()
+                    times = np.where(mine["phase"][rows] == "backward", _backward_times(sizes["tokens"]), 1.0)
+                    found |= {end: found[end] * times for end in ("latency_ms", "low_ms", "high_ms")}
+                forecast = replaced(forecast, places[rows], found)
+        if (rows := mine["family"] == "bmm").any() and model.knows("gemm", dtype):
+            found = model.many_products(dtype, some(v, rows), device)
+            forecast = replaced(forecast, places[rows], found)
+    return forecast

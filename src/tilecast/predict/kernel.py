@@ -8,6 +8,7 @@ import numpy as np
 
 from tilecast.base.errors import InputError
 from tilecast.hardware.device import ELEMENT_BYTES, Device
+from tilecast.predict.columns import Columns, as_table, of_table
 from tilecast.tables.columns import FAMILIES, PHASES
 
 if TYPE_CHECKING:
@@ -46,6 +47,24 @@ class Predictor(Protocol):
         """FORECAST_COLUMNS for each kernel: one run's latency, its 80 % interval (NaN where none is claimed),
         what bounds it (one of BOUNDS), and its passport: `predicted`, `extrapolated`, or `floor`."""
         ...
+
+
+@runtime_checkable
+class Columnar(Protocol):
+    """A predictor that takes kernels as columns, which have every one of KERNEL_COLUMNS."""
+
+    name: str
+
+    def predict_columns(self, kernels: Columns, device: Device) -> Columns:
+        """What `predict` finds."""
+        ...
+
+
+def forecast(predictor: Predictor | Columnar, kernels: Columns, device: Device) -> Columns:
+    """A predictor's forecast of kernels in columns."""
+    if isinstance(predictor, Columnar):
+        return predictor.predict_columns(kernels, device)
+    return of_table(predictor.predict(as_table(kernels), device))
 
 
 @runtime_checkable

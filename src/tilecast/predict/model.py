@@ -2,62 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
+from tilecast.base.arrays import Array
 from tilecast.graph.kernels import Kernel, KernelGraph
 from tilecast.hardware.device import ELEMENT_BYTES, Device
 from tilecast.models.choices import OPTIMIZER_STATES, Cell
 from tilecast.predict import interval
-from tilecast.predict.kernel import HOST_CLASSES, KERNEL_COLUMNS, PASSES, WORKLOAD, HostAware, Predictor, wait_ms
+from tilecast.predict.columns import Columns, joined, of_table
+from tilecast.predict.kernel import (
+    HOST_CLASSES,
+    KERNEL_COLUMNS,
+    PASSES,
+    WORKLOAD,
+    Columnar,
+    HostAware,
+    Predictor,
+    forecast,
+    wait_ms,
+)
 from tilecast.predict.physics.throttle import sustained
 from tilecast.tables.declared.graphs import KERNEL_LIST
 from tilecast.tables.io import read
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TOP = 8
 _ONE_RUN = [name for name in KERNEL_COLUMNS if name not in ("phase", "count")]
 _ENDS = ("latency_ms", "low_ms", "high_ms")
 
 
-def described(kernels: pd.DataFrame, forecast: pd.DataFrame) -> dict[str, Any]:
+def described(kernels: Columns, found: Columns) -> dict[str, Any]:
     """Kernels, each `count` times, by class, by source and by what bounds them; those that take most."""
-    table = kernels.assign(
-        latency_ms=forecast["latency_ms"].to_numpy(dtype=float) * kernels["count"].to_numpy(dtype=float),
-        bound=forecast["bound"].to_numpy(),
-        passport=forecast["passport"].to_numpy(),
-    )
-    total = float(table["latency_ms"].sum())
+    spent = found["latency_ms"] * kernels["count"]
+    total = float(spent.sum())
     return {
-        "passports": _shares(table, "passport", total),
-        "bounds": _shares(table, "bound", total),
-        "classes_ms": _sums(table, ["family"]),
+        "passports": _shares(found["passport"], spent, total),
+        "bounds": _shares(found["bound"], spent, total),
+        "classes_ms": _sums(kernels["family"], spent),
         "kernels": round(float(kernels["count"].sum())),
-        "claimed": bool(forecast[["low_ms", "high_ms"]].notna().all(axis=None)),
-        "top": _top(table, total),
+        "claimed": not (np.isnan(found["low_ms"]).any() or np.isnan(found["high_ms"]).any()),
+        "top": _top(kernels | {"bound": found["bound"]}, spent, total),
     }
 
 
 def forecast_model(
-    graph: KernelGraph, predictor: Predictor, device: Device, host: str = "measured"
+    graph: KernelGraph, predictor: Predictor | Columnar, device: Device, host: str = "measured"
 ) -> dict[str, Any]:
     """The forecast of one model as plain values: figures in their units, shares of the whole time."""
-    kernels = graph.kernels()
-    forecast = sustained(kernels, predictor.predict(kernels, device), device, graph.about["mode"])
-    times = kernels["count"].to_numpy(dtype=float)
-    middle, low_ms, high_ms = (forecast[name].to_numpy(dtype=float) * times for name in _ENDS)
-    busy, low, high = interval.total(middle, low_ms, high_ms, kernels["family"].to_numpy())
-    waits, more = _waits_ms(graph, kernels, forecast["latency_ms"].to_numpy(dtype=float), predictor, host)
+    kernels = of_table(graph.kernels())
+    found = sustained(kernels, forecast(predictor, kernels, device), device, graph.about["mode"])
+    times = kernels["count"].astype(float)
+    middle, low_ms, high_ms = (found[name].astype(float) * times for name in _ENDS)
+    busy, low, high = interval.total(middle, low_ms, high_ms, kernels["family"])
+    waits, more = _waits_ms(graph, kernels, found["latency_ms"], predictor, host)
     if waits:
-        idle = dict.fromkeys(kernels.columns, 0) | {"family": "other", "op": "wait for the host", "count": 1}
-        rows = [idle | {"phase": phase} for phase in waits]
-        kernels = pd.concat([kernels, pd.DataFrame(rows)], ignore_index=True)
-        ran = {"latency_ms": list(waits.values()), "bound": "latency", "passport": "extrapolated"}
-        forecast = pd.concat([forecast, pd.DataFrame(ran)], ignore_index=True)
-    each = forecast["latency_ms"].to_numpy(dtype=float) * kernels["count"].to_numpy(dtype=float)
+        kernels, found = joined(kernels, _idle(kernels, waits)), joined(found, _waited(waits))
+    each = found["latency_ms"] * kernels["count"]
     total = float(each.sum())
     low, high = total - float(np.hypot(busy - low, more[0])), total + float(np.hypot(high - busy, more[1]))
     return {
@@ -67,16 +75,16 @@ def forecast_model(
         "latency_ms": total,
         "low_ms": None if np.isnan(low) else low,
         "high_ms": None if np.isnan(high) else high,
-        "phases_ms": _sums(kernels.assign(latency_ms=each), ["phase"]),
+        "phases_ms": _sums(kernels["phase"], each),
         "waits_ms": waits,
         "memory": memory_bytes(graph) | {"device_bytes": device.memory_bytes},
-        **described(kernels, forecast),
+        **described(kernels, found),
         "kernels": int(times.sum()),
     }
 
 
 def _waits_ms(
-    graph: KernelGraph, kernels: pd.DataFrame, latency_ms: np.ndarray, predictor: Predictor, host: str
+    graph: KernelGraph, kernels: Columns, latency_ms: Array, predictor: Predictor | Columnar, host: str
 ) -> tuple[dict[str, float], tuple[float, float]]:
     """Milliseconds the GPU waits for its host in each pass, and how much less and more with another host.
 
@@ -85,10 +93,10 @@ def _waits_ms(
     if not isinstance(predictor, HostAware) or graph.about.get("fused"):
         return {}, (0.0, 0.0)
     place: dict[tuple[Any, ...], int] = {}
-    for index, row in enumerate(kernels[list(Kernel._fields)].itertuples(index=False, name=None)):
+    for index, row in enumerate(zip(*(kernels[name].tolist() for name in Kernel._fields), strict=True)):
         place.setdefault(row, index)
     order = np.array([place[tuple(kernel)] for kernel, _ in graph.launches()], dtype=int)
-    phases, ops = kernels["phase"].to_numpy()[order], kernels["op"].to_numpy()
+    phases, ops = kernels["phase"][order], kernels["op"]
     waits: list[dict[str, float]] = []
     for share, factor in HOST_CLASSES[host]:
         waits.append({})
@@ -99,21 +107,44 @@ def _waits_ms(
     return {name: wait for name, wait in waits[0].items() if wait > 0}, (middle - low, high - middle)
 
 
-def _sums(table: pd.DataFrame, keys: list[str]) -> dict[str, float]:
-    sums = table.groupby(keys[0])["latency_ms"].sum().sort_values(ascending=False)
-    return {str(name): float(value) for name, value in sums.items()}
+def _idle(kernels: Columns, waits: Iterable[str]) -> Columns:
+    """What a GPU does while it waits for its host, in the columns of kernels: a row a phase."""
+    said = {"family": "other", "op": "wait for the host", "count": 1}
+    rows = [said | {"phase": phase} for phase in waits]
+    return {name: np.array([row.get(name, 0) for row in rows], dtype=of.dtype) for name, of in kernels.items()}
 
 
-def _shares(table: pd.DataFrame, key: str, total: float) -> dict[str, float]:
-    return {name: value / total if total else 0.0 for name, value in _sums(table, [key]).items()}
+def _waited(waits: Mapping[str, float]) -> Columns:
+    times = np.array(list(waits.values()))
+    words = {"bound": "latency", "passport": "extrapolated"}
+    said = {name: np.full(len(times), word, dtype=object) for name, word in words.items()}
+    return dict.fromkeys(_ENDS, times) | said
 
 
-def _top(table: pd.DataFrame, total: float) -> list[dict[str, Any]]:
-    keys = ["family", "op", "phase", "b", "m", "n", "k", "bound"]
-    sums = table.groupby(keys, sort=False, as_index=False)[["latency_ms", "count"]].sum()
-    largest = sums.sort_values("latency_ms", ascending=False, kind="stable").head(TOP)
-    largest = largest.assign(share=largest["latency_ms"] / total if total else 0.0)
-    return [{str(name): value for name, value in row.items()} for row in largest.to_dict("records")]
+def _sums(keys: Array, spent: Array) -> dict[str, float]:
+    parts: dict[str, list[float]] = defaultdict(list)
+    for key, value in zip(keys.tolist(), spent.tolist(), strict=True):
+        parts[key].append(value)
+    sums = {key: math.fsum(parts[key]) for key in sorted(parts)}
+    return dict(sorted(sums.items(), key=lambda one: -one[1]))
+
+
+def _shares(keys: Array, spent: Array, total: float) -> dict[str, float]:
+    return {name: value / total if total else 0.0 for name, value in _sums(keys, spent).items()}
+
+
+def _top(kernels: Columns, spent: Array, total: float) -> list[dict[str, Any]]:
+    names = ("family", "op", "phase", *"bmnk", "bound")
+    parts: dict[tuple[Any, ...], list[tuple[float, float]]] = defaultdict(list)
+    rows = zip(*(kernels[name].tolist() for name in names), strict=True)
+    for row, ms, count in zip(rows, spent.tolist(), kernels["count"].tolist(), strict=True):
+        parts[row].append((ms, count))
+    sums = [(row, math.fsum(ms for ms, _ in each), sum(count for _, count in each)) for row, each in parts.items()]
+    return [
+        dict(zip(names, row, strict=True))
+        | {"latency_ms": ms, "count": count, "share": ms / total if total else 0.0}
+        for row, ms, count in sorted(sums, key=lambda one: -one[1])[:TOP]
+    ]
 
 
 def memory_bytes(graph: KernelGraph) -> dict[str, float]:
@@ -158,6 +189,8 @@ def _live_bytes(graph: KernelGraph) -> int:
 
 def read_traced(paths: list[str]) -> pd.DataFrame:
     """Kernel lists of traced plain workloads, files `<model>-<mode>-<sequence>-<batch>`, as one table."""
+    import pandas as pd
+
     parts = []
     for path in paths:
         part = read(path, KERNEL_LIST)[list(KERNEL_COLUMNS)]
@@ -171,6 +204,8 @@ def forecast_traced(predictor: Predictor, kernels: pd.DataFrame, devices: Mappin
 
     A kernel list does not say in which order kernels run, so a pass takes what its GPU takes, or else its host.
     """
+    import pandas as pd
+
     distinct = kernels[_ONE_RUN].drop_duplicates(ignore_index=True)
     kernel = kernels[_ONE_RUN].merge(distinct.reset_index(), on=_ONE_RUN, how="left")["index"].to_numpy()
     cells = kernels[WORKLOAD].drop_duplicates(ignore_index=True)

@@ -13,16 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from tilecast.base.arrays import Array
 from tilecast.base.paths import WEIGHTS
 from tilecast.hardware.device import ELEMENT_BYTES, Device
-from tilecast.predict import dominance, half_precision, interval
+from tilecast.predict import dominance, interval
+from tilecast.predict.columns import Columns
 from tilecast.predict.experts import Expert, chip_weights, load_trained, same_rates
+from tilecast.predict.half_precision import half_precision
 from tilecast.predict.kernel import (
     BOUNDS,
     KERNEL_COLUMNS,
@@ -34,6 +35,9 @@ from tilecast.predict.kernel import (
 from tilecast.predict.physics.chip import Chip, single_chip
 from tilecast.predict.physics.single import OPS, matrix_features, vector_features
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 CHUNK, BLOCK = 1 << 13, 1 << 19  # kernels worked on (in the cache), and columns copied (in memory), at a time
 # ASSUME: kernels of a running model are launched ahead of time and follow each other after a short gap; what a
 # slow host adds is a matter of the whole pass (`issue_ms`). The least time measured of an isolated kernel is its
@@ -42,10 +46,44 @@ GAP_MS, SHORTEST_MS = 0.002, 0.008
 # ASSUME: share of peak bandwidth and FLOP/s where no kernel of that kind was measured (copies, attention, ...)
 STREAM_SHARE, WORK_SHARE = 0.85, 0.6
 VECTORS = 2  # matrix products with at most so many rows or columns are matrix-vector ones
+# Fewer rows than were timed: a product then takes as long as one of so many, tiles are as large.
+FEWEST_ROWS = {"linear": 3, "bmm": 16}
 # ASSUME: a board short of power lends a model's matrix products what its memory-bound kernels leave: a quarter of
 # the time at 60 % of the power. A kernel timed on its own, run after run, has no such share.
 SHORT_OF_POWER, SHARED_POWER = 0.9, 1 / (1 + 0.25 * (1 - 0.6) / 0.75)
 DECAY = 0.7  # distance over which a GPU's weight as a donor falls to 1/e; chosen leaving one GPU out
+_KINDS, _SIZES = ("family", "dtype", "op"), (*"bmnk", "flops", "bytes_read", "bytes_written")
+# A forecast's columns of words, which are places in these until they are asked for.
+_WORDS = {"bound": BOUNDS, "passport": np.array(["extrapolated", "predicted"], dtype=object)}
+
+
+class Words(NamedTuple):
+    """A column of few distinct words: these, and the place of each row's among them."""
+
+    names: list[str]
+    places: Array
+
+    @classmethod
+    def of(cls, values: Array) -> Words:
+        """A column's."""
+        names: dict[str, int] = {}
+        places = [names.setdefault(value, len(names)) for value in values.tolist()]
+        return cls(list(names), np.array(places, dtype=int))
+
+    @classmethod
+    def of_series(cls, values: pd.Series) -> Words:
+        """The same of a table's column."""
+        found = values.astype("category").cat
+        return cls(list(found.categories), found.codes.to_numpy().astype(int))
+
+    def each(self, of_name: Iterable[int | bool], kind: type) -> Array:
+        """For each row what is said of its word."""
+        return np.array(list(of_name), dtype=kind)[self.places]
+
+    @property
+    def single(self) -> bool:
+        """Of number formats: whether all are those of single precision."""
+        return set(self.names) <= {"fp32", "tf32"}
 
 
 class Tilecast:
@@ -135,33 +173,46 @@ class Tilecast:
 
     def predict(self, kernels: pd.DataFrame, device: Device) -> pd.DataFrame:
         """Latency, 80 % interval, bound and passport of each kernel; never below the device's roofline."""
+        import pandas as pd
+
         if len(kernels) > BLOCK:
             starts = range(0, len(kernels), BLOCK)
             return pd.concat([self.predict(kernels.iloc[start : start + BLOCK], device) for start in starts])
-        forecast = self._predict(kernels, device)
+        table = kernels if set(KERNEL_COLUMNS) <= set(kernels.columns) else complete(kernels)
+        words = {name: Words.of_series(table[name]) for name in _KINDS}
+        names = {*_SIZES, "isolated"} if words["dtype"].single else {*KERNEL_COLUMNS, "isolated"}
+        columns = {name: table[name].to_numpy() for name in names & set(table.columns)}
+        found = self._least(columns, words, device)
+        coded = {name: few for name, few in _WORDS.items() if found[name].dtype != object}
+        named = {name: pd.Series(few).array.take(found[name]) for name, few in coded.items()}
+        return pd.DataFrame(found | named, index=kernels.index)
+
+    def predict_columns(self, kernels: Columns, device: Device) -> Columns:
+        """The same of columns."""
+        return _named(self._least(kernels, {name: Words.of(kernels[name]) for name in _KINDS}, device))
+
+    def _least(self, kernels: Columns, words: Mapping[str, Words], device: Device) -> Columns:
+        forecast = self._predict(kernels, words, device)
         for other in dominance.surpassed(device):
-            forecast = dominance.least(forecast, self._predict(kernels, other))
+            forecast = dominance.least(forecast, self._predict(kernels, words, other))
         return forecast
 
-    def _predict(self, kernels: pd.DataFrame, device: Device) -> pd.DataFrame:
-        frame = kernels if set(KERNEL_COLUMNS) <= set(kernels.columns) else complete(kernels)
-        columns = {name: frame[name].to_numpy(dtype=float) for name in "bmnk"}
-        columns["flops"] = frame["flops"].to_numpy(dtype=float)
-        columns["moved"] = frame["bytes_read"].to_numpy(dtype=float) + frame["bytes_written"].to_numpy(dtype=float)
-        family, dtype, op = (frame[name].astype("category") for name in ("family", "dtype", "op"))
-        ops = np.array([OPS.index(name) if name in OPS else 0 for name in op.cat.categories], dtype=int)
-        columns["op"] = ops[op.cat.codes.to_numpy()]
-        isolated = "isolated" in frame
+    def _predict(self, kernels: Columns, words: Mapping[str, Words], device: Device) -> Columns:
+        columns = {name: kernels[name].astype(float) for name in (*"bmnk", "flops")}
+        columns["moved"] = kernels["bytes_read"].astype(float) + kernels["bytes_written"].astype(float)
+        family, dtype, op = (words[name] for name in _KINDS)
+        columns["op"] = op.each((OPS.index(name) if name in OPS else 0 for name in op.names), int)
+        isolated = "isolated" in kernels
         if isolated:
-            columns["isolated"] = frame["isolated"].to_numpy(dtype=bool)
-        latency, width, floor = (np.zeros(len(frame)) for _ in range(3))
-        known = np.zeros(len(frame), dtype=bool)
-        bound = np.full(len(frame), 1, dtype=np.int8)
-        code = family.cat.codes.to_numpy().astype(int) * len(dtype.cat.categories) + dtype.cat.codes.to_numpy()
+            columns["isolated"] = kernels["isolated"].astype(bool)
+        count = len(op.places)
+        latency, width, floor = (np.zeros(count) for _ in range(3))
+        known = np.zeros(count, dtype=bool)
+        bound = np.full(count, 1, dtype=np.int8)
+        code = family.places * len(dtype.names) + dtype.places
         for group in np.unique(code):
-            kind = family.cat.categories[group // len(dtype.cat.categories)]
-            number = dtype.cat.categories[group % len(dtype.cat.categories)]
-            forecast = _FamilyForecast(self, device, kind, number)
+            kind, number = divmod(int(group), len(dtype.names))
+            forecast = _FamilyForecast(self, device, family.names[kind], dtype.names[number])
             rows = np.flatnonzero(code == group)
             for start in range(0, len(rows), CHUNK):
                 part = rows[start : start + CHUNK]
@@ -169,17 +220,17 @@ class Tilecast:
                 found = forecast(values, op, part, isolated)
                 latency[part], width[part], floor[part], bound[part], known[part] = found
         low, high = interval.interval(latency, width, floor)
-        measured = np.isin(family.cat.categories, MEASURED_FAMILIES)[family.cat.codes.to_numpy()]
-        covered = known & measured & (dtype == "fp32").to_numpy() & (device.vendor == "NVIDIA")
-        words = {"bound": (BOUNDS, bound), "passport": (["extrapolated", "predicted"], covered.astype(int))}
-        table = {"latency_ms": latency, "low_ms": low, "high_ms": high}
-        whole = pd.DataFrame(table | {name: pd.Series(few).array.take(at) for name, (few, at) in words.items()})
-        if not set(dtype.cat.categories) <= {"fp32", "tf32"}:
-            half = half_precision.half_precision(frame.reset_index(drop=True), device)
-            for name in half.columns:
-                whole.loc[half.index, name] = half[name]
-        whole.index = kernels.index
-        return whole
+        measured = family.each((name in MEASURED_FAMILIES for name in family.names), bool)
+        covered = known & measured & dtype.each((name == "fp32" for name in dtype.names), bool)
+        covered &= device.vendor == "NVIDIA"
+        whole = {"latency_ms": latency, "low_ms": low, "high_ms": high, "bound": bound}
+        whole["passport"] = covered.astype(np.int8)
+        return whole if dtype.single else half_precision(kernels, _named(whole), device)
+
+
+def _named(found: Columns) -> Columns:
+    """A forecast with its words."""
+    return found | {name: few[found[name]] for name, few in _WORDS.items() if found[name].dtype != object}
 
 
 class _FamilyForecast:
@@ -196,7 +247,7 @@ class _FamilyForecast:
         self.relief = SHARED_POWER if seen and short and family in MATRIX_FAMILIES else 1.0
         self.peak = device.peak_flops_per_s(dtype, matrix=family in PRODUCT_FAMILIES)
 
-    def __call__(self, v: dict[str, Array], op: Any, rows: Array, isolated: bool) -> tuple[Array, ...]:
+    def __call__(self, v: dict[str, Array], op: Words, rows: Array, isolated: bool) -> tuple[Array, ...]:
         compute, memory = 1e3 * v["flops"] / self.peak, 1e3 * v["moved"] / self.on.bandwidth_bytes_per_s
         floor = np.maximum(compute, memory if self.family in MATRIX_FAMILIES else 0.0)
         bound = np.where(compute > memory, 0, 1)
@@ -204,7 +255,9 @@ class _FamilyForecast:
         known = np.ones(len(busy))  # share of the experts asked that were trained on such inputs
         if self.weights:
             if self.family in MATRIX_FAMILIES:
-                features, base = matrix_features(self.family, v, self.on, self.size)
+                few = v["m"] < FEWEST_ROWS[self.family]
+                held = v | {"m": np.maximum(v["m"], FEWEST_ROWS[self.family])} if few.any() else v
+                features, base = matrix_features(self.family, held, self.on, self.size)
                 first = 4 if self.family == "bmm" else 3
                 waste = features[:, first : first + 3].min(axis=1)  # of the three largest tiles
                 bound = np.where((bound == 0) & (waste > 0.5), 3, bound)
@@ -219,7 +272,8 @@ class _FamilyForecast:
                     correction += weight / len(members) * member.correction(features)
             busy = base * np.exp(np.clip(correction, -3, 5))
             if self.family in MATRIX_FAMILIES:  # matrix-vector kernels: none was measured
-                busy = np.where(np.minimum(v["m"], v["n"]) <= VECTORS, streamed, busy)
+                vector = np.minimum(v["m"], v["n"]) <= VECTORS
+                busy, known = np.where(vector, streamed, busy), np.where(vector | few, 0.0, known)
         bound = np.where(busy < SHORTEST_MS, 2, bound)
         busy = np.maximum(np.maximum(busy, floor), SHORTEST_MS)
         latency = np.maximum(np.maximum(busy * self.relief, floor), SHORTEST_MS) + GAP_MS
@@ -227,13 +281,13 @@ class _FamilyForecast:
             latency = np.where(v["isolated"], busy + self._launch(op, rows), latency)
         return latency, np.where(known > 0.5, self.width, self.widest), floor, bound, known > 0.5
 
-    def _launch(self, op: Any, rows: Array) -> Array:
+    def _launch(self, op: Words, rows: Array) -> Array:
         """Milliseconds a harness that times one kernel waits for its launch, as measured on the same hosts."""
         hosts = {donor: self.model.meta["launch_ms"][donor] for donor in self.weights}
         by_op = [
             sum(weight * hosts[donor].get(name, hosts[donor]["add"]) for donor, weight in self.weights.items())
             if self.weights
             else GAP_MS
-            for name in op.cat.categories
+            for name in op.names
         ]
-        return np.array(by_op)[op.cat.codes.to_numpy()[rows]]
+        return np.array(by_op)[op.places[rows]]

@@ -40,7 +40,7 @@ def test_no_fast_command_loads_what_is_slow(words: str) -> None:
     code, modules = loaded(*words.split())
     assert code == 0
     assert "tilecast.cli" in modules
-    assert not modules & HEAVY
+    assert not modules & (HEAVY if words.startswith("kernel --device V100") else HEAVY | {"pandas"})
 
 
 @pytest.mark.parametrize(

@@ -159,17 +159,15 @@ def test_what_slows_a_run_is_shown_by_every_rule_and_only_while_it_is_evaluated(
 
 
 def test_how_far_a_run_is_slowed_is_uncertain():
-    kernels = pd.DataFrame({"family": ["linear", "softmax"]})
-    forecast = pd.DataFrame(
-        {
-            "latency_ms": [1.0, 1.0], "low_ms": [0.9, 0.9], "high_ms": [1.1, 1.1], "bound": ["compute"] * 2,
-            "passport": ["modern track"] * 2,
-        }
-    )  # fmt: skip
+    kernels = {"family": np.array(["linear", "softmax"])}
+    forecast = {
+        "latency_ms": np.full(2, 1.0), "low_ms": np.full(2, 0.9), "high_ms": np.full(2, 1.1),
+        "bound": np.full(2, "compute"), "passport": np.full(2, "modern track"),
+    }  # fmt: skip
     found = sustained(kernels, forecast, load_device("H100"), "training")
     assert 0.1 < spread() < 0.2
     assert found["high_ms"][0] / found["latency_ms"][0] == pytest.approx(np.exp(np.hypot(np.log(1.1), spread())))
-    assert found.loc[1].tolist() == forecast.loc[1].tolist()
+    assert all(found[name][1] == values[1] for name, values in forecast.items())
 
 
 def test_the_table_states_where_each_row_is_from():

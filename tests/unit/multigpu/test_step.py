@@ -10,7 +10,6 @@ from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -250,14 +249,12 @@ def test_a_blocking_send_keeps_its_stage(blocking):
 def test_a_training_run_is_slower_than_kernels_timed_one_by_one():
     from tilecast.predict.physics.throttle import SHARE, sustained
 
-    kernels = pd.DataFrame({"family": ["linear", "linear", "linear", "softmax"]})
-    forecast = pd.DataFrame(
-        {
-            "latency_ms": [1.0] * 4, "low_ms": [0.9] * 4, "high_ms": [1.1] * 4,
-            "bound": ["compute", "bandwidth", "compute", "compute"],
-            "passport": ["modern track", "modern track", "predicted", "modern track"],
-        }
-    )  # fmt: skip
+    kernels = {"family": np.array(["linear", "linear", "linear", "softmax"])}
+    forecast = {
+        "latency_ms": np.full(4, 1.0), "low_ms": np.full(4, 0.9), "high_ms": np.full(4, 1.1),
+        "bound": np.array(["compute", "bandwidth", "compute", "compute"]),
+        "passport": np.array(["modern track", "modern track", "predicted", "modern track"]),
+    }  # fmt: skip
     found = sustained(kernels, forecast, load_device("H100"), "training")
     assert found["latency_ms"].tolist() == [SHARE["NVIDIA_H100_80GB_HBM3"], 1, 1, 1]
     assert sustained(kernels, forecast, load_device("H100"), "inference") is forecast

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from tilecast.base.errors import InputError
 from tilecast.hardware.device import Device
 from tilecast.hardware.device_file import devices, load_device
 from tilecast.predict import interval
+from tilecast.predict.columns import of_table
 from tilecast.predict.experts import chip_weights
 from tilecast.predict.kernel import complete, wait_ms
 from tilecast.predict.physics.chip import single_chip
@@ -61,8 +63,6 @@ def test_four_times_the_work_takes_longer(model: Tilecast, name: str, axis: str)
 
 
 def test_half_the_bandwidth_or_lanes_never_helps(model: Tilecast) -> None:
-    from dataclasses import replace
-
     fast = replace(load_device("H100"), name="made-up")
     slow = replace(fast, bandwidth_bytes_per_s=fast.bandwidth_bytes_per_s / 2)
     vector = pd.DataFrame({"family": "elementwise", "op": "add", "b": [8192, 32768], "m": 4096, "operands": 2})
@@ -80,8 +80,6 @@ def test_order_index_and_chunks_do_not_matter(model: Tilecast, monkeypatch: pyte
 
 
 def test_a_seen_gpu_has_its_own_expert_and_a_changed_one_has_not(model: Tilecast) -> None:
-    from dataclasses import replace
-
     seen = load_device("V100")
     assert model.weights(seen, "linear")[1] == {seen.name: 1.0}
     changed = replace(seen, bandwidth_bytes_per_s=2 * seen.bandwidth_bytes_per_s)
@@ -103,6 +101,39 @@ def test_a_correction_is_held_between_e_to_the_minus_3_and_e_to_the_5(
 
     assert busy_ms(5) / busy_ms(0) == pytest.approx(np.exp(5)) and busy_ms(9) == busy_ms(5)
     assert busy_ms(4.9) < busy_ms(5) and busy_ms(-9) == busy_ms(-3) < busy_ms(-2.9)
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_columns_are_forecast_as_a_table_is(model: Tilecast, dtype: str) -> None:
+    """On a GPU trained on, one that is not, and a board that is better than described ones."""
+    rows = [
+        ("linear", "linear", 1, 512, 4096, 1024), ("bmm", "bmm", 96, 512, 512, 64),
+        ("norm", "ln", 4096, 1024, 0, 0), ("elementwise", "gelu", 4096, 4096, 0, 0),
+        ("attention", "sdpa", 64, 512, 512, 64),
+    ]  # fmt: skip
+    table = complete(pd.DataFrame(rows, columns=["family", "op", *"bmnk"]).assign(dtype=dtype))
+    h100 = load_device("H100")
+    better = replace(h100, name="better", bandwidth_bytes_per_s=1.3 * h100.bandwidth_bytes_per_s)
+    for device in (load_device("A100-40GB"), load_device("L4"), better):
+        for kernels in (table, table.assign(isolated=[True, False, True, False, False])):
+            expected = model.predict(kernels, device)
+            found = model.predict_columns(of_table(kernels), device)
+            assert {name: values.tolist() for name, values in found.items()} == expected.to_dict("list")
+
+
+@pytest.mark.parametrize(("family", "fewest"), [("linear", 3), ("bmm", 16)])
+def test_fewer_rows_than_were_timed_take_as_long_and_are_extrapolated(
+    model: Tilecast, family: str, fewest: int
+) -> None:
+    rows = pd.DataFrame({"m": [fewest - 1 if family == "bmm" else 2, fewest, 2 * fewest]})
+    table = complete(rows.assign(family=family, op=family, b=1 if family == "linear" else 8, n=1000, k=1024))
+    for name in ("A100-40GB", "H100"):
+        forecast = model.predict(table, load_device(name))
+        assert forecast["passport"].tolist() == ["extrapolated", "predicted", "predicted"]
+        few, some = (np.log(forecast[["low_ms", "high_ms"]]).diff(axis=1)["high_ms"].iloc[at] for at in (0, 1))
+        assert few > 1.2 * some if name == "A100-40GB" else few >= some
+        if family == "bmm":
+            assert forecast["latency_ms"][0] == pytest.approx(forecast["latency_ms"][1], rel=1e-3)
 
 
 def test_the_nearest_generation_weighs_most(model: Tilecast) -> None:

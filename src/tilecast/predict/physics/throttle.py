@@ -17,9 +17,9 @@ from __future__ import annotations
 from statistics import median
 
 import numpy as np
-import pandas as pd
 
 from tilecast.hardware.device import Device
+from tilecast.predict.columns import Columns
 from tilecast.predict.interval import half_width
 from tilecast.predict.kernel import HALF_PASSPORT
 
@@ -43,17 +43,17 @@ def spread() -> float:
     return half_width(np.array(list(SHARE.values())), np.array(others))
 
 
-def sustained(kernels: pd.DataFrame, forecast: pd.DataFrame, device: Device, mode: str) -> pd.DataFrame:
+def sustained(kernels: Columns, forecast: Columns, device: Device, mode: str) -> Columns:
     """Forecast of a model's kernels in a run of `mode`: slower in training, by the median if nobody timed it."""
     if mode != "training":
         return forecast
     share = SHARE.get(device.name, median(SHARE.values()))
-    slowed = kernels["family"].to_numpy() == "linear"
-    slowed &= (forecast["passport"].to_numpy() == HALF_PASSPORT) & (forecast["bound"].to_numpy() == "compute")
-    middle, low, high = (forecast[name].to_numpy(dtype=float).copy() for name in _ENDS)
+    slowed = kernels["family"] == "linear"
+    slowed &= (forecast["passport"] == HALF_PASSPORT) & (forecast["bound"] == "compute")
+    middle, low, high = (forecast[name].astype(float) for name in _ENDS)
     # A product's own error and the run's are independent: the squares of their logarithms add.
     own = [np.log(middle[slowed] / low[slowed]), np.log(high[slowed] / middle[slowed])]
     below, above = (np.exp(np.hypot(part, spread())) for part in own)
     middle[slowed] *= share
     low[slowed], high[slowed] = middle[slowed] / below, middle[slowed] * above
-    return forecast.assign(**dict(zip(_ENDS, (middle, low, high), strict=True)))
+    return forecast | dict(zip(_ENDS, (middle, low, high), strict=True))
