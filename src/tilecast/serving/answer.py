@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -12,16 +13,15 @@ from tilecast.hardware.price import Prices, per_million_tokens
 from tilecast.predict.half_precision import shipped
 from tilecast.serving.deployment import Deployment, Desk, Served, sweep
 from tilecast.serving.load import Load
-from tilecast.tables.declared.half_precision import SERVING_INTERVALS
-from tilecast.tables.io import read
 
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
 @lru_cache(maxsize=1)
 def _ratios() -> Mapping[tuple[str, str], tuple[float, float]]:
-    rows = read(RATIOS, SERVING_INTERVALS).itertuples()
-    return {(str(row.kind), str(row.what)): (float(row.low_ratio), float(row.high_ratio)) for row in rows}  # type: ignore[arg-type]
+    with RATIOS.open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        return {(row["kind"], row["what"]): (float(row["low_ratio"]), float(row["high_ratio"])) for row in rows}
 
 
 def ends(deployment: Deployment, what: str, mean_ms: float) -> tuple[float, float]:
