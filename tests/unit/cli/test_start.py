@@ -6,8 +6,6 @@ import json
 import subprocess
 import sys
 
-import pytest
-
 HEAVY = {"torch", "transformers", "scipy.stats", "sympy", "matplotlib"}
 COUNTED = """
 import json, sys
