@@ -28,7 +28,7 @@ def model(request: pytest.FixtureRequest) -> str:
 
 
 @cache
-def decoded(model: str, gpu: str, dtype: str = "bf16") -> list[float]:
+def decoded(model: str, gpu: str, dtype: str) -> list[float]:
     return [
         tc.forecast(model, gpu, phase="decode", batch=batch, context=context, dtype=dtype).latency_ms
         for batch, context in STEPS
@@ -54,7 +54,7 @@ def read_ms(model: str, gpu: str, batch: int) -> float:
 
 @pytest.mark.parametrize("gpu", GPUS)
 def test_a_step_takes_its_weights_time_and_more_with_more_to_do(model: str, gpu: str) -> None:
-    for times in (decoded(model, gpu), served(model, gpu)):
+    for times in (decoded(model, gpu, "bf16"), served(model, gpu)):
         assert times[0] > read_ms(model, gpu, 1)
         assert all(later >= 0.999 * sooner for sooner, later in pairwise(times))
         assert times[2] < 64 * times[0]  # sequences share weights
@@ -64,7 +64,7 @@ def test_a_step_takes_its_weights_time_and_more_with_more_to_do(model: str, gpu:
 def test_both_commands_say_much_the_same(model: str, gpu: str) -> None:
     """`forecast` has kernels as they are traced, `serve` whole expert layers as they were timed."""
     least, most = (0.9, 1.4) if model in DENSE else (0.6, 2.4)
-    for one, other in zip(decoded(model, gpu), served(model, gpu), strict=True):
+    for one, other in zip(decoded(model, gpu, "bf16"), served(model, gpu), strict=True):
         assert least < one / other < most
 
 
