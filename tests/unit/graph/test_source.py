@@ -49,7 +49,14 @@ TRACED: list[tuple[str, int, dict[str, object]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "layers", "step"), TRACED, ids=lambda value: str(value)[:60])
+OFTEN = [TRACED[n] for n in (1, 7, 10, 14, 19)]  # in `make unit`: a few kinds of step
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "step"),
+    [pytest.param(*one, marks=[] if one in OFTEN else pytest.mark.slow) for one in TRACED],
+    ids=lambda value: str(value)[:60],
+)
 def test_a_record_gives_what_a_trace_does(name: str, layers: int, step: dict) -> None:
     spec = load_model(name)
     spec = spec.shortened(layers) if layers else spec

@@ -140,6 +140,7 @@ def test_every_stage_measures_and_what_comes_back_is_eight_small_files(small: Pa
         assert "no driver here" in record["facts"]["notes"][0]  # NVML is missing, and the record says so
 
 
+@pytest.mark.slow
 def test_memory_that_does_not_suffice_costs_one_row(small: Path, tmp_path: Path) -> None:
     words = "CUDA out of memory. Tried to allocate 20.00 GiB"
     ended, _ = rehearse(tmp_path / "x", small, Layer(fail=at(30, words)))

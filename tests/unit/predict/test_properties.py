@@ -150,12 +150,15 @@ def improved(device: Device, draw: np.random.Generator) -> Device:
     )
 
 
+@pytest.mark.parametrize("count", [1, pytest.param(8, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("name", sorted(devices()))
-def test_a_board_at_least_as_good_is_never_slower_and_never_above_its_peak(model: Tilecast, name: str) -> None:
+def test_a_board_at_least_as_good_is_never_slower_and_never_above_its_peak(
+    model: Tilecast, name: str, count: int
+) -> None:
     device, table, draw = load_device(name), kernels(), np.random.default_rng(len(name))
     described = model.predict(table, device)["latency_ms"].to_numpy()
     matrix = table["family"].isin(MATRIX_FAMILIES).to_numpy()
-    for _ in range(3):
+    for _ in range(count):
         board = improved(device, draw)
         assert device.name in {one.name for one in surpassed(board)}
         forecast = model.predict(table, board)
