@@ -53,7 +53,7 @@ test: check cluster ## every check and every promise; says at its end where the 
 	$(WORKFLOW) -m "not exhaustive"
 
 test-all: check cluster ## the same with every draw
-	FUZZ_SECONDS=600 $(UNIT)
+	FUZZ_SECONDS=600 TILECAST_FUZZ=50 $(UNIT)
 	$(WORKFLOW)
 
 unit: setup ## unit tests without the slow ones: under a minute

@@ -28,7 +28,7 @@ from tilecast.base.errors import TilecastError
 
 # As many inputs a command as TILECAST_FUZZ says, other ones every time; one that fails is printed with its number.
 FUZZED = settings(
-    max_examples=int(os.environ.get("TILECAST_FUZZ", "25")),
+    max_examples=int(os.environ.get("TILECAST_FUZZ", "10")),
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),

@@ -38,6 +38,12 @@ def modules() -> dict[str, Path]:
 
 
 @lru_cache
+def tree(name: str) -> ast.Module:
+    """A module's syntax."""
+    return ast.parse(modules()[name].read_text())
+
+
+@lru_cache
 def imports(name: str) -> frozenset[str]:
     """The modules of the library that a module imports, also inside a function; not those for types alone."""
     found: set[str] = set()
@@ -57,7 +63,7 @@ def imports(name: str) -> frozenset[str]:
         for child in ast.iter_child_nodes(node):
             visit(child)
 
-    visit(ast.parse(modules()[name].read_text()))
+    visit(tree(name))
     return frozenset(found & modules().keys()) - {name}
 
 
@@ -119,9 +125,9 @@ def test_drawing_draws() -> None:
     computed = {"mean", "median", "quantile", "percentile", "std", "var", "corr", "corrcoef", "average"}
     found = [
         f"{name}:{node.lineno} {node.func.attr}"
-        for name, path in modules().items()
+        for name in modules()
         if room_of(name) == "present"
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(tree(name))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in computed
     ]
     assert found == []

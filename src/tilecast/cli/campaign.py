@@ -87,18 +87,11 @@ def planned(budget_s: float, chosen: list[Stage]) -> str:
 
 def run(args: argparse.Namespace, backend: Any, command: str) -> int:
     """Run the campaign on `backend`; 0 however its stages ended, for what was measured is kept."""
-    if not args.plan:
-        preload()
     folder, kept = args.output / backend.name, args.kept / backend.name
-    name, began, budget_s, starts = taken_over(args.budget)
-    about: dict[str, Any] = {"campaign": name, "command": command, "budget_s": budget_s, "host": host()}
     plans = [place / PLANS["kernels"] for place in (kept, folder)]
     plan = next((path for path in plans if path.exists()), None)
     if plan:
         kernel_plan = distinct(read(plan, PLANNED_KERNELS))
-        about["forecasts_sha256"] = {
-            file: digest(plan.parent / file) for file in PLANS.values() if (plan.parent / file).exists()
-        }
     else:
         kernel_plan = grid(backend.dtypes, limit_flops=1e13, limit_bytes=backend.memory_bytes / 8)
         kernel_plan = kernel_plan.assign(rank=range(len(kernel_plan)), predicted_ms=0.0)
@@ -110,6 +103,14 @@ def run(args: argparse.Namespace, backend: Any, command: str) -> int:
             known = ", ".join(stage.name for stage in chosen)
             raise InputError("--stages", f"{wrong[0]!r} is not a stage", f"expected some of {known}")
         chosen = [stage for stage in chosen if stage.name in wanted]
+    if not args.plan:
+        preload()  # slow: after the arguments are checked, and before its time begins
+    name, began, budget_s, starts = taken_over(args.budget)
+    about: dict[str, Any] = {"campaign": name, "command": command, "budget_s": budget_s, "host": host()}
+    if plan:
+        about["forecasts_sha256"] = {
+            file: digest(plan.parent / file) for file in PLANS.values() if (plan.parent / file).exists()
+        }
     print(planned(budget_s, chosen), flush=True)
     if args.plan:
         return 0

@@ -89,7 +89,7 @@ def kernel_graph(
 # ---------------------------------------------------------------- shipped records
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)  # all that are shipped
 def _file(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found

@@ -113,12 +113,19 @@ def shipped_device(name: str) -> Device | None:
     """The device of data/devices with this name or short name, in any case; None where there is none."""
     known = shipped_names()
     found = find(name, [each for names in known for each in names], _MEANT)
-    return next((_read(path) for names, path in known.items() if found in names), None)
+    return next((_shipped(path) for names, path in known.items() if found in names), None)
 
 
 def devices(folder: Path = DEVICES) -> dict[str, Device]:
     """Every device of a folder of YAML files, by name."""
-    return {device.name: device for device in map(_read, sorted(folder.glob("*.yaml")))}
+    read = _shipped if folder == DEVICES else _read
+    return {device.name: device for device in map(read, sorted(folder.glob("*.yaml")))}
+
+
+@lru_cache
+def _shipped(path: Path) -> Device:
+    """A device of data/devices, read once."""
+    return _read(path)
 
 
 def _read(path: Path) -> Device:

@@ -37,22 +37,24 @@ MIXED = {
 CUT = sorted(set(model_names()) - ALONE - MIXED)
 
 
-def ways(model: str) -> list[tuple[dict[str, Any], str, str, str]]:
+def ways(model: str, count: int = 3) -> list[tuple[dict[str, Any], str, str, str]]:
     """Some ways to run a model, others for each; none that is traced for long."""
     able = [way for way in WAYS if "mode" not in way[0]] if model in TRACED else WAYS
     able = [way for way in able if "phase" not in way[0]] if model == "bert_large" else able
-    return random.Random(model).sample(able, 3)
+    return random.Random(model).sample(able, count)
 
 
+@pytest.mark.parametrize("count", [1, pytest.param(4, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("model", CUT)
-def test_a_gpu_is_a_system_of_one(model: str) -> None:
-    for asked, dtype, attention, engine in ways(model):
+def test_a_gpu_is_a_system_of_one(model: str, count: int) -> None:
+    for asked, dtype, attention, engine in ways(model, count):
         given = {"dtype": dtype, "attention": attention, "engine": engine, **asked}
         alone = tc.forecast(model, "A100-SXM-80GB", **given).values
         of_many = tc.forecast(model, system="dgx_a100", **given).values
         assert {**alone, "system": None} == {**of_many, "system": None}, given
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["gpt2", "llama31_8b", "mixtral_8x7b", "opt_13"])
 def test_a_step_is_that_of_the_whole_trace(model: str) -> None:
     """Layers that stand for each other launch what the model launches, in mixed precision too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise
 
 import pytest
@@ -20,13 +21,21 @@ GPUS = ("A100-SXM-80GB", "H100", "H200", "B200")
 STEPS = ((1, 1024), (16, 1024), (64, 1024), (64, 4096))  # sequences, tokens of each
 
 
-def decoded(model: str, gpu: str, dtype: str = "bf16") -> list[float]:
+@pytest.fixture(scope="module", params=[*DENSE, *MIXED])
+def model(request: pytest.FixtureRequest) -> str:
+    """Whose tests run together: they ask for the same forecasts."""
+    return str(request.param)
+
+
+@cache
+def decoded(model: str, gpu: str, dtype: str) -> list[float]:
     return [
         tc.forecast(model, gpu, phase="decode", batch=batch, context=context, dtype=dtype).latency_ms
         for batch, context in STEPS
     ]
 
 
+@cache
 def served(model: str, gpu: str) -> list[float]:
     casts = PassForecasts(shipped(), load_device(gpu), None)
     for batch, context in STEPS:
@@ -44,24 +53,21 @@ def read_ms(model: str, gpu: str, batch: int) -> float:
 
 
 @pytest.mark.parametrize("gpu", GPUS)
-@pytest.mark.parametrize("model", [*DENSE, *MIXED])
 def test_a_step_takes_its_weights_time_and_more_with_more_to_do(model: str, gpu: str) -> None:
-    for times in (decoded(model, gpu), served(model, gpu)):
+    for times in (decoded(model, gpu, "bf16"), served(model, gpu)):
         assert times[0] > read_ms(model, gpu, 1)
         assert all(later >= 0.999 * sooner for sooner, later in pairwise(times))
         assert times[2] < 64 * times[0]  # sequences share weights
 
 
 @pytest.mark.parametrize("gpu", GPUS)
-@pytest.mark.parametrize("model", [*DENSE, *MIXED])
 def test_both_commands_say_much_the_same(model: str, gpu: str) -> None:
     """`forecast` has kernels as they are traced, `serve` whole expert layers as they were timed."""
     least, most = (0.9, 1.4) if model in DENSE else (0.6, 2.4)
-    for one, other in zip(decoded(model, gpu), served(model, gpu), strict=True):
+    for one, other in zip(decoded(model, gpu, "bf16"), served(model, gpu), strict=True):
         assert least < one / other < most
 
 
-@pytest.mark.parametrize("model", [*DENSE, *MIXED])
 def test_a_better_gpu_and_a_narrower_format_are_not_slower(model: str) -> None:
     times = {(gpu, dtype): decoded(model, gpu, dtype) for gpu in GPUS[1:] for dtype in ("bf16", "fp8")}
     for gpu in GPUS[1:]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,10 +13,16 @@ from tilecast.cli import COMMANDS, main
 from tilecast.cli.completion import SCRIPTS, places
 
 
+@functools.cache
+def written(shell: str) -> str:
+    """The script for a shell, made once."""
+    return SCRIPTS[shell](list(places()))
+
+
 @pytest.fixture(scope="module")
 def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("completion") / "tilecast"
-    path.write_text(SCRIPTS["bash"](list(places())))
+    path.write_text(written("bash"))
     return path
 
 
@@ -61,23 +68,25 @@ def test_files_are_offered_where_a_file_may_stand(script: Path, tmp_path: Path) 
     assert offered(script, "tilecast forecast --dtype my", tmp_path) == set()
 
 
-ZSH = """fpath=("$1" $fpath); shift; autoload -U compinit; compinit -u -D; words=("$@"); CURRENT=$#
+ZSH = """fpath=("$1" $fpath); shift; autoload -U compinit; compinit -u -D
 compset() { return 1 }
 compadd() { print -rl -- ${(M)matches:#${words[CURRENT]}*} }  # as zsh's own, by what was typed
-eval "${_comps[tilecast]}"; print AGAIN; eval "${_comps[tilecast]}"
+for line; do  # each in a shell of its own, which has completed nothing yet
+( words=("${(@s: :)line}"); CURRENT=$#words; eval "${_comps[tilecast]}"; print AGAIN; eval "${_comps[tilecast]}" )
+print NEXT; done
 """
 
 
 @pytest.mark.skipif(not shutil.which("zsh"), reason="no zsh here")
-@pytest.mark.parametrize(("line", "among", "not_among"), LINES)
-def test_zsh_offers_the_same_when_first_asked(
-    tmp_path: Path, line: str, among: set[str], not_among: set[str]
-) -> None:
-    (tmp_path / "_tilecast").write_text(SCRIPTS["zsh"](list(places())))
-    command = ["zsh", "-f", "-c", ZSH, "zsh", str(tmp_path), *line.split(" ")]
+def test_zsh_offers_the_same_when_first_asked(tmp_path: Path) -> None:
+    (tmp_path / "_tilecast").write_text(written("zsh"))
+    command = ["zsh", "-f", "-c", ZSH, "zsh", str(tmp_path), *(line for line, *_ in LINES)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
-    first, again = (set(part.split()) for part in done.stdout.split("AGAIN"))
-    assert first == again and among <= first and not first & not_among, done.stderr
+    *answers, end = done.stdout.split("NEXT\n")
+    assert len(answers) == len(LINES) and not end
+    for answer, (line, among, not_among) in zip(answers, LINES, strict=True):
+        first, again = (set(part.split()) for part in answer.split("AGAIN"))
+        assert first == again and among <= first and not first & not_among, (line, done.stderr)
 
 
 @pytest.mark.skipif(not shutil.which("fish"), reason="no fish here")
@@ -86,7 +95,7 @@ def test_zsh_offers_the_same_when_first_asked(
 )
 def test_fish_offers_the_same(tmp_path: Path, line: str, among: set[str], not_among: set[str]) -> None:
     script = tmp_path / "tilecast.fish"
-    script.write_text(SCRIPTS["fish"](list(places())))
+    script.write_text(written("fish"))
     command = ["fish", "--no-config", "-c", f"source {script}; complete -C '{line}'"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     found = {words.split("\t")[0] for words in done.stdout.splitlines()}

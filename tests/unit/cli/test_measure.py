@@ -42,6 +42,7 @@ def test_two_runs_measure_everything_once_after_the_same_forecasts(measured: Pat
     assert not live.duplicated(["predictor", "family", "op", "b", "m", "n", "k"]).any()
 
 
+@pytest.mark.slow
 def test_what_came_of_it_is_shown_and_calibrates(measured: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = ["--device", measured.name, "--output", str(measured.parent)]
     assert main(["measure", "errors", *place]) == 0

@@ -216,6 +216,7 @@ def artifact_tables(mirror: dict[str, bytes]) -> dict[str, pd.DataFrame]:
 
 
 @pytest.mark.artifact
+@pytest.mark.slow
 def test_distribution_agrees_with_the_artifacts_own_flag(
     mirror: dict[str, bytes], artifact_tables: dict[str, pd.DataFrame]
 ) -> None:
@@ -228,6 +229,7 @@ def test_distribution_agrees_with_the_artifacts_own_flag(
 
 
 @pytest.mark.artifact
+@pytest.mark.slow
 def test_published_errors_are_those_of_the_artifact(artifact_tables: dict[str, pd.DataFrame]) -> None:
     errors = cell_errors(artifact_tables["labels"], artifact_tables["predictions"])
     mape = error_table(errors, MAPE, **FEW)
@@ -242,6 +244,7 @@ def test_published_errors_are_those_of_the_artifact(artifact_tables: dict[str, p
 
 
 @pytest.mark.artifact
+@pytest.mark.slow
 def test_all_seven_summary_tables_are_recomputed(
     mirror: dict[str, bytes], artifact_tables: dict[str, pd.DataFrame]
 ) -> None:

@@ -1,5 +1,7 @@
 """Properties of kernel lists that hold for any size."""
 
+import os
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -24,7 +26,8 @@ SIZES = st.builds(
     heads=st.integers(1, 4), width=st.sampled_from([4, 6, 16]), layers=st.integers(1, 3),
     vocabulary=st.integers(5, 50), kind=st.sampled_from(["gpt2", "llama"]),
 )  # fmt: skip
-FEW = settings(max_examples=12, deadline=None)
+# Each example is several traces: few, and as many as TILECAST_FUZZ says in `make test-all`.
+FEW = settings(max_examples=int(os.environ.get("TILECAST_FUZZ", "5")), deadline=None)
 
 
 @pytest.mark.slow

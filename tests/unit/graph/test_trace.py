@@ -33,35 +33,48 @@ DENSE = {
 }
 
 
-def closed_form(name: str, batch: int, length: int) -> int:
+def closed_form(name: str, layers: int, batch: int, length: int) -> int:
     """2 x weights used x tokens + 4 B S^2 h L, from the dimensions alone."""
-    layers, hidden, width, kv, matrices, mlp, vocabulary = DENSE[name]
+    _, hidden, width, kv, matrices, mlp, vocabulary = DENSE[name]
     weights = layers * (2 * hidden * width + 2 * hidden * kv + matrices * hidden * mlp) + hidden * vocabulary
     return 2 * weights * batch * length + 4 * batch * length**2 * width * layers
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DENSE)
-def test_flops_are_the_closed_form_and_backward_is_twice_forward(name):
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.exhaustive)])
+def test_flops_are_the_closed_form_and_backward_is_twice_forward(name, whole):
+    """Of four layers; gpt2's twelve are there below, and `make test-all` takes all of each model."""
+    layers = DENSE[name][0] if whole else 4
     mode = "inference" if "70b" in name else "training"
-    graph = trace(name, mode=mode, batch_size=2, sequence_length=128)
+    graph = trace(load_model(name).shortened(layers), mode=mode, batch_size=2, sequence_length=128)
     forward = graph.total("linear", "bmm", phase="forward")
-    assert forward == pytest.approx(closed_form(name, 2, 128), rel=1e-9)
+    assert forward == pytest.approx(closed_form(name, layers, 2, 128), rel=1e-9)
     if mode == "training":
         assert graph.total("linear", "bmm", phase="backward") == 2 * forward
 
 
+def test_a_whole_model_has_the_closed_form_of_its_layers():
+    graph = trace("gpt2", batch_size=2, sequence_length=128)
+    assert graph.total("linear", "bmm", phase="forward") == closed_form("gpt2", DENSE["gpt2"][0], 2, 128)
+
+
 def test_bert_has_its_closed_form_too():
-    graph = trace("bert_large", mode="training", batch_size=2, sequence_length=512)
+    layers = 3
+    spec = load_model("bert_large").shortened(layers)
+    graph = trace(spec, mode="training", batch_size=2, sequence_length=512)
     tokens, hidden = 2 * 512, 1024
-    encoder = 24 * (4 * hidden**2 + 2 * hidden * 4096)
+    encoder = layers * (4 * hidden**2 + 2 * hidden * 4096)
     heads = (hidden**2 + hidden * 30522) * tokens + (hidden**2 + 2 * hidden) * 2  # language model; pooler and pair
-    expected = 2 * encoder * tokens + 2 * heads + 4 * 2 * 512**2 * hidden * 24
+    expected = 2 * encoder * tokens + 2 * heads + 4 * 2 * 512**2 * hidden * layers
     assert graph.total("linear", "bmm", phase="forward") == expected
     assert graph.total("linear", "bmm", phase="backward") == 2 * expected
 
 
-@pytest.mark.parametrize("name", [name for name in model_names() if load_model(name).parameters])
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[pytest.mark.slow] if name.startswith("switch") else [])  # which has most modules
+    for name in model_names() if load_model(name).parameters
+])  # fmt: skip
 def test_parameters_are_the_published_count(name):
     from tilecast.graph.build import build
 
@@ -69,6 +82,7 @@ def test_parameters_are_the_published_count(name):
     assert sum(parameter.numel() for parameter in module.parameters()) == load_model(name).parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vit16x12x768", "resnet50"])
 def test_vision_models(name):
     graph = trace(name, mode="training", batch_size=2)
@@ -93,7 +107,7 @@ def test_vision_models(name):
     ("mixtral_8x7b", 2, 8, 14336), ("qwen3_30b_a3b", 8, 128, 768),
 ])  # fmt: skip
 def test_experts_cost_k_of_n(name, chosen, experts, width):
-    spec = load_model(name)
+    spec = load_model(name).shortened(4)
     layers, hidden = spec.values["num_hidden_layers"], spec.values["hidden_size"]
     frame = trace(spec, batch_size=1, sequence_length=256).kernels()
     frame = frame[frame["module"].str.endswith("experts") & (frame["family"] == "bmm")]
@@ -103,31 +117,34 @@ def test_experts_cost_k_of_n(name, chosen, experts, width):
 
 @pytest.mark.slow
 def test_switch_respects_the_capacity_of_its_configuration():
-    frame = trace("switchxl4", sequence_length=512, batch_size=2).kernels()
+    spec = load_model("switchxl4").shortened(2)  # of which every other layer has experts
+    frame = trace(spec, sequence_length=512, batch_size=2).kernels()
     experts = frame[frame["module"].str.contains("expert_0.wi")]
     assert set(experts["m"]) == {64 * 2}
-    smaller = trace("switchxl4", sequence_length=128, batch_size=1).kernels()
+    smaller = trace(spec, sequence_length=128, batch_size=1).kernels()
     assert set(smaller[smaller["module"].str.contains("expert_0.wi")]["m"]) == {32}
 
 
 @pytest.mark.slow
 def test_routing_is_a_parameter():
-    zipf = trace("mixtral_8x7b", sequence_length=128, routing="zipf:1")
-    balanced = trace("mixtral_8x7b", sequence_length=128)
-    dropped = trace("mixtral_8x7b", sequence_length=128, routing="zipf:1,capacity:1")
+    spec = load_model("mixtral_8x7b").shortened(2)
+    zipf = trace(spec, sequence_length=128, routing="zipf:1")
+    balanced = trace(spec, sequence_length=128)
+    dropped = trace(spec, sequence_length=128, routing="zipf:1,capacity:1")
     assert zipf.total("bmm") == balanced.total("bmm")
     assert dropped.total("bmm") < balanced.total("bmm")
 
 
 def test_training_has_its_phases_and_the_optimizer_when_asked():
-    graph = trace("gpt2", mode="training", sequence_length=64, optimizer="adamw")
+    spec = load_model("gpt2").shortened(3)
+    graph = trace(spec, mode="training", sequence_length=64, optimizer="adamw")
     frame = check(graph.kernels(), KERNEL_LIST, "traced")
     work = frame.assign(elements=frame["b"] * frame["m"] * frame["count"]).groupby("phase")["elements"].sum()
     assert work["accumulation"] == graph.about["parameters"]  # tied weights accumulate once
     assert work["optimizer"] == graph.about["parameters"]
     moved = frame[frame["phase"] == "optimizer"]
     assert (moved["bytes_read"] * moved["count"]).sum() == 16 * graph.about["parameters"]
-    assert set(trace("gpt2", mode="training", sequence_length=64).kernels()["phase"]) == {
+    assert set(trace(spec, mode="training", sequence_length=64).kernels()["phase"]) == {
         "forward", "backward", "accumulation",
     }  # fmt: skip
 
@@ -135,15 +152,16 @@ def test_training_has_its_phases_and_the_optimizer_when_asked():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["gpt2", "switchxl4", "mixtral_8x7b"])
 def test_decoding_reads_the_cache(name):
-    empty = trace(name, phase="decode")
-    one = trace(name, sequence_length=1)
+    spec = load_model(name) if name == "gpt2" else load_model(name).shortened(2)
+    empty = trace(spec, phase="decode")
+    one = trace(spec, sequence_length=1)
     assert empty.kernels().equals(one.kernels())
-    short, long = (trace(name, phase="decode", context=context) for context in (100, 200))
+    short, long = (trace(spec, phase="decode", context=context) for context in (100, 200))
     assert (
         short.total("linear") == long.total("linear") or name == "switchxl4"
     )  # cross attention has its own cache
     difference = long.total("bmm") - short.total("bmm")
-    layers = load_model(name).values
+    layers = spec.values
     if name == "gpt2":
         assert difference == 100 * 4 * layers["n_embd"] * layers["n_layer"]
         appended = short.kernels().query("op == 'kv_append'")
@@ -151,11 +169,12 @@ def test_decoding_reads_the_cache(name):
 
 
 def test_fused_attention_is_one_kernel_with_the_same_flops():
-    eager = trace("llama2_7b", sequence_length=128)
-    fused = trace("llama2_7b", sequence_length=128, attention="fused")
+    spec, small = load_model("llama2_7b").shortened(5), load_model("gpt2").shortened(3)
+    eager = trace(spec, sequence_length=128)
+    fused = trace(spec, sequence_length=128, attention="fused")
     assert fused.total("attention") == eager.total("bmm")
-    assert (fused.summary()["families"]["attention"]["kernels"], fused.total("bmm", "softmax")) == (32, 0)
-    training = trace("gpt2", mode="training", sequence_length=128, attention="fused")
+    assert (fused.summary()["families"]["attention"]["kernels"], fused.total("bmm", "softmax")) == (5, 0)
+    training = trace(small, mode="training", sequence_length=128, attention="fused")
     forward = training.total("attention", phase="forward")
     assert training.total("attention", phase="backward") == 2.5 * forward  # the scores are computed again
 

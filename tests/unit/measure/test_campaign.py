@@ -140,6 +140,7 @@ def test_every_stage_measures_and_what_comes_back_is_eight_small_files(small: Pa
         assert "no driver here" in record["facts"]["notes"][0]  # NVML is missing, and the record says so
 
 
+@pytest.mark.slow
 def test_memory_that_does_not_suffice_costs_one_row(small: Path, tmp_path: Path) -> None:
     words = "CUDA out of memory. Tried to allocate 20.00 GiB"
     ended, _ = rehearse(tmp_path / "x", small, Layer(fail=at(30, words)))
@@ -148,6 +149,7 @@ def test_memory_that_does_not_suffice_costs_one_row(small: Path, tmp_path: Path)
     assert set(report(tmp_path / "x").query("outcome == 'failed'").index) == NEED_A_GPU
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["no kernel image is available", "CUDA error: operation not permitted"])
 def test_a_kernel_that_raises_costs_one_row(small: Path, tmp_path: Path, words: str) -> None:
     ended, _ = rehearse(tmp_path / "x", small, Layer(fail=at(200, words)))  # the device still answers
@@ -155,6 +157,7 @@ def test_a_kernel_that_raises_costs_one_row(small: Path, tmp_path: Path, words: 
     assert ended == "complete" and (found["reason"].fillna("").str.contains(words)).sum() == 1
 
 
+@pytest.mark.slow
 def test_a_profiler_without_rights_costs_names_alone(small: Path, tmp_path: Path) -> None:
     rehearse(tmp_path / "x", small, Layer(), trace=RuntimeError("CUPTI_ERROR_INSUFFICIENT_PRIVILEGES"))
     kernels = table(tmp_path / "x", "kernels")
@@ -210,6 +213,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_loses_nothing_once_there_is_room_again(small: Path, tiny_disk: Path) -> None:
     filler = tiny_disk / "filler"
     filler.write_bytes(bytes(252 << 10))

@@ -29,6 +29,7 @@ print(json.dumps(sorted(name for name in set(sys.modules) - before if name.start
 """
 
 
+@pytest.mark.slow
 def test_no_stage_imports_a_library_that_registers_itself(tmp_path: Path) -> None:
     """Else one that is out of time in the middle of it leaves a library that the next stages cannot use."""
     llama = {"model_type": "llama", "vocab_size": 32, "hidden_size": 16, "intermediate_size": 16,

@@ -157,6 +157,7 @@ def test_every_layout_uses_every_gpu(study: Study) -> None:
     assert list(rates) == sorted(rates, reverse=True)
 
 
+@pytest.mark.slow
 def test_real_models(study: Study) -> None:
     table = models_table(study)
     assert table["model"].nunique() == 2 and len(table) == 2 * 4 * 3

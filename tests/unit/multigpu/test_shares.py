@@ -107,6 +107,7 @@ def test_the_suites_are_whole_and_their_layouts_use_the_gpus_stated():
     assert [case.measured_ms for case in megatron[1][:2]] == [1420, 1100]
 
 
+@pytest.mark.slow
 def test_shipped_kernels_are_those_a_trace_finds():
     for suite in cases():
         work, shape = suite[0].work, Shape.of(suite[0].layout)
@@ -191,6 +192,7 @@ def test_attentions_inner_part_is_the_same_kernels_whatever_the_number_of_tokens
 OFTEN = ("Falcon, newer", "Phi-3", "DeepSeek-V3", "Llama-4", "Nemotron-H")  # the rest is for the whole suite
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "family", [pytest.param(name, marks=[] if name in OFTEN else pytest.mark.exhaustive) for name in DECODERS]
 )
@@ -261,6 +263,7 @@ def test_a_state_is_scanned_by_chunks_and_stepped_once_a_token(monkeypatch, tmp_
         assert step.bytes_written == 4 * 2 * heads * 32 * 16
 
 
+@pytest.mark.slow
 def test_layers_of_several_kinds_are_their_mean() -> None:
     """A dense layer and one with experts: the step's kernels are those of both."""
     values = {"model_type": "glm4_moe", "num_hidden_layers": 8, **GROUPED, **ROUTED}
