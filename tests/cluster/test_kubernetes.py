@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from copies import ROOT, Copy, Run, copy_tree
+from copies import ROOT, Copy, copy_tree
 from plugins import FOLDER, with_plugins
 from servers import KEYS, Bucket, bucket, kubernetes
 from smoke import arguments, smoke
@@ -23,7 +23,7 @@ def s3() -> Iterator[Bucket]:
 
 
 def test_with_results_in_a_bucket_nothing_is_kept_here_and_the_bytes_are_the_same(
-    s3: Bucket, undisturbed: tuple[Copy, Run], tmp_path: Path
+    s3: Bucket, undisturbed: tuple[Copy, float], tmp_path: Path
 ) -> None:
     copy = smoke(tmp_path, **with_plugins(), **KEYS)
     place = ["--default-storage-provider", "s3", "--default-storage-prefix", "s3://tilecast/here"]
@@ -40,7 +40,7 @@ TRACKED = ["Snakefile", "config", "workflow", "src", "report", "tests/support/sm
 
 
 def test_pods_that_share_no_file_system_give_the_same_bytes(
-    s3: Bucket, undisturbed: tuple[Copy, Run], tmp_path: Path
+    s3: Bucket, undisturbed: tuple[Copy, float], tmp_path: Path
 ) -> None:
     """The kubernetes profile as it is, from a git clone: sources, results and keys reach each pod on their own."""
     clone = copy_tree(tmp_path / "clone", **with_plugins(), **KEYS, TILECAST_MIRROR="")

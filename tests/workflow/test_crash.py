@@ -18,13 +18,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from copies import REPRODUCE, Copy, Run, literal
+from copies import REPRODUCE, Copy, literal
 from kills import EXCEPTION, kills, snakemake_in, survived
 from smoke import left_behind, started, wait_for
 
 pytestmark = pytest.mark.slow
 
-Undisturbed = tuple[Copy, Run]
+Undisturbed = tuple[Copy, float]
 
 
 @pytest.mark.parametrize("count", [6, pytest.param(18, marks=pytest.mark.exhaustive)])
@@ -32,9 +32,9 @@ def test_killed_by_every_signal_and_given_again_it_ends_with_the_same_bytes(
     count: int, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
     """One run after another in the same folder is killed; `make kills` does more."""
-    whole, run = undisturbed
+    whole, seconds = undisturbed
     met = set()
-    for outcome in survived(tmp_path, whole, run.seconds, kills(count, seed=10), small=True):
+    for outcome in survived(tmp_path, whole, seconds, kills(count, seed=10), small=True):
         met.add((outcome.kill.signal, outcome.kill.whom))
         assert outcome.same
         assert not EXCEPTION.findall(outcome.output), outcome.output
