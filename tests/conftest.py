@@ -100,7 +100,7 @@ def finished(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Copy:
 
 @pytest.fixture(scope="session")
 def undisturbed(shared: Path) -> tuple[Copy, float]:
-    """The smoke workflow, run to its end from nothing in so many seconds, once for all processes; only looked at."""
+    """The smoke workflow, run to its end from nothing, once for all processes, and the seconds that took."""
     tree, took = shared / "undisturbed", shared / "undisturbed.txt"
     with locked(shared / "undisturbed.lock"):
         if not took.exists():
