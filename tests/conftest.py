@@ -17,8 +17,8 @@ from tilecast.base import progress
 
 progress.SILENT_S = 600.0  # or a busy machine says in a test's words that it is at work
 LONGEST = 12  # files named at the end
-# The files that take longest begin first, so that no process waits for another at the end: the whole workflow is run
-# in the second, while SLURM's tests wait for its daemons.
+# The files that take longest begin first, so that no process waits for another at the end; the second of them runs
+# the whole workflow, on both cores, while those after it wait for SLURM's daemons.
 FIRST = ("test_fuzz_parsers", "test_measure_workflow", "test_slurm", "test_crash", "test_conda", "test_locality",
          "test_staleness", "test_kubernetes", "test_check_results", "test_half_precision")  # fmt: skip
 
