@@ -6,18 +6,21 @@ import fcntl
 import os
 import shutil
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from copies import ROOT, Copy, Run, copy_tree, literal
+from copies import ROOT, Copy, copy_tree, literal
 
 from tilecast.base import progress
 
 progress.SILENT_S = 600.0  # or a busy machine says in a test's words that it is at work
 LONGEST = 12  # files named at the end
-# The files that take longest begin first, so that no process waits for another at the end.
-FIRST = ("test_fuzz_parsers", "test_conda", "test_crash", "test_measure_workflow", "test_slurm", "test_locality",
-         "test_half_precision")  # fmt: skip
+# The files that take longest begin first, so that no process waits for another at the end; the second of them runs
+# the whole workflow, on both cores, while those after it wait for SLURM's daemons.
+FIRST = ("test_fuzz_parsers", "test_measure_workflow", "test_slurm", "test_crash", "test_conda", "test_locality",
+         "test_staleness", "test_kubernetes", "test_check_results", "test_half_precision")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -72,6 +75,14 @@ def run_to_its_end(copy: Copy, kept: str | None) -> None:
         shutil.copytree(new, old, symlinks=True)
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process after the other."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session")
 def finished(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Copy:
     """A copy in which the workflow has run to its end, once for all processes; a test leaves it as it found it.
@@ -79,8 +90,7 @@ def finished(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Copy:
     TILECAST_FINISHED may name a folder that keeps what it made for the next time: then only what is stale runs.
     """
     whole = shared / "whole" / "work tree"
-    with (shared / "whole.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(shared / "whole.lock"):
         if not whole.is_dir():
             run_to_its_end(copy_tree(shared / "unfinished" / "work tree"), os.environ.get("TILECAST_FINISHED"))
             (shared / "unfinished").rename(shared / "whole")
@@ -90,7 +100,10 @@ def finished(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Copy:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Copy, Run]:
-    """The smoke workflow, run to its end from nothing; a test leaves it as it found it."""
-    copy = literal(tmp_path_factory.mktemp("undisturbed") / "tree")
-    return copy, copy.reproduce()
+def undisturbed(shared: Path) -> tuple[Copy, float]:
+    """The smoke workflow, run to its end from nothing, once for all processes, and the seconds that took."""
+    tree, took = shared / "undisturbed", shared / "undisturbed.txt"
+    with locked(shared / "undisturbed.lock"):
+        if not took.exists():
+            took.write_text(str(literal(tree).reproduce().seconds))
+    return Copy(tree), float(took.read_text())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from copies import ROOT, Copy, Run, copy_tree
+from copies import ROOT, Copy, copy_tree
 from smoke import smoke
 
 pytestmark = pytest.mark.slow
@@ -41,7 +41,7 @@ def hosted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def test_a_module_from_a_hosted_repository_brings_its_library(
-    hosted: dict[str, str], undisturbed: tuple[Copy, Run], tmp_path: Path
+    hosted: dict[str, str], undisturbed: tuple[Copy, float], tmp_path: Path
 ) -> None:
     importing = smoke(tmp_path / "importing", XDG_CACHE_HOME=str(tmp_path / "cache"), **hosted)
     (importing.root / "workflow").mkdir(parents=True)
@@ -52,7 +52,7 @@ def test_a_module_from_a_hosted_repository_brings_its_library(
 
 @pytest.mark.skipif(shutil.which("snakedeploy") is None, reason="snakedeploy is not installed")
 def test_what_snakedeploy_writes_runs(
-    hosted: dict[str, str], undisturbed: tuple[Copy, Run], tmp_path: Path
+    hosted: dict[str, str], undisturbed: tuple[Copy, float], tmp_path: Path
 ) -> None:
     """The deployed configuration is a copy of ours, to be edited; here its sources are."""
     words = ["snakedeploy", "deploy-workflow", "https://github.com/owner/tilecast", str(tmp_path / "deployed")]

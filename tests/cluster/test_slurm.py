@@ -20,38 +20,40 @@ REASON = slurm.reason_not_to()
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(REASON is not None, reason=str(REASON))]
 
 
-def on_slurm(*further: str, look_after: int = 8) -> list[str]:
-    """Only waiting is changed: after a look that finds no job at its end, the plugin waits ten seconds longer."""
-    looks = ["--slurm-init-seconds-before-status-checks", str(look_after)]
-    looks += ["--seconds-between-status-checks", str(look_after)]
-    return arguments(*looks, "--latency-wait", "5", *further, profile="slurm")
+# Only waiting is changed: after each look that finds no job at its end, the plugin waits ten seconds longer.
+IMPATIENT = """\
+import asyncio
+sleep = asyncio.sleep
+asyncio.sleep = lambda seconds, *further: sleep(min(seconds, 1), *further)
+"""
 
 
-def test_a_cluster_is_gone_however_its_test_ends() -> None:
-    """Here the process that holds it is killed."""
-    code = "import slurm, time\nwith slurm.cluster() as logs: print(logs, flush=True), time.sleep(600)"
-    paths = {**os.environ, "PYTHONPATH": str(Path(slurm.__file__).parent)}
-    held = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=paths)
-    assert held.stdout
-    logs = Path(held.stdout.readline().strip())
-    daemons = [int(file.read_text()) for file in logs.glob("*.pid")]
-    assert (slurm.CONF / "slurm.conf").exists() and len(daemons) == 4
-    held.kill()
-    held.wait()
-    wait_for(lambda: not logs.exists() and not (slurm.CONF / "slurm.conf").exists(), seconds=60)
-    assert [pid for pid in daemons if Path(f"/proc/{pid}").exists()] == []
+def on_slurm(*further: str) -> list[str]:
+    return arguments("--latency-wait", "5", *further, profile="slurm")
 
 
 @pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
-    with slurm.cluster() as logs:
-        yield logs
+def cluster() -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """The cluster, up: the process of its own that holds it, and the folder with its logs."""
+    code = "import slurm, time\nwith slurm.cluster() as logs: print(logs, flush=True), time.sleep(3600)"
+    paths = {**os.environ, "PYTHONPATH": str(Path(slurm.__file__).parent)}
+    held = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=paths)
+    assert held.stdout
+    logs = Path(held.stdout.readline().strip() or "none")
+    assert logs.is_dir(), "SLURM did not come up; what the daemons said stands above"
+    yield held, logs
+    held.kill()
+    held.wait()
+    wait_for(lambda: not logs.exists(), seconds=60)
 
 
 @pytest.fixture
-def copy(folder: Path, tmp_path: Path) -> Copy:
+def copy(cluster: object, tmp_path: Path) -> Copy:
     """A folder to run in, with the cluster up and the plugins at hand."""
-    return smoke(tmp_path, **with_plugins())
+    plugins = with_plugins()["PYTHONPATH"]
+    (tmp_path / "impatient").mkdir()
+    (tmp_path / "impatient/sitecustomize.py").write_text(IMPATIENT)
+    return smoke(tmp_path, PYTHONPATH=f"{tmp_path / 'impatient'}{os.pathsep}{plugins}")
 
 
 def submitted(run: Run) -> int:
@@ -59,7 +61,7 @@ def submitted(run: Run) -> int:
 
 
 def test_the_smoke_workflow_gives_the_same_bytes_gpus_are_handed_out_and_a_failing_job_is_reported(
-    copy: Copy, undisturbed: tuple[Copy, Run]
+    copy: Copy, undisturbed: tuple[Copy, float]
 ) -> None:
     gpus = ["results/gpu_1.txt", "results/gpu_2.txt"]
     run = copy.snakemake("smoke", "results/broken.txt", *gpus, *on_slurm("--keep-going"), fails=True)
@@ -78,7 +80,7 @@ def test_the_smoke_workflow_gives_the_same_bytes_gpus_are_handed_out_and_a_faili
 
 
 def test_a_cancelled_job_is_reported_and_the_next_run_goes_on(copy: Copy) -> None:
-    first = begin(copy, *on_slurm("results/patient.txt", look_after=1))
+    first = begin(copy, *on_slurm("results/patient.txt"))
     wait_for(lambda: "RUNNING" in slurm.command("squeue", "--noheader", "--format=%T"))
     subprocess.run(["scancel", "--partition=debug"], check=True)
     output, _ = first.communicate(timeout=60)
@@ -86,13 +88,13 @@ def test_a_cancelled_job_is_reported_and_the_next_run_goes_on(copy: Copy) -> Non
     assert "CANCELLED" in output
     assert not (copy.root / "results/patient.txt").exists()
     (copy.root / "go").touch()
-    copy.snakemake(*on_slurm("results/patient.txt", look_after=1))
+    copy.snakemake(*on_slurm("results/patient.txt"))
     assert (copy.root / "results/patient.txt").read_text() == "done\n"
 
 
 def begun(copy: Copy, *further: str) -> tuple[subprocess.Popen[str], str, str]:
     """A run whose job `patient` is at work: (the run, the job's number, its node)."""
-    run = begin(copy, *on_slurm("results/patient.txt", *further, look_after=1))
+    run = begin(copy, *on_slurm("results/patient.txt", *further))
     wait_for(lambda: "RUNNING" in slurm.command("squeue", "--noheader", "--format=%T"))
     job, node = slurm.command("squeue", "--noheader", "--states=running", "--format=%i %N").split()
     return run, job, node
@@ -144,7 +146,7 @@ def test_a_job_that_is_queued_again_is_waited_for(how: str, copy: Copy) -> None:
 
 def test_a_job_that_takes_more_memory_than_it_asked_for_is_reported(copy: Copy) -> None:
     """Without cgroups SLURM looks every second, and calls it FAILED."""
-    run = copy.snakemake(*on_slurm("results/greedy.txt", look_after=1), fails=True)
+    run = copy.snakemake(*on_slurm("results/greedy.txt"), fails=True)
     assert "Error in rule greedy" in run.output
     assert "status is: 'FAILED'" in run.output
     assert not (copy.root / "results/greedy.txt").exists()
@@ -157,3 +159,13 @@ def test_a_job_over_its_time_limit_is_reported(copy: Copy) -> None:
     assert run.returncode != 0
     assert "status is: 'TIMEOUT'" in output
     assert not (copy.root / "results/patient.txt").exists()
+
+
+def test_a_cluster_is_gone_however_its_test_ends(cluster: tuple[subprocess.Popen[str], Path]) -> None:
+    """The last of this file: the process that holds the cluster is killed."""
+    held, logs = cluster
+    daemons = [int(file.read_text()) for file in logs.glob("*.pid")]
+    assert (slurm.CONF / "slurm.conf").exists() and len(daemons) == 4
+    held.kill()
+    wait_for(lambda: not logs.exists() and not (slurm.CONF / "slurm.conf").exists(), seconds=60)
+    assert [pid for pid in daemons if Path(f"/proc/{pid}").exists()] == []

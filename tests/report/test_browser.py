@@ -222,16 +222,31 @@ def test_points_of_a_figure_are_read_by_keys_and_pointer_and_found_by_words(visi
     assert fold.locator(".points-mark").is_hidden()  # nothing is left to read
 
 
-@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.fixture(scope="module")
+def pages(results_folder: Path, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the report in pages."""
+    folder = tmp_path_factory.mktemp("pages")
+    made = render_pages(Results(results_folder, declared(results_folder)), repository / "report")
+    assert set(made) == set(PAGES)
+    for name, html in made.items():
+        (folder / f"{name}.html").write_text(html)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("scheme", "viewport"),
+    [
+        ("light", DESKTOP),
+        ("dark", PHONE),
+        pytest.param("light", PHONE, marks=pytest.mark.exhaustive),
+        pytest.param("dark", DESKTOP, marks=pytest.mark.exhaustive),
+    ],
+    ids=["light-desktop", "dark-phone", "light-phone", "dark-desktop"],
+)
 def test_axe_finds_nothing_on_any_page(
-    browser: Browser, results_folder: Path, repository: Path, tmp_path: Path, scheme: str, viewport: dict[str, int]
+    browser: Browser, pages: Path, scheme: str, viewport: dict[str, int]
 ) -> None:
-    pages = render_pages(Results(results_folder, declared(results_folder)), repository / "report")
-    assert set(pages) == set(PAGES)
-    for name, html in pages.items():
-        (tmp_path / f"{name}.html").write_text(html)
-    assert violations(browser, tmp_path, scheme, viewport) == []
+    assert violations(browser, pages, scheme, viewport) == []
 
 
 def test_without_script_the_page_reads_and_offers_no_dead_control(visit: Callable[..., Page]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from small_tables import write_rows
 from tilecast.evaluate.constants import constants
 from tilecast.evaluate.errors import cell_errors, phase_errors
 from tilecast.evaluate.statistics import error_table
+from tilecast.present.page.results import Results
 from tilecast.tables.columns import CELL_KEY
 from tilecast.tables.declared.artifact import DEFECTS, LABELS
 from tilecast.tables.declared.claims import BADGES, CLAIM_ROWS, CLAIMS, VERDICTS
@@ -206,6 +208,13 @@ def _write_weighed(root: Path) -> None:
 def declared(root: Path) -> list[Path]:
     """Every file of a results folder, as a rule would name them."""
     return sorted(path for path in root.rglob("*") if path.is_file())
+
+
+def anew(results: Results, name: str) -> Results:
+    """The same results, of which one file is read anew."""
+    fresh = copy(results)
+    fresh._tables = {other: table for other, table in results._tables.items() if other != name}
+    return fresh
 
 
 def without_operators(root: Path) -> None:

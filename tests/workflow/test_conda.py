@@ -175,7 +175,7 @@ rule probe:
 PROBE = "import pandas, yaml\nopen(snakemake.output[0], 'w').write(pandas.__file__ + yaml.__file__)\n"
 
 
-@pytest.mark.parametrize("missing", [set(), {"yaml"}])
+@pytest.mark.parametrize("missing", [{"yaml"}, pytest.param(set(), marks=pytest.mark.exhaustive)])
 def test_a_package_missing_from_an_environment_file_is_noticed(
     missing: set[str], conda: dict[str, str], tmp_path: Path
 ) -> None:

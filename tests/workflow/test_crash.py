@@ -18,13 +18,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from copies import REPRODUCE, Copy, Run, literal
+from copies import REPRODUCE, Copy, literal
 from kills import EXCEPTION, kills, snakemake_in, survived
 from smoke import left_behind, started, wait_for
 
 pytestmark = pytest.mark.slow
 
-Undisturbed = tuple[Copy, Run]
+Undisturbed = tuple[Copy, float]
+
+
+FIRST = ("tidy_labels", "tidy_end_to_end")
+MADE_FIRST = ("artifact", "tidy")
+
+
+def until(copy: Copy, *rules: str, more: str = "") -> Copy:
+    """The run ends with these rules, where a promise concerns its first jobs as much as all of them."""
+    with (copy.root / "tests/support/smoke/config.yaml").open("a") as profile:
+        profile.write(f"until: [{', '.join(rules)}]\n{more}")
+    return copy
 
 
 @pytest.mark.parametrize("count", [6, pytest.param(18, marks=pytest.mark.exhaustive)])
@@ -32,9 +43,9 @@ def test_killed_by_every_signal_and_given_again_it_ends_with_the_same_bytes(
     count: int, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
     """One run after another in the same folder is killed; `make kills` does more."""
-    whole, run = undisturbed
+    whole, seconds = undisturbed
     met = set()
-    for outcome in survived(tmp_path, whole, run.seconds, kills(count, seed=10), small=True):
+    for outcome in survived(tmp_path, whole, seconds, kills(count, seed=10), small=True):
         met.add((outcome.kill.signal, outcome.kill.whom))
         assert outcome.same
         assert not EXCEPTION.findall(outcome.output), outcome.output
@@ -69,16 +80,17 @@ needs_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0,
 
 
 @needs_root
+@pytest.mark.parametrize("moments", [2, pytest.param(4, marks=pytest.mark.exhaustive)])
 def test_a_disk_that_fills_up_is_one_line_and_the_run_goes_on_afterwards(
-    undisturbed: Undisturbed, tmp_path: Path
+    moments: int, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    """Three seeded sizes: the disk is full at three moments of the same run, which goes on when there is room."""
+    """Seeded sizes: the disk is full at several moments of the same run, which goes on when there is room."""
     whole, _ = undisturbed
     copy = literal(tmp_path / "tree")
     needed = sum(len(data) for data in whole.results().values())
     draw = random.Random(12)
     with disk(copy.root / "results", "16k"):
-        for size in sorted(draw.uniform(0.02, 0.9) * needed / 1024 for _ in range(3)):
+        for size in sorted(draw.uniform(0.02, 0.9) * needed / 1024 for _ in range(moments)):
             remount(copy.root / "results", f"size={int(size) + 8}k")
             run = copy.reproduce(fails=True)
             said = [line for line in run.output.splitlines() if line.startswith("tilecast: error: ")]
@@ -96,9 +108,9 @@ def test_a_disk_that_fills_up_is_one_line_and_the_run_goes_on_afterwards(
 @needs_root
 def test_results_that_are_read_only_end_the_run_and_stay(undisturbed: Undisturbed, tmp_path: Path) -> None:
     whole, _ = undisturbed
-    copy = literal(tmp_path / "tree")
+    copy = until(literal(tmp_path / "tree"), "evaluate_mape")
     with disk(copy.root / "results", "100m"):
-        for name, data in whole.results("artifact", "tidy").items():
+        for name, data in whole.results(*MADE_FIRST).items():
             path = copy.root / "results" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
@@ -109,14 +121,14 @@ def test_results_that_are_read_only_end_the_run_and_stay(undisturbed: Undisturbe
         assert copy.results() == before
         remount(copy.root / "results", "rw")
         copy.reproduce()
-        assert copy.results() == whole.results()
+        assert copy.results() == whole.results(*MADE_FIRST, "evaluation")
 
 
 def test_a_clock_set_back_by_an_hour_is_told_and_changes_no_byte(undisturbed: Undisturbed, tmp_path: Path) -> None:
     """What was made before the change lies an hour ahead: nothing is built on it until the dates are right."""
     whole, _ = undisturbed
-    copy = literal(tmp_path / "tree")
-    for name, data in whole.results("artifact", "tidy", "evaluation").items():
+    copy = until(literal(tmp_path / "tree"), "table_mape")
+    for name, data in whole.results(*MADE_FIRST, "evaluation").items():
         path = copy.root / "results" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
@@ -124,11 +136,11 @@ def test_a_clock_set_back_by_an_hour_is_told_and_changes_no_byte(undisturbed: Un
         os.utime(path, (path.stat().st_atime + 3600, path.stat().st_mtime + 3600))
     run = copy.reproduce(fails=True)
     assert "clock skew" in run.output
-    assert not any((copy.root / "results/figures").glob("*"))
+    assert not any((copy.root / "results/tables").glob("*"))
     for path in (copy.root / "results").rglob("*"):
         path.touch()
     copy.reproduce()
-    assert copy.results() == whole.results()
+    assert copy.results() == whole.results(*MADE_FIRST, "evaluation", "tables")
 
 
 def test_of_two_runs_at_once_the_second_says_so_and_the_first_ends_well(
@@ -136,7 +148,7 @@ def test_of_two_runs_at_once_the_second_says_so_and_the_first_ends_well(
 ) -> None:
     """The first is stopped while the second looks."""
     whole, _ = undisturbed
-    copy = literal(tmp_path / "tree")
+    copy = until(literal(tmp_path / "tree"), *FIRST)
     with (copy.root / "said.txt").open("w") as output:
         first = started(copy, REPRODUCE, output)
     wait_for(lambda: any((copy.root / ".snakemake/locks").glob("*")))
@@ -150,7 +162,7 @@ def test_of_two_runs_at_once_the_second_says_so_and_the_first_ends_well(
     assert second.index("Directory cannot be locked.") == second.index(told) + 1
     assert any(re.match(r"make(\[\d+\])?: \*\*\*", line) for line in second)  # of a make within a make too
     assert first.wait() == 0, (copy.root / "said.txt").read_text()
-    assert copy.results() == whole.results()
+    assert copy.results() == whole.results(*MADE_FIRST)
 
 
 def test_without_home_temporary_folder_and_rights_for_others(undisturbed: Undisturbed, tmp_path: Path) -> None:
@@ -165,17 +177,14 @@ def test_without_home_temporary_folder_and_rights_for_others(undisturbed: Undist
 
 def asking_git(tmp_path: Path, **environment: str) -> Copy:
     """A copy whose artifact would come by git, from a server of this name, within seconds."""
-    copy = literal(tmp_path / "tree", SNAKEMAKE_PROFILE="asking", **environment)
-    (copy.root / "asking").mkdir()
     chosen = "sources: [git, published], repository: http://artifact.invalid/x.git, timeout_s: 3, attempts: 1"
-    text = (copy.root / "tests/support/smoke/config.yaml").read_text()
-    (copy.root / "asking/config.yaml").write_text(f'{text}config:\n  - "artifact={{{chosen}}}"\n')
-    return copy
+    copy = literal(tmp_path / "tree", **environment)
+    return until(copy, *FIRST, more=f'config:\n  - "artifact={{{chosen}}}"\n')
 
 
 def without_source(copy: Copy) -> dict[str, bytes]:
-    """The results but the record of where the artifact came from."""
-    return {name: data for name, data in copy.results().items() if name != "artifact/source.json"}
+    """The first results, but the record of where the artifact came from."""
+    return {name: data for name, data in copy.results(*MADE_FIRST).items() if name != "artifact/source.json"}
 
 
 @needs_root
@@ -206,7 +215,7 @@ def test_in_the_folder_of_another_user_nothing_is_made(undisturbed: Undisturbed,
     plain = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--"]
     if subprocess.run([*plain, "true"], capture_output=True).returncode:
         pytest.skip("root's powers cannot be laid down here")
-    copy = literal(tmp_path / "tree")
+    copy = until(literal(tmp_path / "tree"), *FIRST)
 
     def give(user: int) -> None:
         for path in [copy.root, *copy.root.rglob("*")]:
@@ -220,4 +229,4 @@ def test_in_the_folder_of_another_user_nothing_is_made(undisturbed: Undisturbed,
     assert copy.results() == {}
     give(0)
     copy.run([*plain, *REPRODUCE])
-    assert copy.results() == undisturbed[0].results()
+    assert copy.results() == undisturbed[0].results(*MADE_FIRST)

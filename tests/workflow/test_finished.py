@@ -71,12 +71,15 @@ def test_latex_sets_the_tables_within_the_page(finished: Copy, tmp_path: Path) -
 
 @pytest.mark.browser
 @pytest.mark.skipif(not shutil.which("chromium"), reason="no Chromium on this machine")
-def test_axe_finds_nothing_on_any_page_of_the_report(finished: Copy) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "width"), [("dark", 390), pytest.param("light", 1400, marks=pytest.mark.exhaustive)]
+)
+def test_axe_finds_nothing_on_any_page_of_the_report(finished: Copy, scheme: str, width: int) -> None:
+    """Both schemes and widths of the small report in every run of the tests: tests/report/test_browser.py."""
     with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        for scheme, width in (("light", 1400), ("dark", 390)):
-            seen = {"width": width, "height": 900}
-            assert violations(browser, finished.root / "results/report", scheme, seen) == []
+        seen = {"width": width, "height": 900}
+        assert violations(browser, finished.root / "results/report", scheme, seen) == []
         browser.close()
 
 

@@ -14,17 +14,22 @@ from copies import Copy
 pytestmark = pytest.mark.slow
 
 TARGETS = ["results/measure/machines.json", "results/figures/measure_validation.svg"]
+PAGE = "results/report/machine.html"
 # Where live measurements may show; where something is measured, the host of the locality study is this one.
 RUN = ("run/", "ro-crate-metadata.json")  # what the run was made with, and of what
 OWN = ("measure/", "measured/", "figures/measure_", "numa/topology.json")
 
 
-def configure(copy: Copy, mode: str, **more: object) -> None:
-    """Set the mode of a copy's configuration: the CPU, and seconds to measure it."""
+def measuring(text: str, mode: str, **more: object) -> str:
+    """A configuration that measures the CPU for seconds."""
+    config = yaml.safe_load(text)
     values = {"mode": mode, "budget_s": 1.5, "device": "cpu"} | more
+    return yaml.safe_dump(config | {"measure": config["measure"] | values})
+
+
+def configure(copy: Copy, mode: str, **more: object) -> None:
     path = copy.root / "config/config.yaml"
-    config = yaml.safe_load(path.read_text())
-    path.write_text(yaml.safe_dump(config | {"measure": config["measure"] | values}))
+    path.write_text(measuring(path.read_text(), mode, **more))
 
 
 def sections(page: str) -> dict[str, str]:
@@ -48,8 +53,8 @@ def test_live_measurements_change_their_own_tables_and_section_alone(live: Copy,
     assert {"measure_forecast", "measure_kernels", "measure_evaluate"} <= run.rules
     after = live.results()
     changed = {name for name in after if after[name] != before.get(name)}
-    page = "report/machine.html"
-    assert page in changed and all(name.startswith(("report/", *OWN, *RUN)) for name in changed)
+    assert PAGE.removeprefix("results/") in changed
+    assert all(name.startswith(("report/", *OWN, *RUN)) for name in changed)
     machines = json.loads(after["measure/machines.json"])["machines"]
     assert [one["where"] for one in machines].count("live") == 1
     old, new = (
@@ -67,18 +72,19 @@ def test_live_measurements_change_their_own_tables_and_section_alone(live: Copy,
 
     raw = {path: path.read_bytes() for path in (live.root / "results/measured").rglob("kernels-*.parquet")}
     assert raw
-    more = live.snakemake("--forcerun", "measure_kernels")
+    more = live.snakemake("results/measured/after.json", "--forcerun", "measure_kernels")
     assert "measure_kernels" in more.rules
     assert all(path.read_bytes() == data for path, data in raw.items())
 
-    for mode in ("off", "auto"):  # no GPU is here, and none was measured: a CPU is no result
-        configure(live, mode)
-        run = live.snakemake()
-        assert not {"measure_forecast", "measure_kernels", "measure_evaluate"} & run.rules
-        assert "machine" not in sections(live.results()[page].decode())
+    configure(live, "off")
+    run = live.snakemake(PAGE)
+    assert not {"measure_forecast", "measure_kernels", "measure_evaluate"} & run.rules
+    assert "machine" not in sections((live.root / PAGE).read_text())
+    configure(live, "auto")  # no GPU is here, and none was measured: a CPU is no result
+    assert live.would_run(PAGE) == set()
     configure(live, "replay")
-    live.snakemake()
-    assert live.results()[page] == before[page]
+    live.snakemake(PAGE)
+    assert (live.root / PAGE).read_bytes() == (finished.root / PAGE).read_bytes()
 
 
 def test_cuda_without_a_gpu_is_one_line_and_leaves_data_as_they_were(live: Copy) -> None:
@@ -95,7 +101,9 @@ def test_cuda_without_a_gpu_is_one_line_and_leaves_data_as_they_were(live: Copy)
 
 
 @pytest.mark.parametrize(("key", "value"), [("budget_s", 0), ("mode", "sometimes"), ("device", "abacus")])
-def test_a_mistake_in_the_configuration_ends_the_run_before_it_begins(live: Copy, key: str, value: object) -> None:
-    configure(live, **{"mode": "measure", key: value})
-    run = live.snakemake(fails=True)
+def test_a_mistake_in_the_configuration_ends_the_run_before_it_begins(
+    finished: Copy, key: str, value: object
+) -> None:
+    with finished.edited("config/config.yaml", lambda text: measuring(text, **{"mode": "measure", key: value})):
+        run = finished.snakemake(fails=True)
     assert f"`measure.{key}`" in run.output and run.rules == set()

@@ -17,7 +17,8 @@ from tilecast.base.run_lock import descendants
 
 pytestmark = pytest.mark.slow
 
-COMMAND = ("--cores", "2", *arguments("results/patient.txt", "results/figures/amd.svg", "--logger", "tilecast"))
+LABELS = "results/tidy/labels.csv"
+COMMAND = ("--cores", "2", *arguments("results/patient.txt", LABELS, "--logger", "tilecast"))
 
 
 def command(process: int) -> str:
@@ -73,7 +74,7 @@ def test_jobs_of_a_killed_run_never_live_beside_the_next_runs(tmp_path: Path) ->
 def test_a_job_of_python_holds_the_mark_and_is_ended(tmp_path: Path) -> None:
     """A script's job: its interpreter is stopped in the middle, so that it outlives its run for certain."""
     copy = smoke(tmp_path)
-    first = begin(copy, "--cores", "1", *arguments())
+    first = begin(copy, "--cores", "1", *arguments(LABELS))
 
     def scripts() -> set[int]:
         return {p for p in descendants(first.pid) if ".snakemake/scripts" in command(p)}
@@ -84,7 +85,7 @@ def test_a_job_of_python_holds_the_mark_and_is_ended(tmp_path: Path) -> None:
         os.kill(process, signal.SIGSTOP)
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
-    run = copy.snakemake(*arguments())
+    run = copy.snakemake(*arguments(LABELS))
     assert "tilecast: ended what the killed run had left at work" in run.output
     assert not any(map(alive, old))
     assert left_behind(copy) == []
