@@ -160,7 +160,7 @@ rule evaluate_weights:
     input:
         archive=ARCHIVE,
         lock=shipped("resources/artifact.lock.tsv"),
-        tiles=shipped("src/tilecast/data/weights/neusight/record.json"),
+        kernels="results/tidy/kernels.parquet",
         graphs="results/tidy/graphs.parquet",
         layers="results/tidy/layers.csv",
         devices="results/tidy/devices.csv",

@@ -19,7 +19,7 @@ from tilecast.hardware.device_file import devices, load_device
 from tilecast.measure.describe import DESCRIPTION, device_of, read_description
 from tilecast.measure.store import training_kernels
 from tilecast.predict.kernel import MEASURED_FAMILIES
-from tilecast.predict.registry import NETWORKS, TRAINED
+from tilecast.predict.registry import NETWORKS, TRAINED, takes_artifact_figures
 from tilecast.tables.declared.artifact import KERNELS
 from tilecast.tables.io import read
 
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read kernels and devices, train, say where the weights lie."""
-    kernels, found = read_kernels(Path(args.data)), known_devices(Path(args.devices), Path(args.data))
+    kernels = read_kernels(Path(args.data))
     if args.seed < 0:
         raise InputError("--seed", f"{args.seed} is below zero")
     chosen = args.predictor or ["tilecast"]
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     with torch_needed("train"):
         from tilecast.predict.train.baselines import train, train_seeds
     for name in chosen:
-        folder = Path(args.output) / name
+        folder, found = Path(args.output) / name, known_devices(name, Path(args.devices), Path(args.data))
         if args.seeds > 1:
             seeds = range(args.seed, args.seed + args.seeds)
             print(train_seeds(name, kernels, found, folder, seeds, progress=_progress))
@@ -100,20 +100,29 @@ def _measured(data: Path) -> list[Path]:
     return [data] if data.suffix == ".parquet" and data.with_suffix(".json").is_file() else []
 
 
+def _collected(data: Path) -> list[Path]:
+    """The artifact's files of kernels below a folder."""
+    return [path for path in sorted(data.rglob("*.csv")) if path.parent.parent.name in OPERATIONS]
+
+
 def _folder(data: Path) -> pd.DataFrame:
-    paths = [path for path in sorted(data.rglob("*.csv")) if path.parent.parent.name in OPERATIONS]
-    files = {KERNELS_TRAIN + "/".join(path.parts[-3:]): path.read_bytes() for path in paths}
+    files = {KERNELS_TRAIN + "/".join(path.parts[-3:]): path.read_bytes() for path in _collected(data)}
     try:
         return read_artifact(files)
     except TilecastError as error:  # the reader knows the files by the artifact's paths
         raise TilecastError(str(error).replace(KERNELS_TRAIN, f"{data}/")) from None
 
 
-def known_devices(folder: Path, data: Path) -> dict[str, Device]:
-    """Specifications of a folder's YAML files; those beside the data take precedence: JSON, or as measured."""
-    places = (data, *data.parents[:2])
-    beside = [load_device(path) for place in places for path in sorted(place.glob("device_configs/*.json"))]
-    found = dict(devices(folder)) | {device.name: device for device in beside}
+def known_devices(predictor: str, folder: Path, data: Path) -> dict[str, Device]:
+    """Specifications of a folder's YAML files, of the artifact's JSON files beside its kernels, and as measured.
+
+    Of the first two the one goes before that the predictor is asked with; a measured description before both.
+    """
+    places = {place for path in _collected(data) for place in path.parents if place.is_relative_to(data)}
+    places |= {data, *data.parents[:2]}
+    files = sorted({path for place in places for path in place.glob("device_configs/*.json")})
+    stated, made = {device.name: device for device in map(load_device, files)}, dict(devices(folder))
+    found = made | stated if takes_artifact_figures(predictor) else stated | made
     for path in sorted({run.with_name(DESCRIPTION) for run in _measured(data)}):
         description = read_description(path)
         found[description["name"]] = device_of(description, path)

@@ -57,6 +57,11 @@ def load_predictor(name: str, folder: str | Path | None = None, own: str | None 
     return loaded
 
 
+def takes_artifact_figures(name: str) -> bool:
+    """Whether a predictor is trained and asked with the artifact's device files, errors included."""
+    return bool(getattr(_class(PREDICTORS[name]), "artifact_figures", False))
+
+
 def specifications(predictor: Predictor, table: pd.DataFrame, files: Iterable[str] = ()) -> dict[str, Device]:
     """The devices of a `devices` table with the figures that the predictor was trained on.
 

@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tilecast.base.paths import DEVICES
 from tilecast.cli import main
 from tilecast.cli.train import known_devices, read_kernels
 from tilecast.measure.cpu import Cpu
 from tilecast.measure.grid import grid
 from tilecast.measure.store import Run, training_kernels
 from tilecast.predict.kernel import MEASURED_FAMILIES
+from tilecast.predict.registry import TRAINED
 
 pytest.importorskip("torch")
 KEPT = "resources/measured/CPU_AMD_EPYC_1t"
@@ -83,7 +85,21 @@ def test_only_what_was_timed_in_single_precision_is_taken_with_its_grid(collecte
     assert table[["grid", "grid_x", "grid_y", "grid_z", "block"]].drop_duplicates().to_numpy().tolist() == [
         [8, 4, 2, 1, 128]
     ]
-    assert set(read_kernels(collected)["device"]) <= set(known_devices(Path("nowhere"), collected))
+    assert set(read_kernels(collected)["device"]) <= set(known_devices("li", Path("nowhere"), collected))
+
+
+def test_a_predictor_is_trained_with_the_figures_that_it_is_asked_with(tmp_path: Path) -> None:
+    """The artifact's device files, wherever they lie beside its kernels, are of those that say so alone."""
+    kernels = tmp_path / "data/train/collect/bmm/p2.1.0/Tesla P4.csv"
+    stated = tmp_path / "data/train/device_configs/Tesla_P4.json"
+    for file in (kernels, stated):
+        file.parent.mkdir(parents=True)
+    kernels.touch()
+    figures = {"Device": "Tesla P4", "Dev_Mem": 8, "Mem_Bw": 192, "Num_Sm": 40, "Core_Per_SM": 64, "Freq": 1113}
+    stated.write_text(json.dumps(figures | {"SingleFLOPs": 5699, "L2Cache": 2}))
+    for data in (tmp_path / "data", tmp_path / "data/train/collect", kernels.parent.parent):
+        count = {name: known_devices(name, DEVICES, data)["Tesla_P4"].sm_count for name in TRAINED}
+        assert count == {"tilecast": 20, "neusight": 20, "habitat": 40, "li": 40}
 
 
 @pytest.mark.parametrize("predictor", ["tilecast", "neusight", "habitat"])

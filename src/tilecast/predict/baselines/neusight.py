@@ -163,7 +163,6 @@ class NeuSight:
 
     name = "neusight"
     vendors = ("NVIDIA",)
-    artifact_figures = True
 
     def __init__(self, weights: Mapping[str, Mapping[str, Array]], profiles: Mapping[str, Profile]) -> None:
         self.weights, self.profiles = weights, profiles

@@ -32,6 +32,7 @@ class AuthorsNeuSight(NeuSight):
     """The paper's predictor with its authors' own weights."""
 
     name = "neusight_weights"
+    artifact_figures = True
 
     @classmethod
     def of_archive(
