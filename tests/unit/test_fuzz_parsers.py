@@ -80,6 +80,7 @@ def test_what_is_no_answer_is_a_finding(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setitem(PARSERS, "bad", ("bytes", ".txt", lambda: [b"x"], parse))
     monkeypatch.setattr("fuzz.made", lambda name, sound: name.partition(":")[2].encode())
     monkeypatch.setattr("fuzzing.SECONDS", 1)
+    monkeypatch.setattr("fuzzing.WAITING", 2)
     sound = Sound({"bad": [b"x"]}, [])
     expected = ("LookupError", "MemoryError", "TimeoutError", "TimeoutError", "AssertionError", "ended (9)")
     for number, said in enumerate(expected):

@@ -58,6 +58,7 @@ def job(folder: Path, command: str = "sleep 600") -> subprocess.Popen[bytes]:
     return started
 
 
+@pytest.mark.slow
 def test_jobs_of_a_killed_run_are_ended(folder: Path) -> None:
     first = Other(folder)
     mild, stubborn = job(folder), job(folder, "trap '' TERM; while :; do sleep 0.1; done")

@@ -61,6 +61,7 @@ def test_what_came_of_it_is_shown_and_calibrates(measured: Path, capsys: pytest.
     assert json.loads(capsys.readouterr().out)["answer"]["latency_ms"] != plain
 
 
+@pytest.mark.slow
 def test_changed_forecasts_are_no_forecasts_made_before(measured: Path, tmp_path: Path) -> None:
     import shutil
 
@@ -121,6 +122,7 @@ def test_a_bare_host_measures_what_was_forecast_elsewhere(measured: Path, tmp_pa
     assert done.returncode == 0 and runs(copy, "models"), done.stderr
 
 
+@pytest.mark.slow
 def test_asking_for_what_was_not_forecast_is_refused(measured: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = ["--device", "cpu", "--output", str(measured.parent)]
     assert main(["measure", "kernels", *place, "--dtypes", "bf16"]) == 1

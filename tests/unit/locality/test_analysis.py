@@ -169,6 +169,7 @@ def test_an_old_schema_without_kinds_of_memory_is_read(tmp_path: Path) -> None:
     assert (found["kernels"], found["h2d_pinned_percent"], found["overlap_percent"]) == (2, None, 50)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_kernels(tmp_path: Path) -> None:
     found, _ = analyse(export(tmp_path / "a.sqlite", batches=2000, kernels=50))
     assert (found["kernels"], found["batches"], found["h2d_copies"]) == (100_000, 2000, 2000)

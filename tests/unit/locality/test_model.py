@@ -198,6 +198,7 @@ def test_penalties_put_in_are_found_again_and_told_apart() -> None:
         assert over["low_percent"] < truth < over["high_percent"] and over["n"] == 24
 
 
+@pytest.mark.slow
 def test_no_difference_is_said_where_there_is_none() -> None:
     found = [tables(record(0.02, 1, 1, gpus=[0, 1], seed=seed))["comparison"] for seed in range(20)]
     wrong = [set(table["verdict"]) - {"no difference detected", "too few repetitions"} for table in found]

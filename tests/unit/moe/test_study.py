@@ -250,6 +250,7 @@ def where() -> pd.DataFrame:
     return check(where_it_pays(0.15), WHERE, "test")
 
 
+@pytest.mark.slow
 def test_the_map_pays_where_transfers_take_as_long_as_computing(where: pd.DataFrame) -> None:
     best = where.loc[where["speedup"].idxmax()]
     assert 1 <= best["transfer_over_compute"] <= 8 and 1.2 < best["speedup"] < 2
@@ -287,6 +288,7 @@ def test_the_table_for_a_paper(systems: pd.DataFrame) -> None:
     assert impossible["baseline"] == "cannot run"
 
 
+@pytest.mark.slow
 def test_pictures(
     study: Study, systems: pd.DataFrame, exchanges: pd.DataFrame, where: pd.DataFrame, tmp_path: Path
 ) -> None:
