@@ -145,6 +145,7 @@ def test_a_study_that_nothing_can_run_still_makes_whole_tables(study: Study) -> 
     assert set(table.loc[table["mode"] == "physical", "verdict"]) == {"impossible"}
 
 
+@pytest.mark.slow
 def test_every_layout_uses_every_gpu(study: Study) -> None:
     for gpus in (1, 2, 8, 10):
         found = list(spreads(gpus))

@@ -26,7 +26,7 @@ CLAIM = {
 
 
 @pytest.mark.parametrize("table", [table for _, tables in stages().values() for table in tables], ids=str)
-@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+@pytest.mark.parametrize("ending", [".csv", pytest.param(".parquet", marks=pytest.mark.slow)])
 def test_an_empty_table_survives_the_round_trip_in_its_types(tmp_path, table, ending):
     write(empty(table), tmp_path / f"t{ending}", table)
     back = read(tmp_path / f"t{ending}", table)
