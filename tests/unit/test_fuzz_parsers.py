@@ -124,7 +124,7 @@ EXEMPT = {
         present.constants:constants
         artifact.defects:read_reference multigpu.collectives:_trained multigpu.collectives_fit:train
         multigpu.shipped_shares:*
-        predict.physics.expert_kernel:* present.page.render:asset""",
+        predict.physics.expert_kernel:* present.page.render:asset serving.answer:_ratios""",
     "made by this run": """
         cli.moe:_print evaluate.kernels:trained_on evaluate.generations:groups_of measure.bundle:_json
         measure.bundle:collect present.paper.pdf:write_pdf tables.results:_state
