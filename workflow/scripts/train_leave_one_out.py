@@ -14,7 +14,7 @@ from tilecast.tables.io import read
 def train_leave_one_out(name: str, kernels: str, devices: str, seed: int, output: str) -> None:
     """Write recipes and errors as JSON; checkpoints lie beside it, so that an interrupted run goes on."""
     table = read(kernels, KERNELS)
-    known = devices_of_table(read(devices, DEVICES))  # the published predictors take the artifact's figures
+    known = devices_of_table(read(devices, DEVICES))  # as the shipped records were made
     trained = table[table["split"] == "train"]
     record = leave_one_out_networks(name, trained, known, Path(output).parent / f".{name}", seed)
     write_text(Path(output), json.dumps(record, indent=2, sort_keys=True) + "\n")
