@@ -116,13 +116,14 @@ def _folder(data: Path) -> pd.DataFrame:
 def known_devices(predictor: str, folder: Path, data: Path) -> dict[str, Device]:
     """Specifications of a folder's YAML files, of the artifact's JSON files beside its kernels, and as measured.
 
-    Of the first two the one goes before that the predictor is asked with; a measured description before both.
+    Where the first two differ, a folder that is not the shipped one counts, else the figures that the predictor is
+    asked with; a measured description goes before both.
     """
     places = {place for path in _collected(data) for place in path.parents if place.is_relative_to(data)}
     places |= {data, *data.parents[:2]}
     files = sorted({path for place in places for path in place.glob("device_configs/*.json")})
     stated, made = {device.name: device for device in map(load_device, files)}, dict(devices(folder))
-    found = made | stated if takes_artifact_figures(predictor) else stated | made
+    found = made | stated if takes_artifact_figures(predictor) and folder == DEVICES else stated | made
     for path in sorted({run.with_name(DESCRIPTION) for run in _measured(data)}):
         description = read_description(path)
         found[description["name"]] = device_of(description, path)

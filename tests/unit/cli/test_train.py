@@ -100,6 +100,8 @@ def test_a_predictor_is_trained_with_the_figures_that_it_is_asked_with(tmp_path:
     for data in (tmp_path / "data", tmp_path / "data/train/collect", kernels.parent.parent):
         count = {name: known_devices(name, DEVICES, data)["Tesla_P4"].sm_count for name in TRAINED}
         assert count == {"tilecast": 20, "neusight": 20, "habitat": 40, "li": 40}
+    shutil.copytree(DEVICES, tmp_path / "own")
+    assert known_devices("li", tmp_path / "own", tmp_path / "data")["Tesla_P4"].sm_count == 20  # as asked for
 
 
 @pytest.mark.parametrize("predictor", ["tilecast", "neusight", "habitat"])
