@@ -20,16 +20,22 @@ NAME = "pipeline_gpu0_numa0_vit32x2x128"
 
 
 def recorded(folder: Path, name: str, command: list[str]) -> Path:
-    """A real recording by Nsight Systems: a report, or what a report is made of."""
+    """A real recording by Nsight Systems: a report, or what a report is made of.
+
+    Now and then its parts lose each other and it leaves nothing but "End of file": it is then started again.
+    """
     profile = [
         str(nsys()), "profile", "--trace=nvtx", "--sample=none", "--cpuctxsw=none", "--force-overwrite=true",
         f"--output={folder / name}",
     ]  # fmt: skip
-    done = subprocess.run([*profile, *command], cwd=folder, capture_output=True, text=True, timeout=300)
-    made = [folder / f"{name}{ending}" for ending in (".nsys-rep", ".qdstrm")]
-    found = next((path for path in made if path.is_file()), None)
-    assert found is not None, done.stdout + done.stderr
-    return found
+    said = ""
+    for _ in range(3):
+        done = subprocess.run([*profile, *command], cwd=folder, capture_output=True, text=True, timeout=300)
+        for path in (folder / f"{name}{ending}" for ending in (".nsys-rep", ".qdstrm")):
+            if path.is_file():
+                return path
+        said += done.stdout + done.stderr
+    raise AssertionError(said)
 
 
 def has_nvtx() -> bool:
