@@ -27,6 +27,7 @@ from smoke import left_behind, started
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 WHOM = ("group", "parent")
 EXCEPTION = re.compile(r"Traceback|\w*Exception\b|WorkflowError")
+UP = 0.1  # processor seconds after which Python itself has surely started
 HEADS = ("kill", "after, s", "running then", "code", "exceptions", "same bytes")
 
 
@@ -69,11 +70,15 @@ def snakemake_in(group: int) -> psutil.Process | None:
 
 
 def jobs(run: psutil.Process) -> list[str]:
-    """The steps that a run has at work: the scripts of its children."""
+    """The steps that a run has at work: the scripts of its children, once Python itself is up.
+
+    What ends Python within its own start prints Python's words, whatever the script.
+    """
     found = []
     with contextlib.suppress(psutil.Error):
         for child in run.children():
-            if script := re.search(r"scripts/tmp\w+\.(\w+)\.py", " ".join(child.cmdline())):
+            script = re.search(r"scripts/tmp\w+\.(\w+)\.py", " ".join(child.cmdline()))
+            if script and child.cpu_times().user >= UP:
                 found.append(script[1])
     return found
 
