@@ -6,8 +6,10 @@ A stream of tokens is played through every rank's cache and its one link to the 
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from tilecast.moe.stream import Stream
 
 POLICIES = ("lru", "lfu", "static", "layer-wise")
 Key = tuple[int, int]  # layer, expert
+Worth = tuple[int, int]  # uses, and when the last was
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class HostLink:
 
     def pieces(self, size: float) -> tuple[int, float]:
         """Pieces of an expert of `size` bytes, and the seconds each takes."""
-        count = max(1, int(np.ceil(size / self.piece_bytes - 1e-9)))
+        count = max(1, ceil(size / self.piece_bytes - 1e-9))
         return count, size / count / self.bytes_per_s + self.piece_s
 
 
@@ -64,9 +67,9 @@ class Cache:
         self.policy, self._tick = policy, 0
         self._groups = layers if policy == "layer-wise" else 1
         self._room = [slots // self._groups + (group < slots % self._groups) for group in range(self._groups)]
-        self._count: dict[Key, int] = {}
-        self._kept: list[dict[Key, tuple[int, int]]] = [{} for _ in range(self._groups)]
-        self._heaps: list[list[tuple[tuple[int, int], Key]]] = [[] for _ in range(self._groups)]
+        self._count: Counter[Key] = Counter()
+        self._kept: list[dict[Key, Worth]] = [{} for _ in range(self._groups)]  # what was used last stands last
+        self._heap: list[tuple[Worth, Key]] = []
         for key in first:
             group = key[0] % self._groups
             if len(self._kept[group]) < self._room[group]:
@@ -77,28 +80,32 @@ class Cache:
 
     def use(self, key: Key) -> None:
         """The expert was computed: it stays, or takes the place of another."""
-        self._count[key] = self._count.get(key, 0) + 1
+        self._count[key] += 1
         self.add(key)
 
     def add(self, key: Key) -> None:
         """The expert has arrived: it takes the place of another where there is none left."""
         group = key[0] % self._groups
-        kept, heap = self._kept[group], self._heaps[group]
-        if self.policy == "static" or not self._room[group]:
+        kept, room = self._kept[group], self._room[group]
+        if self.policy == "static" or not room:
             return
-        if key not in kept and len(kept) >= self._room[group]:
-            while True:
-                worth, oldest = heapq.heappop(heap)
-                if kept.get(oldest) == worth:
-                    del kept[oldest]
-                    break
+        kept.pop(key, None)
+        if len(kept) >= room:
+            del kept[self._least() if self.policy == "lfu" else next(iter(kept))]
         self._place(key, group)
 
     def _place(self, key: Key, group: int) -> None:
         self._tick += 1
-        worth = (self._count.get(key, 0) if self.policy == "lfu" else 0, self._tick)
-        self._kept[group][key] = worth
-        heapq.heappush(self._heaps[group], (worth, key))
+        self._kept[group][key] = worth = (self._count[key], self._tick)
+        if self.policy == "lfu":
+            heapq.heappush(self._heap, (worth, key))
+
+    def _least(self) -> Key:
+        """What was used least often, of these longest ago; what the heap holds of earlier uses is passed over."""
+        while True:
+            worth, key = heapq.heappop(self._heap)
+            if self._kept[0].get(key) == worth:
+                return key
 
 
 class _Rank:
@@ -115,7 +122,7 @@ class _Rank:
         """Fetch ahead until `now`; a piece that has begun is finished."""
         while self.queue and self.free < now:
             key = next(iter(self.queue))
-            done = min(self.queue[key], max(1, int(np.ceil((now - self.free) / self.piece_s - 1e-9))))
+            done = min(self.queue[key], max(1, ceil((now - self.free) / self.piece_s - 1e-9)))
             self.free += done * self.piece_s
             self.queue[key] -= done
             if not self.queue[key]:
@@ -178,10 +185,9 @@ def play(
         _Rank(_begun(policy, int(slots), layers, stream, mine, random), link.pieces(expert_bytes)) for mine in own
     ]
     needed = [
-        [[sorted({int(e) for e in stream[step, layer].ravel() if e % ranks == rank}) for rank in range(ranks)]
-         for layer in range(layers)]
-        for step in range(steps)
-    ]  # fmt: skip
+        [[[e for e in used if e % ranks == rank] for rank in range(ranks)] for used in map(sorted, map(set, row))]
+        for row in stream.reshape(steps, layers, -1).tolist()
+    ]
     order = [(step, layer) for step in range(steps) for layer in range(layers)]
     first = steps // 3 * layers
     now = waited = 0.0
@@ -214,11 +220,14 @@ def play(
             asked += len(arrivals)
             if predictor.recall and target < len(order):
                 ahead = order[target]
-                right = [e for e in needed[ahead[0]][ahead[1]][rank] if random.random() < predictor.recall]
-                carried[rank] += len(right) * (1 / predictor.precision - 1)
-                wrong = random.choice(own[rank], min(int(carried[rank]), len(own[rank])), replace=False)
-                carried[rank] -= int(carried[rank])
-                gpu.name(((ahead[1], int(e)) for e in (*right, *wrong)), now)
+                coming = needed[ahead[0]][ahead[1]][rank]
+                drawn = random.random(len(coming)).tolist()
+                named = [e for e, chance in zip(coming, drawn, strict=True) if chance < predictor.recall]
+                carried[rank] += len(named) * (1 / predictor.precision - 1)
+                if wrong := int(carried[rank]):
+                    carried[rank] -= wrong
+                    named += random.choice(own[rank], min(wrong, len(own[rank])), replace=False).tolist()
+                gpu.name(((ahead[1], e) for e in named), now)
             each, end = experts_s / max(len(arrivals), 1), now
             for arrival in sorted(arrivals):
                 end = max(end, arrival) + each
