@@ -15,7 +15,6 @@ from pydantic import ConfigDict, Field, StrictBool
 
 from tilecast.base.arrays import Array
 from tilecast.base.errors import InputError
-from tilecast.base.inputs import validated
 from tilecast.base.limits import MOST
 from tilecast.models.architecture import Architecture
 
@@ -192,11 +191,6 @@ def stages(layers: int, parts: int) -> tuple[int, ...]:
     least, more = divmod(layers, parts)
     first = (parts - more + 1) // 2  # the longer stages stand in the middle
     return tuple(least + (first <= place < first + more) for place in range(parts))
-
-
-def layout_of(given: Any, where: object) -> Layout:
-    """The layout of a study's or scenario's mapping."""
-    return validated(Layout, given, where, f"a layout has {', '.join(field.name for field in fields(Layout))}")
 
 
 def in_runs(counts: Sequence[int]) -> str:
