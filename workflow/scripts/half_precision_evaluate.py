@@ -8,6 +8,8 @@ from tilecast.artifact.aiconfigurator_tables import Archive, serving_table
 from tilecast.base.job import run_step
 from tilecast.evaluate.generations import known_devices, read_groups, rivals_left_out, sampled, shipped_errors
 from tilecast.evaluate.serving import (
+    MECHANISMS,
+    PRESENT,
     anchor_errors,
     point_forecasts,
     serving_ablation,
@@ -73,10 +75,9 @@ def half_precision_evaluate(
         groups = sampled(whole, count, seed)
         errors, beside = shipped_errors(groups, model, every), rivals_left_out(whole, groups, model, every)
         measured = serving_table(wheel)
-        points = pd.concat(
-            [point_forecasts(measured, wheel, model, every, out) for out in (True, False)], ignore_index=True
-        )
-        without = serving_ablation(measured, wheel, model, every, points)
+        views = point_forecasts(measured, wheel, model, every, True, MECHANISMS)
+        kept = point_forecasts(measured, wheel, model, every, False)
+        points, without = pd.concat([views[PRESENT], kept[PRESENT]], ignore_index=True), serving_ablation(views)
     write(errors, sample, PROTOCOL)
     write(beside, baselines, GENERATION_BASELINES)
     write(points, serving_points, SERVING)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,6 @@ from tilecast.models.registry import model_spec
 from tilecast.predict.half_precision import HalfPrecision
 from tilecast.serving.campaigns import formats_of, recipe
 from tilecast.serving.deployment import Deployment, Desk, Pool
-from tilecast.serving.replay import Batching
 from tilecast.tables.declared.half_precision import (
     ANCHOR,
     SERVING,
@@ -58,18 +58,35 @@ def shape_of(archive: Archive, model: str) -> Architecture | None:
     return architecture(model_spec(values if isinstance(values, dict) else {}, name, name))
 
 
+# What was put into the replay after looks at serving errors, and the server without it.
+PRESENT = "nothing"
+MECHANISMS: dict[str, Callable[[Deployment], Deployment]] = {
+    PRESENT: lambda one: one,
+    "a client's third pass until its next request": lambda one: _batching(one, late=min(one.batching.late, 2)),
+    "SGLang's prompts first": lambda one: _batching(one, alone=False),
+    "prompts that TensorRT-LLM holds back": lambda one: _batching(one, wait_passes=0),
+    "memory that limits requests": lambda one: replace(one, limited=False),
+}
+
+
+def _batching(one: Deployment, **changes: Any) -> Deployment:
+    return replace(one, batching=replace(one.batching, **changes))
+
+
 def point_forecasts(
     points: pd.DataFrame,
     archive: Archive,
     model: HalfPrecision,
     every: Mapping[str, Device],
     left_out: bool,
-    change: Callable[[Batching], Batching] = lambda batching: batching,
-    limited: bool = True,
-) -> pd.DataFrame:
-    """Forecasts of the points whose model and layout are known here, each GPU's generation left out or kept in."""
+    without: Collection[str] = (PRESENT,),
+) -> dict[str, pd.DataFrame]:
+    """Forecasts of the points whose model and layout are known here, each GPU's generation left out or kept in.
+
+    A table for each mechanism that servers are `without`; servers that are then equal are asked once.
+    """
     shapes = {name: shape_of(archive, name) for name in points["model"].unique()}
-    table = []
+    tables: dict[str, list[dict[str, Any]]] = {words: [] for words in without}
     for name, rows in points.groupby("device", sort=True):
         device = str(name)
         if device not in SYSTEM_FILES:
@@ -85,42 +102,29 @@ def point_forecasts(
                 continue
             ep = int(point["moe_ep"]) if shape.experts and not pd.isna(point["moe_ep"]) else 1
             load, batching = recipe(point)
-            batching = change(batching)
             pool = Pool(tp, ep=min(max(ep, 1), tp))
-            room = limited and not shape.experts
-            asking = Deployment(shape, every[device], system, batching, formats_of(point), pool, limited=room)
-            desk.ask(asking, load)
+            one = Deployment(shape, every[device], system, batching, formats_of(point), pool)
+            # Room for twice all requests limits none: a server with it is one that memory does not limit.
+            held = 2 * load.concurrency * one.cache_bytes(load.prompt.longest + load.output.longest, pool)
+            one = replace(one, limited=not shape.experts and float(held) > one.room_bytes(pool))
             about = {key: point[key] for key in STATED}
             about |= {"kind": "mixture" if shape.experts else "dense", "left_out": left_out}
-            asked.append(about | dict(zip(MEASURED, (point[key] for key in LATENCIES), strict=True)))
-        for about, served in zip(asked, desk.answers(), strict=True):
+            about |= dict(zip(MEASURED, (point[key] for key in LATENCIES), strict=True))
+            servers: dict[Deployment, list[str]] = defaultdict(list)
+            for words in without:
+                servers[MECHANISMS[words](one)].append(words)
+            desk.ask(one, load, servers)
+            asked += [(about, views) for views in servers.values()]
+        for (about, views), served in zip(asked, desk.answers(), strict=True):
             found = {"ttft_ms": served.mean(served.ttft_ms), "tpot_ms": served.mean(served.tpot_ms)}
             found |= {"step_ms": served.decode.total_ms, "prefill_ms": served.prefill.total_ms}
-            table.append(about | found | {"collectives_ms": served.decode.collectives})
-    return pd.DataFrame(table, columns=list(SERVING.columns))
+            for words in views:
+                tables[words].append(about | found | {"collectives_ms": served.decode.collectives})
+    return {words: pd.DataFrame(table, columns=list(SERVING.columns)) for words, table in tables.items()}
 
 
-# What was put into the replay after looks at serving errors, and the replay without it.
-MECHANISMS: dict[str, Callable[[Batching], Batching]] = {
-    "a client's third pass until its next request": lambda batching: replace(batching, late=min(batching.late, 2)),
-    "SGLang's prompts first": lambda batching: replace(batching, alone=False),
-    "prompts that TensorRT-LLM holds back": lambda batching: replace(batching, wait_passes=0),
-}
-PRESENT, ROOM = "nothing", "memory that limits requests"
-
-
-def serving_ablation(
-    points: pd.DataFrame,
-    archive: Archive,
-    model: HalfPrecision,
-    every: Mapping[str, Device],
-    present: pd.DataFrame,
-) -> pd.DataFrame:
+def serving_ablation(views: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """The `serving_ablation` table: errors without each mechanism that a look at serving errors motivated."""
-    views = {PRESENT: present[present["left_out"].astype(bool)]}
-    for words, change in MECHANISMS.items():
-        views[words] = point_forecasts(points, archive, model, every, True, change)
-    views[ROOM] = point_forecasts(points, archive, model, every, True, limited=False)
     rows = []
     for words, table in views.items():
         for kind, part in table.groupby("kind", sort=True):

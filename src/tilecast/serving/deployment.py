@@ -71,7 +71,7 @@ class Deployment:
     """A model in number formats on pools of GPUs, and how its engine batches."""
 
     model: Architecture
-    device: Device
+    device: Device = field(hash=False)  # whose rates are a dictionary
     system: System | None
     batching: Batching
     formats: Formats = BF16
@@ -250,8 +250,8 @@ class Desk:
         self.casts = PassForecasts(predictor, device, system, without)
         self.asked: list[_Question] = []
 
-    def ask(self, deployment: Deployment, load: Load) -> None:
-        """Remember one question."""
+    def ask(self, deployment: Deployment, load: Load, instead: Collection[Deployment] = ()) -> None:
+        """Remember one question, or one of each deployment `instead`, whose passes are the same."""
         one, load = deployment, _of_one_server(deployment, load)
         requests, pool = load.requests(), one.decoders or one.pool
         computed = (1 - load.cached) * load.prompt.mean
@@ -273,7 +273,7 @@ class Desk:
             ("full", prompts, computed),
         ):
             asked.numbers[name] = self._add(one, one.model, Work(False, n, n * length, held), one.pool)
-        self.asked.append(asked)
+        self.asked += [replace(asked, deployment=other) for other in instead or [one]]
 
     def _add(self, one: Deployment, model: Architecture, work: Work, pool: Pool) -> int:
         return self.casts.add(model, one.formats, work, pool.tp, pool.ep if model.experts else 1, pool.pp)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Mapping
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -182,6 +183,7 @@ class PassForecasts:
         self._kernels: dict[tuple[str, str], list[tuple[float, ...]]] = defaultdict(list)
         self._uses: list[tuple[int, str, str, int, float]] = []  # pass, family, format, place, count
         self._rest: list[tuple[float, float]] = []
+        self._sent_ms = cache(sent_ms)  # many passes send the same
 
     def add(self, shape: Architecture, formats: Formats, work: Work, tp: int = 1, ep: int = 1, pp: int = 1) -> int:
         """Remember one pass; its number."""
@@ -190,7 +192,7 @@ class PassForecasts:
             known = self._kernels[family, dtype]
             self._uses.append((number, family, dtype, len(known), count))
             known.append(dims)
-        sent = sent_ms(shape, work.tokens, tp, pp, self.system)
+        sent = self._sent_ms(shape, work.tokens, tp, pp, self.system)
         self._rest.append((small_ms(shape, work.tokens, tp, self.device), sent))
         return number
 
@@ -232,7 +234,7 @@ class Passes(NamedTuple):
         one, many = self.prompt, self.prompts * self.prompt
         short, prefill, full = self.short.total_ms, self.prefill.total_ms, self.full.total_ms
         most = max(self.steps)
-        counts, steps = zip(*sorted((n, found.total_ms) for n, found in self.steps.items()), strict=True)
+        counts, steps = zip(*sorted((n, float(found.total_ms)) for n, found in self.steps.items()), strict=True)
         cache, tokens = self.steps[most].families["decode"] / most, self.tokens
         first = (prefill - short) / (0.75 * one)
         second = (full - prefill) / (many - one) if self.prompts > 1 else first
@@ -240,11 +242,11 @@ class Passes(NamedTuple):
 
         def step_ms(requests: int) -> float:
             if len(counts) == 1:
-                return float(steps[0])
-            place = min(max(bisect_left(counts, requests), 1), len(counts) - 1)
+                return steps[0]
+            place = bisect_left(counts, requests, 1, len(counts) - 1)
             low, high = counts[place - 1], counts[place]
             more = (steps[place] - steps[place - 1]) / (high - low)
-            return float(steps[place - 1] + more * (requests - low))
+            return steps[place - 1] + more * (requests - low)
 
         def mixed_ms(prompt: float, requests: int) -> float:
             every = prompt + tokens * requests

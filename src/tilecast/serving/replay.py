@@ -85,38 +85,33 @@ class Server:
             return self.now
         return max(self.now, self.waiting[0][0]) if self.waiting else math.inf
 
-    def advance(self, horizon_ms: float = math.inf) -> tuple[list[int], list[int]]:
+    def advance(self, at_ms: float, horizon_ms: float = math.inf) -> tuple[list[int], list[int]]:
         """Run one pass, or decoding passes until something changes; requests that began and that ended."""
-        self.now = self.next_ms
-        n, batching = len(self.running), self.batching
+        self.now, running, n, alone = at_ms, self.running, len(self.running), self.batching.alone
         taken, done, full = self._admit(n)
+        ahead = decoding = 0
         if taken:
-            others = 0 if batching.alone else n
-            self.now += self.times.mixed_ms(taken, others)
-            self.passed, self.decoded = self.passed + 1, self.decoded + (not batching.alone)
-            self._grown(int(not batching.alone))
+            ahead, decoding = 1, int(not alone)
+            self.now += self.times.mixed_ms(taken, decoding * n)
         elif n and not done:  # nothing but decoding until one ends or one may join
             step_ms = self.times.step_ms(n)
-            ahead = self._passes_ahead(step_ms, horizon_ms, full)
+            ahead = decoding = self._passes_ahead(step_ms, horizon_ms, full)
             self.now += ahead * step_ms
-            self.passed, self.decoded = self.passed + ahead, self.decoded + ahead
-            self._grown(ahead)
         elif not done:  # the host alone: a client's next request is on its way
-            self.passed += max(self.waiting[0][1] - self.passed, 1)
+            ahead = max(self.waiting[0][1] - self.passed, 1)
+        self.passed, self.decoded = self.passed + ahead, self.decoded + decoding
+        if not self.batching.reserves:  # the tokens that all who decode have made take room
+            self.room -= self.token * decoding * n
         for i in done:
-            heapq.heappush(self.running, (self.decoded + self.passes[i], i))
+            heapq.heappush(running, (self.decoded + self.passes[i], i))
         ended = []
-        while self.running and self.running[0][0] <= self.decoded:
-            ended.append(heapq.heappop(self.running)[1])
-            del self.begun[ended[-1]]
-            self.room += self.cache[ended[-1]] + self.token * self.passes[ended[-1]]
+        while running and running[0][0] <= self.decoded:
+            _, i = heapq.heappop(running)
+            ended.append(i)
+            del self.begun[i]
+            self.room += self.cache[i] + self.token * self.passes[i]
         self._put_off()
         return done, ended
-
-    def _grown(self, passes: int) -> None:
-        """Take the room of the tokens that all who decode have made."""
-        if not self.batching.reserves:
-            self.room -= self.token * passes * len(self.running)
 
     def _put_off(self) -> None:
         """Where the caches have outgrown their room, the last to come begins anew, all its tokens as a prompt."""
@@ -149,31 +144,32 @@ class Server:
     def _admit(self, n: int) -> tuple[float, list[int], bool]:
         """Prompt tokens of the next pass, the requests whose prompts end in it, and whether one has to wait
         until another ends."""
-        batching, taken, done = self.batching, 0.0, list[int]()
-        if not self.waiting or not self._ready():
+        batching, waiting, left, taken = self.batching, self.waiting, self.left, 0.0
+        done: list[int] = []
+        if not waiting or not self._ready():
             return taken, done, False
         if self.running and self.held < batching.wait_passes:
-            tokens = sum(self.left[self.waiting[k][2]] for k in range(len(self.waiting)) if self._ready(k))
+            tokens = sum(left[waiting[k][2]] for k in range(len(waiting)) if self._ready(k))
             if tokens < batching.wait_share * batching.budget:
                 self.held += 1
                 return taken, done, False
         self.held, room = 0, batching.budget - (0 if batching.alone else n)
-        while self.waiting and self._ready():
-            i = self.waiting[0][2]
+        while waiting and self._ready():
+            at_ms, _, i = waiting[0]
             if i not in self.begun:
                 needed = self.cache[i] + (self.token * self.passes[i] if batching.reserves else 0.0)
                 if needed > self.room or n + len(done) >= batching.sequences:
                     return taken, done, True
-                if self.left[i] <= room or batching.chunked or not taken:
-                    self.begun[i] = self.waiting[0][0]
+                if left[i] <= room or batching.chunked or not taken:
+                    self.begun[i] = at_ms
                     self.room -= needed
-            if self.left[i] > room and (taken or batching.chunked):
+            if left[i] > room and (taken or batching.chunked):
                 part = max(room, 0.0) if batching.chunked else 0.0
-                self.left[i], taken = self.left[i] - part, taken + part
+                left[i], taken = left[i] - part, taken + part
                 break
-            room, taken, self.left[i] = room - self.left[i], taken + self.left[i], 0.0
+            room, taken, left[i] = room - left[i], taken + left[i], 0.0
             done.append(i)
-            self.waiting.pop(0)
+            waiting.pop(0)
         return taken, done, False
 
 
@@ -192,19 +188,19 @@ def replay(
     import numpy as np
 
     total, every = len(requests.prompt), [*servers, *decoders]
-    sent, first, last = np.zeros(total), np.zeros(total), np.zeros(total)
+    sent, first, last = [0.0] * total, [0.0] * total, [0.0] * total
     if requests.arrival_ms is not None:
-        sent, clients = requests.arrival_ms.copy(), total
+        sent, clients = requests.arrival_ms.tolist(), total
     for i in range(clients):
-        servers[i % len(servers)].submit(i, float(sent[i]))
+        servers[i % len(servers)].submit(i, sent[i])
     following = clients
     for _ in range(MOST["steps"][0]):
         starts = [server.next_ms for server in every]
-        place = starts.index(min(starts))
-        if starts[place] == math.inf:
-            return Times(sent, first, last)
-        server = every[place]
-        began, ended = server.advance(min(starts[:place] + starts[place + 1 :], default=math.inf))
+        if (at_ms := min(starts)) == math.inf:
+            return Times(np.array(sent), np.array(first), np.array(last))
+        place = starts.index(at_ms)
+        server, starts[place] = every[place], math.inf
+        began, ended = server.advance(at_ms, min(starts))
         if place < len(servers):
             for i in began:
                 first[i] = first[i] or server.now  # not anew where one was put off
