@@ -46,8 +46,7 @@ bundle: reproduce ## pack results and measurements into build/tilecast-results.t
 	$(BIN)/tilecast bundle make
 
 UNIT = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/unit
-# These wait for SLURM, a browser, a signal: a process more than cores keeps them busy.
-WORKFLOW = $(BIN)/python -m pytest -n $$(($(WORKERS) + 1)) --dist loadfile --no-loadscope-reorder tests/workflow tests/cluster tests/report
+WORKFLOW = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/workflow tests/cluster tests/report
 
 test: check cluster ## every check and every promise; says at its end where the time went
 	FUZZ_SECONDS=120 $(UNIT) -m "not exhaustive"
