@@ -138,7 +138,7 @@ EXEMPT = {
         locality.worker:_lines base.run_lock:_holders base.run_lock:descendants""",
     "what its own worker, or an earlier run, wrote": """
         locality.runner:_call locality.runner:_once locality.runner:execute locality.worker:main
-        base.run_lock:_read base.code_graph:_read base.code_graph:CodeGraph._once graph.source:_read
+        base.run_lock:_read base.code_graph:_read base.code_graph:CodeGraph._once
         measure.campaign:taken_over""",
     "the text of an option, which test_fuzz_commands.py drives": "cli.moe:_input",
     "a folder of a user's, file by file; the reader of the files is driven": "cli.train:_folder",

@@ -1,17 +1,13 @@
 """Kernels of a model without tracing it again: from the shipped records, or from the cache of earlier traces.
 
-Only what neither holds is traced, and only then are torch and transformers imported. The cache lies in
-`$XDG_CACHE_HOME/tilecast/kernels` (or ~/.cache); a file's name is the checksum of everything that decides its
-kernels: configuration, question, version of transformers, source of the tracer.
+Only what neither holds is traced, and only then are torch and transformers imported. In the cache, configuration,
+question, version of transformers and source of the tracer decide.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
@@ -19,8 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tilecast.base.errors import InputError, TilecastError
-from tilecast.base.files import atomic_path
+from tilecast.base import cache
+from tilecast.base.errors import InputError
 from tilecast.base.paths import KERNELS
 from tilecast.base.progress import doing
 from tilecast.graph.kernels import Kernel, KernelGraph, Launch, Wire, fold
@@ -161,9 +157,7 @@ def _cached(spec: ModelSpec, asked: Question, routing: Routing) -> Path:
     """Where the kernels of a question lie, whether or not they do."""
     classes = (spec.architecture("inference"), spec.architecture("training"))
     content = [spec.name, dict(spec.values), classes, asdict(asked), str(routing), _versions()]
-    name = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "tilecast" / "kernels" / name
+    return cache.place("kernels", json.dumps(content, sort_keys=True).encode())
 
 
 @lru_cache(maxsize=1)
@@ -180,23 +174,19 @@ def _versions() -> tuple[str, ...]:
 
 def _read(path: Path) -> KernelGraph | None:
     """The kernels of a cache file; None if there is none that is whole and written by `_write`."""
+    stored = cache.read(path)
     try:
-        checksum, body = path.read_bytes().split(b"\n", 1)
-        if hashlib.sha256(path.name.encode() + body).hexdigest().encode() != checksum:
-            return None
-        stored = json.loads(zlib.decompress(body))
         kernels = [Kernel(*row) for row in stored["kernels"]]
         launches = [
             Launch(kernels[kernel], stored["modules"][module], *(tuple(Wire(*w) for w in side) for side in sides))
             for kernel, module, *sides in stored["launches"]
         ]
         return fold(stored["about"], launches)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, zlib.error):
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         return None
 
 
 def _write(path: Path, graph: KernelGraph) -> None:
-    """Keep a graph; a folder that cannot be written to keeps nothing."""
     kernels: dict[Kernel, int] = {}
     modules: dict[str, int] = {}
     launches = [
@@ -204,9 +194,4 @@ def _write(path: Path, graph: KernelGraph) -> None:
         for kernel, module, reads, writes in graph.expand()
     ]
     stored = {"about": graph.about, "kernels": list(kernels), "modules": list(modules), "launches": launches}
-    body = zlib.compress(json.dumps(stored, separators=(",", ":")).encode(), 1)
-    checksum = hashlib.sha256(path.name.encode() + body).hexdigest().encode()
-    with contextlib.suppress(OSError, TilecastError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(checksum + b"\n" + body)
+    cache.write(path, stored)

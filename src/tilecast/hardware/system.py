@@ -6,22 +6,15 @@ joins sets of GPUs, and GPUs that stand behind one port of it share that port's 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any
 
-from pydantic import Field, model_validator
-
-from tilecast.base.documents import read_yaml, shown
+from tilecast.base import cache
 from tilecast.base.errors import InputError
-from tilecast.base.inputs import AsTuple, Number, Section, validated, within
-from tilecast.base.limits import MOST
 from tilecast.base.names import find, remedy
 from tilecast.base.paths import SYSTEMS
-
-_KEYS = "docs/understand/collectives.md lists the keys"
 
 
 @dataclass(frozen=True)
@@ -92,12 +85,12 @@ def load_system(path_or_name: str | Path) -> System:
     """The system of a YAML file, or of data/systems by its file stem."""
     text = str(path_or_name)
     if text.endswith((".yaml", ".yml")):
-        return _read(Path(text))
+        return _built(Path(text).stem, _checked(Path(text)))
     names = system_names()
     if (found := find(text, names)) is None:
         words = f"give a file, or one of {', '.join(names)}"
         raise InputError(text, "is not a known system", remedy(text, names, words))
-    return _read(SYSTEMS / f"{found}.yaml")
+    return _shipped(found)
 
 
 def system_names() -> list[str]:
@@ -172,66 +165,33 @@ def _used(system: System, local: Sequence[int], node: int) -> list[Tier]:
     return used
 
 
-_Rate = Annotated[Number, within(1e6, 1e14, "bytes per second, one way")]
-_Sets = Annotated[tuple[Annotated[tuple[int, ...], AsTuple], ...], AsTuple]
+def _shipped(name: str) -> System:
+    """A system of data/systems; that its file holds what it may is found once, until one of the two changes."""
+    path = SYSTEMS / f"{name}.yaml"
+    kept = cache.place("systems", path.read_bytes(), Path(__file__).with_name("system_file.py").read_bytes())
+    found = cache.read(kept)
+    if found is None:
+        found = _checked(path)
+        cache.write(kept, found)
+    return _built(name, found)
 
 
-class _Tier(Section):
-    kind: Literal["nvswitch", "nvlink", "pcie_switch", "host_bridge", "socket"]
-    bytes_per_s: _Rate
-    joins: _Sets | None = None
-    ports: _Sets = ()
-    like: str | None = None
-    source: str
+def _checked(path: Path) -> dict[str, Any]:
+    from tilecast.hardware.system_file import checked  # not sooner: it imports pydantic
+
+    return checked(path)
 
 
-class _Network(Section):
-    nics: Annotated[int, Field(ge=1, le=MOST["gpus_per_node"][0])]
-    bytes_per_s: _Rate
-    oversubscription: Annotated[float, Field(ge=1, lt=1000)] = 1.0
-    source: str
-
-
-class _File(Section):
-    title: str | None = None
-    device: str = ""
-    gpus_per_node: Annotated[int, Field(ge=1, le=MOST["gpus_per_node"][0])]
-    nodes: Annotated[int, Field(ge=1, le=MOST["nodes"][0])] = 1
-    nvls: bool = False
-    measured_as: str | None = None
-    tiers: list[_Tier]
-    network: _Network | None = None
-    sources: dict[str, str]
-    notes: list[str] = Field(default_factory=list)
-
-    @model_validator(mode="after")
-    def _fits(self) -> _File:
-        for source in [tier.source for tier in self.tiers] + ([self.network.source] if self.network else []):
-            if source not in self.sources:
-                raise ValueError(f"source {shown(source)} is not among `sources`")
-        if len({tier.kind for tier in self.tiers}) < len(self.tiers):
-            raise ValueError("two tiers are of one kind; give one tier for each kind of link")
-        if self.nodes > 1 and self.network is None:
-            raise ValueError(f"{self.nodes} nodes without `network`; describe nics and bytes_per_s")
-        for key, tier in product(("joins", "ports"), self.tiers):
-            members = [gpu for each in getattr(tier, key) or () for gpu in each]
-            for gpu in members:
-                if not 0 <= gpu < self.gpus_per_node:
-                    raise ValueError(f"`{key}` names GPU {shown(gpu)} of a node's 0 to {self.gpus_per_node - 1}")
-                if members.count(gpu) > 1:
-                    raise ValueError(f"`{key}` names GPU {gpu} twice; a GPU is in one set of a tier")
-        return self
-
-
-def _read(path: Path) -> System:
-    file = validated(_File, read_yaml(path, "name a system file, or one of data/systems"), path, _KEYS)
+def _built(name: str, file: Mapping[str, Any]) -> System:
     tiers = []
-    for tier in sorted(file.tiers, key=lambda tier: -tier.bytes_per_s):
+    for tier in sorted(file["tiers"], key=lambda tier: -tier["bytes_per_s"]):
         # ASSUME: an unmeasured NVLink behaves like H100's, an unmeasured PCIe like the L40S server's.
-        like = tier.like or ("h100_sxm" if tier.kind in ("nvswitch", "nvlink") else "l40s")
-        joins = (tuple(range(file.gpus_per_node)),) if tier.joins is None else tier.joins
-        tiers.append(Tier(**tier.model_dump(exclude={"source"}) | {"like": like, "joins": joins}))
-    values = file.model_dump(exclude={"tiers", "network", "sources", "notes"})
-    values |= {"title": file.title or path.stem, "measured_as": file.measured_as or None}
-    network = Network(**file.network.model_dump(exclude={"source"})) if file.network else None
-    return System(name=path.stem, tiers=tuple(tiers), network=network, **values)
+        like = tier["like"] or ("h100_sxm" if tier["kind"] in ("nvswitch", "nvlink") else "l40s")
+        joins = [range(file["gpus_per_node"])] if tier["joins"] is None else tier["joins"]
+        joined, ports = (tuple(map(tuple, sets)) for sets in (joins, tier["ports"]))
+        tiers.append(Tier(tier["kind"], tier["bytes_per_s"], joined, ports, like))
+    values = {key: file[key] for key in ("device", "gpus_per_node", "nodes", "nvls")}
+    values |= {"title": file["title"] or name, "measured_as": file["measured_as"] or None}
+    cards = file["network"]
+    network = cards and Network(cards["nics"], cards["bytes_per_s"], cards["oversubscription"])
+    return System(name=name, tiers=tuple(tiers), network=network, **values)

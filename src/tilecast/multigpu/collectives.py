@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 from tilecast.base.errors import InputError
 from tilecast.base.paths import CURVES
-from tilecast.hardware.device_file import shipped_device
 from tilecast.hardware.system import Leg, Route, System, load_system, route
 
 OPS = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "send_recv")
@@ -251,7 +250,12 @@ def _own(curve: Curve, like: str, leg: Leg | None, system: System) -> Curve:
 @lru_cache(maxsize=64)
 def _ratios(device: str, like: str) -> tuple[float, float, float]:
     """Ratios of `device` to the GPU of `like`: time to start, share of a link's rate, the same for NVLS."""
-    own, other = (shipped_device(name) for name in (device, load_system(like).device))
+    known = load_system(like).device
+    if device == known:
+        return 1.0, 1.0, 1.0
+    from tilecast.hardware.device_file import shipped_device  # not sooner: it imports pydantic
+
+    own, other = (shipped_device(name) for name in (device, known))
     if own is None or other is None:  # a GPU nobody described: taken for that of `like`
         return 1.0, 1.0, 1.0
     mine, its = (next((link.kind for link in gpu.links if "nvlink" in link.kind), "") for gpu in (own, other))

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+
+from tilecast.base.paths import SYSTEMS
 
 HEAVY = {"torch", "transformers", "scipy.stats", "sympy", "matplotlib"}
 COUNTED = """
@@ -47,6 +53,16 @@ def test_no_fast_command_loads_what_is_slow() -> None:
         assert code == 0, words
         assert "tilecast.cli" in modules
         assert not modules & (HEAVY if words == commands[-1] else HEAVY | {"pandas"}), words
+
+
+def test_what_a_system_file_may_hold_is_found_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shipped one's next command loads no pydantic; a user's own is checked every time."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    shutil.copy(SYSTEMS / "dgx_h100.yaml", own := tmp_path / "own.yaml")
+    command = "collective --op all_reduce --system {} --gpus 8 --bytes 1MB"
+    asked = [command.format(system) for system in ("dgx_h100", "dgx_h100", own)]
+    runs = [loaded(words)[0] for words in asked]
+    assert [(code, "pydantic" in modules) for _, code, modules in runs] == [(0, True), (0, False), (0, True)]
 
 
 def test_a_bad_argument_is_refused_before_anything_slow_is_loaded() -> None:

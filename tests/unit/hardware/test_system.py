@@ -8,6 +8,7 @@ import pytest
 
 from tilecast.base.errors import InputError
 from tilecast.base.paths import SYSTEMS
+from tilecast.hardware import system as system_module
 from tilecast.hardware.system import load_system
 
 
@@ -38,3 +39,30 @@ def test_a_bad_description_is_one_line(tmp_path: Path, change: tuple[str, str], 
     with pytest.raises(InputError) as caught:
         load_system(path)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_shipped_system_is_what_its_file_says_whatever_lies_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    told = load_system(SYSTEMS / "dgx_h100.yaml")
+    assert load_system("dgx_h100") == told
+    (entry,) = (tmp_path / "tilecast/systems").iterdir()
+    whole = entry.read_bytes()
+    for content in (b"", whole[:-20], b"0" * 64 + b"\n{}", whole):
+        entry.write_bytes(content)
+        assert load_system("dgx_h100") == told
+        assert entry.read_bytes() == whole
+    monkeypatch.setenv("XDG_CACHE_HOME", str(entry))  # a file, in which nothing can be kept
+    assert load_system("dgx_h100") == told
+
+
+def test_a_shipped_file_that_was_changed_is_checked_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(system_module, "SYSTEMS", tmp_path)
+    text = (SYSTEMS / "dgx_h100.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(text)
+    assert load_system("mine").gpus_per_node == 8
+    (tmp_path / "mine.yaml").write_text(text + "nvsl: true\n")
+    with pytest.raises(InputError, match="unknown key `nvsl`"):
+        load_system("mine")
