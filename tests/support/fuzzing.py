@@ -262,14 +262,14 @@ class Watch:
             return
         if event in STARTS:
             self.seen.append(f"{event} {words!r}"[:200])
-        writing = (
-            event == "open" and isinstance(words[2], int) and words[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-        )
+        # A file by its number is open: it was allowed, or not, when it was opened by its name.
+        named = event == "open" and not isinstance(words[0], int) and isinstance(words[2], int)
+        writing = named and words[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
         if writing or event in CHANGES:
-            named = words[1] if event in ("os.symlink", "os.link") else words[0]
-            place = Path(os.path.abspath(str(named)))  # noqa: PTH100 (as text: the link itself counts)
+            name = words[1] if event in ("os.symlink", "os.link") else words[0]
+            place = Path(os.path.abspath(str(name)))  # noqa: PTH100 (as text: the link itself counts)
             # A name below a folder that is open was allowed when the folder was opened.
-            below = event in CHANGES and not Path(str(named)).is_absolute() and words[-1] != -1
+            below = event in CHANGES and not Path(str(name)).is_absolute() and words[-1] != -1
             allowed = place.is_relative_to(self.root) or str(place) == "/dev/null"
             if not below and not allowed and "__pycache__" not in place.parts:
                 self.seen.append(f"{event} {place}"[:200])
@@ -283,7 +283,7 @@ sys.addaudithook(WATCH)
 def watched(folder: Path) -> Iterator[None]:
     """Within: a hang, a program started, a connection, or a write outside `folder` is an error.
 
-    Temporary folders are made inside it, so that what climbs out of one of them is seen as well.
+    Temporary folders and the user's cache are inside it, so that what climbs out of one of them is seen as well.
     """
 
     def late(*_: object) -> None:
@@ -293,6 +293,8 @@ def watched(folder: Path) -> Iterator[None]:
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
     signal.alarm(WAITING * SECONDS)
     elsewhere, tempfile.tempdir = tempfile.tempdir, str(folder)
+    cache = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
     WATCH.seen.clear()
     WATCH.root = str(folder)
     WATCH.active = True
@@ -301,11 +303,14 @@ def watched(folder: Path) -> Iterator[None]:
     finally:
         WATCH.active = False
         tempfile.tempdir = elsewhere
+        os.environ.pop("XDG_CACHE_HOME")
+        if cache is not None:
+            os.environ["XDG_CACHE_HOME"] = cache
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
         for sign, handler in before.items():
             signal.signal(sign, handler)
-    assert WATCH.seen == []
+    assert WATCH.seen == [], WATCH.seen
 
 
 def outcome(parse: Callable[[Path], object], path: Path) -> str:
