@@ -1,7 +1,7 @@
 """Kernels of a model without tracing it again: from the shipped records, or from the cache of earlier traces.
 
-Only what neither holds is traced, and only then are torch and transformers imported. In the cache, configuration,
-question, version of transformers and source of the tracer decide.
+Only what neither holds is traced, and only then are torch and transformers imported. What a trace in the
+cache belongs to is decided by configuration, question, versions of torch and transformers, source of the tracer.
 """
 
 from __future__ import annotations
